@@ -1,0 +1,1 @@
+"""Distributed mini-batch training of graph neural networks on MPI."""

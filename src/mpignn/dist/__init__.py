@@ -1,0 +1,1 @@
+"""A graph spread over ranks: what is where, and how to read it."""

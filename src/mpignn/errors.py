@@ -1,0 +1,46 @@
+"""What can go wrong, by family; the exit code of a job follows from the class.
+
+Exit codes: 2 usage, 3 data, 4 memory or disk, 1 anything else.
+"""
+
+
+class MpignnError(Exception):
+    """Root of all errors that mpignn raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(MpignnError):
+    """A command line, a configuration file or an argument that cannot be meant."""
+
+    exit_code = 2
+
+
+class DataError(MpignnError):
+    """A graph, a file or an id that is not what it should be."""
+
+    exit_code = 3
+
+
+class IDError(DataError, IndexError):
+    """An id outside the graph; the message names the first one."""
+
+
+class UnknownName(DataError, KeyError):
+    """A node type, edge type, feature or split that the graph does not have."""
+
+    __str__ = Exception.__str__     # KeyError would show the repr of the message
+
+
+class ResourceError(MpignnError):
+    """Memory or disk that does not suffice."""
+
+    exit_code = 4
+
+
+class CommError(MpignnError):
+    """Rows asked for or handed out in a way that the transport cannot carry."""
+
+
+class TrainingError(MpignnError):
+    """Training that cannot go on, such as a loss that is not finite."""

@@ -1,0 +1,1 @@
+"""Who holds what: types, structure, partition book and blocks as plain arrays."""

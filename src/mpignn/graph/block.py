@@ -1,0 +1,70 @@
+"""One hop of a mini-batch: a bipartite graph from its inputs (src) to its outputs (dst).
+
+Shapes: S sources and D destinations of a node type, E edges of an edge type.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mpignn.graph.csc import CSC
+from mpignn.graph.types import EType, Schema
+
+Frame = dict[str, Any]
+
+
+@dataclass
+class Block:
+    """A message-flow graph.  The first ``num_dst[t]`` sources of a type are its destinations.
+
+    Attributes:
+        schema: Of the whole graph; every type has an entry below, possibly empty.
+        src_ids: (S,) int64 ids of the sources of each node type, unique.
+        num_dst: D of each node type.
+        dst_orig: (D,) int64 original ids of the destinations.
+        csc: Sampled in-edges of each edge type: (D + 1,) int64 ``indptr`` over the destinations, (E,) int32
+            ``indices`` as positions in the sources, in the order they were drawn, and ``edge_ids`` as
+            global edge ids if the sampler was asked for them.
+        src_frames, dst_frames: Named rows of each node type, (S, ...) and (D, ...).
+        edge_frames: Named rows of each edge type, (E, ...).
+    """
+
+    schema: Schema
+    src_ids: Mapping[str, np.ndarray]
+    num_dst: Mapping[str, int]
+    dst_orig: Mapping[str, np.ndarray]
+    csc: Mapping[EType, CSC]
+    src_frames: dict[str, Frame] = field(default_factory=dict)
+    dst_frames: dict[str, Frame] = field(default_factory=dict)
+    edge_frames: dict[EType, Frame] = field(default_factory=dict)
+
+    def num_src_nodes(self, ntype: str | None = None) -> int:
+        """Sources of a type; without a type, of the only one."""
+        return self.src_ids[self.schema.ntype(ntype)].shape[0]
+
+    def num_dst_nodes(self, ntype: str | None = None) -> int:
+        """Destinations of a type; without a type, of the only one."""
+        return self.num_dst[self.schema.ntype(ntype)]
+
+    def num_edges(self, etype: str | EType | None = None) -> int:
+        """Edges of a type; without a type, of all."""
+        if etype is None:
+            return sum(csc.num_edges for csc in self.csc.values())
+        return self.csc[self.schema.etype(etype)].num_edges
+
+    @property
+    def srcdata(self) -> Frame:
+        """Named rows of the sources, of a graph with one node type."""
+        return self.src_frames.setdefault(self.schema.ntype(), {})
+
+    @property
+    def dstdata(self) -> Frame:
+        """Named rows of the destinations, of a graph with one node type."""
+        return self.dst_frames.setdefault(self.schema.ntype(), {})
+
+    @property
+    def edata(self) -> Frame:
+        """Named rows of the edges, of a graph with one edge type."""
+        return self.edge_frames.setdefault(self.schema.etype(), {})

@@ -1,0 +1,98 @@
+"""Names of the node and edge types of a graph, and a whole graph in memory.
+
+Shapes: N nodes of a type, E edges of a type.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mpignn.errors import DataError, UnknownName
+from mpignn.graph.csc import CSC
+
+EType = tuple[str, str, str]
+
+
+def etype_key(etype: EType) -> str:
+    """``src:rel:dst``, the name of an edge type in files and messages."""
+    return ":".join(etype)
+
+
+def parse_etype(key: str) -> EType:
+    """The inverse of `etype_key`.
+
+    Raises:
+        DataError: The key does not have three parts.
+    """
+    parts = tuple(key.split(":"))
+    if len(parts) != 3 or not all(parts):
+        raise DataError(f"edge type {key!r} is not of the form source:relation:destination")
+    return parts
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The node types and canonical edge types of a graph, in the order of their numbers."""
+
+    ntypes: tuple[str, ...]
+    etypes: tuple[EType, ...]
+
+    @property
+    def is_homogeneous(self) -> bool:
+        return len(self.ntypes) == 1 and len(self.etypes) == 1
+
+    def ntype(self, name: str | None = None) -> str:
+        """``name`` if it is a node type; without a name, the only one.
+
+        Raises:
+            UnknownName: No such type, or no name where there are several types.
+        """
+        if name is None and len(self.ntypes) == 1:
+            return self.ntypes[0]
+        if name not in self.ntypes:
+            raise UnknownName(f"node type {name!r} is not one of: {', '.join(self.ntypes)}")
+        return name
+
+    def etype(self, name: str | EType | None = None) -> EType:
+        """The canonical edge type meant by a relation's name, ``src:rel:dst``, or a triple.
+
+        Raises:
+            UnknownName: No such type, several with that relation, or no name where there are several.
+        """
+        if name is None and len(self.etypes) == 1:
+            return self.etypes[0]
+        if isinstance(name, str):
+            found = [e for e in self.etypes if name in (e[1], etype_key(e))]
+        else:
+            found = [e for e in self.etypes if name is not None and e == tuple(name)]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(etype_key(e) for e in self.etypes)
+        why = "is ambiguous" if found else "is unknown"
+        raise UnknownName(f"edge type {name!r} {why}; the graph has: {known}")
+
+
+@dataclass(frozen=True)
+class GraphData:
+    """A whole graph in one process, in original ids.
+
+    Attributes:
+        num_nodes: Nodes of each type.
+        csc: In-edges of each edge type.  ``csc[e].edge_ids`` are original edge ids, by which
+            ``edge_data`` is indexed.
+        node_data: ``node_data[ntype][name]`` has shape (N, ...).
+        edge_data: ``edge_data[etype][name]`` has shape (E, ...), in order of original edge id.
+        splits: ``splits[key][name]`` are the sorted int64 original ids of a split, where key is a
+            node type or the `etype_key` of an edge type and name is train, val or test.
+    """
+
+    num_nodes: Mapping[str, int]
+    csc: Mapping[EType, CSC]
+    node_data: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    edge_data: Mapping[EType, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    splits: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> Schema:
+        return Schema(tuple(self.num_nodes), tuple(self.csc))

@@ -1,0 +1,1 @@
+"""Who shall own what: assignment of nodes to partitions, renumbering, quality."""

@@ -1,0 +1,123 @@
+"""Who serves and who trains: a pure function of ranks, nodes and options.
+
+Shapes: R ranks.
+"""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mpignn.errors import ConfigError
+
+
+class Role(enum.Flag):
+    """What a rank does; one rank may do both."""
+
+    SERVER = enum.auto()
+    TRAINER = enum.auto()
+
+
+BOTH = Role.SERVER | Role.TRAINER
+
+
+def group_nodes(node_of_rank: Sequence[int], ranks_per_node: int | None) -> tuple[int, ...]:
+    """Cut each node's ranks into simulated nodes of ``ranks_per_node``, in order of rank.
+
+    Args:
+        node_of_rank: (R,) physical node of each rank, any integers.
+        ranks_per_node: Ranks that shall see each other's memory; None leaves the nodes whole.
+
+    Returns:
+        (R,) node numbers from 0, in order of first appearance.
+    """
+    if ranks_per_node is not None and ranks_per_node < 1:
+        raise ConfigError(f"ranks-per-node is {ranks_per_node}; it must be at least 1")
+    seen: dict[int, int] = {}
+    numbers: dict[tuple[int, int], int] = {}
+    nodes = []
+    for node in node_of_rank:
+        place = seen.get(node, 0)
+        seen[node] = place + 1
+        group = (node, 0 if ranks_per_node is None else place // ranks_per_node)
+        nodes.append(numbers.setdefault(group, len(numbers)))
+    return tuple(nodes)
+
+
+def assign_roles(node_of_rank: Sequence[int], servers_per_node: int | None = None) -> tuple[Role, ...]:
+    """The role of each rank.
+
+    Args:
+        node_of_rank: (R,) node of each rank.
+        servers_per_node: Dedicated servers on each node, its first ranks; 0 makes every rank both.
+            None: one dedicated server on each node, but a node with a single rank is both.
+
+    Returns:
+        (R,) roles.
+
+    Raises:
+        ConfigError: A node has fewer ranks than servers, or no trainer is left.
+    """
+    if servers_per_node is not None and servers_per_node < 0:
+        raise ConfigError(f"servers-per-node is {servers_per_node}; it must be 0 or more")
+    on_node: dict[int, int] = {}
+    for node in node_of_rank:
+        on_node[node] = on_node.get(node, 0) + 1
+    place: dict[int, int] = {}
+    roles = []
+    for node in node_of_rank:
+        index = place.get(node, 0)
+        place[node] = index + 1
+        servers = servers_per_node if servers_per_node is not None else min(1, on_node[node] - 1)
+        if servers > on_node[node]:
+            raise ConfigError(f"servers-per-node is {servers}, but node {node} has {on_node[node]} ranks: "
+                              "start more ranks or ask for fewer servers")
+        roles.append(BOTH if servers == 0 else Role.SERVER if index < servers else Role.TRAINER)
+    if not any(Role.TRAINER in role for role in roles):
+        raise ConfigError(f"all {len(roles)} ranks are servers and none is left to train: start more ranks, "
+                          "or use --servers-per-node 0 to let every rank do both")
+    return tuple(roles)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Where every rank of the job sits and what it does.
+
+    Servers and trainers are numbered by node first and rank second, so that the servers of a node are
+    consecutive.
+    """
+
+    node_of_rank: tuple[int, ...]
+    roles: tuple[Role, ...]
+
+    @property
+    def num_nodes(self) -> int:
+        return max(self.node_of_rank) + 1
+
+    @property
+    def server_ranks(self) -> tuple[int, ...]:
+        """World rank of each server."""
+        return self._ranks(Role.SERVER)
+
+    @property
+    def trainer_ranks(self) -> tuple[int, ...]:
+        """World rank of each trainer."""
+        return self._ranks(Role.TRAINER)
+
+    def servers_of(self, node: int) -> tuple[int, int]:
+        """First server of a node, and one past its last."""
+        nodes = [self.node_of_rank[r] for r in self.server_ranks]
+        first = sum(n < node for n in nodes)
+        return first, first + sum(n == node for n in nodes)
+
+    def trainers_of(self, node: int) -> tuple[int, int]:
+        """First trainer of a node, and one past its last."""
+        nodes = [self.node_of_rank[r] for r in self.trainer_ranks]
+        first = sum(n < node for n in nodes)
+        return first, first + sum(n == node for n in nodes)
+
+    def _ranks(self, role: Role) -> tuple[int, ...]:
+        chosen = [r for r, have in enumerate(self.roles) if role in have]
+        return tuple(sorted(chosen, key=lambda r: (self.node_of_rank[r], r)))
+
+
+SINGLE = Topology((0,), (BOTH,))

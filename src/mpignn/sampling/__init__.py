@@ -1,0 +1,1 @@
+"""Neighbours drawn for mini-batches."""

@@ -1,0 +1,1 @@
+"""Graphs on disk: HDF5 partitions and the sources they are made from."""

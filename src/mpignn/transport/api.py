@@ -1,0 +1,138 @@
+"""What moving rows means: row-sharded arrays that every rank can read by global row number.
+
+Shapes: S servers, N rows asked for, W elements in a row.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpignn.errors import CommError
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array of a graph, cut by rows over the servers.
+
+    Attributes:
+        name: Unique within the transport.
+        dtype: Of an element.
+        width: Elements in a row, W.
+        bounds: (S + 1,) row numbers, ascending; server s owns rows ``bounds[s]:bounds[s + 1]``.
+        step: Elements between the starts of two rows.  Less than ``width`` where rows overlap: with
+            width 2 and step 1, row v of an ``indptr`` is the pair (start, end) of v's in-edges.
+    """
+
+    name: str
+    dtype: np.dtype
+    width: int
+    bounds: tuple[int, ...]
+    step: int
+
+    @property
+    def num_rows(self) -> int:
+        return self.bounds[-1]
+
+    def elements(self, first: int, last: int) -> int:
+        """Elements that hold the rows of servers ``first`` to ``last - 1``; 0 if there are no servers."""
+        if first == last:
+            return 0
+        return (self.bounds[last] - self.bounds[first]) * self.step + self.width - self.step
+
+
+def array_spec(name: str, dtype, width: int, bounds: Sequence[int], step: int | None = None) -> ArraySpec:
+    """An `ArraySpec` whose rows do not overlap unless ``step`` says so."""
+    return ArraySpec(name, np.dtype(dtype), int(width), tuple(int(b) for b in bounds),
+                     int(width if step is None else step))
+
+
+@dataclass(frozen=True)
+class Window:
+    """A row-sharded array as one rank sees it.
+
+    Attributes:
+        spec: The whole array.
+        lo, hi: The rows that this rank can address directly are ``lo:hi``.
+        flat: Their elements, 1-D, read-only once published.
+    """
+
+    spec: ArraySpec
+    lo: int
+    hi: int
+    flat: np.ndarray
+
+    @property
+    def view(self) -> np.ndarray:
+        """(hi - lo, W) view of the rows ``lo:hi``; overlapping rows share memory."""
+        size = self.spec.dtype.itemsize
+        return np.lib.stride_tricks.as_strided(self.flat, (self.hi - self.lo, self.spec.width),
+                                               (self.spec.step * size, size), writeable=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Rows to fetch: row ``ids[i]`` of ``window`` into ``out[i]``.
+
+    Attributes:
+        ids: (N,) int64 global row numbers, any order, repeats and N = 0 allowed.
+        out: (N, W), C-contiguous, dtype of the window.
+    """
+
+    window: Window
+    ids: np.ndarray
+    out: np.ndarray
+
+
+class Pending(ABC):
+    """Rows under way."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Return when every ``out`` of the requests is filled.  Not collective."""
+
+
+class Transport(ABC):
+    """The arrays of one graph, spread over the servers and readable everywhere.
+
+    Life: construct (collective), fill `shard` on the servers, `publish` (collective), `gather` at will,
+    `free` (collective).
+    """
+
+    windows: Mapping[str, Window]
+
+    @abstractmethod
+    def shard(self, name: str) -> np.ndarray:
+        """This server's own elements of an array, flat and writable.  Not collective; before `publish` only."""
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Make what the servers wrote readable for all.  Collective over the world."""
+
+    @abstractmethod
+    def gather(self, requests: Sequence[Request]) -> Pending:
+        """Start fetching rows, those of all requests together: one message to each owner that has any.
+
+        Not collective: the owners take no part.
+
+        Raises:
+            CommError: A row is outside its window, or an ``out`` has the wrong shape or dtype.
+        """
+
+    @abstractmethod
+    def free(self) -> None:
+        """Give the memory back.  Collective over the world."""
+
+
+def check_request(request: Request) -> None:
+    """Raise what `Transport.gather` promises to raise for a request that cannot be served."""
+    spec, ids, out = request.window.spec, request.ids, request.out
+    if ids.dtype != np.int64 or ids.ndim != 1:
+        raise CommError(f"window {spec.name}: row numbers are {ids.dtype} of {ids.ndim} dimensions, not int64 of one")
+    if out.shape != (ids.size, spec.width) or out.dtype != spec.dtype or not out.flags.c_contiguous:
+        raise CommError(f"window {spec.name}: out is {out.dtype} {out.shape}, not contiguous {spec.dtype} "
+                        f"{(ids.size, spec.width)}")
+    if ids.size and (ids.min() < 0 or ids.max() >= spec.num_rows):
+        bad = ids[(ids < 0) | (ids >= spec.num_rows)][0]
+        raise CommError(f"window {spec.name}: row {bad} asked for, of {spec.num_rows}")
