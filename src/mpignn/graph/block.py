@@ -55,6 +55,16 @@ class Block:
         return self.csc[self.schema.etype(etype)].num_edges
 
     @property
+    def num_src_total(self) -> int:
+        """Sources of all types."""
+        return sum(ids.shape[0] for ids in self.src_ids.values())
+
+    @property
+    def num_dst_total(self) -> int:
+        """Destinations of all types."""
+        return sum(self.num_dst.values())
+
+    @property
     def srcdata(self) -> Frame:
         """Named rows of the sources, of a graph with one node type."""
         return self.src_frames.setdefault(self.schema.ntype(), {})

@@ -1,0 +1,248 @@
+"""The one configuration of a job: typed, from defaults, a TOML file and flags of the same names.
+
+A field's name is unique over the sections, so that ``[model] hidden = 256`` and ``--hidden 256`` mean the same.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mpignn.errors import ConfigError
+
+
+def _option(default: Any, text: str, low: float | None = None, below: float | None = None,
+            choices: tuple[str, ...] | None = None) -> Any:
+    """A field with its help and the values it admits: at least ``low`` and less than ``below``."""
+    return field(default=default, metadata={"help": text, "low": low, "below": below, "choices": choices})
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Ranks and their roles."""
+
+    servers_per_node: int | None = _option(
+        None, "dedicated graph servers on each node, its first ranks; 0: every rank serves and trains "
+              "(default: 1, and a node with a single rank does both)", low=0)
+    ranks_per_node: int | None = _option(None, "cut each node into simulated nodes of so many ranks", low=1)
+
+
+@dataclass(frozen=True)
+class GraphConfig:
+    """What is learnt from."""
+
+    graph: str = _option("wordnet", "partitioned graph (folder or its graph.h5), or the name of a bundled data set")
+    features: str = _option("features", "node data that the model reads")
+    labels: str = _option("labels", "node data that the model shall predict")
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Neighbourhoods."""
+
+    fanouts: tuple[int, ...] = _option((10, 10, 10), "neighbours kept per node, input layer first; -1 keeps all", low=-1)
+    eval_fanouts: tuple[int, ...] | None = _option(None, "the same for validation and test (default: fanouts)", low=-1)
+
+
+@dataclass(frozen=True)
+class LoaderConfig:
+    """Batches."""
+
+    batch_size: int = _option(1000, "seeds of a batch per trainer", low=1)
+    global_batch_size: int | None = _option(None, "seeds of a step over all trainers, instead of batch-size", low=1)
+    prefetch: int = _option(1, "batches prepared together, their requests fused; 1 prepares each on its own", low=1)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    model: str = _option("sage", "architecture")
+    aggregator: str = _option("mean", "how neighbours are combined", choices=("mean", "sum", "gcn", "pool"))
+    layers: int | None = _option(None, "number of layers (default: as many as fanouts)", low=1)
+    hidden: int = _option(256, "width of the hidden layers", low=1)
+    dropout: float = _option(0.5, "share of hidden values dropped in training", low=0, below=1)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The optimisation and the run."""
+
+    epochs: int = _option(10, "passes over the training nodes", low=0)
+    lr: float = _option(0.003, "learning rate of Adam", low=0)
+    weight_decay: float = _option(0.0, "L2 penalty added to the gradient", low=0)
+    seed: int = _option(0, "of everything random", low=0, below=2**63)
+    precision: str = _option("fp32", "of the model", choices=("fp32", "fp64"))
+    eval_every: int = _option(1, "epochs between validations; 0: only at the end", low=0)
+    data_path_only: bool = _option(False, "sample and fetch, but run no model")
+    run_dir: str | None = _option(None, "folder for config.toml and metrics.jsonl (default: runs/NAME-TIME)")
+    log: str = _option("info", "detail of the log", choices=("debug", "info", "warning"))
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a training job can be told."""
+
+    world: WorldConfig = WorldConfig()
+    graph: GraphConfig = GraphConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    loader: LoaderConfig = LoaderConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.sampling.fanouts) if self.model.layers is None else self.model.layers
+
+    @property
+    def eval_fanouts(self) -> tuple[int, ...]:
+        return self.sampling.fanouts if self.sampling.eval_fanouts is None else self.sampling.eval_fanouts
+
+    def global_batch_size(self, num_trainers: int) -> int:
+        """Seeds of one optimiser step."""
+        return self.loader.global_batch_size or self.loader.batch_size * num_trainers
+
+    def to_toml(self) -> str:
+        """The configuration as a file that `load_config` reads back to an equal one."""
+        lines = []
+        for section in dataclasses.fields(self):
+            lines.append(f"[{section.name}]")
+            values = dataclasses.asdict(getattr(self, section.name))
+            lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+            lines.append("")
+        return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    # A JSON string, number, list or truth value of ours is also a TOML one.
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+def load_config(path: str | Path | None, flags: Mapping[str, Any]) -> Config:
+    """Defaults, overlaid by a TOML file, overlaid by flags.
+
+    Args:
+        path: TOML file with the sections of `Config`, or None.
+        flags: Values by field name; text is converted to the field's type.
+
+    Raises:
+        ConfigError: An unknown key (the nearest known one is named), a value of the wrong type or range, fanouts
+            that do not match the layers, or a file that cannot be read.
+    """
+    values = dict(_read_toml(path)) if path is not None else {}
+    values.update({name: (value, _flag(name)) for name, value in flags.items()})
+    config = Config(**{section: kind(**{f.name: _convert(f, *values[f.name]) for f in dataclasses.fields(kind)
+                                        if f.name in values})
+                       for section, kind in _sections()})
+    for name, fanouts in (("fanouts", config.sampling.fanouts), ("eval-fanouts", config.eval_fanouts)):
+        if len(fanouts) != config.num_layers:
+            raise ConfigError(f"{name} {','.join(map(str, fanouts))} has {len(fanouts)} entries, but the model has "
+                              f"{config.num_layers} layers: give one fanout per layer, input layer first")
+    return config
+
+
+def _read_toml(path: str | Path) -> Iterator[tuple[str, tuple[Any, str]]]:
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+    sections = dict(_sections())
+    for section, table in tables.items():
+        if section not in sections:
+            raise ConfigError(f"{path}: unknown section [{section}]{nearest(section, sections)}")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {section} must be a section: [{section}]")
+        known = [f.name for f in dataclasses.fields(sections[section])]
+        for key, value in table.items():
+            if key not in known:
+                raise ConfigError(f"{path}: unknown key {key} in [{section}]{nearest(key, known)}")
+            yield key, (value, f"{path}: {key}")
+
+
+def _sections() -> Iterator[tuple[str, type]]:
+    for section in dataclasses.fields(Config):
+        yield section.name, type(section.default)
+
+
+def nearest(word: str, known) -> str:
+    """``; did you mean X?``, or nothing where no known word is similar."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else f"; known are: {', '.join(known)}"
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _kind(option: dataclasses.Field) -> tuple[type, bool]:
+    """The type of a field's value (of its entries, for a tuple), and whether it is a tuple."""
+    kind = option.type
+    if isinstance(kind, types.UnionType):
+        kind = next(k for k in typing.get_args(kind) if k is not types.NoneType)
+    if typing.get_origin(kind) is tuple:
+        return typing.get_args(kind)[0], True
+    return kind, False
+
+
+def _convert(option: dataclasses.Field, value: Any, where: str) -> Any:
+    """``value`` as the field's type, range checked."""
+    kind, many = _kind(option)
+    if many:
+        entries = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+        return tuple(_scalar(option, kind, v, where) for v in entries)
+    return _scalar(option, kind, value, where)
+
+
+_PARSERS: dict[type, Callable[[str], Any]] = {int: int, float: float}
+
+
+def _scalar(option: dataclasses.Field, kind: type, value: Any, where: str) -> Any:
+    if isinstance(value, str) and kind in _PARSERS:
+        try:
+            value = _PARSERS[kind](value.strip())
+        except ValueError:
+            raise ConfigError(f"{where}: {value!r} is not {_name(kind)}") from None
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{where}: {value!r} is not {_name(kind)}")
+    low, below, choices = (option.metadata[k] for k in ("low", "below", "choices"))
+    if choices is not None and value not in choices:
+        raise ConfigError(f"{where}: {value!r} is not one of: {', '.join(choices)}")
+    if low is not None and not value >= low:
+        raise ConfigError(f"{where}: {value} is less than {low}")
+    if below is not None and not value < below:
+        raise ConfigError(f"{where}: {value} is not less than {below}")
+    return value
+
+
+def _name(kind: type) -> str:
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
+
+
+def add_flags(parser: argparse.ArgumentParser, skip: Sequence[str] = ()) -> None:
+    """Give ``parser`` one flag for each field of `Config` but those of ``skip``; only flags given are stored."""
+    for section, kind in _sections():
+        group = parser.add_argument_group(section, kind.__doc__)
+        for option in dataclasses.fields(kind):
+            if option.name in skip:
+                continue
+            value, _ = _kind(option)
+            text = option.metadata["help"]
+            if option.default is not None and value is not bool:
+                shown = ",".join(map(str, option.default)) if isinstance(option.default, tuple) else option.default
+                text += f" (default: {shown})"
+            if value is bool:
+                group.add_argument(_flag(option.name), action="store_true", default=argparse.SUPPRESS, help=text)
+            else:
+                group.add_argument(_flag(option.name), default=argparse.SUPPRESS, help=text,
+                                   metavar=option.name.upper())
