@@ -10,27 +10,8 @@ import numpy as np
 
 from mpignn.errors import UnknownName
 from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 from mpignn.transport.api import ArraySpec, Transport, Window, array_spec
-
-
-@dataclass(frozen=True)
-class ArrayInfo:
-    """An array of the graph's files.
-
-    Attributes:
-        name: Its path in a partition file, such as ``node/paper/data/features``.
-        dtype: Of an element.
-        row_shape: Shape of one row; () for a scalar.
-    """
-
-    name: str
-    dtype: np.dtype
-    row_shape: tuple[int, ...]
-
-    @property
-    def width(self) -> int:
-        return int(np.prod(self.row_shape, dtype=np.int64))
 
 
 @dataclass(frozen=True)

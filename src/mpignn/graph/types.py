@@ -13,6 +13,10 @@ from mpignn.graph.csc import CSC
 
 EType = tuple[str, str, str]
 
+NTYPE = "_N"
+ETYPE: EType = ("_N", "_E", "_N")
+"""The types of a graph that names none, spelt as DGL does."""
+
 
 def etype_key(etype: EType) -> str:
     """``src:rel:dst``, the name of an edge type in files and messages."""
@@ -71,6 +75,25 @@ class Schema:
         known = ", ".join(etype_key(e) for e in self.etypes)
         why = "is ambiguous" if found else "is unknown"
         raise UnknownName(f"edge type {name!r} {why}; the graph has: {known}")
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """An array of the graph's files.
+
+    Attributes:
+        name: Its path in a partition file, such as ``node/paper/data/features``.
+        dtype: Of an element.
+        row_shape: Shape of one row; () for a scalar.
+    """
+
+    name: str
+    dtype: np.dtype
+    row_shape: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        return int(np.prod(self.row_shape, dtype=np.int64))
 
 
 @dataclass(frozen=True)
