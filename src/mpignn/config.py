@@ -64,7 +64,7 @@ class LoaderConfig:
 class ModelConfig:
     """The network."""
 
-    model: str = _option("sage", "architecture")
+    model: str = _option("sage", "architecture", choices=("sage", "mlp"))
     aggregator: str = _option("mean", "how neighbours are combined", choices=("mean", "sum", "gcn", "pool"))
     layers: int | None = _option(None, "number of layers (default: as many as fanouts)", low=1)
     hidden: int = _option(256, "width of the hidden layers", low=1)

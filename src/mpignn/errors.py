@@ -5,9 +5,15 @@ Exit codes: 2 usage, 3 data, 4 memory or disk, 1 anything else.
 
 
 class MpignnError(Exception):
-    """Root of all errors that mpignn raises on purpose."""
+    """Root of all errors that mpignn raises on purpose.
+
+    Attributes:
+        exit_code: Of the process, if the error leaves the program.
+        agreed: Whether every rank of the job raises the same error, so that all can leave in order.
+    """
 
     exit_code = 1
+    agreed = False
 
 
 class ConfigError(MpignnError):
@@ -43,4 +49,6 @@ class CommError(MpignnError):
 
 
 class TrainingError(MpignnError):
-    """Training that cannot go on, such as a loss that is not finite."""
+    """Training that cannot go on, such as a loss that is not finite: found on all trainers at once."""
+
+    agreed = True

@@ -45,7 +45,9 @@ class Group(ABC):
             return
         rank, first = found[0]
         where = f"rank {rank}: " if self.size > 1 and len(found) < self.size else ""
-        raise type(first)(f"{where}{first}")
+        error = type(first)(f"{where}{first}")
+        error.agreed = True
+        raise error
 
 
 class LocalGroup(Group):

@@ -1,0 +1,5 @@
+"""``python -m mpignn``."""
+
+from mpignn.cli import entry
+
+entry()

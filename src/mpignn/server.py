@@ -1,0 +1,49 @@
+"""The server role: read one's rows of the graph into the node's segment, then wait inside MPI.
+
+A server never imports torch.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from mpignn.errors import DataError
+from mpignn.log import phase
+from mpignn.storage.read import GraphFile
+from mpignn.transport.api import Transport
+
+
+def load(transport: Transport, path: Path, server: int) -> None:
+    """Read the rows that a server owns straight into its shards.  Not collective.
+
+    Args:
+        transport: Not yet published.
+        path: The partitioned graph.
+        server: Number of this server.
+
+    Raises:
+        DataError: A file is missing, damaged, of another graph, or holds ids outside the graph.
+    """
+    with phase("load graph"), GraphFile(path) as file:
+        for name, window in transport.windows.items():
+            lo, hi = window.spec.bounds[server:server + 2]
+            shard = transport.shard(name)
+            file.read(name, lo, hi, shard)
+            _check_ids(file, name, shard)
+
+
+def _check_ids(file: GraphFile, name: str, shard: np.ndarray) -> None:
+    """A sampler follows these numbers without looking: they must lie inside the graph."""
+    kind, owner, what = name.split("/", 2)
+    if kind != "edge" or what not in ("indptr", "indices") or shard.size == 0:
+        return
+    etype = file.schema.etype(owner)
+    if what == "indices":
+        limit = file.book.num_nodes(etype[0])
+        if shard.min() < 0 or shard.max() >= limit:
+            at = int(np.argmax((shard < 0) | (shard >= limit)))
+            raise DataError(f"{file.path}: {name} holds node {shard[at]}, but the graph has {limit} of type {etype[0]}: "
+                            "rerun `mpignn partition`")
+    elif (np.diff(shard) < 0).any() or shard[0] < 0 or shard[-1] > file.book.num_edges(etype):
+        raise DataError(f"{file.path}: {name} does not ascend from 0 to {file.book.num_edges(etype)}: "
+                        "rerun `mpignn partition`")
