@@ -47,8 +47,8 @@ class GraphConfig:
 class SamplingConfig:
     """Neighbourhoods."""
 
-    fanouts: tuple[int, ...] = _option((10, 10, 10), "neighbours kept per node, input layer first; -1 keeps all", low=-1)
-    eval_fanouts: tuple[int, ...] | None = _option(None, "the same for validation and test (default: fanouts)", low=-1)
+    fanouts: tuple[int, ...] = _option((10, 10, 10), "neighbours kept per node, input layer first; -1: all", low=-1)
+    eval_fanouts: tuple[int, ...] | None = _option(None, "the same in validation and test (default: fanouts)", low=-1)
 
 
 @dataclass(frozen=True)

