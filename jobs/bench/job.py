@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from machine import header, spread
-
 from mpignn.storage.read import GraphFile
+
+from machine import header, spread
 
 
 def main() -> None:
@@ -33,10 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(header())
     with GraphFile(arguments.graph) as file:
-        size = sum(info.dtype.itemsize * info.width * (file.book.num_nodes(info.name.split("/")[1])
-                   if info.name.startswith("node/") else file.book.num_nodes(info.name.split("/")[1].split(":")[2])
-                   if info.name.endswith("/indptr") else file.book.num_edges(file.schema.etype(info.name.split("/")[1])))
-                   for info in file.infos.values())
+        size = sum(part.stat().st_size for part in file.path.parent.glob("part-*.h5"))
         width = file.infos[f"node/{file.schema.ntypes[0]}/data/features"]
     row_bytes = width.width * width.dtype.itemsize
     runs = [_run(arguments, row_bytes) for _ in range(arguments.runs + 1)][1:]
