@@ -1,0 +1,46 @@
+"""The few machine instructions that plain loops do not lead to.  Each says why it is here.
+
+Memory is given by address (``array.ctypes.data``, in bytes) because the users of this file work on rows of any
+type.  Nothing is checked.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """``array`` as a read-only view: one numba type, hence one compilation, for windows and private arrays alike."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@intrinsic
+def prefetch(typingctx, address):
+    """Ask for the cache line at ``address``.
+
+    A row that will be read 8 rows later is then in the cache: without it a random row waits for memory, since
+    the hardware foresees only what is sequential.
+    """
+    def codegen(context, builder, signature, args):
+        i8p, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [i8p, i32, i32, i32]), "llvm.prefetch.p0")
+        builder.call(function, [builder.inttoptr(args[0], i8p), i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
+    return types.void(types.uintp), codegen
+
+
+@intrinsic(prefer_literal=True)
+def copy(typingctx, target, source, size):
+    """Copy ``size`` bytes, a literal: one load and one store, of whatever alignment."""
+    def codegen(context, builder, signature, args):
+        pointer = ir.VectorType(ir.IntType(8), size.literal_value).as_pointer()
+        value = builder.load(builder.inttoptr(args[1], pointer))
+        instruction = builder.store(value, builder.inttoptr(args[0], pointer))
+        value.align = instruction.align = 1
+        return context.get_dummy_value()
+    return types.void(types.uintp, types.uintp, size), codegen
