@@ -1,1 +1,25 @@
 """Distributed mini-batch training of graph neural networks on MPI."""
+
+import importlib
+
+# Public names and where they live; imported on first use, since a server needs none and torch takes a second.
+_PUBLIC = {
+    "Block": "mpignn.graph.block",
+    "DistGraph": "mpignn.dist.graph",
+    "GraphFile": "mpignn.storage.read",
+    "NeighborSampler": "mpignn.sampling.neighbor",
+    "NodeDataLoader": "mpignn.loader.node",
+    "RangePartitionBook": "mpignn.graph.book",
+    "check": "mpignn.storage.check",
+    "init_process_group": "mpignn.mpi.process_group",
+    "initialize": "mpignn.mpi.world",
+    "partition_graph": "mpignn.storage.write",
+    "wrap": "mpignn.mpi.process_group",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'mpignn' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import TrainingError
+from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
 from mpignn.loader.node import NodeDataLoader
 from mpignn.log import phase
@@ -24,6 +25,24 @@ from mpignn.train.optimizer import Adam, FlatParameters
 from mpignn.train.report import Report
 
 _EVALUATION = 3         # stream of randomness, beside those of training
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is predicted from what."""
+
+    ntype: str
+    features: str
+    labels: str
+    dtype: torch.dtype
+
+    def features_of(self, blocks: list[Block]) -> torch.Tensor:
+        """(rows, columns) inputs of a batch."""
+        return blocks[0].src_frames[self.ntype][self.features].to(self.dtype)
+
+    def labels_of(self, blocks: list[Block]) -> torch.Tensor:
+        """(B,) int64 answers of a batch."""
+        return blocks[-1].dst_frames[self.ntype][self.labels]
 
 
 @dataclass
@@ -51,10 +70,15 @@ def fit(g: DistGraph, model: torch.nn.Module | None, config: Config, report: Rep
     Raises:
         TrainingError: The loss is not finite.
     """
-    ntype = g.split_ntype("train")
     settings = config.train
-    torch_type = {"fp32": torch.float32, "fp64": torch.float64}[settings.precision]
-    loader = _loader(g, config, "train", config.sampling.fanouts, settings.seed, shuffle=True)
+    task = _Task(g.split_ntype("train"), config.graph.features, config.graph.labels,
+                 {"fp32": torch.float32, "fp64": torch.float64}[settings.precision])
+    sampler = NeighborSampler(config.sampling.fanouts)
+    loader = _loader(g, config, "train", task, sampler, settings.seed, shuffle=True)
+    eval_sampler = sampler if config.eval_fanouts == config.sampling.fanouts else NeighborSampler(config.eval_fanouts)
+    eval_seed = derive(settings.seed, _EVALUATION)
+    evaluations = {split: _loader(g, config, split, task, eval_sampler, eval_seed, shuffle=False)
+                   for split in ("val", "test") if split in g.splits[task.ntype]}
     flat = FlatParameters(model.parameters()) if model is not None else None
     optimizer = Adam(flat, settings.lr, weight_decay=settings.weight_decay) if flat is not None else None
     if flat is not None:
@@ -64,52 +88,45 @@ def fit(g: DistGraph, model: torch.nn.Module | None, config: Config, report: Rep
     report.plan(settings.epochs, len(loader))
     for epoch in range(settings.epochs):
         with phase(f"epoch {epoch}"):
-            event = _train_epoch(g, model, flat, optimizer, loader, epoch, config, ntype, torch_type, report)
+            event = _train_epoch(g, model, flat, optimizer, loader, epoch, task, report)
         val_acc = None
         last = epoch == settings.epochs - 1
         if model is not None and (last or settings.eval_every and (epoch + 1) % settings.eval_every == 0):
-            val_acc = evaluate(g, model, config, "val", torch_type)
+            val_acc = _accuracy(g, model, evaluations, "val", task)
             if val_acc is not None and (best is None or val_acc > best):
                 best, best_values = val_acc, flat.values.clone()
         report.epoch(epoch=epoch, val_acc=val_acc, **event)
     if best_values is not None:
         flat.values.copy_(best_values)
-    test_acc = evaluate(g, model, config, "test", torch_type) if model is not None else None
+    test_acc = _accuracy(g, model, evaluations, "test", task) if model is not None else None
     report.final(val_acc=best, test_acc=test_acc, epochs=settings.epochs, seconds=time.perf_counter() - started)
     return {"val_acc": best, "test_acc": test_acc}
 
 
-def evaluate(g: DistGraph, model: torch.nn.Module, config: Config, split: str,
-             torch_type: torch.dtype) -> float | None:
-    """Accuracy on a split with sampled neighbours, None where there is no such split.
-
-    Collective over the trainers.  The draws are the same in every call.
-    """
-    ntype = g.split_ntype("train")
-    if split not in g.splits.get(ntype, {}):
+def _accuracy(g: DistGraph, model: torch.nn.Module, loaders: dict[str, NodeDataLoader], split: str,
+              task: _Task) -> float | None:
+    """Accuracy on a split with sampled neighbours, the same draws in every call; None where there is no such split."""
+    if split not in loaders:
         return None
     accuracy = Accuracy()
-    loader = _loader(g, config, split, config.eval_fanouts, derive(config.train.seed, _EVALUATION), shuffle=False)
     model.eval()
     with phase(f"evaluate {split}"), torch.no_grad():
-        for _, _, blocks in loader:
-            logits = model(blocks, blocks[0].src_frames[ntype][config.graph.features].to(torch_type))
-            accuracy.add(logits, blocks[-1].dst_frames[ntype][config.graph.labels])
+        for _, _, blocks in loaders[split]:
+            accuracy.add(model(blocks, task.features_of(blocks)), task.labels_of(blocks))
         model.train()
         return accuracy.value(g.trainers)
 
 
-def _loader(g: DistGraph, config: Config, split: str, fanouts: tuple[int, ...], seed: int,
+def _loader(g: DistGraph, config: Config, split: str, task: _Task, sampler: NeighborSampler, seed: int,
             shuffle: bool) -> NodeDataLoader:
-    ntype = g.split_ntype("train")
     return NodeDataLoader(
-        g, {ntype: g.split(split, ntype)}, NeighborSampler(fanouts), shuffle=shuffle, seed=seed,
+        g, {task.ntype: g.split(split, task.ntype)}, sampler, shuffle=shuffle, seed=seed,
         global_batch_size=config.global_batch_size(g.trainers.size), prefetch=config.loader.prefetch,
-        node_feats=[config.graph.features], labels=[config.graph.labels])
+        node_feats=[task.features], labels=[task.labels])
 
 
 def _train_epoch(g: DistGraph, model, flat: FlatParameters | None, optimizer: Adam | None, loader: NodeDataLoader,
-                 epoch: int, config: Config, ntype: str, torch_type: torch.dtype, report: Report) -> dict:
+                 epoch: int, task: _Task, report: Report) -> dict:
     """One pass; returns the epoch's event but for its validation."""
     loader.set_epoch(epoch)
     clock = _Clock()
@@ -118,7 +135,7 @@ def _train_epoch(g: DistGraph, model, flat: FlatParameters | None, optimizer: Ad
     for step, (_, _, blocks) in enumerate(loader):
         loss = None
         if model is not None:
-            part = _step(g, model, flat, optimizer, loader, blocks, config, ntype, torch_type, clock)
+            part = _step(g, model, flat, optimizer, loader, blocks, task, clock)
             loss_sum, seeds_seen = loss_sum + part, seeds_seen + loader.global_size
             loss = part / loader.global_size
             if not math.isfinite(loss):
@@ -142,13 +159,11 @@ def _train_epoch(g: DistGraph, model, flat: FlatParameters | None, optimizer: Ad
 
 
 def _step(g: DistGraph, model, flat: FlatParameters, optimizer: Adam, loader: NodeDataLoader, blocks: list,
-          config: Config, ntype: str, torch_type: torch.dtype, clock: _Clock) -> float:
+          task: _Task, clock: _Clock) -> float:
     """One optimiser step; returns the loss summed over the seeds of all trainers."""
     started = time.perf_counter()
     flat.grad.zero_()
-    features = blocks[0].src_frames[ntype][config.graph.features].to(torch_type)
-    labels = blocks[-1].dst_frames[ntype][config.graph.labels]
-    loss = cross_entropy(model(blocks, features), labels, reduction="sum")
+    loss = cross_entropy(model(blocks, task.features_of(blocks)), task.labels_of(blocks), reduction="sum")
     (loss * loader.scale).backward()
     reduced = torch.tensor([loss.item()], dtype=torch.float64)
     computed = time.perf_counter()
