@@ -1,8 +1,12 @@
 """In-edges of one edge type as compressed sparse columns.
 
-Shapes: D destinations, E edges.
+The *neighbour order* of a row is by source, equal sources by edge id, both original ids.  With it the place of an
+edge in the row of its destination does not depend on how a graph is partitioned.
+
+Shapes: D destinations, E edges, R rows asked for, e edges in them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,3 +33,60 @@ class CSC:
     @property
     def num_edges(self) -> int:
         return self.indices.shape[0]
+
+
+def csc_from_coo(src: np.ndarray, dst: np.ndarray, num_dst: int) -> CSC:
+    """Group edges by destination, each row in neighbour order; the id of an edge is its position in ``src``.
+
+    Args:
+        src, dst: (E,) ends of each edge, in any order, repeats allowed; ``dst`` in ``0:num_dst``.
+    """
+    num_src = int(src.max(initial=-1)) + 1
+    if num_src * num_dst < 1 << 62:
+        order = np.argsort(np.multiply(dst, num_src, dtype=np.int64) + src, kind="stable")
+    else:
+        order = np.lexsort((src, dst))
+    indptr = np.zeros(num_dst + 1, np.int64)
+    np.cumsum(np.bincount(dst, minlength=num_dst), out=indptr[1:])
+    in_place = order.size == 0 or bool((np.diff(order) > 0).all())
+    return CSC(indptr, src[order], None if in_place else order)
+
+
+def in_edges(csc: CSC, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The in-edges of some destinations, row after row, each in neighbour order.
+
+    Args:
+        rows: (R,) int64 destinations.
+
+    Returns:
+        (R,) int64 in-degrees, (e,) sources and (e,) int64 edge ids.
+    """
+    first = csc.indptr[rows]
+    degree = csc.indptr[rows + 1] - first
+    end = np.cumsum(degree)
+    total = int(end[-1]) if end.size else 0
+    place = np.repeat(first - (end - degree), degree)
+    place += np.arange(total)
+    src = csc.indices[place]
+    ids = place if csc.edge_ids is None else csc.edge_ids[place]
+    if total and not _ordered(src, ids, end[:-1]):
+        order = np.lexsort((ids, src, np.repeat(np.arange(rows.size), degree)))
+        src, ids = src[order], ids[order]
+    return degree, src, ids
+
+
+def row_chunks(indptr: np.ndarray, lo: int, hi: int, max_edges: int) -> Iterator[tuple[int, int]]:
+    """Cut the rows ``lo:hi`` into stretches ``(first, last)`` of at most ``max_edges`` edges, or of one row."""
+    while lo < hi:
+        fitting = int(np.searchsorted(indptr, indptr[lo] + max_edges, side="right")) - 1
+        last = min(max(fitting, lo + 1), hi)
+        yield lo, last
+        lo = last
+
+
+def _ordered(src: np.ndarray, ids: np.ndarray, row_starts: np.ndarray) -> bool:
+    """Whether each row is in neighbour order; rows start at 0 and at ``row_starts``."""
+    rises = src[1:] > src[:-1]
+    rises |= (src[1:] == src[:-1]) & (ids[1:] > ids[:-1])
+    rises[row_starts[(row_starts > 0) & (row_starts < src.size)] - 1] = True
+    return bool(rises.all())

@@ -1,0 +1,105 @@
+"""How good a partitioning is: edge cut, halo, balance.
+
+Shapes: P partitions, R rows, e edges in them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mpignn.graph.book import RangePartitionBook
+from mpignn.graph.types import EType, etype_key
+
+
+class PartTally:
+    """Counts, while the edges of one partition go by, how many of their sources are elsewhere.
+
+    Attributes:
+        cut: Edges of each type whose source another partition owns.
+        remote: For each edge type, the sum over the rows that have in-edges of the share of these that are cut,
+            and the number of such rows.
+    """
+
+    def __init__(self, book: RangePartitionBook, part: int):
+        self._book = book
+        self._part = part
+        self._halo = {t: np.zeros(book.num_nodes(t), bool) for t in {e[0] for e in book.canonical_etypes}}
+        self.cut = dict.fromkeys(book.canonical_etypes, 0)
+        self.remote = dict.fromkeys(book.canonical_etypes, (0.0, 0))
+
+    def add(self, etype: EType, degree: np.ndarray, sources: np.ndarray) -> None:
+        """Count some rows.
+
+        Args:
+            degree: (R,) int64 in-degrees.
+            sources: (e,) new ids of the sources, row after row.
+        """
+        ranges = self._book.node_ranges[etype[0]]
+        outside = (sources < ranges[self._part]) | (sources >= ranges[self._part + 1])
+        self._halo[etype[0]][sources[outside]] = True
+        running = np.concatenate([[0], np.cumsum(outside)])
+        end = np.cumsum(degree)
+        cut = running[end] - running[end - degree]
+        filled = degree > 0
+        total, rows = self.remote[etype]
+        self.remote[etype] = (total + float((cut[filled] / degree[filled]).sum()), rows + int(filled.sum()))
+        self.cut[etype] += int(running[-1])
+
+    def halo(self) -> dict[str, int]:
+        """Nodes of each type that another partition owns and an edge of this one starts from."""
+        return {t: int(seen.sum()) for t, seen in self._halo.items()}
+
+
+def make_report(book: RangePartitionBook, tallies: Sequence[tuple[Mapping, Mapping, Mapping]],
+                splits: Mapping[str, Mapping[str, np.ndarray]]) -> dict:
+    """What is written to /report and printed.
+
+    Args:
+        tallies: ``(cut, remote, halo())`` of the `PartTally` of each partition.
+        splits: New ids of each split, by node type or key of an edge type.
+
+    Returns:
+        A dict that JSON can hold.  ``balance`` is the largest partition over the mean; ``cut_share`` the share of
+        edges whose source another partition owns; ``remote_share`` the share of the neighbours of an evenly drawn
+        destination that another partition owns: what uniform sampling fetches.
+    """
+    report: dict = {"num_parts": book.num_partitions(), "nodes": {}, "edges": {}, "splits": {}}
+    for ntype in book.ntypes:
+        report["nodes"][ntype] = {**_balance(np.diff(book.node_ranges[ntype])),
+                                  "halo": [halo.get(ntype, 0) for _, _, halo in tallies]}
+    for etype in book.canonical_etypes:
+        cut = sum(part_cut[etype] for part_cut, _, _ in tallies)
+        remote = [part_remote[etype] for _, part_remote, _ in tallies]
+        report["edges"][etype_key(etype)] = {
+            **_balance(np.diff(book.edge_ranges[etype])), "cut": cut, "cut_share": _share(cut, book.num_edges(etype)),
+            "remote_share": _share(sum(s for s, _ in remote), sum(n for _, n in remote))}
+    for key, named in splits.items():
+        ranges = book.node_ranges[key] if key in book.node_ranges else book.edge_ranges[book.to_canonical_etype(key)]
+        report["splits"][key] = {name: _balance(_per_part(ids, ranges)) for name, ids in named.items()}
+        report["splits"][key]["overlap"] = overlap(named)
+    every = [part_remote[e] for _, part_remote, _ in tallies for e in book.canonical_etypes]
+    report["cut_share"] = _share(sum(e["cut"] for e in report["edges"].values()), book.num_edges())
+    report["remote_share"] = _share(sum(s for s, _ in every), sum(n for _, n in every))
+    return report
+
+
+def overlap(named: Mapping[str, np.ndarray]) -> int:
+    """Ids that are in more than one split of a type."""
+    if not named:
+        return 0
+    every = np.concatenate(list(named.values()))
+    return int(every.size - np.unique(every).size)
+
+
+def _per_part(ids: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    return np.bincount(np.searchsorted(ranges, ids, side="right") - 1, minlength=ranges.size - 1)
+
+
+def _balance(per_part: np.ndarray) -> dict:
+    total = int(per_part.sum())
+    return {"count": total, "per_part": per_part.tolist(),
+            "balance": float(per_part.max() * per_part.size / total) if total else 1.0}
+
+
+def _share(part: float, whole: int) -> float:
+    return part / whole if whole else 0.0

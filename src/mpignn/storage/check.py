@@ -1,0 +1,191 @@
+"""Whether a partitioned graph on disk is what it says it is.
+
+Shapes: N nodes of a type, E edges of a type, R rows in hand.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mpignn.errors import MpignnError
+from mpignn.graph.csc import row_chunks
+from mpignn.graph.types import EType, etype_key
+from mpignn.partition.report import PartTally, make_report
+from mpignn.storage.blocks import file_crc
+from mpignn.storage.read import GraphFile
+from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, edge_path, head_line, node_path, part_file
+
+_CHUNK_EDGES = 1 << 21
+
+
+def check(path: str | Path) -> list[str]:
+    """Every problem of a graph: none means that all its bytes and all its invariants are as they should be.
+
+    Checksums of files and blocks; types, ranges and shapes; ids in range; maps that are permutations and agree with
+    the original ids; edges in neighbour order; splits; and the report, counted anew.  Not collective.
+
+    Args:
+        path: The folder, or graph.h5 in it.
+    """
+    path = Path(path)
+    path = path / GRAPH_FILE if path.is_dir() else path
+    problems = list(_check_head(path)) if path.is_file() else []
+    try:
+        with GraphFile(path) as graph:
+            problems += _check_parts(graph)
+            problems += _Content(graph).problems()
+    except MpignnError as error:
+        problems.append(str(error))
+    return problems
+
+
+def _check_head(path: Path) -> Iterator[str]:
+    with open(path, "rb") as file:
+        head = file.read(HEAD_BYTES)
+    if head != head_line(file_crc(path, HEAD_BYTES)):
+        yield f"{path}: the checksum at its beginning does not match the file"
+
+
+def _check_parts(graph: GraphFile) -> Iterator[str]:
+    for part in range(graph.num_parts):
+        path = graph.path.parent / part_file(part)
+        found = file_crc(path)
+        if found != graph.part_crcs[part]:
+            yield f"{path}: expected CRC-32 {graph.part_crcs[part]:08x} of the file, got {found:08x}"
+
+
+class _Content:
+    """Reads all arrays once, some at a time, and notes what is wrong."""
+
+    def __init__(self, graph: GraphFile):
+        self._graph = graph
+        self._found: list[str] = []
+        self._orig: dict[str, np.ndarray] = {}
+
+    def problems(self) -> list[str]:
+        for ntype in self._graph.schema.ntypes:
+            self._guarded(self._check_nodes, ntype)
+        for etype in self._graph.schema.etypes:
+            self._guarded(self._check_indptr, etype)
+        for info in self._graph.infos:
+            if "/data/" in info:
+                self._guarded(self._check_data, info)
+        for key in (*self._graph.schema.ntypes, *map(etype_key, self._graph.schema.etypes)):
+            self._guarded(self._check_splits, key)
+        if not self._found:
+            self._guarded(self._check_edges)
+        return self._found
+
+    def _guarded(self, step, *args) -> None:
+        """Run a step; what keeps it from going on is a problem of its own."""
+        try:
+            self._found += step(*args)
+        except MpignnError as error:
+            self._found.append(str(error))
+
+    def _check_nodes(self, ntype: str) -> Iterator[str]:
+        book, graph = self._graph.book, self._graph
+        num_nodes = book.num_nodes(ntype)
+        where = f"{graph.path.parent}: node/{ntype}"
+        orig = self._read(f"{node_path(ntype)}/orig_id", 0, num_nodes)
+        new_id = graph.new_ids(ntype)
+        if num_nodes and not (orig.min() >= 0 and orig.max() < num_nodes):
+            yield f"{where}/orig_id has ids outside 0..{num_nodes - 1}"
+            return
+        if not np.array_equal(new_id[orig] if _inside(new_id, num_nodes) else None, np.arange(num_nodes)):
+            yield f"{where}: orig_id and map are not inverse permutations"
+        falls = np.flatnonzero(np.diff(orig) <= 0) + 1
+        bad = falls[~np.isin(falls, book.node_ranges[ntype])]
+        if bad.size:
+            yield f"{where}/orig_id does not ascend within a partition, at node {bad[0]}"
+        self._orig[ntype] = orig
+
+    def _check_indptr(self, etype: EType) -> Iterator[str]:
+        book = self._graph.book
+        num_dst, name = book.num_nodes(etype[2]), f"{edge_path(etype)}/indptr"
+        where = f"{self._graph.path.parent}: {name}"
+        indptr = self._read(name, 0, num_dst)
+        falls = np.flatnonzero(np.diff(indptr) < 0)
+        if falls.size:
+            yield f"{where} falls at row {falls[0]}"
+        if not np.array_equal(indptr[book.node_ranges[etype[2]]], book.edge_ranges[etype]):
+            yield f"{where} does not agree with the ranges of edges"
+
+    def _check_data(self, name: str) -> Iterator[str]:
+        """Nothing but the checksums, which reading verifies."""
+        rows = self._graph.num_rows(name)
+        step = max(1, (1 << 26) // max(1, self._graph.infos[name].width * 8))
+        for lo in range(0, rows, step):
+            self._read(name, lo, min(rows, lo + step))
+        yield from ()
+
+    def _check_splits(self, key: str) -> Iterator[str]:
+        for name in self._graph.splits(key):
+            ids = self._graph.split(key, name)
+            order = self._orig.get(key, np.empty(0))[ids] if key in self._orig else None
+            if order is not None and (np.diff(order) <= 0).any():
+                yield f"{self._graph.path}: split/{key}/{name} is not in order of original id"
+            elif np.unique(ids).size != ids.size:
+                yield f"{self._graph.path}: split/{key}/{name} has an id twice"
+
+    def _check_edges(self) -> Iterator[str]:
+        """Sources in range and in neighbour order; cut, halo and balance as reported."""
+        graph, book = self._graph, self._graph.book
+        tallies = []
+        for part in range(graph.num_parts):
+            tally = PartTally(book, part)
+            for etype in graph.schema.etypes:
+                lo, hi = (int(i) for i in book.node_ranges[etype[2]][part:part + 2])
+                indptr = self._read(f"{edge_path(etype)}/indptr", lo, hi)
+                for begin, end in row_chunks(indptr, 0, hi - lo, _CHUNK_EDGES):
+                    src = self._read(f"{edge_path(etype)}/indices", int(indptr[begin]), int(indptr[end]))
+                    problem = self._check_rows(etype, src, indptr[begin:end + 1] - indptr[begin], lo + begin)
+                    if problem:
+                        yield problem
+                        return
+                    tally.add(etype, np.diff(indptr[begin:end + 1]), src)
+            tallies.append((tally.cut, tally.remote, tally.halo()))
+        keys = [*graph.schema.ntypes, *map(etype_key, graph.schema.etypes)]
+        splits = {key: {name: graph.split(key, name) for name in graph.splits(key)} for key in keys}
+        found = make_report(book, tallies, {key: named for key, named in splits.items() if named})
+        for place in _differences(found, graph.report):
+            yield f"{graph.path}: the report's {place} is not what the edges give"
+
+    def _check_rows(self, etype: EType, src: np.ndarray, indptr: np.ndarray, first_row: int) -> str | None:
+        """The first problem of some rows that start at ``first_row``; indptr is relative to ``src``."""
+        where = f"{self._graph.path.parent}: {edge_path(etype)}/indices"
+        num_src = self._graph.book.num_nodes(etype[0])
+        if not _inside(src, num_src):
+            bad = np.flatnonzero((src < 0) | (src >= num_src))[0]
+            row = first_row + int(np.searchsorted(indptr, bad, side="right")) - 1
+            return f"{where}: destination {row} has the source {src[bad]}, but there are {num_src}"
+        falls = np.flatnonzero(np.diff(self._orig[etype[0]][src]) < 0) + 1
+        bad = falls[~np.isin(falls, indptr)]
+        if bad.size:
+            row = first_row + int(np.searchsorted(indptr, bad[0], side="right")) - 1
+            return f"{where}: the sources of destination {row} are not in order of original id"
+        return None
+
+    def _read(self, name: str, lo: int, hi: int) -> np.ndarray:
+        info = self._graph.infos[name]
+        out = np.empty((hi - lo + name.endswith("/indptr")) * info.width, info.dtype)
+        self._graph.read(name, lo, hi, out)
+        return out
+
+
+def _inside(ids: np.ndarray, count: int) -> bool:
+    return not ids.size or bool(ids.min() >= 0 and ids.max() < count)
+
+
+def _differences(found, said, place: str = "") -> Iterator[str]:
+    """Where two reports differ; shares are floating-point sums, equal to rounding only."""
+    if isinstance(found, dict) and isinstance(said, dict) and found.keys() == said.keys():
+        for key in found:
+            yield from _differences(found[key], said[key], f"{place}/{key}" if place else key)
+    elif isinstance(found, float) and isinstance(said, float):
+        if not math.isclose(found, said, rel_tol=1e-9, abs_tol=1e-12):
+            yield place
+    elif found != said:
+        yield place or "form"

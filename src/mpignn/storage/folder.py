@@ -1,0 +1,81 @@
+"""A folder that appears under its name complete, or not at all."""
+
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mpignn.errors import ConfigError, ResourceError
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder beside ``out`` that is renamed to it at the end, and removed if anything goes wrong.
+
+    All files in it reach the disk before the name does.
+
+    Raises:
+        ConfigError: ``out`` exists, or its parent cannot be written to.
+        ResourceError: The disk is full, or a quota reached.
+    """
+    if os.path.lexists(out):
+        raise ConfigError(f"{out} exists already and is left as it is: remove it or choose another name")
+    folder = out.parent / f".{out.name}.partial-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot create a folder there: {error.strerror}") from error
+    try:
+        with full_disk_named(out):
+            yield folder
+            for name in (*sorted(folder.iterdir()), folder):
+                _sync(name)
+            os.rename(folder, out)
+            _sync(out.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)       # nothing is there any more once it is renamed
+
+
+def check_space(out: Path, num_bytes: int) -> None:
+    """Raise `ResourceError` if a file system does not have so many bytes free.
+
+    A quota is not seen here; `full_disk_named` names it when it is reached.
+    """
+    free = shutil.disk_usage(out.parent).free
+    if free < num_bytes:
+        raise ResourceError(f"{out}: needs {num_bytes / 1e6:.1f} MB, but the disk has {free / 1e6:.1f} MB free")
+
+
+@contextmanager
+def full_disk_named(out: Path) -> Iterator[None]:
+    """Turn what the system and the HDF5 library say of a full disk into a `ResourceError`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        code = _error_number(error)
+        if code not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        raise ResourceError(f"{out}: cannot be written: {os.strerror(code)}; what was written is removed") from error
+
+
+def _error_number(error: BaseException) -> int | None:
+    """The errno of an error or of what led to it; HDF5 tells it in the text."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        if found := re.search(r"errno = (\d+)", str(error)):
+            return int(found[1])
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

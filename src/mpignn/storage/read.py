@@ -1,0 +1,274 @@
+"""A partitioned graph on disk, read-only.
+
+Shapes: P partitions, N nodes of a type.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mpignn.errors import DataError, IDError, UnknownName
+from mpignn.graph.book import RangePartitionBook
+from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
+from mpignn.storage.blocks import damage_named, read_rows
+from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, index_dtype, node_path, part_file
+
+_OPEN_PARTS = 64        # part files kept open at a time: a job may have thousands of them, and few handles
+
+
+class GraphFile:
+    """Metadata and rows of a partitioned graph; a context manager that closes the files.  Nothing is collective.
+
+    Attributes:
+        path: Of graph.h5.
+        graph_id: Hash of all that the files hold.
+        num_parts: P.
+        schema: Names of the types.
+        book: Who owns what.
+        infos: The arrays of the part files, by their paths in them.
+        report: Cut, halo and balance, as `mpignn.partition.report.make_report` made them.
+
+    Raises (construction and all methods):
+        DataError: A file that is missing, damaged, or of another graph.
+    """
+
+    def __init__(self, path: str | Path):
+        """Open a graph.
+
+        Args:
+            path: The folder, or graph.h5 in it.
+        """
+        path = Path(path)
+        self.path = path / GRAPH_FILE if path.is_dir() else path
+        if not self.path.is_file():
+            raise DataError(f"{self.path}: no such file; `mpignn partition SRC OUT` makes a graph")
+        self._parts: dict[int, h5py.File] = {}
+        self._file = _open(self.path, "graph")
+        try:
+            with damage_named(str(self.path)):
+                self._read_metadata()
+            for part in range(self.num_parts):
+                self._check_size(part)
+            with damage_named(str(self._part_path(0))):
+                self.infos = self._list_arrays(self._open_part(0))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "GraphFile":
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; harmless when they are closed already."""
+        for file in (*self._parts.values(), self._file):
+            file.close()
+        self._parts.clear()
+
+    def splits(self, key: str) -> tuple[str, ...]:
+        """Names of the splits of a node type, or of an edge type given as ``src:rel:dst``."""
+        with damage_named(f"{self.path}: split/{key}"):
+            group = self._file.get(f"split/{key}")
+            return tuple(sorted(group)) if group is not None else ()
+
+    def split(self, key: str, name: str) -> np.ndarray:
+        """int64 new ids of a split, in order of original id.
+
+        Raises:
+            UnknownName: The type has no such split.
+        """
+        if name not in self.splits(key):
+            known = ", ".join(self.splits(key)) or "none"
+            raise UnknownName(f"{self.path}: {key!r} has no split {name!r}; it has: {known}")
+        ids = self._read_whole(f"split/{key}/{name}", np.int64)
+        count = self.book.num_nodes(key) if key in self.schema.ntypes else self.book.num_edges(key)
+        if ids.size and not (ids.min() >= 0 and ids.max() < count):
+            raise DataError(f"{self.path}: split/{key}/{name} has ids outside 0..{count - 1}; {MEND}")
+        return ids
+
+    def new_ids(self, ntype: str) -> np.ndarray:
+        """(N,) int64 new id of each original id of a node type."""
+        name = self.schema.ntype(ntype)
+        return self._read_whole(f"map/{name}", np.int64, self.book.num_nodes(name))
+
+    def num_rows(self, name: str) -> int:
+        """Global rows of an array, those of all parts together."""
+        return int(axis(self._info(name).name, self.book)[0][-1])
+
+    def edge_start(self, etype: EType, row: int) -> int:
+        """Global id of the first in-edge of destination ``row``, in 0..N; the number of edges for row N.
+
+        A read of one number, without its block's checksum.
+        """
+        ranges, edges = self.book.node_ranges[etype[2]], self.book.edge_ranges[etype]
+        part = int(np.searchsorted(ranges, row, side="right")) - 1
+        if not 0 <= row <= ranges[-1]:
+            raise IDError(f"{self.path}: row {row} of {etype_key(etype)} asked for, of {ranges[-1]}")
+        if row == ranges[part]:
+            return int(edges[part])
+        where = f"{self._part_path(part)}: {edge_path(etype)}/indptr"
+        with damage_named(where):
+            start = int(self._part(part)[f"{edge_path(etype)}/indptr"][row - ranges[part]])
+        if not edges[part] <= start <= edges[part + 1]:
+            raise DataError(f"{where}[{row - ranges[part]}] = {start} is outside the partition's edges "
+                            f"{edges[part]}..{edges[part + 1]}; {MEND}")
+        return start
+
+    def read(self, name: str, lo: int, hi: int, out: np.ndarray) -> None:
+        """Read the global rows ``lo:hi`` of an array, verifying checksums.  No second copy is made.
+
+        Args:
+            name: One of ``infos``.
+            out: Flat, C-contiguous, dtype of the array: ``(hi - lo) * width`` elements; of an ``indptr``, where row v
+                is the pair of elements v and v + 1, one more than rows.
+
+        Raises:
+            IDError: Rows outside the array.
+        """
+        info = self._info(name)
+        ranges, extra = axis(name, self.book)
+        if not 0 <= lo <= hi <= ranges[-1]:
+            raise IDError(f"{self.path}: rows {lo}..{hi} of {name} asked for, of {ranges[-1]}")
+        assert out.dtype == info.dtype and out.shape == ((hi - lo + extra) * info.width,), f"{name}: {out.shape}"
+        rows = out.reshape(hi - lo + extra, *info.row_shape)
+        if extra and lo == hi:
+            out[0] = self.edge_start(self.schema.etype(name.split("/")[1]), lo)
+            return
+        first = int(np.searchsorted(ranges, lo, side="right")) - 1
+        last = int(np.searchsorted(ranges, hi, side="left"))
+        for part in range(first, last):
+            begin, end = max(lo, int(ranges[part])), min(hi, int(ranges[part + 1]))
+            if begin == end:
+                continue
+            base = int(ranges[part])
+            where = f"{self._part_path(part)}: {name}"
+            with damage_named(where):
+                read_rows(self._part(part)[name], where, begin - base, end - base + extra,
+                          rows[begin - lo:end - lo + extra])
+
+    def _read_metadata(self) -> None:
+        attrs = self._file.attrs
+        self.graph_id = _text(attrs["graph_id"])
+        self.num_parts = int(attrs["num_parts"])
+        self.schema = Schema(tuple(self._texts("types/ntype")), tuple(map(tuple, self._texts("types/etype"))))
+        shape = self.num_parts + 1
+        self.book = RangePartitionBook(
+            self.schema, {t: self._read_whole(f"ranges/{node_path(t)}", np.int64, shape) for t in self.schema.ntypes},
+            {e: self._read_whole(f"ranges/{edge_path(e)}", np.int64, shape) for e in self.schema.etypes})
+        self._bytes = self._read_whole("parts/bytes", np.int64, self.num_parts)
+        self.part_crcs = self._read_whole("parts/crc32", np.uint32, self.num_parts)
+        self.report = json.loads(self._texts("report")[0])
+
+    def _texts(self, name: str) -> list:
+        found = self._file[name]
+        if found.dtype.kind != "S":
+            raise DataError(f"{self.path}: {name} is {found.dtype}, not text; {MEND}")
+        texts = np.empty(found.shape, found.dtype)
+        read_rows(found, f"{self.path}: {name}", 0, found.shape[0], texts)
+        return np.char.decode(texts, "utf-8").tolist()
+
+    def _read_whole(self, name: str, dtype, length: int | None = None) -> np.ndarray:
+        where = f"{self.path}: {name}"
+        with damage_named(where):
+            data = self._file[name]
+            _expect(where, data, np.dtype(dtype), (data.shape[0] if length is None else length,))
+            out = np.empty(data.shape, dtype)
+            read_rows(data, where, 0, out.shape[0], out)
+        return out
+
+    def _part_path(self, part: int) -> Path:
+        return self.path.parent / part_file(part)
+
+    def _check_size(self, part: int) -> None:
+        path = self._part_path(part)
+        if not path.is_file():
+            raise DataError(f"{path}: no such file, but the graph has {self.num_parts} parts; copy it here or {MEND}")
+        if path.stat().st_size != self._bytes[part]:
+            raise DataError(f"{path}: expected {self._bytes[part]} bytes, got {path.stat().st_size}: the copy is "
+                            f"incomplete or of another graph; copy it again or {MEND}")
+
+    def _part(self, part: int) -> h5py.File:
+        """A part file, open and compared with the metadata."""
+        if part not in self._parts:
+            with damage_named(str(self._part_path(part))):
+                file = self._open_part(part)
+                for info in self.infos.values():
+                    self._check_array(file, part, info)
+        return self._parts[part]
+
+    def _open_part(self, part: int) -> h5py.File:
+        path = self._part_path(part)
+        if len(self._parts) >= _OPEN_PARTS:
+            self._parts.pop(next(iter(self._parts))).close()
+        file = self._parts[part] = _open(path, "part")
+        found = (_text(file.attrs["graph_id"]), int(file.attrs["part"]))
+        if found != (self.graph_id, part):
+            raise DataError(f"{path}: expected part {part} of graph {self.graph_id}, got part {found[1]} of graph "
+                            f"{found[0]}: the file belongs to another graph; {MEND}")
+        return file
+
+    def _list_arrays(self, file: h5py.File) -> dict[str, ArrayInfo]:
+        names = []
+        for ntype in self.schema.ntypes:
+            names += [f"{node_path(ntype)}/orig_id", *_data_names(file, node_path(ntype))]
+        for etype in self.schema.etypes:
+            names += [f"{edge_path(etype)}/{n}" for n in ("indptr", "indices")] + _data_names(file, edge_path(etype))
+        infos = {name: ArrayInfo(name, file[name].dtype, file[name].shape[1:]) for name in names}
+        for etype in self.schema.etypes:
+            for name, dtype in (("indptr", np.dtype(np.int64)), ("indices", self._index_dtype(etype))):
+                infos[f"{edge_path(etype)}/{name}"] = ArrayInfo(f"{edge_path(etype)}/{name}", dtype, ())
+        for ntype in self.schema.ntypes:
+            infos[f"{node_path(ntype)}/orig_id"] = ArrayInfo(f"{node_path(ntype)}/orig_id", np.dtype(np.int64), ())
+        for info in infos.values():
+            self._check_array(file, 0, info)
+        return infos
+
+    def _index_dtype(self, etype: EType) -> np.dtype:
+        return index_dtype(self.book.num_nodes(etype[0]))
+
+    def _check_array(self, file: h5py.File, part: int, info: ArrayInfo) -> None:
+        ranges, extra = axis(info.name, self.book)
+        rows = int(ranges[part + 1] - ranges[part]) + extra
+        _expect(f"{file.filename}: {info.name}", file[info.name], info.dtype, (rows, *info.row_shape))
+
+    def _info(self, name: str) -> ArrayInfo:
+        if name not in self.infos:
+            raise UnknownName(f"{self.path}: no array {name!r}; there are: {', '.join(self.infos)}")
+        return self.infos[name]
+
+
+def _open(path: Path, kind: str) -> h5py.File:
+    """An HDF5 file of ours; ``kind`` is graph or part."""
+    with damage_named(str(path)):
+        if not h5py.is_hdf5(path):
+            raise DataError(f"{path}: not an HDF5 file; expected one that `mpignn partition` wrote")
+        # Locks fail on some parallel file systems; nothing here is ever written again.
+        file = h5py.File(path, "r", locking=False)
+    with damage_named(str(path)):
+        found = _text(file.attrs.get("schema", b""))
+        own = {"graph": "num_parts", "part": "part"}[kind]
+        if found == SCHEMA and own in file.attrs and "graph_id" in file.attrs:
+            return file
+        file.close()
+        said = f"schema {found!r}" if found != SCHEMA else f"no attribute {own}"
+        raise DataError(f"{path}: expected a {kind} file of schema {SCHEMA!r}, got one with {said}; {MEND}")
+
+
+def _data_names(file: h5py.File, base: str) -> Sequence[str]:
+    return [f"{base}/data/{name}" for name in sorted(file.get(f"{base}/data", ()))]
+
+
+def _expect(where: str, data: h5py.Dataset, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    if data.dtype != dtype or data.shape != shape:
+        raise DataError(f"{where}: expected {dtype} {shape}, got {data.dtype} {data.shape}; {MEND}")
+    if data.chunks is not None or data.dtype.kind not in "biuf":
+        raise DataError(f"{where}: expected contiguous numbers, got {data.dtype} in chunks {data.chunks}; {MEND}")
+
+
+def _text(value) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

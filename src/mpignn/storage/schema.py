@@ -1,0 +1,65 @@
+"""Names and layout of the files of a partitioned graph.
+
+    graph.h5        attributes schema, graph_id, num_parts
+      /types/ntype (T,)   /types/etype (R, 3)
+      /ranges/node/<ntype>   /ranges/edge/<src:rel:dst>       int64 (P + 1,)
+      /map/<ntype>                                            int64 (N,) new id of each original id
+      /split/<ntype | src:rel:dst>/{train,val,test}           int64 new ids, in order of original id
+      /report                                                 JSON text
+      /parts/{crc32,bytes}                                    (P,) of each whole part file
+      /parts/part-00000.h5 ...                                external links to the part files
+    part-00000.h5   attributes schema, graph_id, part
+      /node/<ntype>/orig_id   /node/<ntype>/data/<name>
+      /edge/<src:rel:dst>/indptr   .../indices   .../data/<name>
+
+Datasets are contiguous and uncompressed.  Each has an attribute ``crc32``: one CRC-32 for each block of as many
+whole rows as fit 64 MiB, at least one.  graph.h5 begins with a line of text, in the 512 bytes that HDF5 leaves to
+its users, that holds the CRC-32 of all bytes after these.
+"""
+
+import numpy as np
+
+from mpignn.graph.book import RangePartitionBook
+from mpignn.graph.types import EType, etype_key, parse_etype
+
+SCHEMA = "mpignn/1"
+GRAPH_FILE = "graph.h5"
+BLOCK_BYTES = 64 << 20
+HEAD_BYTES = 512
+MEND = "rerun `mpignn partition`"
+
+
+def part_file(part: int) -> str:
+    """Name of a part file, beside graph.h5."""
+    return f"part-{part:05d}.h5"
+
+
+def node_path(ntype: str) -> str:
+    return f"node/{ntype}"
+
+
+def edge_path(etype: EType) -> str:
+    return f"edge/{etype_key(etype)}"
+
+
+def axis(array: str, book: RangePartitionBook) -> tuple[np.ndarray, int]:
+    """The ranges that cut the rows of an array, and how many rows a part file has beyond its range.
+
+    Args:
+        array: Path in a part file, such as ``node/paper/data/features``.
+    """
+    kind, owner, what = array.split("/", 2)
+    if kind == "node":
+        return book.node_ranges[owner], 0
+    etype = parse_etype(owner)
+    return (book.node_ranges[etype[2]], 1) if what == "indptr" else (book.edge_ranges[etype], 0)
+
+
+def index_dtype(num_sources: int) -> np.dtype:
+    """What type-wise source ids are stored as."""
+    return np.dtype(np.int32 if num_sources <= 1 << 31 else np.int64)
+
+
+def head_line(crc: int) -> bytes:
+    """The first `HEAD_BYTES` bytes of graph.h5."""
+    return f"mpignn graph: the CRC-32 of all bytes after these {HEAD_BYTES} is {crc:08x}\n".encode().ljust(HEAD_BYTES)

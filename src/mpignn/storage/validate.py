@@ -1,0 +1,171 @@
+"""Whether a graph in memory is sound, before anything is written.
+
+Shapes: N nodes of a type, D destinations and E edges of an edge type.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from mpignn.errors import DataError
+from mpignn.graph.csc import CSC
+from mpignn.graph.types import GraphData, etype_key
+
+NON_NEGATIVE = ("prob", "weight")
+"""Edge data by which edges are drawn or weighted."""
+
+LABELS = "labels"
+"""Node data that may say "unknown", as NaN or a negative class, for nodes outside the splits."""
+
+_CHUNK_BYTES = 1 << 24
+
+
+def validate(data: GraphData) -> None:
+    """Raise if a graph cannot be partitioned and trained on.
+
+    Raises:
+        DataError: Names the array, the first bad entry, and what was expected.
+    """
+    _check_names(data)
+    for ntype, count in data.num_nodes.items():
+        if count < 0:
+            raise DataError(f"{ntype!r} has {count} nodes")
+    for etype, csc in data.csc.items():
+        _check_csc(csc, data.num_nodes[etype[0]], data.num_nodes[etype[2]], etype_key(etype))
+    _check_splits(data)
+    for ntype, named in data.node_data.items():
+        split = [ids for ids in data.splits.get(ntype, {}).values() if ids.size]
+        wanted = np.unique(np.concatenate(split)) if split else np.empty(0, np.int64)
+        for name, array in named.items():
+            what = f"{ntype}/{name}"
+            _check_array(array, data.num_nodes[ntype], what, "node")
+            if name == LABELS:
+                _check_labels(array, wanted, what)
+            else:
+                _check_rows(array, what, "node", _not_finite, "which is not finite")
+    for etype, named in data.edge_data.items():
+        for name, array in named.items():
+            what = f"{etype_key(etype)}/{name}"
+            _check_array(array, data.csc[etype].num_edges, what, "edge")
+            _check_rows(array, what, "edge", _not_finite, "which is not finite")
+            if name in NON_NEGATIVE:
+                _check_rows(array, what, "edge", lambda rows: rows < 0, "which is negative")
+
+
+def _check_names(data: GraphData) -> None:
+    if not data.num_nodes or not data.csc:
+        raise DataError("a graph has at least one node type and one edge type")
+    names = [*data.num_nodes, *(part for etype in data.csc for part in etype)]
+    names += [name for named in (*data.node_data.values(), *data.edge_data.values(), *data.splits.values())
+              for name in named]
+    for name in names:
+        if not name or set(name) & set("/:\0") or name == ".":
+            raise DataError(f"{name!r} cannot be the name of a type, of data or of a split: "
+                            "it must not be empty or contain '/' or ':'")
+    for src, relation, dst in data.csc:
+        for end in (src, dst):
+            if end not in data.num_nodes:
+                raise DataError(f"edge type {src}:{relation}:{dst}: {end!r} is not a node type; "
+                                f"there are: {', '.join(data.num_nodes)}")
+    keys = {etype_key(e) for e in data.csc}
+    for what, unknown in (("node data", set(data.node_data) - set(data.num_nodes)),
+                          ("edge data", {etype_key(e) for e in data.edge_data} - keys),
+                          ("a split", set(data.splits) - keys - set(data.num_nodes))):
+        if unknown:
+            raise DataError(f"{what} is given for {sorted(unknown)[0]!r}, which is no type of the graph")
+
+
+def _check_csc(csc: CSC, num_src: int, num_dst: int, what: str) -> None:
+    for name, array in (("indptr", csc.indptr), ("indices", csc.indices)):
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise DataError(f"{what}: {name} must be integers in one dimension, got {array.dtype} {array.shape}")
+    if csc.indptr.size != num_dst + 1:
+        raise DataError(f"{what}: indptr has {csc.indptr.size} entries, expected {num_dst + 1}: "
+                        f"one more than its {num_dst} destinations")
+    if csc.indptr[0] != 0 or csc.indptr[-1] != csc.num_edges:
+        raise DataError(f"{what}: indptr goes from {csc.indptr[0]} to {csc.indptr[-1]}, expected from 0 to the "
+                        f"{csc.num_edges} entries of indices")
+    falls = np.flatnonzero(csc.indptr[1:] < csc.indptr[:-1])
+    if falls.size:
+        row = falls[0]
+        raise DataError(f"{what}: indptr falls from {csc.indptr[row]} to {csc.indptr[row + 1]} at row {row}")
+    for begin, rows in _chunks(csc.indices):
+        if rows.min() < 0 or rows.max() >= num_src:
+            bad = int(np.flatnonzero((rows < 0) | (rows >= num_src))[0])
+            raise DataError(f"{what}: indices[{begin + bad}] = {rows[bad]} but there are {num_src} sources")
+    if csc.edge_ids is not None:
+        seen = np.zeros(csc.num_edges, bool)
+        inside = csc.edge_ids[(csc.edge_ids >= 0) & (csc.edge_ids < csc.num_edges)]
+        seen[inside] = True
+        if csc.edge_ids.shape != (csc.num_edges,) or not seen.all():
+            raise DataError(f"{what}: edge_ids are not each of 0..{csc.num_edges - 1} once")
+
+
+def _check_splits(data: GraphData) -> None:
+    edges = {etype_key(e): csc.num_edges for e, csc in data.csc.items()}
+    for key, named in data.splits.items():
+        count = {**edges, **data.num_nodes}[key]
+        for name, ids in named.items():
+            what = f"split {name!r} of {key!r}"
+            if ids.ndim != 1 or ids.dtype.kind not in "iu":
+                raise DataError(f"{what}: expected integers in one dimension, got {ids.dtype} {ids.shape}")
+            if ids.size and (ids.min() < 0 or ids.max() >= count):
+                raise DataError(f"{what}: id {ids[(ids < 0) | (ids >= count)][0]} is not in 0..{count - 1}")
+            if (ids[1:] <= ids[:-1]).any():
+                raise DataError(f"{what}: id {ids[1:][ids[1:] <= ids[:-1]][0]} is not above the one before it; "
+                                "ids must ascend and be there once")
+
+
+def _check_array(array: np.ndarray, count: int, what: str, kind: str) -> None:
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise DataError(f"{what}: data of type {array.dtype} cannot be stored; "
+                        "use booleans, integers or floating-point numbers of at most 8 bytes")
+    if array.ndim == 0 or array.shape[0] != count:
+        raise DataError(f"{what}: expected one row for each of {count} {kind}s, got shape {array.shape}")
+    if 0 in array.shape[1:]:
+        raise DataError(f"{what}: a row must have at least one element, got shape {array.shape}")
+
+
+def _check_labels(labels: np.ndarray, wanted: np.ndarray, what: str) -> None:
+    """Labels of nodes in a split must be known; integers are classes."""
+    given = labels[wanted]
+    unknown = _not_finite(given) if labels.dtype.kind == "f" else given < 0
+    bad = np.flatnonzero(unknown.reshape(wanted.size, -1).any(axis=1))
+    if bad.size:
+        raise DataError(f"{what}: node {wanted[bad[0]]} is in a split but has the label {given[bad[0]]}")
+
+
+def _check_rows(array: np.ndarray, what: str, kind: str, is_bad: Callable[[np.ndarray], np.ndarray],
+                why: str) -> None:
+    for begin, rows in _chunks(array):
+        bad = is_bad(rows)
+        if bad.any():
+            place = np.argwhere(bad)[0]
+            raise DataError(f"{what}: {kind} {begin + place[0]} has {rows[tuple(place)]}, {why}")
+
+
+def _not_finite(rows: np.ndarray) -> np.ndarray:
+    return ~np.isfinite(rows)
+
+
+def _chunks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """An array some MiB at a time, with the number of the first row."""
+    step = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
+    for begin in range(0, array.shape[0], step):
+        yield begin, array[begin:begin + step]
+
+
+def ids_of_mask(mask: np.ndarray, count: int, what: str) -> np.ndarray:
+    """The sorted int64 ids that a mask marks.
+
+    Args:
+        mask: (count,) booleans, or integers that are 0 or 1.
+
+    Raises:
+        DataError: Another shape, or another value.
+    """
+    if mask.shape != (count,):
+        raise DataError(f"{what}: expected one entry for each of {count}, got shape {mask.shape}")
+    if mask.dtype.kind not in "biu" or (mask.dtype.kind != "b" and mask.size and not np.isin(mask, (0, 1)).all()):
+        raise DataError(f"{what}: expected booleans, or 0 and 1, got {mask.dtype}")
+    return np.flatnonzero(mask).astype(np.int64, copy=False)

@@ -1,0 +1,225 @@
+"""From a graph in one process to partitions on disk.
+
+Shapes: N nodes and E edges of a type, P partitions.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mpignn.errors import ConfigError, DataError
+from mpignn.graph.book import RangePartitionBook
+from mpignn.graph.csc import in_edges, row_chunks
+from mpignn.graph.types import GraphData, etype_key
+from mpignn.partition.assign import assign, checked_assignment
+from mpignn.partition.relabel import Relabeling, new_indptr, relabel
+from mpignn.partition.report import PartTally, make_report
+from mpignn.storage.blocks import ArrayWriter, file_crc, write_array
+from mpignn.storage.check import check
+from mpignn.storage.folder import check_space, new_folder
+from mpignn.storage.schema import (
+    GRAPH_FILE,
+    HEAD_BYTES,
+    SCHEMA,
+    edge_path,
+    head_line,
+    index_dtype,
+    node_path,
+    part_file,
+)
+from mpignn.storage.sources import read_source
+from mpignn.storage.validate import validate
+
+_CHUNK_EDGES = 1 << 21          # edges in hand at a time, at 40 bytes each
+_CHUNK_BYTES = 1 << 24          # of rows of a feature
+
+
+def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: int,
+                    method: str | Path | Callable = "metis", seed: int = 0) -> dict:
+    """Cut a graph into partitions and write them to a new folder.  Not collective; one process.
+
+    Args:
+        source: What `mpignn.storage.sources.read_source` takes, or a graph in memory.
+        out: Folder to create; it appears complete or not at all.
+        num_parts: P; independent of the number of ranks that will use it.
+        method: ``metis``, ``random``, ``range``, a file with one partition per line, or a function, as
+            `mpignn.partition.assign.assign` takes them.
+        seed: Of the method.
+
+    Returns:
+        The report of `mpignn.partition.report.make_report`.
+
+    Raises:
+        ConfigError: ``out`` exists, or an unknown method or impossible number of partitions.
+        DataError: A source that is not a sound graph.
+        ResourceError: Not enough room on the disk.
+    """
+    out = Path(out)
+    if out.exists():
+        raise ConfigError(f"{out} exists already and is left as it is: remove it or choose another name")
+    data = source if isinstance(source, GraphData) else read_source(source)
+    validate(data)
+    parts = assign(data, num_parts, method, seed)
+    return _write(data, parts, num_parts, out)
+
+
+def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: str | Path) -> dict:
+    """Write a graph by a given assignment.  Equal input gives equal bytes.  Not collective.
+
+    Args:
+        assignment: (N,) partition of each node of each type, in ``0:num_parts``.
+        out: Folder to create.
+
+    Returns and raises: As `partition_graph`.
+    """
+    validate(data)
+    return _write(data, checked_assignment(data.num_nodes, assignment, num_parts), num_parts, Path(out))
+
+
+def _write(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: Path) -> dict:
+    writer = _Writer(data, assignment, num_parts)
+    with new_folder(out) as folder:
+        check_space(out, writer.num_bytes())
+        report = writer.write(folder)
+        problems = check(folder)
+        if problems:
+            raise DataError(f"{out}: what was written does not verify and is removed: {problems[0]}")
+    return report
+
+
+class _Writer:
+    def __init__(self, data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int):
+        self.data = data
+        self.nodes: dict[str, Relabeling] = {t: relabel(assignment[t], num_parts) for t in data.num_nodes}
+        self.indptr = {e: new_indptr(csc, self.nodes[e[2]]) for e, csc in data.csc.items()}
+        self.book = RangePartitionBook(
+            data.schema, {t: found.ranges for t, found in self.nodes.items()},
+            {e: indptr[self.nodes[e[2]].ranges] for e, indptr in self.indptr.items()})
+        # Where each original edge went; wanted for the splits only.
+        self.new_edge = {e: np.empty(csc.num_edges, np.int64) for e, csc in data.csc.items()
+                         if data.splits.get(etype_key(e))}
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def num_bytes(self) -> int:
+        """Bytes on disk, to within the few KB of HDF5's own."""
+        total = sum(2 * 8 * n for n in self.data.num_nodes.values())
+        for etype, csc in self.data.csc.items():
+            total += 8 * csc.num_dst + index_dtype(self.data.num_nodes[etype[0]]).itemsize * csc.num_edges
+        for named in (*self.data.node_data.values(), *self.data.edge_data.values()):
+            total += sum(array.nbytes for array in named.values())
+        return total + sum(8 * ids.size for named in self.data.splits.values() for ids in named.values())
+
+    def write(self, folder: Path) -> dict:
+        parts = range(self.book.num_partitions())
+        tallies = [self._write_part(folder / part_file(part), part) for part in parts]
+        splits = {key: {name: self._new_split(key, ids) for name, ids in named.items()}
+                  for key, named in self.data.splits.items()}
+        report = make_report(self.book, tallies, splits)
+        for key, named in splits.items():
+            for name, ids in named.items():
+                self._note(f"split/{key}/{name}", zlib.crc32(ids))
+        self._note("graph", [self.book.schema, {t: r.tolist() for t, r in self.book.node_ranges.items()}])
+        graph_id = self._digest.hexdigest()
+        for part in parts:
+            with h5py.File(folder / part_file(part), "r+") as file:
+                _stamp(file, graph_id, part=part)
+        with h5py.File(folder / GRAPH_FILE, "w", userblock_size=HEAD_BYTES) as file:
+            _stamp(file, graph_id, num_parts=len(parts))
+            self._write_metadata(file, splits, report)
+            paths = [folder / part_file(part) for part in parts]
+            write_array(file, "parts/bytes", np.array([p.stat().st_size for p in paths], np.int64))
+            write_array(file, "parts/crc32", np.array([file_crc(p) for p in paths], np.uint32))
+            for path in paths:
+                file[f"parts/{path.name}"] = h5py.ExternalLink(path.name, "/")
+        line = head_line(file_crc(folder / GRAPH_FILE, HEAD_BYTES))
+        with open(folder / GRAPH_FILE, "r+b") as raw:
+            raw.write(line)
+        return report
+
+    def _write_metadata(self, file: h5py.File, splits: Mapping, report: dict) -> None:
+        schema = self.book.schema
+        for name, texts in (("types/ntype", schema.ntypes), ("types/etype", schema.etypes),
+                            ("report", [json.dumps(report)])):
+            encoded = np.char.encode(np.array(texts), "utf-8")
+            write_array(file, name, encoded, h5py.string_dtype("utf-8", encoded.dtype.itemsize))
+        for ntype in schema.ntypes:
+            write_array(file, f"ranges/{node_path(ntype)}", self.book.node_ranges[ntype])
+            write_array(file, f"map/{ntype}", self.nodes[ntype].new_id)
+        for etype in schema.etypes:
+            write_array(file, f"ranges/{edge_path(etype)}", self.book.edge_ranges[etype])
+        for key, named in splits.items():
+            for name, ids in named.items():
+                write_array(file, f"split/{key}/{name}", ids)
+
+    def _write_part(self, path: Path, part: int) -> tuple:
+        """Write a part file all but its attributes; returns what `PartTally` counted."""
+        tally = PartTally(self.book, part)
+        with h5py.File(path, "w") as file:
+            for ntype in self.data.num_nodes:
+                self._write_nodes(file, ntype, part)
+            for etype in self.data.csc:
+                self._write_edges(file, etype, part, tally)
+        return tally.cut, tally.remote, tally.halo()
+
+    def _write_nodes(self, file: h5py.File, ntype: str, part: int) -> None:
+        lo, hi = self.book.node_ranges[ntype][part:part + 2]
+        orig = self.nodes[ntype].orig_id[lo:hi]
+        base = node_path(ntype)
+        self._note(f"{base}/orig_id", write_array(file, f"{base}/orig_id", orig))
+        for name, array in sorted(self.data.node_data.get(ntype, {}).items()):
+            self._write_data(file, f"{base}/data/{name}", array, orig)
+
+    def _write_edges(self, file: h5py.File, etype, part: int, tally: PartTally) -> None:
+        csc, indptr = self.data.csc[etype], self.indptr[etype]
+        lo, hi = (int(i) for i in self.book.node_ranges[etype[2]][part:part + 2])
+        first_edge, num_edges = int(indptr[lo]), int(indptr[hi] - indptr[lo])
+        base = edge_path(etype)
+        self._note(f"{base}/indptr", write_array(file, f"{base}/indptr", indptr[lo:hi + 1]))
+        new_src = self.nodes[etype[0]].new_id
+        indices = ArrayWriter(file, f"{base}/indices", (num_edges,), index_dtype(new_src.size))
+        edge_data = self.data.edge_data.get(etype, {})
+        orig_edges = np.empty(num_edges if edge_data else 0, np.int64)
+        for begin, end in row_chunks(indptr, lo, hi, _CHUNK_EDGES):
+            degree, src, edge_ids = in_edges(csc, self.nodes[etype[2]].orig_id[begin:end])
+            new = new_src[src]
+            tally.add(etype, degree, new)
+            indices.append(new)
+            place = int(indptr[begin])
+            if etype in self.new_edge:
+                self.new_edge[etype][edge_ids] = np.arange(place, place + edge_ids.size)
+            if edge_data:
+                orig_edges[place - first_edge:place - first_edge + edge_ids.size] = edge_ids
+        indices.close()
+        self._note(f"{base}/indices", indices.crcs)
+        for name, array in sorted(edge_data.items()):
+            self._write_data(file, f"{base}/data/{name}", array, orig_edges)
+
+    def _write_data(self, file: h5py.File, path: str, array: np.ndarray, orig: np.ndarray) -> None:
+        """Write the rows ``orig`` of an array, some MiB at a time."""
+        writer = ArrayWriter(file, path, (orig.size, *array.shape[1:]), array.dtype.newbyteorder("="))
+        step = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
+        for begin in range(0, orig.size, step):
+            writer.append(array[orig[begin:begin + step]])
+        writer.close()
+        self._note(f"{path} {array.dtype} {array.shape[1:]}", writer.crcs)
+
+    def _new_split(self, key: str, ids: np.ndarray) -> np.ndarray:
+        if key in self.nodes:
+            return self.nodes[key].new_id[ids]
+        return self.new_edge[self.book.to_canonical_etype(key)][ids]
+
+    def _note(self, what: str, content: object) -> None:
+        """Let the graph's id depend on a part of its content."""
+        self._digest.update(f"{what} {content}\n".encode())
+
+
+def _stamp(file: h5py.File, graph_id: str, **numbers: int) -> None:
+    file.attrs["schema"] = np.bytes_(SCHEMA)
+    file.attrs["graph_id"] = np.bytes_(graph_id)
+    for name, number in numbers.items():
+        file.attrs[name] = np.int64(number)
