@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mpignn.kernels.gather import gather_rows
 from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request
 
 
@@ -29,7 +30,7 @@ class LocalTransport(Transport):
     def gather(self, requests: Sequence[Request]) -> Pending:
         for request in requests:
             check_request(request)
-            np.take(request.window.view, request.ids, axis=0, out=request.out)
+            gather_rows(request.window.view, request.ids, 0, request.out)
         return _Done()
 
     def free(self) -> None:

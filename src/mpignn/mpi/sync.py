@@ -1,0 +1,89 @@
+"""Waiting that leaves the core to others, and groups of ranks.
+
+A blocking MPI call spins.  Where ranks share cores, or wait for long, that steals the time of those they wait
+for; so such waits are made of `Test` and naps.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mpignn.mpi.library import MPI
+from mpignn.transport.group import Group
+
+CHUNK_BYTES = 1 << 30       # no single call moves more
+_SPIN_S = 20e-6             # most answers of a busy partner come within this
+_NAP_SHARE = 0.1            # a nap is this share of the time waited so far, so a wait is at most that much longer
+_SHORTEST_NAP_S = 20e-6
+
+
+def wait_until(done: Callable[[], bool], longest_nap_s: float) -> None:
+    """Poll ``done`` until it is true: first yielding the core, then in naps that grow with the time waited.
+
+    ``done`` should enter MPI, so that this rank makes progress for others.  Not collective.
+    """
+    began = time.perf_counter()
+    while not done():
+        waited = time.perf_counter() - began
+        if waited < _SPIN_S or longest_nap_s == 0:
+            os.sched_yield()
+        else:
+            time.sleep(min(longest_nap_s, max(_SHORTEST_NAP_S, _NAP_SHARE * waited)))
+
+
+class MpiGroup(Group):
+    """The ranks of a communicator.
+
+    Attributes:
+        comm: The communicator; this group's own, nobody else sends on it.
+        own_core: Whether each rank has a core for itself, so that spinning harms nobody.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, own_core: bool):
+        self.comm = comm
+        self.rank = comm.Get_rank()
+        self.size = comm.Get_size()
+        self.own_core = own_core
+
+    def barrier(self) -> None:
+        self._wait(self.comm.Ibarrier(), 5e-3)
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        self.barrier()      # the wait for latecomers is here, politely, and not in the blocking call
+        return self.comm.bcast(value, root)
+
+    def allgather(self, value: Any) -> list:
+        self.barrier()
+        return self.comm.allgather(value)
+
+    def all_sum(self, array: np.ndarray) -> np.ndarray:
+        self.all_reduce(array, MPI.SUM)
+        return array
+
+    def all_reduce(self, array: np.ndarray, op: MPI.Op) -> None:
+        """Reduce element-wise over the group, in place.  Collective over the group.
+
+        Args:
+            array: C-contiguous, of a type that MPI knows; of equal size on all ranks.
+            op: How two values are joined.
+        """
+        flat = array.reshape(-1)
+        assert np.shares_memory(flat, array) or not array.size, "the array must be contiguous"
+        step = CHUNK_BYTES // array.itemsize
+        for first in range(0, flat.size, step):
+            piece = flat[first:first + step]
+            if self.own_core:
+                self.comm.Allreduce(MPI.IN_PLACE, piece, op)
+            else:
+                self._wait(self.comm.Iallreduce(MPI.IN_PLACE, piece, op), 1e-3)
+
+    def free(self) -> None:
+        """Give the communicator back.  Collective over the group."""
+        self.comm.Free()
+
+    @staticmethod
+    def _wait(request: MPI.Request, longest_nap_s: float) -> None:
+        wait_until(request.Test, longest_nap_s)

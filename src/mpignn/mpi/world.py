@@ -1,0 +1,150 @@
+"""Who this process is: rank, node, role, and the groups it belongs to."""
+
+import sys
+from dataclasses import dataclass
+
+from mpignn.errors import ConfigError, MpignnError
+from mpignn.mpi import library
+from mpignn.mpi.host import core_share, usable_cores
+from mpignn.mpi.library import MPI
+from mpignn.mpi.sync import MpiGroup, wait_until
+from mpignn.roles import Role, Topology, assign_roles, group_nodes
+
+_NAP_IDLE_S = 10e-3         # a server that nobody reads from through MPI
+_NAP_SHARED_S = 100e-6      # a server that others read from, on a core that it shares
+_NAP_TRAINER_S = 1e-3
+
+
+@dataclass(frozen=True)
+class World:
+    """The job as one rank sees it.
+
+    Attributes:
+        rank, size: Of the world.
+        topology: Node and role of every rank.
+        world: All ranks.
+        host: The ranks of this machine, whatever nodes they simulate.
+        node: The ranks that share memory with this one.
+        trainers: The trainers, None on a rank that does not train.
+        num_threads: Threads that this rank may compute with.
+        serving_nap_s: Longest nap of a server between two looks at MPI; 0 never naps.
+    """
+
+    rank: int
+    size: int
+    topology: Topology
+    world: MpiGroup
+    host: MpiGroup
+    node: MpiGroup
+    trainers: MpiGroup | None
+    num_threads: int
+    serving_nap_s: float
+
+    @property
+    def role(self) -> Role:
+        return self.topology.roles[self.rank]
+
+    @property
+    def node_id(self) -> int:
+        return self.topology.node_of_rank[self.rank]
+
+    @property
+    def server_index(self) -> int | None:
+        """Number of this server among all servers; None on a rank that does not serve."""
+        return self.topology.server_ranks.index(self.rank) if Role.SERVER in self.role else None
+
+    @property
+    def trainer_index(self) -> int | None:
+        """Number of this trainer among all trainers; None on a rank that does not train."""
+        return self.topology.trainer_ranks.index(self.rank) if Role.TRAINER in self.role else None
+
+    def finish(self) -> None:
+        """Return when all ranks are here, so that nobody reads anybody's memory any more.  Collective over the world.
+
+        A rank that only serves calls it at once: what it does in there is serving, that is, to make progress for
+        those who read its memory.
+        """
+        nap = _NAP_TRAINER_S if Role.TRAINER in self.role else self.serving_nap_s
+        wait_until(self.world.comm.Ibarrier().Test, nap)
+
+    def abort(self, code: int = 1) -> None:
+        """End the whole job at once, because of something that the other ranks do not know.  Not collective."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        MPI.COMM_WORLD.Abort(code)
+
+
+def initialize(servers_per_node: int | None = None, ranks_per_node: int | None = None) -> World:
+    """Start MPI, find the nodes, give every rank its role.  Collective over the job.
+
+    Args:
+        servers_per_node: Dedicated servers on each node; None and 0 as in `roles.assign_roles`.
+        ranks_per_node: Ranks of a simulated node, see `roles.group_nodes`; None takes the machines as nodes.
+
+    Raises:
+        ConfigError: On all ranks: roles that cannot be dealt, arguments that differ between ranks, a launcher of
+            another kind than the MPI library.
+    """
+    library.start()
+    comm = MPI.COMM_WORLD.Dup()
+    host = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
+    asked = (servers_per_node, ranks_per_node)
+    facts = MpiGroup(comm, own_core=False).allgather((host.bcast(comm.rank), usable_cores(), asked))
+    hosts, masks = [fact[0] for fact in facts], [fact[1] for fact in facts]
+    try:
+        if len({fact[2] for fact in facts}) > 1:
+            raise ConfigError("servers-per-node or ranks-per-node are not the same on all ranks: "
+                              + ", ".join(f"rank {rank}: {fact[2]}" for rank, fact in enumerate(facts)))
+        nodes = group_nodes(hosts, ranks_per_node)
+        topology = Topology(nodes, assign_roles(nodes, servers_per_node))
+    except MpignnError as error:        # every rank has the same facts, hence the same error
+        error.agreed = True
+        raise
+
+    cores = _Cores(hosts, masks, topology)
+    own_core = all(cores.among_trainers(rank) >= 1 for rank in topology.trainer_ranks)
+    spins = topology.num_nodes > 1 and cores.among_all(comm.rank) >= 1
+    trains = Role.TRAINER in topology.roles[comm.rank]
+    share = cores.among_trainers(comm.rank) if trains and not spins else cores.among_all(comm.rank)
+    node = comm.Split(topology.node_of_rank[comm.rank], key=comm.rank)
+    order = topology.trainer_ranks.index(comm.rank) if trains else 0
+    trainers = comm.Split(0 if trains else MPI.UNDEFINED, key=order)
+    return World(
+        rank=comm.rank, size=comm.size, topology=topology,
+        world=MpiGroup(comm, own_core), host=MpiGroup(host, own_core), node=MpiGroup(node, own_core),
+        trainers=MpiGroup(trainers, own_core) if trains else None,
+        num_threads=max(1, int(share)),
+        serving_nap_s=_NAP_IDLE_S if topology.num_nodes == 1 else 0 if spins else _NAP_SHARED_S)
+
+
+def describe_mpi(world: World) -> list[str]:
+    """What a bug report should say about MPI, a line each.  Not collective."""
+    levels = {MPI.THREAD_SINGLE: "single", MPI.THREAD_FUNNELED: "funneled", MPI.THREAD_SERIALIZED: "serialized",
+              MPI.THREAD_MULTIPLE: "multiple"}
+    version = MPI.Get_library_version().replace("\0", "").strip().splitlines()[0]
+    topology = world.topology
+    return [f"MPI         {version}, standard {'.'.join(map(str, MPI.Get_version()))}, "
+            f"thread level {levels[MPI.Query_thread()]}",
+            f"ranks       {world.size} on {topology.num_nodes} node(s): {len(topology.server_ranks)} serve, "
+            f"{len(topology.trainer_ranks)} train, {world.num_threads} thread(s) each"]
+
+
+@dataclass(frozen=True)
+class _Cores:
+    """Which cores the ranks may run on."""
+
+    hosts: list[int]
+    masks: list[frozenset[int]]
+    topology: Topology
+
+    def among_all(self, rank: int) -> float:
+        """Cores for ``rank`` if all ranks of its machine are busy."""
+        return self._share(rank, range(len(self.hosts)))
+
+    def among_trainers(self, rank: int) -> float:
+        """Cores for ``rank`` if only the trainers of its machine are busy."""
+        return self._share(rank, self.topology.trainer_ranks)
+
+    def _share(self, rank: int, busy) -> float:
+        beside = [r for r in busy if self.hosts[r] == self.hosts[rank]]
+        return core_share([self.masks[r] for r in beside], beside.index(rank))
