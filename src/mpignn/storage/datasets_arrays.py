@@ -36,17 +36,21 @@ def destinations(csc: CSC) -> np.ndarray:
     return np.repeat(np.arange(csc.num_dst), np.diff(csc.indptr))
 
 
-def random_split(num_nodes: int, train: float = 0.1, val: float = 0.1) -> dict[str, np.ndarray]:
-    """Cut the nodes into train, val and test by a fixed hash of the node id; the shares are exact.
+def hash_order(num_nodes: int) -> np.ndarray:
+    """(N,) all node ids in a fixed random order: that of a hash of the id.
 
     The hash is the finaliser of splitmix64 (Steele, Lea and Flood 2014).
     """
     x = np.arange(1, num_nodes + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    order = np.argsort(x ^ (x >> np.uint64(31)), kind="stable")
-    ends = [int(num_nodes * train), int(num_nodes * train) + int(num_nodes * val)]
-    return sorted_splits(np.split(order, ends))
+    return np.argsort(x ^ (x >> np.uint64(31)), kind="stable")
+
+
+def random_split(num_nodes: int, train: float = 0.1, val: float = 0.1) -> dict[str, np.ndarray]:
+    """Cut the nodes into train, val and test in `hash_order`; the shares are exact."""
+    num_train, num_val = int(num_nodes * train), int(num_nodes * val)
+    return sorted_splits(np.split(hash_order(num_nodes), [num_train, num_train + num_val]))
 
 
 def sorted_splits(parts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -21,8 +21,9 @@ def download_wheel(name: str, version: str, folder: Path, tags: Sequence[str] = 
     Raises:
         ResourceError: pip failed; the message carries its last lines.
     """
-    _fetch([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-            "--only-binary=:all:", *tags, "-d", str(folder), f"{name}=={version}"], folder, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    _run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+          "--retries", "1", "--only-binary=:all:", *tags, "-d", ".", f"{name}=={version}"], folder, name)
     return _only(folder, f"{name.replace('-', '_')}-{version}-*.whl")
 
 
@@ -32,7 +33,8 @@ def download_deb(name: str, folder: Path) -> Path:
     Raises:
         ResourceError: apt-get failed; the message carries its last lines.
     """
-    _fetch(["apt-get", "download", name], folder, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    _run(["apt-get", "download", name], folder, name)
     return _only(folder, f"{name}_*.deb")
 
 
@@ -43,7 +45,7 @@ def unpack_deb(deb: Path, folder: Path) -> Path:
         ResourceError: dpkg-deb failed.
     """
     folder.mkdir(parents=True)
-    _fetch(["dpkg-deb", "-x", str(Path(deb).resolve()), str(folder.resolve())], folder, Path(deb).name)
+    _run(["dpkg-deb", "-x", str(Path(deb).resolve()), "."], folder, Path(deb).name)
     return folder
 
 
@@ -53,7 +55,7 @@ def package_lists() -> str:
     Raises:
         ResourceError: apt-cache failed.
     """
-    return _fetch(["apt-cache", "dumpavail"], Path.cwd(), "the package lists").decode("utf-8", "replace")
+    return _run(["apt-cache", "dumpavail"], None, "the package lists").decode("utf-8", "replace")
 
 
 def check_sha256(path: Path, expected: str) -> bytes:
@@ -84,10 +86,10 @@ def safe_unpickle(data: bytes, name: str):
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    _ALLOWED = re.compile(r"numpy(\.core|\._core)?(\.multiarray|\.numeric)?:(_reconstruct|ndarray|dtype|scalar)"
+    _ALLOWED = re.compile(r"numpy(\.core\.multiarray|\._core\.multiarray)?:(_reconstruct|ndarray|dtype)"
                           r"|scipy\.sparse(\.csr|\._csr)?:csr_matrix"
-                          r"|collections:(defaultdict|OrderedDict)"
-                          r"|(__builtin__|builtins):(list|dict|set|int|object)"
+                          r"|collections:defaultdict"
+                          r"|(__builtin__|builtins):(list|object)"
                           r"|(copy_reg|copyreg):_reconstructor")
     _MOVED = {"scipy.sparse.csr": "scipy.sparse", "numpy.core.multiarray": "numpy._core.multiarray"}
 
@@ -97,8 +99,8 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(self._MOVED.get(module, module), name)
 
 
-def _fetch(command: list[str], folder: Path, what: str) -> bytes:
-    folder.mkdir(parents=True, exist_ok=True)
+def _run(command: list[str], folder: Path | None, what: str) -> bytes:
+    """The output of a command run in ``folder``."""
     try:
         return subprocess.run(command, cwd=folder, check=True, capture_output=True, stdin=subprocess.DEVNULL).stdout
     except FileNotFoundError as error:
