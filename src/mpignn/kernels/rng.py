@@ -10,7 +10,8 @@ GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 _U64 = np.uint64
 _G, _A, _B = _U64(GOLDEN), _U64(0xBF58476D1CE4E5B9), _U64(0x94D049BB133111EB)
-_30, _27, _31 = _U64(30), _U64(27), _U64(31)
+_30, _27, _31, _32 = _U64(30), _U64(27), _U64(31), _U64(32)
+_LOW, _WRAP = _U64((1 << 32) - 1), _U64(1 << 32)
 
 
 def derive(*parts: int) -> int:
@@ -42,3 +43,34 @@ def mix(x):
 def draw(key, counter):
     """Word number ``counter`` of the stream ``key``; both uint64."""
     return mix(key ^ mix(counter * _G + _G))
+
+
+@numba.njit(inline="always")
+def word(stream, number):
+    """Word ``number`` of the splitmix64 generator started at ``stream``; all uint64.
+
+    Half the work of `draw`, for streams that are well mixed themselves, such as words of `draw`.
+    """
+    return mix(stream + number * _G)
+
+
+@numba.njit(inline="always")
+def scale(bits, n, stream, number):
+    """32 random bits as a number below ``n``, each equally likely; all uint64, 0 < n < 2**32.
+
+    The high half of ``bits * n``, and new bits where the low half shows that the range does not divide evenly
+    (Lemire 2019).  These come from ``stream``, from words that depend on ``number`` and are used for nothing else.
+    """
+    product = bits * n
+    if product & _LOW < n:
+        product = _even(product, n, stream, number)
+    return product >> _32
+
+
+@numba.njit
+def _even(product, n, stream, number):
+    excess = (_WRAP - n) % n
+    while product & _LOW < excess:
+        number += _WRAP
+        product = (word(stream, number) & _LOW) * n
+    return product

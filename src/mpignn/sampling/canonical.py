@@ -1,0 +1,116 @@
+"""What was drawn, in a form that does not depend on who drew it.
+
+The canonical form of a step is the union over the trainers of (hop, edge type, destination, ordered sources), in
+original ids.  It is a function of the global batch alone.
+
+Shapes: R rows (destinations of all edge types), E sources in them.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpignn.dist.service import GraphService
+from mpignn.errors import DataError
+from mpignn.graph.block import Block
+from mpignn.graph.types import EType
+from mpignn.sampling.fetch import RowReader
+
+
+@dataclass(frozen=True)
+class CanonicalRows:
+    """What was drawn in one hop, ordered by (edge type, destination), each pair once.
+
+    Attributes:
+        hop: 0 expands the seeds.
+        etype: (R,) int64 number of the edge type.
+        dst: (R,) int64 original id of the destination.
+        indptr: (R + 1,) int64; row r drew ``src[indptr[r]:indptr[r + 1]]``.
+        src: (E,) int64 original ids of the sources, in the order drawn.
+    """
+
+    hop: int
+    etype: np.ndarray
+    dst: np.ndarray
+    indptr: np.ndarray
+    src: np.ndarray
+
+    def digest(self) -> str:
+        """SHA-256 of everything above, as hexadecimal digits.  Not collective."""
+        state = hashlib.sha256(np.array([self.hop, self.dst.size], "<i8").tobytes())
+        for array in self.etype, self.dst, self.indptr, self.src:
+            state.update(array.astype("<i8", copy=False).tobytes())
+        return state.hexdigest()
+
+
+def canonical_rows(service: GraphService, block: Block, hop: int) -> CanonicalRows:
+    """The rows of one block.
+
+    Args:
+        service: The graph that the block was drawn from.
+        block: As from `NeighborSampler`.
+        hop: Of the block: 0 for the last one of a list of blocks.
+
+    Not collective; sources' original ids that are not in the view are fetched.
+    """
+    reader, orig = RowReader(service.transport), {}
+    for ntype, ids in block.src_ids.items():
+        orig[ntype] = np.empty((ids.shape[0], 1), np.int64)
+        reader.read(service.orig_ids(ntype), ids, orig[ntype])
+    reader.finish()
+    pieces = [(np.full(block.csc[e].num_dst, number, np.int64), block.dst_orig[e[2]], np.diff(block.csc[e].indptr),
+               orig[e[0]][block.csc[e].indices, 0]) for number, e in enumerate(service.schema.etypes)]
+    return _in_order(hop, *map(np.concatenate, zip(*pieces, strict=True)))
+
+
+def union(rows: Sequence[CanonicalRows]) -> CanonicalRows:
+    """The rows of several trainers for one hop.  Not collective.
+
+    Raises:
+        DataError: Different hops, or two that expanded the same destination drew different sources.
+    """
+    if len({r.hop for r in rows}) != 1:
+        raise DataError(f"a union is of one hop, not of {sorted({r.hop for r in rows})}")
+    every = _in_order(rows[0].hop, np.concatenate([r.etype for r in rows]), np.concatenate([r.dst for r in rows]),
+                      np.concatenate([np.diff(r.indptr) for r in rows]), np.concatenate([r.src for r in rows]))
+    again = np.zeros(every.dst.size, bool)
+    again[1:] = (every.etype[1:] == every.etype[:-1]) & (every.dst[1:] == every.dst[:-1])
+    counts = np.diff(every.indptr)
+    for row in np.flatnonzero(again):
+        before, this, after = every.indptr[row - 1:row + 2]
+        if not np.array_equal(every.src[before:this], every.src[this:after]):
+            raise DataError(f"hop {every.hop}: destination {every.dst[row]} of edge type {every.etype[row]} drew "
+                            f"{every.src[before:this].tolist()} and {every.src[this:after].tolist()}")
+    return CanonicalRows(every.hop, every.etype[~again], every.dst[~again], _starts(counts[~again]),
+                         every.src[np.repeat(~again, counts)])
+
+
+def canonical_form(service: GraphService, blocks: Sequence[Block]) -> list[dict[EType, list]]:
+    """What `canonical_rows` says, for reading: for each hop and edge type a list of (dst, (src, ...)).
+
+    Args:
+        service: The graph.
+        blocks: As from `NeighborSampler`; the last one is hop 0, the first of the result.
+
+    Not collective.
+    """
+    hops = []
+    for hop, block in enumerate(reversed(blocks)):
+        rows = canonical_rows(service, block, hop)
+        hops.append({etype: [(int(rows.dst[r]), tuple(rows.src[rows.indptr[r]:rows.indptr[r + 1]].tolist()))
+                             for r in np.flatnonzero(rows.etype == number)]
+                     for number, etype in enumerate(service.schema.etypes)})
+    return hops
+
+
+def _in_order(hop: int, etype: np.ndarray, dst: np.ndarray, counts: np.ndarray, src: np.ndarray) -> CanonicalRows:
+    order = np.lexsort((dst, etype))
+    indptr = _starts(counts[order])
+    places = np.arange(src.size) + np.repeat(_starts(counts)[:-1][order] - indptr[:-1], counts[order])
+    return CanonicalRows(hop, etype[order], dst[order], indptr, src[places])
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])

@@ -1,0 +1,45 @@
+"""Rows of several windows: read at once where the view has them, fetched together where it has not.
+
+Shapes: N rows asked for, W elements in a row.
+"""
+
+import numpy as np
+
+from mpignn.kernels.view import read_view
+from mpignn.transport.api import Request, Transport, Window
+
+
+class RowReader:
+    """Collects the rows that other nodes hold, for one round trip."""
+
+    def __init__(self, transport: Transport):
+        self._transport = transport
+        self._requests: list[Request] = []
+        self._targets: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def read(self, window: Window, ids: np.ndarray, out: np.ndarray) -> None:
+        """Put row ``ids[i]`` into ``out[i]``: now if it is in the view, else when `finish` returns.
+
+        Args:
+            window: Where the rows are.
+            ids: (N,) int64 rows of the window; not checked if in the view.
+            out: (N, W), dtype of the window.
+
+        Not collective.
+        """
+        missing = np.empty(ids.shape[0], np.int64)
+        count = read_view(window.flat, window.spec.step, window.lo, window.hi, ids, out, missing)
+        if count:
+            missing = missing[:count]
+            rows = np.empty((count, window.spec.width), window.spec.dtype)
+            self._requests.append(Request(window, ids[missing], rows))
+            self._targets.append((out, missing))
+
+    def finish(self) -> None:
+        """Fetch what is missing; without anything missing, the transport is not called.  Not collective."""
+        if not self._requests:
+            return
+        self._transport.gather(self._requests).wait()
+        for request, (out, places) in zip(self._requests, self._targets, strict=True):
+            out[places] = request.out
+        self._requests, self._targets = [], []

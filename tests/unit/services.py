@@ -1,0 +1,119 @@
+"""Published graphs in one process, for tests: any partitioning, any number of servers, any part of it in view.
+
+Shapes: N nodes of a type, E edges of a type, P partitions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpignn.dist.service import GraphService, array_specs
+from mpignn.graph.book import RangePartitionBook
+from mpignn.graph.csc import CSC, csc_from_coo, in_edges
+from mpignn.graph.types import ArrayInfo, GraphData, etype_key
+from mpignn.transport.local import LocalTransport
+
+
+class PartialTransport(LocalTransport):
+    """Local rows of which the views show only those of the servers ``first`` to ``last - 1``.
+
+    Attributes:
+        calls: Number of `gather` calls.
+        rows: Number of rows asked for in them, by window.
+    """
+
+    def __init__(self, specs, first, last):
+        super().__init__(specs)
+        self._first, self._last = first, last
+        self.calls, self.rows = 0, {}
+
+    def publish(self):
+        super().publish()
+        self._whole = self.windows
+        self.windows = {name: self._narrow(window) for name, window in self._whole.items()}
+
+    def _narrow(self, window):
+        spec = window.spec
+        lo, hi = spec.bounds[self._first], spec.bounds[self._last]
+        size = spec.elements(self._first, self._last)
+        return replace(window, lo=lo, hi=hi, flat=window.flat[lo * spec.step:lo * spec.step + size])
+
+    def gather(self, requests):
+        self.calls += 1
+        for request in requests:
+            name, ids = request.window.spec.name, request.ids
+            assert ids.size and not ((ids >= request.window.lo) & (ids < request.window.hi)).any(), \
+                f"{name}: rows asked for that are in the view"
+            self.rows[name] = self.rows.get(name, 0) + ids.size
+        return super().gather([replace(r, window=self._whole[r.window.spec.name]) for r in requests])
+
+
+@dataclass(frozen=True)
+class Served:
+    """A published graph.
+
+    Attributes:
+        service: What the code under test is given.
+        transport: Under it.
+        new: (N,) id of each original id, for each node type.
+        orig: (N,) original id of each id.
+    """
+
+    service: GraphService
+    transport: LocalTransport
+    new: Mapping[str, np.ndarray]
+    orig: Mapping[str, np.ndarray]
+
+
+def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: int = 1,
+          visible: tuple[int, int] | None = None, index_dtype=np.int32, seed: int = 0) -> Served:
+    """Publish a graph.
+
+    Args:
+        graph: In original ids.
+        parts: (N,) partition of each node, for each type; or P, for a random one.
+        servers: How many own the rows.
+        visible: The views show only the servers ``first:last``; None for all, by a `LocalTransport`.
+        index_dtype: Of ``indices``.
+        seed: Of the random partition.
+    """
+    if isinstance(parts, int):
+        rng = np.random.default_rng(seed)
+        parts, num_parts = {t: rng.integers(0, parts, n) for t, n in graph.num_nodes.items()}, parts
+    else:
+        num_parts = max((int(p.max(initial=0)) for p in parts.values()), default=0) + 1
+    orig = {t: np.argsort(part, kind="stable") for t, part in parts.items()}
+    new = {t: np.argsort(order) for t, order in orig.items()}
+    node_ranges = {t: _starts(np.bincount(part, minlength=num_parts)) for t, part in parts.items()}
+    edges = {}
+    for etype, csc in graph.csc.items():
+        degree, src, order = in_edges(csc, orig[etype[2]])
+        edges[etype] = CSC(_starts(degree), new[etype[0]][src].astype(index_dtype), order)
+    book = RangePartitionBook(graph.schema, node_ranges,
+                              {e: csc.indptr[node_ranges[e[2]]] for e, csc in edges.items()})
+    arrays = {f"node/{t}/orig_id": order for t, order in orig.items()}
+    for ntype, data in graph.node_data.items():
+        arrays |= {f"node/{ntype}/data/{name}": rows[orig[ntype]] for name, rows in data.items()}
+    for etype, csc in edges.items():
+        base = f"edge/{etype_key(etype)}"
+        arrays |= {f"{base}/indptr": csc.indptr, f"{base}/indices": csc.indices}
+        arrays |= {f"{base}/data/{name}": rows[csc.edge_ids] for name, rows in graph.edge_data.get(etype, {}).items()}
+    infos = {name: ArrayInfo(name, rows.dtype, rows.shape[1:]) for name, rows in arrays.items()}
+    specs = array_specs(book, list(infos.values()), servers, lambda etype, row: edges[etype].indptr[row])
+    transport = LocalTransport(specs) if visible is None else PartialTransport(specs, *visible)
+    for name, rows in arrays.items():
+        transport.shard(name)[:] = rows.reshape(-1)
+    transport.publish()
+    return Served(GraphService(book, infos, transport), transport, new, orig)
+
+
+def make_graph(num_nodes: Mapping[str, int], edges: Mapping[tuple, tuple[np.ndarray, np.ndarray]]) -> GraphData:
+    """A graph of (sources, destinations) for each edge type."""
+    return GraphData(dict(num_nodes), {
+        etype: csc_from_coo(np.asarray(src, np.int64), np.asarray(dst, np.int64), num_nodes[etype[2]])
+        for etype, (src, dst) in edges.items()})
+
+
+def _starts(counts):
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
