@@ -101,9 +101,9 @@ def union_graph(data: GraphData) -> tuple[np.ndarray, np.ndarray]:
 def _metis(indptr: np.ndarray, indices: np.ndarray, num_parts: int, seed: int) -> np.ndarray:
     import pymetis  # here, for a cluster's node that only reads partitions need not have it
 
-    dtype = pymetis.zero_copy_dtype() if callable(pymetis.zero_copy_dtype) else pymetis.zero_copy_dtype
+    dtype = np.dtype(pymetis.zero_copy_dtype())     # of METIS's own indices; any other array would be copied
     if indices.size > np.iinfo(dtype).max:
-        raise ResourceError(f"METIS here counts edges in {np.dtype(dtype)} and the graph has {indices.size}: "
+        raise ResourceError(f"METIS here counts edges in {dtype} and the graph has {indices.size}: "
                             "use --method random or a file of partitions")
     adjacency = pymetis.CSRAdjacency(indptr.astype(dtype), indices.astype(dtype, copy=False))
     try:

@@ -61,9 +61,10 @@ def make_report(book: RangePartitionBook, tallies: Sequence[tuple[Mapping, Mappi
     Returns:
         A dict that JSON can hold.  ``balance`` is the largest partition over the mean; ``cut_share`` the share of
         edges whose source another partition owns; ``remote_share`` the share of the neighbours of an evenly drawn
-        destination that another partition owns: what uniform sampling fetches.
+        destination that another partition owns: what uniform sampling fetches; ``overlap`` the ids that are in more
+        than one split.
     """
-    report: dict = {"num_parts": book.num_partitions(), "nodes": {}, "edges": {}, "splits": {}}
+    report: dict = {"num_parts": book.num_partitions(), "nodes": {}, "edges": {}, "splits": {}, "overlap": {}}
     for ntype in book.ntypes:
         report["nodes"][ntype] = {**_balance(np.diff(book.node_ranges[ntype])),
                                   "halo": [halo.get(ntype, 0) for _, _, halo in tallies]}
@@ -76,19 +77,17 @@ def make_report(book: RangePartitionBook, tallies: Sequence[tuple[Mapping, Mappi
     for key, named in splits.items():
         ranges = book.node_ranges[key] if key in book.node_ranges else book.edge_ranges[book.to_canonical_etype(key)]
         report["splits"][key] = {name: _balance(_per_part(ids, ranges)) for name, ids in named.items()}
-        report["splits"][key]["overlap"] = overlap(named)
+        report["overlap"][key] = _overlap(named)
     every = [part_remote[e] for _, part_remote, _ in tallies for e in book.canonical_etypes]
     report["cut_share"] = _share(sum(e["cut"] for e in report["edges"].values()), book.num_edges())
     report["remote_share"] = _share(sum(s for s, _ in every), sum(n for _, n in every))
     return report
 
 
-def overlap(named: Mapping[str, np.ndarray]) -> int:
-    """Ids that are in more than one split of a type."""
-    if not named:
-        return 0
-    every = np.concatenate(list(named.values()))
-    return int(every.size - np.unique(every).size)
+def _overlap(named: Mapping[str, np.ndarray]) -> int:
+    every = np.sort(np.concatenate([np.empty(0, np.int64), *named.values()]))
+    repeated = every[1:][every[1:] == every[:-1]]
+    return int(np.unique(repeated).size)
 
 
 def _per_part(ids: np.ndarray, ranges: np.ndarray) -> np.ndarray:

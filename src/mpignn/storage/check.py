@@ -15,7 +15,7 @@ from mpignn.graph.types import EType, etype_key
 from mpignn.partition.report import PartTally, make_report
 from mpignn.storage.blocks import file_crc
 from mpignn.storage.read import GraphFile
-from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, edge_path, head_line, node_path, part_file
+from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, edge_path, head_line, node_path
 
 _CHUNK_EDGES = 1 << 21
 
@@ -49,11 +49,10 @@ def _check_head(path: Path) -> Iterator[str]:
 
 
 def _check_parts(graph: GraphFile) -> Iterator[str]:
-    for part in range(graph.num_parts):
-        path = graph.path.parent / part_file(part)
+    for path, crc in zip(graph.part_paths, graph.part_crcs, strict=True):
         found = file_crc(path)
-        if found != graph.part_crcs[part]:
-            yield f"{path}: expected CRC-32 {graph.part_crcs[part]:08x} of the file, got {found:08x}"
+        if found != crc:
+            yield f"{path}: expected CRC-32 {crc:08x} of the file, got {found:08x}"
 
 
 class _Content:

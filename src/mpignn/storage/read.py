@@ -29,6 +29,7 @@ class GraphFile:
         schema: Names of the types.
         book: Who owns what.
         infos: The arrays of the part files, by their paths in them.
+        part_crcs: (P,) uint32 CRC-32 of each part file.
         report: Cut, halo and balance, as `mpignn.partition.report.make_report` made them.
 
     Raises (construction and all methods):
@@ -69,6 +70,11 @@ class GraphFile:
         for file in (*self._parts.values(), self._file):
             file.close()
         self._parts.clear()
+
+    @property
+    def part_paths(self) -> list[Path]:
+        """The part files, by number."""
+        return [self._part_path(part) for part in range(self.num_parts)]
 
     def splits(self, key: str) -> tuple[str, ...]:
         """Names of the splits of a node type, or of an edge type given as ``src:rel:dst``."""

@@ -117,8 +117,8 @@ class _Writer:
     def write(self, folder: Path) -> dict:
         parts = range(self.book.num_partitions())
         tallies = [self._write_part(folder / part_file(part), part) for part in parts]
-        splits = {key: {name: self._new_split(key, ids) for name, ids in named.items()}
-                  for key, named in self.data.splits.items()}
+        splits = {key: {name: self._new_split(key, ids) for name, ids in sorted(named.items())}
+                  for key, named in sorted(self.data.splits.items())}
         report = make_report(self.book, tallies, splits)
         for key, named in splits.items():
             for name, ids in named.items():

@@ -1,0 +1,62 @@
+"""What `mpignn info GRAPH` prints."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mpignn.graph.types import etype_key
+from mpignn.storage.read import GraphFile
+from mpignn.storage.schema import edge_path, node_path
+
+_SHOWN_PARTS = 8
+
+
+def describe(path: str | Path) -> str:
+    """Sizes, data, splits, balance and edge cut of a partitioned graph, in lines.  Not collective.
+
+    Raises:
+        DataError: A graph that cannot be read.
+    """
+    with GraphFile(path) as graph:
+        return "\n".join(_lines(graph))
+
+
+def _lines(graph: GraphFile) -> Iterable[str]:
+    report = graph.report
+    files = [graph.path, *graph.part_paths]
+    yield (f"{graph.path.parent}: {graph.num_parts} partitions, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB, "
+           f"graph id {graph.graph_id}")
+    for ntype in graph.schema.ntypes:
+        of = report["nodes"][ntype]
+        yield f"nodes {ntype}: {of['count']:,}{_data(graph, node_path(ntype))}"
+        yield f"  per partition {_parts(of['per_part'])}, balance {of['balance']:.3f}"
+        yield f"  halo {_parts(of['halo'])}"
+        yield from _splits(report, ntype)
+    for etype in graph.schema.etypes:
+        key = etype_key(etype)
+        of = report["edges"][key]
+        yield f"edges {key}: {of['count']:,}{_data(graph, edge_path(etype))}"
+        yield (f"  per partition {_parts(of['per_part'])}, balance {of['balance']:.3f}; cut {of['cut']:,} "
+               f"({of['cut_share']:.1%})")
+        yield from _splits(report, key)
+    yield (f"edge cut {report['cut_share']:.1%}; of the neighbours that uniform sampling picks, "
+           f"{report['remote_share']:.1%} are of another partition")
+
+
+def _splits(report: dict, key: str) -> Iterable[str]:
+    for name, of in report["splits"].get(key, {}).items():
+        yield f"  split {name}: {of['count']:,}, per partition {_parts(of['per_part'])}, balance {of['balance']:.3f}"
+    if report["overlap"].get(key):
+        yield f"  {report['overlap'][key]:,} ids are in more than one split"
+
+
+def _data(graph: GraphFile, base: str) -> str:
+    data = {name.removeprefix(f"{base}/data/"): info for name, info in graph.infos.items()
+            if name.startswith(f"{base}/data/")}
+    return "".join(f"; {name} {info.dtype} {list(info.row_shape) or ''}".rstrip() for name, info in data.items())
+
+
+def _parts(counts: list[int]) -> str:
+    """The counts; of many, the smallest and the largest."""
+    if len(counts) <= _SHOWN_PARTS:
+        return " ".join(f"{n:,}" for n in counts)
+    return f"{min(counts):,} to {max(counts):,}"
