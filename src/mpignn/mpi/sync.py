@@ -6,7 +6,7 @@ for; so such waits are made of `Test` and naps.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -70,15 +70,28 @@ class MpiGroup(Group):
             array: C-contiguous, of a type that MPI knows; of equal size on all ranks.
             op: How two values are joined.
         """
-        flat = array.reshape(-1)
-        assert np.shares_memory(flat, array) or not array.size, "the array must be contiguous"
-        step = CHUNK_BYTES // array.itemsize
-        for first in range(0, flat.size, step):
-            piece = flat[first:first + step]
-            if self.own_core:
-                self.comm.Allreduce(MPI.IN_PLACE, piece, op)
-            else:
-                self._wait(self.comm.Iallreduce(MPI.IN_PLACE, piece, op), 1e-3)
+        for piece in _pieces(array):
+            self.call("Allreduce", MPI.IN_PLACE, piece, op)
+
+    def broadcast(self, array: np.ndarray, root: int) -> None:
+        """Copy ``array`` of ``root`` into that of all others.  Collective over the group.
+
+        Args:
+            array: C-contiguous; of equal size on all ranks.
+            root: Whose array.
+        """
+        for piece in _pieces(array):
+            self.call("Bcast", [piece, MPI.BYTE], root)
+
+    def call(self, name: str, *arguments) -> None:
+        """Run a collective of the communicator, such as ``Allreduce``.  Collective over the group.
+
+        Blocking where spinning harms nobody, which is fastest; else its non-blocking twin, waited for politely.
+        """
+        if self.own_core:
+            getattr(self.comm, name)(*arguments)
+        else:
+            self._wait(getattr(self.comm, f"I{name.lower()}")(*arguments), 1e-3)
 
     def free(self) -> None:
         """Give the communicator back.  Collective over the group."""
@@ -87,3 +100,12 @@ class MpiGroup(Group):
     @staticmethod
     def _wait(request: MPI.Request, longest_nap_s: float) -> None:
         wait_until(request.Test, longest_nap_s)
+
+
+def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    """The elements of a contiguous array in flat pieces of at most `CHUNK_BYTES`."""
+    assert array.flags.c_contiguous, "MPI sends contiguous memory"
+    flat = array.reshape(-1)
+    step = CHUNK_BYTES // array.itemsize
+    for first in range(0, flat.size, step):
+        yield flat[first:first + step]
