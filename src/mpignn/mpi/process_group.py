@@ -42,7 +42,7 @@ def init_process_group(world: World) -> dist.ProcessGroup:
         dist.Backend.register_backend(BACKEND, _make, extended_api=True, devices=["cpu", "cuda"])
     trainers = world.trainers
     assert trainers is not None, "only trainers compute with torch"
-    own = MpiGroup(trainers.comm.Dup(), trainers.own_core)
+    own = MpiGroup(trainers.comm.Dup(), trainers.blocks)
     dist.init_process_group(BACKEND, store=dist.HashStore(), rank=own.rank, world_size=own.size, pg_options=own)
     return dist.group.WORLD
 
@@ -68,7 +68,7 @@ def _make(options, group: MpiGroup | None) -> "MpiProcessGroup":
         parent = dist.group.WORLD
         assert isinstance(parent, MpiProcessGroup), f"the default group is not of the backend {BACKEND}"
         ranks = parent.group.comm.Get_group().Incl(options.global_ranks_in_group)
-        group = MpiGroup(parent.group.comm.Create_group(ranks), parent.group.own_core)
+        group = MpiGroup(parent.group.comm.Create_group(ranks), parent.group.blocks)
     return MpiProcessGroup(group)
 
 

@@ -15,7 +15,7 @@ from mpignn.mpi.library import MPI
 from mpignn.transport.group import Group
 
 CHUNK_BYTES = 1 << 30       # no single call moves more
-_SPIN_S = 20e-6             # most answers of a busy partner come within this
+_SPIN_S = 100e-6            # most answers of a busy partner come within this
 _NAP_SHARE = 0.1            # a nap is this share of the time waited so far, so a wait is at most that much longer
 _SHORTEST_NAP_S = 20e-6
 
@@ -39,14 +39,14 @@ class MpiGroup(Group):
 
     Attributes:
         comm: The communicator; this group's own, nobody else sends on it.
-        own_core: Whether each rank has a core for itself, so that spinning harms nobody.
+        blocks: Whether collectives spin until they are done, which needs a core for each rank.
     """
 
-    def __init__(self, comm: MPI.Intracomm, own_core: bool):
+    def __init__(self, comm: MPI.Intracomm, blocks: bool):
         self.comm = comm
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()
-        self.own_core = own_core
+        self.blocks = blocks
 
     def barrier(self) -> None:
         self._wait(self.comm.Ibarrier(), 5e-3)
@@ -86,9 +86,9 @@ class MpiGroup(Group):
     def call(self, name: str, *arguments) -> None:
         """Run a collective of the communicator, such as ``Allreduce``.  Collective over the group.
 
-        Blocking where spinning harms nobody, which is fastest; else its non-blocking twin, waited for politely.
+        If the group does not block, its non-blocking twin is waited for politely.
         """
-        if self.own_core:
+        if self.blocks:
             getattr(self.comm, name)(*arguments)
         else:
             self._wait(getattr(self.comm, f"I{name.lower()}")(*arguments), 1e-3)
