@@ -29,6 +29,8 @@ class Block:
             global edge ids if the sampler was asked for them.
         src_frames, dst_frames: Named rows of each node type, (S, ...) and (D, ...).
         edge_frames: Named rows of each edge type, (E, ...).
+        key: 64 bits that what is random on this batch (dropout) is derived from; the loader sets it anew for
+            every global batch, equal on all trainers.
     """
 
     schema: Schema
@@ -39,6 +41,7 @@ class Block:
     src_frames: dict[str, Frame] = field(default_factory=dict)
     dst_frames: dict[str, Frame] = field(default_factory=dict)
     edge_frames: dict[EType, Frame] = field(default_factory=dict)
+    key: int = 0
 
     def num_src_nodes(self, ntype: str | None = None) -> int:
         """Sources of a type; without a type, of the only one."""

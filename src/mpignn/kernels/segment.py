@@ -1,0 +1,151 @@
+"""Rows gathered along the edges of a block and reduced per destination, without a row per edge in between.
+
+The backward of a sum is the sum over the transposed block: no row has two writers, hence no atomics, and the order
+of summation is fixed, so results repeat bit for bit.
+
+Plain loops: sums kept in vector registers were tried and are no faster, since the time goes into fetching rows.
+
+Shapes: S sources, D destinations, E edges, F columns.
+"""
+
+import numba
+import numpy as np
+
+from mpignn.kernels.simd import prefetch, read_only
+
+_AHEAD = 8      # edges; 8 to 16 are equally good, 2 are a third slower
+
+
+def segment_sum(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.ndarray, *,
+                mean: bool = False, start: np.ndarray | None = None) -> None:
+    """``out[d]`` is the sum of ``x[indices[e]]`` over the in-edges e of d, in their order; 0 if there are none.
+
+    Args:
+        indptr: (D + 1,) int64.
+        indices: (E,) int32 or int64, rows of ``x``; not checked.
+        x: (S, F) float32 or float64, C-contiguous.
+        out: (D, F), C-contiguous, dtype of ``x``.
+        mean: Divide by the number of in-edges.
+        start: (K, F) with K <= D: the sums of the first K destinations begin with these rows instead of 0.
+
+    Not collective.
+    """
+    start = x[:0] if start is None else start
+    assert out.shape == (indptr.size - 1, x.shape[1]) and start.shape[0] <= out.shape[0]
+    assert x.flags.c_contiguous and out.dtype == x.dtype == start.dtype
+    _sum(read_only(indptr), read_only(indices), read_only(x), mean, read_only(start), out)
+
+
+def segment_max(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.ndarray, winner: np.ndarray) -> None:
+    """``out[d, j]`` is the greatest ``x[indices[e], j]`` over the in-edges e of d; 0 if there are none.
+
+    Not a number wins over all numbers, as in torch; of equal values, the first.
+
+    Args:
+        indptr, indices, x, out: As in `segment_sum`.
+        winner: (D, F) int32, filled with the row of ``x`` that each value is from; -1 if there are no in-edges.
+
+    Not collective.
+    """
+    assert out.shape == winner.shape == (indptr.size - 1, x.shape[1]) and x.flags.c_contiguous
+    _max(read_only(indptr), read_only(indices), read_only(x), out, winner)
+
+
+def spread_max(grad: np.ndarray, winner: np.ndarray, out: np.ndarray) -> None:
+    """The backward of `segment_max`: every gradient goes to the row that its value was from.
+
+    Args:
+        grad: (D, F) gradients of the maxima.
+        winner: (D, F) int32, from `segment_max`.
+        out: (S, F), filled with the gradients of ``x``.
+
+    Not collective.
+    """
+    assert grad.shape == winner.shape and grad.shape[1] == out.shape[1]
+    _spread(read_only(grad), read_only(winner), out)
+
+
+def transpose(indptr: np.ndarray, indices: np.ndarray, num_src: int) -> tuple[np.ndarray, np.ndarray]:
+    """Out-edges by source, in the order of destinations: a stable counting sort.
+
+    Returns:
+        (S + 1,) int64 ``indptr`` over the sources and (E,) int32 destinations.
+
+    Not collective.
+    """
+    out_indptr, out_indices = np.zeros(num_src + 1, np.int64), np.empty(indices.size, np.int32)
+    _transpose(read_only(indptr), read_only(indices), out_indptr, out_indices)
+    return out_indptr, out_indices
+
+
+def warm(dtype=np.float32) -> None:
+    """Compile the kernels for a dtype and int32 indices, or load them from the cache."""
+    indptr, indices, x = np.array([0, 1]), np.zeros(1, np.int32), np.zeros((1, 1), dtype)
+    out, winner = np.empty_like(x), np.empty((1, 1), np.int32)
+    segment_sum(*transpose(indptr, indices, 1), x, out)
+    segment_max(indptr, indices, x, out, winner)
+    spread_max(x, winner, out)
+
+
+@numba.njit(nogil=True, cache=True)
+def _sum(indptr, indices, x, mean, start, out):
+    columns = x.shape[1]
+    rows, size = x.ctypes.data, columns * x.itemsize
+    for d in range(out.shape[0]):
+        if d < start.shape[0]:
+            for j in range(columns):
+                out[d, j] = start[d, j]
+        else:
+            for j in range(columns):
+                out[d, j] = 0
+        for e in range(indptr[d], indptr[d + 1]):
+            if e + _AHEAD < indices.shape[0]:
+                ahead = rows + indices[e + _AHEAD] * size
+                for at in range(0, size, 64):
+                    prefetch(ahead + at)
+            source = indices[e]
+            for j in range(columns):
+                out[d, j] += x[source, j]
+        if mean and indptr[d + 1] > indptr[d]:
+            count = x.dtype.type(indptr[d + 1] - indptr[d])
+            for j in range(columns):
+                out[d, j] /= count
+
+
+@numba.njit(nogil=True, cache=True)
+def _max(indptr, indices, x, out, winner):
+    for d in range(out.shape[0]):
+        first, end = indptr[d], indptr[d + 1]
+        for j in range(x.shape[1]):
+            out[d, j] = x[indices[first], j] if first < end else 0
+            winner[d, j] = indices[first] if first < end else -1
+        for e in range(first + 1, end):
+            source = indices[e]
+            for j in range(x.shape[1]):
+                value, best = x[source, j], out[d, j]
+                better = value > best or (value != value and best == best)
+                out[d, j] = value if better else best
+                winner[d, j] = source if better else winner[d, j]
+
+
+@numba.njit(nogil=True, cache=True)
+def _spread(grad, winner, out):
+    out[:] = 0
+    for d in range(grad.shape[0]):
+        for j in range(grad.shape[1]):
+            if winner[d, j] >= 0:
+                out[winner[d, j], j] += grad[d, j]
+
+
+@numba.njit(nogil=True, cache=True)
+def _transpose(indptr, indices, out_indptr, out_indices):
+    for e in range(indices.shape[0]):
+        out_indptr[indices[e] + 1] += 1
+    for s in range(1, out_indptr.shape[0]):
+        out_indptr[s] += out_indptr[s - 1]
+    place = out_indptr[:-1].copy()
+    for d in range(indptr.shape[0] - 1):
+        for e in range(indptr[d], indptr[d + 1]):
+            source = indices[e]
+            out_indices[place[source]] = d
+            place[source] += 1

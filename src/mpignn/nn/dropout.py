@@ -1,0 +1,67 @@
+"""Dropout that does not depend on which rank computes a row.
+
+Shapes: N rows, F columns.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from mpignn.errors import ConfigError
+from mpignn.kernels.dropout import dropout
+
+
+def keyed_dropout(x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torch.Tensor:
+    """Zero elements with chance p, by a hash of (key, original id of the row, column), and scale the rest.
+
+    Args:
+        x: (N, F) float32 or float64, on the CPU.
+        p: From 0 to 1.
+        key: 64 bits: seed, step and layer in one.
+        rows: (N,) int64 original ids.
+
+    Returns:
+        (N, F), once differentiable in ``x``.
+
+    Not collective.
+    """
+    return _Dropout.apply(x, p, key, rows) if p > 0 else x
+
+
+class KeyedDropout(nn.Module):
+    """`keyed_dropout` while training, nothing otherwise."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ConfigError(f"dropout {p} is not a probability")
+        self.p = p
+
+    def forward(self, x: torch.Tensor, key: int, rows: np.ndarray) -> torch.Tensor:
+        """Arguments as for `keyed_dropout`.  Not collective."""
+        return keyed_dropout(x, self.p, key, rows) if self.training else x
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class _Dropout(Function):
+    """The backward draws the mask again instead of keeping it: a hash costs less than reading memory."""
+
+    @staticmethod
+    def forward(ctx, x, p, key, rows):
+        ctx.drawn = p, key, rows
+        return _drop(x, p, key, rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        return _drop(grad, *ctx.drawn), None, None, None
+
+
+def _drop(x, p, key, rows):
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    dropout(x.detach().contiguous().numpy(), key, rows, p, out.numpy())
+    return out

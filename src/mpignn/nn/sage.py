@@ -1,0 +1,143 @@
+"""GraphSAGE (Hamilton, Ying and Leskovec 2017).
+
+Shapes: S sources, D destinations, F columns in.
+"""
+
+import torch
+from torch import nn
+
+from mpignn.errors import ConfigError
+from mpignn.graph.block import Block
+from mpignn.graph.csc import CSC
+from mpignn.kernels.rng import derive
+from mpignn.nn import message
+from mpignn.nn.dropout import KeyedDropout
+
+AGGREGATORS = ("mean", "sum", "gcn", "pool")
+
+Rows = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+
+
+class SAGEConv(nn.Module):
+    """``W_self x_v + b + W_neigh AGG(x_u)`` over the in-neighbours u of v, with the formulas, names and initial
+    distributions of DGL's layer of that name.
+
+    AGG is their mean, their sum, or for ``pool`` the greatest of ``relu(W_pool x_u + b_pool)``; 0 without
+    in-neighbours.  ``gcn`` has no W_self: v counts as one more in-neighbour of the mean.
+    Where F is larger than ``out_feats``, W_neigh is applied before the aggregation: the same result from less data.
+
+    Args:
+        in_feats: F, or a pair where sources and destinations differ in it.
+        out_feats: Columns out.
+        aggregator_type: mean, sum, gcn or pool.
+        bias: Learn b, which starts at 0 for gcn.
+    """
+
+    def __init__(self, in_feats: int | tuple[int, int], out_feats: int, aggregator_type: str = "mean",
+                 bias: bool = True):
+        super().__init__()
+        if aggregator_type not in AGGREGATORS:
+            raise ConfigError(f"aggregator {aggregator_type!r} is not one of: {', '.join(AGGREGATORS)}")
+        src_feats, dst_feats = in_feats if isinstance(in_feats, tuple) else (in_feats, in_feats)
+        if aggregator_type == "gcn" and src_feats != dst_feats:
+            raise ConfigError(f"gcn adds rows of sources and destinations: {src_feats} and {dst_feats} columns differ")
+        self.aggregator_type = aggregator_type
+        self.linear_first = src_feats > out_feats and aggregator_type != "pool"
+        if aggregator_type == "pool":
+            self.fc_pool = nn.Linear(src_feats, src_feats)
+        self.fc_neigh = nn.Linear(src_feats, out_feats, bias=False)
+        if aggregator_type != "gcn":
+            self.fc_self = nn.Linear(dst_feats, out_feats, bias=bias)
+        elif bias:
+            self.bias = nn.Parameter(torch.zeros(out_feats))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Xavier's uniform distribution for the weights, with the gain of ReLU, from torch's generator."""
+        for name, weight in self.named_parameters():
+            if name.endswith("weight"):
+                nn.init.xavier_uniform_(weight, gain=nn.init.calculate_gain("relu"))
+
+    def forward(self, block: Block, x: Rows) -> torch.Tensor:
+        """One hop.  Not collective.
+
+        Args:
+            block: Of a graph with one edge type.
+            x: (S, F) rows of the sources, or a pair of these and the (D, F) rows of the destinations.
+
+        Returns:
+            (D, out_feats); D may be 0.
+        """
+        csc = block.csc[block.schema.etype()]
+        if self.aggregator_type == "gcn":
+            return self._gcn(csc, x)
+        if self.aggregator_type == "pool":
+            src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
+            return self._add(own, message.copy_u_max(csc, torch.relu(self.fc_pool(src))))
+        if self.linear_first:
+            src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
+            return self.fc_self(own) + self._aggregate(csc, (self.fc_neigh(src), own))[1]
+        return self._add(*self._aggregate(csc, x))
+
+    def _gcn(self, csc: CSC, x: Rows) -> torch.Tensor:
+        if self.linear_first:
+            x = tuple(map(self.fc_neigh, x)) if isinstance(x, tuple) else self.fc_neigh(x)
+        own, neigh = self._aggregate(csc, x)
+        neigh = (own + neigh) / (message.in_degrees(csc, neigh.dtype) + 1)
+        if not self.linear_first:
+            neigh = self.fc_neigh(neigh)
+        return neigh if self.bias is None else neigh + self.bias
+
+    def _aggregate(self, csc: CSC, x: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """The destinations' own rows, and what their in-neighbours amount to."""
+        mean = self.aggregator_type == "mean"
+        if isinstance(x, tuple):
+            return x[1], (message.copy_u_mean if mean else message.copy_u_sum)(csc, x[0])
+        return (message.self_and_mean if mean else message.self_and_sum)(csc, x)
+
+    def _add(self, own: torch.Tensor, neigh: torch.Tensor) -> torch.Tensor:
+        """``fc_self(own) + fc_neigh(neigh)`` with one pass less over the result."""
+        return torch.addmm(self.fc_self(own), neigh, self.fc_neigh.weight.t())
+
+
+class GraphSAGE(nn.Module):
+    """`SAGEConv` layers with ReLU and keyed dropout between them.
+
+    Args:
+        in_feats, hidden, num_classes: Columns of the input, of each layer between, and of the output.
+        num_layers: Layers, as many as blocks.
+        dropout: Chance of dropping an element between two layers.
+        aggregator_type: As for `SAGEConv`.
+    """
+
+    def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
+                 aggregator_type: str = "mean"):
+        super().__init__()
+        if num_layers < 1:
+            raise ConfigError(f"a model needs at least 1 layer, not {num_layers}")
+        sizes = [in_feats] + [hidden] * (num_layers - 1) + [num_classes]
+        self.layers = nn.ModuleList(SAGEConv(*pair, aggregator_type) for pair in zip(sizes, sizes[1:], strict=False))
+        self.dropout = KeyedDropout(dropout)
+
+    def forward(self, blocks: list[Block], x: torch.Tensor, key: int | None = None) -> torch.Tensor:
+        """The output of the last block's destinations.  Not collective.
+
+        Args:
+            blocks: One per layer, input layer first.
+            x: (S, F) rows of the sources of the first block.
+            key: What dropout is drawn from, equal on all trainers; the blocks' own if not given.
+
+        Raises:
+            ConfigError: There are more or fewer blocks than layers.
+        """
+        if len(blocks) != len(self.layers):
+            raise ConfigError(f"{len(self.layers)} layers but {len(blocks)} blocks: the fanouts do not match the model")
+        key = blocks[-1].key if key is None else key
+        for number, (layer, block) in enumerate(zip(self.layers, blocks, strict=True)):
+            if number:
+                before = blocks[number - 1]
+                x = self.dropout(torch.relu(x), derive(key, number), before.dst_orig[before.schema.ntype()])
+            x = layer(block, x)
+        return x
