@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from mpignn.errors import ConfigError
 from mpignn.kernels.dropout import dropout
+from mpignn.nn.memory import empty
 
 
 def keyed_dropout(x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torch.Tensor:
@@ -62,6 +63,6 @@ class _Dropout(Function):
 
 
 def _drop(x, p, key, rows):
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    out = empty(x.shape[0], x)
     dropout(x.detach().contiguous().numpy(), key, rows, p, out.numpy())
     return out

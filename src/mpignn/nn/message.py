@@ -8,12 +8,10 @@ import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from mpignn.buffers import Pool
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
 from mpignn.kernels.segment import segment_max, segment_sum, spread_max, transpose
-
-_pool = Pool()
+from mpignn.nn.memory import empty
 
 
 def copy_u_sum(csc: CSC, x: torch.Tensor) -> torch.Tensor:
@@ -70,7 +68,7 @@ class _Sum(Function):
     def forward(ctx, x, csc, mean):
         ctx.csc, ctx.mean, ctx.num_src = csc, mean, x.shape[0]
         ctx.set_materialize_grads(False)        # of two outputs one is often unused
-        out = _empty(csc.num_dst, x)
+        out = empty(csc.num_dst, x)
         segment_sum(csc.indptr, csc.indices, _rows(x), out.numpy(), mean=mean)
         return x[:csc.num_dst], out
 
@@ -83,8 +81,8 @@ class _Sum(Function):
         if grad is None:
             grad = torch.zeros_like(grad_self)
         if ctx.mean:
-            grad = grad / in_degrees(csc, grad.dtype).clamp_(min=1)
-        out = _empty(ctx.num_src, grad)
+            grad = torch.div(grad, in_degrees(csc, grad.dtype).clamp_(min=1), out=empty(grad.shape[0], grad))
+        out = empty(ctx.num_src, grad)
         start = None if grad_self is None else _rows(grad_self)
         segment_sum(*transpose(csc.indptr, csc.indices, ctx.num_src), _rows(grad), out.numpy(), start=start)
         return out, None, None
@@ -93,16 +91,16 @@ class _Sum(Function):
 class _Max(Function):
     @staticmethod
     def forward(ctx, x, csc):
-        out = _empty(csc.num_dst, x)
-        winner = _pool.empty(out.shape, np.int32)
-        segment_max(csc.indptr, csc.indices, _rows(x), out.numpy(), winner)
-        ctx.winner, ctx.num_src = winner, x.shape[0]
+        out = empty(csc.num_dst, x)
+        winner = empty(csc.num_dst, x[:0].int())
+        segment_max(csc.indptr, csc.indices, _rows(x), out.numpy(), winner.numpy())
+        ctx.winner, ctx.num_src = winner.numpy(), x.shape[0]
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        out = _empty(ctx.num_src, grad)
+        out = empty(ctx.num_src, grad)
         spread_max(_rows(grad), ctx.winner, out.numpy())
         return out, None
 
@@ -119,8 +117,3 @@ def _checked(csc: CSC, x: torch.Tensor, least: int = 0) -> torch.Tensor:
 
 def _rows(x: torch.Tensor) -> np.ndarray:
     return x.detach().contiguous().numpy()
-
-
-def _empty(rows: int, like: torch.Tensor) -> torch.Tensor:
-    """Reused memory: the first touch of fresh pages would cost as much as the kernel."""
-    return torch.from_numpy(_pool.empty((rows, like.shape[1]), like.detach()[:0].numpy().dtype))

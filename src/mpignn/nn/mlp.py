@@ -47,6 +47,6 @@ class MLP(nn.Module):
         x = x[:last.num_dst_nodes()]
         for number, layer in enumerate(self.layers):
             if number:
-                x = self.dropout(torch.relu(x), derive(key, number), rows)
+                x = self.dropout(torch.relu_(x), derive(key, number), rows)
             x = layer(x)
         return x

@@ -138,6 +138,6 @@ class GraphSAGE(nn.Module):
         for number, (layer, block) in enumerate(zip(self.layers, blocks, strict=True)):
             if number:
                 before = blocks[number - 1]
-                x = self.dropout(torch.relu(x), derive(key, number), before.dst_orig[before.schema.ntype()])
+                x = self.dropout(torch.relu_(x), derive(key, number), before.dst_orig[before.schema.ntype()])
             x = layer(block, x)
         return x
