@@ -8,7 +8,7 @@ import torch
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import DataError
-from mpignn.kernels import gather, segment
+from mpignn.kernels import dropout, gather, permute, segment
 from mpignn.log import phase
 from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
@@ -28,7 +28,10 @@ def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
     with phase("compile kernels"):
         warm_sampling(index_dtypes)
         gather.warm()
-        segment.warm({"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}[config.train.precision])
+        permute.warm()
+        dtype = {"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}[config.train.precision]
+        segment.warm(dtype)
+        dropout.warm(dtype)
 
 
 def train(world: World, g: DistGraph, config: Config, run_dir: Path) -> None:

@@ -4,6 +4,7 @@ One rank writes: the first trainer.  All others hold a `Report` that does nothin
 """
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,22 +63,29 @@ class RunReport(Report):
         self._console = Console(highlight=False)
         self._progress: Progress | None = None
         self._bar = None
-        self._epochs = 0
+        self._started = self._shown = 0.0
+        self._last_epoch = -1
         self._totals: dict[str, float] = {}
 
     def plan(self, epochs: int, steps: int) -> None:
-        self._epochs = epochs
+        self._last_epoch = epochs - 1
         self._console.print(" ".join(name.rjust(width) for name, width in _COLUMNS), soft_wrap=True)
         if self._console.is_terminal:
             self._progress = Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
-                                      TimeRemainingColumn(), console=self._console, transient=True)
+                                      TimeRemainingColumn(), console=self._console, transient=True, auto_refresh=False)
             self._progress.start()
             self._bar = self._progress.add_task("training", total=epochs * steps)
+            self._started = self._shown = time.monotonic()
 
     def step(self, **event: Any) -> None:
         self._write("step", event)
         if self._progress is not None:
             self._progress.advance(self._bar)
+            # A launcher may hand us a terminal and write what we say to a file: spare it.
+            now = time.monotonic()
+            if now - self._shown > max(1, 0.02 * (now - self._started)):
+                self._shown = now
+                self._progress.refresh()
 
     def epoch(self, **event: Any) -> None:
         self._write("epoch", event)
@@ -89,10 +97,11 @@ class RunReport(Report):
                  *(f"{event[k]:.2f}" for k in ("sample_s", "fetch_s", "compute_s", "sync_s"))]
         self._console.print(" ".join(cell.rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)),
                             soft_wrap=True)
+        if event["epoch"] == self._last_epoch:
+            self._stop_bar()
 
     def final(self, **event: Any) -> None:
         self._write("final", event)
-        self._stop_bar()
         total = self._totals
         if total.get("seconds"):
             seconds = total["seconds"]
