@@ -78,7 +78,7 @@ class SAGEConv(nn.Module):
             return self._add(own, message.copy_u_max(csc, torch.relu(self.fc_pool(src))))
         if self.linear_first:
             src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
-            return self.fc_self(own) + self._aggregate(csc, (self.fc_neigh(src), own))[1]
+            return self.fc_self(own).add_(self._aggregate(csc, (self.fc_neigh(src), own))[1])
         return self._add(*self._aggregate(csc, x))
 
     def _gcn(self, csc: CSC, x: Rows) -> torch.Tensor:
@@ -98,8 +98,8 @@ class SAGEConv(nn.Module):
         return (message.self_and_mean if mean else message.self_and_sum)(csc, x)
 
     def _add(self, own: torch.Tensor, neigh: torch.Tensor) -> torch.Tensor:
-        """``fc_self(own) + fc_neigh(neigh)`` with one pass less over the result."""
-        return torch.addmm(self.fc_self(own), neigh, self.fc_neigh.weight.t())
+        """``fc_self(own) + fc_neigh(neigh)``, added where the first product lies."""
+        return self.fc_self(own).addmm_(neigh, self.fc_neigh.weight.t())
 
 
 class GraphSAGE(nn.Module):
