@@ -1,0 +1,115 @@
+"""Imports point down, and only the files made for it use MPI, torch, HDF5 and numba."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src"
+LAYERS = [{"errors", "log", "config", "buffers", "roles"}, {"kernels"}, {"graph"}, {"transport"}, {"mpi"},
+          {"partition"}, {"storage"}, {"dist"}, {"sampling"}, {"nn"}, {"loader"}, {"train"}, {"server", "trainer"},
+          {"launch", "cli"}, {"__main__"}]
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
+ALLOWED = {     # by prefix of the module's name below mpignn
+    "mpi4py": ("mpi.",),
+    "h5py": ("storage.",),
+    "numba": ("kernels.",),
+    "llvmlite": ("kernels.simd",),
+    "torch": ("nn.", "train.", "loader.node", "loader.edge", "mpi.process_group", "dist.tensor", "dist.graph",
+              "trainer"),
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package: name below mpignn -> file."""
+    found = {}
+    for path in sorted((SRC / "mpignn").rglob("*.py")):
+        parts = path.relative_to(SRC / "mpignn").with_suffix("").parts
+        found[".".join(parts)] = path
+    return found
+
+
+MODULES = modules()
+ALL = [name for name in MODULES if name != "__init__"]
+
+
+def imports(name: str, everywhere: bool = True) -> set[str]:
+    """Full names that a module imports; without ``everywhere`` only those that importing it needs."""
+    tree = ast.parse(MODULES[name].read_text())
+    found = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own_imports(name: str) -> set[str]:
+    """Modules of the package that importing ``name`` imports."""
+    found = set()
+    for full in imports(name, everywhere=False):
+        below = full.removeprefix("mpignn.")
+        if full.startswith("mpignn."):
+            holder = below.rpartition(".")[0]       # of a name that is no module itself
+            candidates = (below, f"{below}.__init__", holder, f"{holder}.__init__")
+            found |= set([c for c in candidates if c in MODULES][:1])
+    return found - {name}
+
+
+def layer(name: str) -> int:
+    return LAYER[name.partition(".")[0]]
+
+
+def test_every_module_has_a_layer():
+    assert {name.partition(".")[0] for name in ALL} <= LAYER.keys()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_imports_point_down(name):
+    below = {full.removeprefix("mpignn.") for full in imports(name) if full.startswith("mpignn.")}
+    upward = {b for b in below if b.partition(".")[0] in LAYER and layer(b) > layer(name)}
+    assert not upward
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, " -> ".join([*path[path.index(name):], name])
+        if name not in done:
+            path.append(name)
+            for other in sorted(own_imports(name)):
+                visit(other)
+            done.add(path.pop())
+
+    for name in ALL:
+        visit(name)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_libraries_stay_in_their_layers(name):
+    used = {full.partition(".")[0] for full in imports(name)} & ALLOWED.keys()
+    assert {library for library in used if not f"{name}.".startswith(ALLOWED[library])} == set()
+
+
+def test_lower_layers_need_neither_torch_nor_mpi():
+    above = ("mpi.", "nn.", "train.", "loader.", "trainer", "dist.graph", "dist.tensor", "__main__")
+    lower = [name for name in ALL if not f"{name}.".startswith(above)]
+    assert {"launch", "server", "sampling.neighbor", "storage.read"} <= set(lower)
+    import_without(("torch", "mpi4py"), lower)
+
+
+def test_servers_need_no_torch():
+    import_without(("torch",), [n for n in ALL if n.startswith("mpi.") and n != "mpi.process_group"] + ["server"])
+
+
+def import_without(libraries, names) -> None:
+    blocked = "".join(f"sys.modules[{library!r}] = None\n" for library in libraries)
+    wanted = "".join(f"import mpignn.{name.removesuffix('.__init__')}\n" for name in names)
+    run = subprocess.run([sys.executable, "-c", f"import sys\n{blocked}{wanted}"], capture_output=True, text=True,
+                         timeout=120, env={"PYTHONPATH": str(SRC), "PATH": "/usr/bin:/bin"})
+    assert run.returncode == 0, run.stderr
