@@ -21,7 +21,7 @@ class ArrayWriter:
 
     def __init__(self, group: h5py.Group, name: str, shape: tuple[int, ...], dtype):
         self._data = group.create_dataset(name, shape, dtype)
-        self._block = rows_per_block(self._data)
+        self._block = rows_per_block(self._data.dtype, shape[1:])
         self._next = 0
         self._crc = 0
         self.crcs: list[int] = []
@@ -71,7 +71,7 @@ def read_rows(data: h5py.Dataset, where: str, lo: int, hi: int, out: np.ndarray)
     Raises:
         DataError: A checksum that is missing or does not match.
     """
-    block = rows_per_block(data)
+    block = rows_per_block(data.dtype, data.shape[1:])
     num_rows = data.shape[0]
     crcs = np.asarray(data.attrs.get(_CRCS, ()))
     if crcs.shape != (max(1, -(-num_rows // block)),):
@@ -90,10 +90,9 @@ def read_rows(data: h5py.Dataset, where: str, lo: int, hi: int, out: np.ndarray)
             out[begin - lo:end - lo] = rows[begin - first:end - first]
 
 
-def rows_per_block(data: h5py.Dataset) -> int:
+def rows_per_block(dtype: np.dtype, row_shape: tuple[int, ...]) -> int:
     """Whole rows that fit a block, at least one."""
-    row_bytes = data.dtype.itemsize * int(np.prod(data.shape[1:], dtype=np.int64))
-    return max(1, BLOCK_BYTES // max(1, row_bytes))
+    return max(1, BLOCK_BYTES // max(1, dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))))
 
 
 @contextmanager

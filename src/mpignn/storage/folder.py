@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -52,25 +51,13 @@ def check_space(out: Path, num_bytes: int) -> None:
 
 @contextmanager
 def full_disk_named(out: Path) -> Iterator[None]:
-    """Turn what the system and the HDF5 library say of a full disk into a `ResourceError`."""
+    """Turn what the system says of a disk that takes no more into a `ResourceError`."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        code = _error_number(error)
-        if code not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise
-        raise ResourceError(f"{out}: cannot be written: {os.strerror(code)}; what was written is removed") from error
-
-
-def _error_number(error: BaseException) -> int | None:
-    """The errno of an error or of what led to it; HDF5 tells it in the text."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno:
-            return error.errno
-        if found := re.search(r"errno = (\d+)", str(error)):
-            return int(found[1])
-        error = error.__cause__ or error.__context__
-    return None
+        raise ResourceError(f"{out}: cannot be written: {error.strerror}; what was written is removed") from error
 
 
 def _sync(path: Path) -> None:

@@ -130,9 +130,10 @@ def _check_labels(labels: np.ndarray, wanted: np.ndarray, what: str) -> None:
     """Labels of nodes in a split must be known; integers are classes."""
     given = labels[wanted]
     unknown = _not_finite(given) if labels.dtype.kind == "f" else given < 0
-    bad = np.flatnonzero(unknown.reshape(wanted.size, -1).any(axis=1))
+    bad = np.argwhere(unknown)
     if bad.size:
-        raise DataError(f"{what}: node {wanted[bad[0]]} is in a split but has the label {given[bad[0]]}")
+        place = bad[0, 0]
+        raise DataError(f"{what}: node {wanted[place]} is in a split but has the label {given[place]}")
 
 
 def _check_rows(array: np.ndarray, what: str, kind: str, is_bad: Callable[[np.ndarray], np.ndarray],

@@ -32,6 +32,7 @@ from mpignn.storage.schema import (
     node_path,
     part_file,
 )
+from mpignn.storage.sink import writing
 from mpignn.storage.sources import read_source
 from mpignn.storage.validate import validate
 
@@ -126,9 +127,9 @@ class _Writer:
         self._note("graph", [self.book.schema, {t: r.tolist() for t, r in self.book.node_ranges.items()}])
         graph_id = self._digest.hexdigest()
         for part in parts:
-            with h5py.File(folder / part_file(part), "r+") as file:
+            with writing(folder / part_file(part), "r+") as file:
                 _stamp(file, graph_id, part=part)
-        with h5py.File(folder / GRAPH_FILE, "w", userblock_size=HEAD_BYTES) as file:
+        with writing(folder / GRAPH_FILE, userblock_size=HEAD_BYTES) as file:
             _stamp(file, graph_id, num_parts=len(parts))
             self._write_metadata(file, splits, report)
             paths = [folder / part_file(part) for part in parts]
@@ -159,7 +160,7 @@ class _Writer:
     def _write_part(self, path: Path, part: int) -> tuple:
         """Write a part file all but its attributes; returns what `PartTally` counted."""
         tally = PartTally(self.book, part)
-        with h5py.File(path, "w") as file:
+        with writing(path) as file:
             for ntype in self.data.num_nodes:
                 self._write_nodes(file, ntype, part)
             for etype in self.data.csc:

@@ -1,0 +1,210 @@
+"""Graphs as users have them: what is read, and what is refused before anything is written."""
+
+import re
+
+import numpy as np
+import pytest
+from graphs import edge_list, random_graph, random_hetero_graph
+
+from mpignn.errors import DataError
+from mpignn.graph.types import ETYPE, NTYPE, etype_key
+from mpignn.storage.sources import read_source
+from mpignn.storage.write import partition_graph
+
+INDPTR = np.array([0, 2, 2, 3, 5])
+INDICES = np.array([1, 3, 0, 2, 2])
+FLAT = {"indptr": INDPTR, "indices": INDICES, "features": np.ones((4, 2), np.float32), "labels": np.array([0, 1, 1, 0]),
+        "train_mask": np.array([1, 0, 0, 1], bool), "test_mask": np.array([0, 1, 0, 0], np.uint8),
+        "year": np.arange(4), "edge_prob": np.arange(5) / 4}
+HETERO = {"num_nodes/user": 3, "num_nodes/item": 2,
+          "edge/user:buys:item/src": np.array([2, 0, 2]), "edge/user:buys:item/dst": np.array([1, 1, 0]),
+          "edge/user:buys:item/data/weight": np.array([0.5, 1, 2]),
+          "edge/item:of:user/indptr": np.array([0, 1, 1, 3]), "edge/item:of:user/indices": np.array([1, 0, 1]),
+          "node/user/features": np.eye(3), "split/user/train": np.array([2, 0]),
+          "split/user:buys:item/val": np.array([False, True, True])}
+
+
+def save(tmp_path, arrays, form):
+    if form == "npz":
+        np.savez(tmp_path / "graph.npz", **arrays)
+        return tmp_path / "graph.npz"
+    folder = tmp_path / "graph"
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    (folder / "meta.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("form", ["npy", "npz"])
+def test_flat_arrays_become_a_homogeneous_graph(form, tmp_path):
+    data = read_source(save(tmp_path, FLAT, form))
+    assert data.num_nodes == {NTYPE: 4} and data.schema.etypes == (ETYPE,)
+    assert np.array_equal(data.csc[ETYPE].indptr, INDPTR) and np.array_equal(data.csc[ETYPE].indices, INDICES)
+    assert set(data.node_data[NTYPE]) == {"features", "labels", "year"} and set(data.edge_data[ETYPE]) == {"prob"}
+    assert {name: ids.tolist() for name, ids in data.splits[NTYPE].items()} == {"train": [0, 3], "test": [1]}
+
+
+@pytest.mark.parametrize("form", ["npy", "npz"])
+def test_edges_may_be_given_by_their_ends(form, tmp_path):
+    src, dst = np.array([3, 1, 1, 3], np.int32), np.array([0, 2, 0, 0], np.int32)
+    weight = np.array([0.0, 1, 2, 3])
+    data = read_source(save(tmp_path, {"src": src, "dst": dst, "edge_weight": weight}, form))
+    assert data.num_nodes == {NTYPE: 4}
+    assert edge_list(data, ETYPE) == [(0, 1, 2), (0, 3, 0), (0, 3, 3), (2, 1, 1)]
+    assert np.array_equal(data.edge_data[ETYPE]["weight"], weight)
+
+
+def test_isolated_nodes_at_the_end_are_counted_by_what_else_is_given(tmp_path):
+    ends = {"src": np.array([0]), "dst": np.array([1])}
+    for number, more in enumerate(({"num_nodes": np.int64(7)}, {"labels": np.zeros(7, int)},
+                                   {"train_mask": np.zeros(7, bool)})):
+        (tmp_path / str(number)).mkdir()
+        assert read_source(save(tmp_path / str(number), ends | more, "npy")).num_nodes == {NTYPE: 7}
+
+
+def test_typed_arrays_become_a_heterogeneous_graph(tmp_path):
+    data = read_source(save(tmp_path, HETERO, "npz"))
+    buys, of = ("user", "buys", "item"), ("item", "of", "user")
+    assert data.num_nodes == {"user": 3, "item": 2}
+    assert edge_list(data, buys) == [(0, 2, 2), (1, 0, 1), (1, 2, 0)]
+    assert edge_list(data, of) == [(0, 1, 0), (2, 0, 1), (2, 1, 2)]
+    assert data.edge_data[buys]["weight"].tolist() == [0.5, 1, 2]
+    assert data.splits["user"]["train"].tolist() == [0, 2]
+    assert data.splits[etype_key(buys)]["val"].tolist() == [1, 2]
+
+
+def test_rows_in_no_order_and_parallel_edges_keep_their_data(tmp_path):
+    arrays = {"indptr": np.array([0, 4, 5]), "indices": np.array([1, 0, 1, 0, 1]),
+              "edge_weight": np.array([10.0, 11, 12, 13, 14])}
+    partition_graph(save(tmp_path, arrays, "npy"), tmp_path / "g", 1, "range")
+    from mpignn.storage.read import GraphFile
+    with GraphFile(tmp_path / "g") as graph:
+        weight, indices = np.empty(5), np.empty(5, np.int32)
+        graph.read("edge/_N:_E:_N/data/weight", 0, 5, weight)
+        graph.read("edge/_N:_E:_N/indices", 0, 5, indices)
+    assert indices.tolist() == [0, 0, 1, 1, 1] and weight.tolist() == [11, 13, 10, 12, 14]
+
+
+def test_a_bundled_data_set_is_read_by_its_name():
+    data = read_source("wordnet")
+    (etype,) = data.schema.etypes
+    assert data.num_nodes[etype[0]] > 100_000 and set(data.splits[etype[0]]) == {"train", "val", "test"}
+
+
+def changed(base, changes):
+    """``base`` with some arrays replaced, and those that are None left out."""
+    return {name: array for name, array in (base | changes).items() if array is not None}
+
+
+BAD_FLAT = {
+    "indices[2] = 4 but there are 4 sources": {"indices": np.array([1, 3, 4, 2, 2])},
+    "indices[0] = -1 but there are 4 sources": {"indices": np.array([-1, 3, 4, 2, 2])},
+    "indptr falls from 3 to 2 at row 1": {"indptr": np.array([0, 3, 2, 3, 5])},
+    "indptr goes from 0 to 6, expected from 0 to the 5 entries": {"indptr": np.array([0, 2, 2, 3, 6])},
+    "indptr goes from 1 to 5": {"indptr": np.array([1, 2, 2, 3, 5])},
+    "indices must be integers in one dimension, got float64": {"indices": np.ones(5)},
+    "labels has shape (3,), expected one row for each of 4 nodes": {"labels": np.zeros(3, int)},
+    "train_mask: expected one entry for each of 4, got shape (5,)": {"train_mask": np.zeros(5, bool)},
+    "train_mask: expected booleans, or 0 and 1": {"train_mask": np.array([0, 1, 2, 0])},
+    "_N/features: node 2 has nan, which is not finite": {"features": np.array([[1, 2], [3, 4], [5, np.nan], [7, 8]])},
+    "_N/features: node 0 has inf": {"features": np.array([np.inf, 0, 0, 0])},
+    "_N:_E:_N/prob: edge 3 has nan, which is not finite": {"edge_prob": np.array([0, 1, 1, np.nan, 1])},
+    "_N:_E:_N/prob: edge 1 has -0.5, which is negative": {"edge_prob": np.array([0, -0.5, 1, 1, 1])},
+    "node 3 is in a split but has the label -1": {"labels": np.array([0, 1, -1, -1])},
+    "edge_prob has shape (3,), expected one row for each of 4 nodes or 5 edges": {"edge_prob": np.ones(3)},
+    "_N/year: data of type complex128 cannot be stored": {"year": np.ones(4, complex)},
+    "_N/year: data of type <U1 cannot be stored": {"year": np.array(list("abcd"))},
+    "_N/year: a row must have at least one element": {"year": np.ones((4, 0))},
+    "no edges found; expected indptr and indices, or src and dst": {"indptr": None},
+    "one dimension, got int64 of shape (5, 1)": {"indices": INDICES[:, None]},
+}
+
+
+@pytest.mark.parametrize("why", BAD_FLAT)
+def test_a_flat_source_that_is_not_sound_is_refused_and_nothing_written(why, tmp_path):
+    source = save(tmp_path, changed(FLAT, BAD_FLAT[why]), "npy")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match=re.escape(why)):
+        partition_graph(source, tmp_path / "g", 2, "range")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+BAD_HETERO = {
+    "src[1] = 3 but there are 3 nodes": {"edge/user:buys:item/src": np.array([2, 3, 2])},
+    "dst[0] = -1 but there are 2 nodes": {"edge/user:buys:item/dst": np.array([-1, 1, 0])},
+    "src has 2 entries and dst 3": {"edge/user:buys:item/src": np.array([2, 1])},
+    "num_nodes/item is missing, but there are edges": {"num_nodes/item": None},
+    "'edge/x/y/z/w' has no meaning": {"edge/x/y/z/w": np.ones(1)},
+    "is not of the form source:relation:destination": {"edge/buys/src": np.ones(1, int)},
+    "node data is given for 'users'": {"node/users/features": np.ones(3)},
+    "split 'train' of 'user': id 3 is not in 0..2": {"split/user/train": np.array([3, 1])},
+    "split 'train' of 'user': id 1 is not above the one before it": {"split/user/train": np.array([1, 1])},
+    "a split is given for 'shop'": {"split/shop/train": np.array([0])},
+    "user:buys:item/weight: edge 0 has -1.0, which is negative": {
+        "edge/user:buys:item/data/weight": np.array([-1.0, 1, 2])},
+    "indptr has 3 entries, expected 4": {"edge/item:of:user/indptr": np.array([0, 1, 3])},
+    "num_nodes/item must be one integer": {"num_nodes/item": np.array([2, 2])},
+}
+
+
+@pytest.mark.parametrize("why", BAD_HETERO)
+def test_a_typed_source_that_is_not_sound_is_refused(why, tmp_path):
+    with pytest.raises(DataError, match=re.escape(why)):
+        read_source(save(tmp_path, changed(HETERO, BAD_HETERO[why]), "npz"))
+
+
+def test_what_cannot_be_read_at_all_is_refused_with_what_could(tmp_path):
+    with pytest.raises(DataError, match="not a bundled data set .*wordnet.* expected a folder of .npy files"):
+        read_source(tmp_path / "nothing")
+    (tmp_path / "text.npz").write_text("text")
+    with pytest.raises(DataError, match="not an .npz file that can be read"):
+        read_source(tmp_path / "text.npz")
+    np.save(tmp_path / "single.npy", np.ones(3))
+    with pytest.raises(DataError, match="a single array is not a graph"):
+        read_source(tmp_path / "single.npy")
+    with pytest.raises(DataError, match="got: nothing"):
+        (tmp_path / "empty").mkdir()
+        read_source(tmp_path / "empty")
+    folder = save(tmp_path, FLAT, "npy")
+    with open(folder / "features.npy", "r+b") as file:
+        file.truncate(100)
+    with pytest.raises(DataError, match="features.npy: not an array that can be read"):
+        read_source(folder)
+
+
+def test_a_damaged_or_pickled_array_is_refused(tmp_path):
+    source = save(tmp_path, FLAT | {"names": np.array(["a", 1, None, 2], object)}, "npy")
+    with pytest.raises(DataError, match="names.npy: not an array that can be read"):
+        read_source(source)
+    np.savez(tmp_path / "g.npz", **FLAT)
+    raw = bytearray((tmp_path / "g.npz").read_bytes())
+    place = raw.index(FLAT["features"].tobytes())
+    raw[place] ^= 1
+    (tmp_path / "g.npz").write_bytes(raw)
+    with pytest.raises(DataError, match="g.npz: features: not an array that can be read: Bad CRC-32"):
+        read_source(tmp_path / "g.npz")
+
+
+def test_unknown_labels_outside_the_splits_are_taken(tmp_path):
+    for number, labels in enumerate((np.array([0, 1, -1, 0]), np.array([0, 1, np.nan, 0]))):
+        (tmp_path / str(number)).mkdir()
+        data = read_source(save(tmp_path / str(number), FLAT | {"labels": labels}, "npy"))
+        assert np.array_equal(data.node_data[NTYPE]["labels"], labels, equal_nan=True)
+
+
+@pytest.mark.parametrize("where, why", [("num_nodes", "cannot be the name"), ("node_data", "cannot be the name"),
+                                        ("csc", "'ghost' is not a node type"), ("edge_ids", "each of 0..159 once")])
+def test_graphs_in_memory_are_checked_too(where, why, tmp_path):
+    from dataclasses import replace
+    data = random_graph() if where != "csc" else random_hetero_graph()
+    if where == "num_nodes":
+        data = replace(data, num_nodes={"a/b": 40})
+    elif where == "node_data":
+        data.node_data[NTYPE]["a/b"] = np.ones(40)
+    elif where == "csc":
+        data.csc[("ghost", "cites", "paper")] = data.csc[("author", "writes", "paper")]
+    else:
+        data.csc[ETYPE] = replace(data.csc[ETYPE], edge_ids=np.zeros(160, np.int64))
+    with pytest.raises(DataError, match=why):
+        partition_graph(data, tmp_path / "g", 2, "range")
