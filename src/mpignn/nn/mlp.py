@@ -28,8 +28,6 @@ class MLP(nn.Module):
         sizes = [in_feats] + [hidden] * (num_layers - 1) + [num_classes]
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:], strict=False))
         self.dropout = KeyedDropout(dropout)
-        for layer in self.layers:
-            nn.init.xavier_uniform_(layer.weight, gain=nn.init.calculate_gain("relu"))
 
     def forward(self, blocks: list[Block], x: torch.Tensor, key: int | None = None) -> torch.Tensor:
         """The output of the last block's destinations.  Not collective.
