@@ -1,0 +1,62 @@
+"""Jobs over several hosts, each with its own address, host name and shared memory."""
+
+import json
+import sys
+
+import pytest
+from beds import run
+
+WHERE = """
+import socket
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+places = world.gather((world.rank, socket.gethostname(), world.Split_type(MPI.COMM_TYPE_SHARED).size))
+if world.rank == 0:
+    print(places)
+"""
+OPTIONS = ["--fanouts", "5,5", "--hidden", "16", "--global-batch-size", "200", "--epochs", "2", "--precision", "fp64",
+           "--seed", "3"]
+
+
+def results(run_dir):
+    """Loss of each step, and the test accuracy."""
+    events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert events[-1]["event"] == "final"
+    return [event["loss"] for event in events if event["event"] == "step"], events[-1]["test_acc"]
+
+
+@pytest.fixture(scope="module")
+def graph(source, tmp_path_factory):
+    """The source in three partitions."""
+    folder = tmp_path_factory.mktemp("graph") / "parts"
+    done = run([sys.executable, "-m", "mpignn", "partition", source, folder, "--parts", "3"], 60)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(graph, tmp_path_factory):
+    """Losses and test accuracy of one process."""
+    run_dir = tmp_path_factory.mktemp("alone") / "run"
+    done = run([sys.executable, "-m", "mpignn", "train", graph, *OPTIONS, "--run-dir", run_dir], 90)
+    assert done.returncode == 0, done.stderr
+    return results(run_dir)
+
+
+@pytest.mark.timeout(60)
+def test_mpi_takes_each_host_for_a_node(hosts, mpi):
+    done = run([*mpi.over_hosts(hosts, 4), mpi.python, "-c", WHERE], 50, env=mpi.environment())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[(0, 'h1', 2), (1, 'h1', 2), (2, 'h2', 2), (3, 'h2', 2)]"
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("roles", [[], ["--servers-per-node", "0"]], ids=["servers", "no-servers"])
+def test_training_over_two_hosts_is_that_of_one_process(hosts, mpi, graph, alone, roles, tmp_path):
+    done = run([*mpi.over_hosts(hosts, 4), mpi.python, "-m", "mpignn", "train", graph, *OPTIONS, *roles,
+                "--run-dir", tmp_path / "run"], 90, env=mpi.environment())
+    assert done.returncode == 0, done.stderr
+    expected, expected_accuracy = alone
+    losses, accuracy = results(tmp_path / "run")
+    assert len(expected) == 10 and expected[-1] < expected[0]
+    assert losses == pytest.approx(expected, rel=1e-9) and accuracy == expected_accuracy

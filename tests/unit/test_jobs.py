@@ -1,0 +1,72 @@
+"""The scripts in jobs/ and tests/testbed/, as far as they can be checked without a cluster."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mpignn.config import load_config
+
+ROOT = Path(__file__).parents[2]
+BATCH = sorted((ROOT / "jobs").glob("*.sbatch"))
+SCRIPTS = [*BATCH, *sorted((ROOT / "jobs").glob("*.sh")), *sorted((ROOT / "tests" / "testbed").glob("*.sh"))]
+CONFIGS = sorted((ROOT / "jobs" / "configs").glob("*.toml"))
+
+TELL = "#!{python}\nimport sys\nprint(*sys.argv[1:])\n"
+
+
+def names(paths):
+    return [path.name for path in paths]
+
+
+def test_there_are_scripts_and_configurations():
+    assert names(BATCH) == ["partition.sbatch", "train.sbatch"] and len(SCRIPTS) == 10 and CONFIGS
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=names(SCRIPTS))
+def test_a_script_parses_and_may_be_executed(script):
+    assert os.access(script, os.X_OK)
+    done = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("script", BATCH, ids=names(BATCH))
+def test_slurm_reads_all_options_of_a_job_script(script):
+    # Slurm stops looking for options at the first command.
+    lines = script.read_text().splitlines()
+    command = next(n for n, line in enumerate(lines) if line and not line.startswith("#"))
+    options = [n for n, line in enumerate(lines) if line.startswith("#SBATCH")]
+    assert options and max(options) < command
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=names(CONFIGS))
+def test_a_configuration_is_one_that_train_takes(path):
+    config = load_config(path, {})
+    assert load_config(path, {"epochs": "1"}).train.epochs == 1
+    assert config.to_toml() != load_config(None, {}).to_toml()
+
+
+@pytest.mark.parametrize(("arguments", "started"), [
+    ([], "-np 3 {python} -m mpignn train"),
+    (["5", "graph", "--epochs", "2"], "-np 5 {python} -m mpignn train graph --epochs 2"),
+])
+def test_local_script_starts_so_many_ranks(arguments, started, tmp_path):
+    tell = tmp_path / "tell"
+    tell.write_text(TELL.format(python=sys.executable))
+    tell.chmod(0o755)
+    done = subprocess.run([ROOT / "jobs" / "local.sh", *arguments], text=True, capture_output=True, check=True,
+                          env={**os.environ, "LAUNCHER": str(tell), "PYTHON": sys.executable})
+    assert done.stdout.strip() == started.format(python=sys.executable)
+
+
+def test_partition_script_passes_its_variables_on(tmp_path):
+    tell = tmp_path / "tell"
+    tell.write_text(TELL.format(python=sys.executable))
+    tell.chmod(0o755)
+    environment = {**os.environ, "PYTHON": str(tell), "SRC": "data/products.npz", "PARTS": "8"}
+    done = subprocess.run([ROOT / "jobs" / "partition.sbatch", "--seed", "1"], text=True, capture_output=True,
+                          check=True, cwd=tmp_path, env=environment)
+    assert done.stdout.strip() == ("-m mpignn partition data/products.npz graphs/products-8 --parts 8 --method metis "
+                                   "--seed 1")
