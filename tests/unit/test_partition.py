@@ -114,6 +114,8 @@ def test_unknown_methods_and_impossible_numbers_of_partitions_are_refused():
     for parts in (0, -1):
         with pytest.raises(ConfigError, match="at least 1"):
             assign(random_graph(), parts, "random")
+    with pytest.raises(ConfigError, match="seed is -1"):
+        assign(random_graph(), 2, "random", seed=-1)
     with pytest.raises(DataError, match="assignment of 'author' nodes"):
         checked_assignment(random_hetero_graph().num_nodes, {"paper": np.zeros(30, int)}, 1)
 

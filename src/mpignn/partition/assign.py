@@ -34,12 +34,14 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
         (N_t,) integers in ``0:num_parts`` for each node type.
 
     Raises:
-        ConfigError: An unknown method, or fewer than one partition.
+        ConfigError: An unknown method, fewer than one partition, or a negative seed.
         DataError: A file or a function that does not give one partition for each node.
         ResourceError: METIS ran out of memory.
     """
     if num_parts < 1:
         raise ConfigError(f"parts is {num_parts}; it must be at least 1")
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}; it must be 0 or more")
     sizes = data.num_nodes
     if callable(method):
         return _split(method(*union_graph(data), num_parts, np.ones(sum(sizes.values()), np.int64)), data, num_parts,

@@ -63,8 +63,9 @@ def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: 
     out = Path(out)
     if out.exists():
         raise ConfigError(f"{out} exists already and is left as it is: remove it or choose another name")
+    if isinstance(source, GraphData):
+        validate(source)
     data = source if isinstance(source, GraphData) else read_source(source)
-    validate(data)
     parts = assign(data, num_parts, method, seed)
     return _write(data, parts, num_parts, out)
 
