@@ -131,7 +131,7 @@ class MpiProcessGroup(dist.ProcessGroup):
 
     def _reduce(self, array: np.ndarray, op: dist.ReduceOp) -> None:
         if op.op not in _OPS:
-            raise CommError(f"the backend {BACKEND} has no reduction {op}")
+            raise CommError(f"the backend {BACKEND} has no reduction {op.op}")
         self.group.all_reduce(array, _OPS[op.op])
         if op == dist.ReduceOp.AVG:
             array /= self.group.size

@@ -1,0 +1,118 @@
+"""The memory that the ranks of a node share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpignn.errors import ResourceError
+from mpignn.roles import Role
+
+SHAPES = {"ranks_per_node": (None, 2)}
+
+
+def mappings() -> list[str]:
+    """The lines that the kernel has about segments that this process maps."""
+    return [line for line in Path("/proc/self/maps").read_text().splitlines() if "memfd:mpignn" in line]
+
+
+def fill_and_compare(world, segment):
+    """The first server of a node writes, all of them read."""
+    first_server = world.topology.server_ranks[world.topology.servers_of(world.node_id)[0]]
+    if world.rank == first_server:
+        segment.bytes[:] = np.arange(segment.bytes.size) % 251
+    world.node.barrier()
+    assert (segment.bytes == np.arange(segment.bytes.size) % 251).all()
+    assert segment.bytes.ctypes.data % 64 == 0
+    world.node.barrier()
+
+
+@pytest.mark.ranks(1, 3, 4, **SHAPES)
+@pytest.mark.parametrize("kind", ["memfd", "window"])
+def test_what_a_server_writes_all_ranks_of_the_node_read(world, kind):
+    from mpignn.mpi.segment import Segment
+    for nbytes in (1, 4096, 1 << 20):
+        segment = Segment(world, nbytes, kind if kind == "window" else None)
+        assert segment.kind == kind
+        fill_and_compare(world, segment)
+        segment.free()
+
+
+@pytest.mark.ranks(3)
+def test_trainers_cannot_write(world):
+    import ctypes
+    import mmap
+
+    from mpignn.mpi.segment import Segment
+    segment = Segment(world, 4096)
+    libc = ctypes.CDLL(None, use_errno=True)
+    pages = [line.split()[1] for line in mappings()]
+    if Role.TRAINER in world.role:
+        assert not segment.bytes.flags.writeable
+        assert pages == ["r--s"]
+        address = ctypes.c_void_p(segment.bytes.ctypes.data)    # nor can the protection be lifted
+        assert libc.mprotect(address, 4096, mmap.PROT_READ | mmap.PROT_WRITE) == -1
+    else:
+        assert pages == ["rw-s"]
+    segment.free()
+
+
+@pytest.mark.ranks(2)
+def test_memory_is_gone_with_its_last_array(world):
+    from mpignn.mpi.segment import Segment
+    segment = Segment(world, 1 << 16)
+    part = segment.bytes[100:200]
+    segment.free()
+    assert mappings()
+    del part
+    assert not mappings()
+
+
+@pytest.mark.ranks(2, 3, **SHAPES)
+def test_what_does_not_fit_is_refused_with_the_numbers_on_all_ranks(world):
+    from mpignn.mpi.segment import Segment
+    nodes = world.topology.num_nodes
+    with pytest.raises(ResourceError, match=rf"needs {nodes * 1e15 / 1e9:.2f} GB of memory on this machine") as raised:
+        Segment(world, 10 ** 15)
+    assert raised.value.agreed
+
+
+@pytest.mark.ranks(3)
+def test_a_limit_on_one_rank_stops_all(world):
+    from mpignn.mpi import segment
+    original = segment.available_memory
+    segment.available_memory = lambda: (1000, "a test") if world.rank == 1 else original()
+    try:
+        with pytest.raises(ResourceError, match=r"rank 1: .* \(a test\)"):
+            segment.Segment(world, 1001)
+    finally:
+        segment.available_memory = original
+
+
+@pytest.mark.ranks(3)
+def test_where_proc_leads_elsewhere_the_window_takes_over(world):
+    from mpignn.mpi import segment
+    original = segment._identity
+    segment._identity = lambda fd: (world.rank, *original(fd))      # as if the number meant another file here
+    try:
+        made = segment.Segment(world, 4096)
+    finally:
+        segment._identity = original
+    assert made.kind == "window"
+    fill_and_compare(world, made)
+    made.free()
+
+
+@pytest.mark.ranks(3)
+def test_a_small_shared_folder_is_noticed_before_it_kills(world):
+    import os
+    from types import SimpleNamespace
+
+    from mpignn.mpi.segment import Segment
+    original = os.statvfs
+    os.statvfs = lambda path: SimpleNamespace(f_bavail=1, f_frsize=4096)
+    try:
+        with pytest.raises(ResourceError, match="/dev/shm"):
+            Segment(world, 4097, "window")
+    finally:
+        os.statvfs = original
