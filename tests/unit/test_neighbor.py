@@ -1,5 +1,6 @@
 """Mini-batches drawn from published graphs."""
 
+import mmap
 import subprocess
 import sys
 import threading
@@ -272,6 +273,16 @@ def test_threads_may_share_a_sampler():
                     assert_equal(block, block2)
 
 
+def test_memory_of_batches_that_are_gone_is_used_again():
+    served, sampler, places, others = serve(homo(3000, 400_000)), NeighborSampler([100]), set(), []
+    for key in range(5):
+        _, _, (block,) = sampler.sample(served.service, np.arange(3000), key)
+        places.add(block.csc[LOOP].indices.ctypes.data)
+        del block
+        others.append(mmap.mmap(-1, 2 << 20))       # takes the place of what was given back
+    assert len(places) == 1
+
+
 def test_a_failed_fetch_leaves_nothing_behind():
     graph = hetero(60, 20, 600, seed=3)
     served, broken = (serve(graph, 3, 3, visible=(1, 2)) for _ in range(2))
@@ -332,7 +343,9 @@ for dtype in np.int32, np.int64:
     for visible in None, (1, 2):
         served = serve(hetero(60, 20, 600, seed=3), 3, 3, visible, dtype)
         for eids in False, True:
-            NeighborSampler([3], return_eids=eids).sample(served.service, {"paper": np.arange(60)}, 0)
+            seeds = np.arange(60)[::-2]
+            seeds.flags.writeable = False
+            NeighborSampler([3], return_eids=eids).sample(served.service, {"paper": seeds}, 0)
 assert all(compiled) and compiled == [len(k.signatures) for k in kernels], compiled
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent, timeout=100)

@@ -69,7 +69,7 @@ def scale(bits, n, stream, number):
 
 @numba.njit
 def _even(product, n, stream, number):
-    excess = (_WRAP - n) % n
+    excess = _WRAP % n
     while product & _LOW < excess:
         number += _WRAP
         product = (word(stream, number) & _LOW) * n

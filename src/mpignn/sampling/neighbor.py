@@ -90,9 +90,12 @@ class NeighborSampler:
         schema = service.schema
         hops = [_by_etype(entry, schema) for entry in reversed(self.fanouts)]
         batches = [_Batch(key, _check_seeds(service, s)) for s, key in zip(seeds, keys, strict=True)]
-        # Taken out and put back by single operations, so threads never share one; lost, as it may be half
-        # written, when an exception passes.
-        space = self._idle.pop() if self._idle else _Workspace()
+        # Taken out and put back by single operations, so that threads never share one.  An exception loses it,
+        # since its bitmaps may then hold marks.
+        try:
+            space = self._idle.pop()
+        except IndexError:
+            space = _Workspace()
         for hop, fanouts in enumerate(hops):
             self._draw_hop(service, space, batches, hop, fanouts)
         self._idle.append(space)
@@ -108,30 +111,26 @@ class NeighborSampler:
                   for number, etype in enumerate(service.schema.etypes)] for batch in batches]
         reader.finish()
         for batch, drawn in zip(batches, draws, strict=True):
-            batch.blocks.append(_close_hop(service, space, batch, drawn))
+            batch.blocks.append(_close_hop(service, space, batch, drawn, self._return_eids))
 
     def _plan(self, service: GraphService, space: "_Workspace", batch: "_Batch", hop: int, number: int,
               etype: EType, fanout: int, reader: RowReader) -> "_Draw":
         """Lay out the picks of an edge type, and draw them if sources have to be fetched or edge ids are wanted."""
         window = service.adjacency(etype).indices
-        num_dst = batch.nodes[etype[2]].shape[0]
-        indptr = space.pool.empty(num_dst + 1, np.int64)
+        indptr = space.pool.empty(batch.nodes[etype[2]].shape[0] + 1, np.int64)
         draw = _Draw(etype, np.uint64(derive(batch.key, hop, number)), self._replace and fanout != ALL, indptr)
         if fanout == 0:
             indptr[:] = 0
-            draw.neighbors = np.empty(0, window.spec.dtype)
-        else:
-            draw.longest, outside = plan_rows(batch.bounds[etype], fanout, draw.replace, window.lo, window.hi, indptr)
-            if outside or self._return_eids:
-                draw.edge_ids = space.pool.empty(indptr[-1], np.int64)
-                pick_edges(draw.key, draw.replace, batch.orig[etype[2]].reshape(-1), batch.bounds[etype], indptr,
-                           space.bits(draw.longest), draw.edge_ids)
-                draw.neighbors = space.pool.empty(indptr[-1], window.spec.dtype)
-                reader.read(window, draw.edge_ids, draw.neighbors.reshape(-1, 1))
-        if not self._return_eids:
-            draw.edge_ids = None
-        elif fanout == 0:
-            draw.edge_ids = np.empty(0, np.int64)
+            draw.edge_ids, draw.neighbors = np.empty(0, np.int64), np.empty(0, window.spec.dtype)
+            return draw
+        bounds = batch.bounds[etype]
+        draw.longest, outside = plan_rows(bounds, fanout, draw.replace, window.lo, window.hi, indptr)
+        if outside or self._return_eids:
+            draw.edge_ids = space.pool.empty(indptr[-1], np.int64)
+            pick_edges(draw.key, draw.replace, batch.orig[etype[2]].reshape(-1), bounds, indptr,
+                       space.bits(draw.longest), draw.edge_ids)
+            draw.neighbors = space.pool.empty(indptr[-1], window.spec.dtype)
+            reader.read(window, draw.edge_ids, draw.neighbors.reshape(-1, 1))
         return draw
 
 
@@ -232,7 +231,8 @@ def _extend(window: Window, nodes: np.ndarray, known: np.ndarray | None, pool: P
     return rows
 
 
-def _close_hop(service: GraphService, space: _Workspace, batch: _Batch, draws: Sequence[_Draw]) -> Block:
+def _close_hop(service: GraphService, space: _Workspace, batch: _Batch, draws: Sequence[_Draw],
+               return_eids: bool) -> Block:
     """Make the block of a hop, and its sources the next frontier."""
     maps = {t: space.maps(t, service.book.num_nodes(t)) for t in service.schema.ntypes}
     for draw in draws:
@@ -256,7 +256,7 @@ def _close_hop(service: GraphService, space: _Workspace, batch: _Batch, draws: S
         ids = draw.neighbors
         indices = ids if ids.dtype == np.int32 else space.pool.empty(ids.shape[0], np.int32)
         look_up(ids, maps[draw.etype[0]][1], indices)
-        csc[draw.etype] = CSC(draw.indptr, indices, draw.edge_ids)
+        csc[draw.etype] = CSC(draw.indptr, indices, draw.edge_ids if return_eids else None)
     block = Block(service.schema, src, {t: dst.shape[0] for t, dst in batch.nodes.items()},
                   {t: orig.reshape(-1) for t, orig in batch.orig.items()}, csc)
     batch.nodes = src
@@ -275,7 +275,7 @@ def _by_etype(entry: int | Mapping[EType, int], schema: Schema) -> dict[EType, i
 
 
 def _check_seeds(service: GraphService, seeds: Ids | np.ndarray) -> dict[str, np.ndarray]:
-    """The seeds of every node type, as copies of ours."""
+    """The seeds of every node type, copied: contiguous and writable is the one kind the kernels are compiled for."""
     schema = service.schema
     if not isinstance(seeds, Mapping):
         seeds = {schema.ntype(): seeds}
