@@ -17,6 +17,8 @@ from typing import Any
 
 from mpignn.errors import ConfigError
 
+METRICS = "metrics.jsonl"       # of a run folder
+
 
 def _option(default: Any, text: str, low: float | None = None, below: float | None = None,
             choices: tuple[str, ...] | None = None) -> Any:

@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from mpignn import kernels, log
-from mpignn.config import Config
+from mpignn.config import METRICS, Config
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.service import GraphService, array_specs
-from mpignn.errors import DataError, MpignnError
+from mpignn.errors import ConfigError, MpignnError, ResourceError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo
 from mpignn.roles import Role
 from mpignn.storage.read import GraphFile
+from mpignn.train.task import NodeClassification, node_classification
 from mpignn.transport.api import ArraySpec, Transport
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class _Opened:
     infos: dict[str, ArrayInfo]
     specs: list[ArraySpec]
     splits: dict[str, dict[str, np.ndarray]]
+    task: NodeClassification
 
 
 def run_training(config: Config) -> int:
@@ -66,31 +68,30 @@ def _run(world, config: Config) -> int:
     with log.phase("open graph"):
         opened = _open(world, config)
     transport = _transport(world, opened.specs)
-    problem = None
-    try:
-        if world.server_index is not None:
-            from mpignn import server
-            server.load(transport, opened.path, world.server_index)
-    except MpignnError as error:
-        problem = error
-    trainer = _import_trainer(world, config, opened)
+    problem = _load(world, transport, opened.path)
+    trainer = None
+    if world.trainers is not None:
+        with log.phase("import torch"):         # while the servers load
+            trainer = importlib.import_module("mpignn.trainer")
     world.world.agree(problem)
+    world.world.agree(_make_run_dir(opened.run_dir, config) if world.rank == 0 else None)
+    _warm(world, trainer, config, opened.specs)
     with log.phase("publish graph"):
         transport.publish()
     code = 0
     if trainer is not None:
         g = DistGraph(GraphService(opened.book, opened.infos, transport), world.topology, world.trainers, opened.splits)
-        code = _train(trainer, world, g, config, opened.run_dir)
+        code = _train(trainer, world, g, opened.task, config, opened.run_dir)
     with log.phase("serve" if trainer is None else "leave"):
         world.finish()
         transport.free()
     return max(world.world.allgather(code))
 
 
-def _train(trainer, world, g: DistGraph, config: Config, run_dir: Path) -> int:
+def _train(trainer, world, g: DistGraph, task: NodeClassification, config: Config, run_dir: Path) -> int:
     """Train; an error that all trainers share is told once and becomes the exit code that the servers learn."""
     try:
-        trainer.train(world, g, config, run_dir)
+        trainer.train(world, g, task, config, run_dir)
         return 0
     except MpignnError as error:
         if not error.agreed:
@@ -100,20 +101,27 @@ def _train(trainer, world, g: DistGraph, config: Config, run_dir: Path) -> int:
         return error.exit_code
 
 
-def _import_trainer(world, config: Config, opened: _Opened):
-    """The trainer role with its kernels ready, or None on a rank that only serves.  Collective over the node."""
-    trainer = None
-    if world.trainers is not None:
-        with log.phase("import torch"):
-            trainer = importlib.import_module("mpignn.trainer")
+def _load(world, transport: Transport, path: Path) -> MpignnError | None:
+    """Read what this rank serves; returns what is wrong with it, to be agreed on."""
+    if world.server_index is None:
+        return None
+    from mpignn import server
+    try:
+        server.load(transport, path, world.server_index)
+    except MpignnError as error:
+        return error
+    return None
+
+
+def _warm(world, trainer, config: Config, specs: list[ArraySpec]) -> None:
+    """Make the trainers' kernels ready, on one rank of each node before the others.  Collective over the node."""
     first = world.topology.trainers_of(world.node_id)[0]
-    dtypes = {spec.dtype for spec in opened.specs if spec.name.endswith("/indices")}
-    if world.trainer_index == first:
+    dtypes = {spec.dtype for spec in specs if spec.name.endswith("/indices")}
+    if trainer is not None and world.trainer_index == first:
         trainer.warm(config, dtypes)
     world.node.barrier()
     if trainer is not None and world.trainer_index != first:
         trainer.warm(config, dtypes)
-    return trainer
 
 
 def _open(world, config: Config) -> _Opened:
@@ -133,29 +141,39 @@ def _open(world, config: Config) -> _Opened:
 
 def _open_here(config: Config, num_servers: int) -> _Opened:
     from mpignn.storage.datasets import bundled_names
-    from mpignn.train.report import make_run_dir
     name = config.graph.graph
     run_dir = Path(config.train.run_dir) if config.train.run_dir else _new_run_dir(Path(name).stem)
+    if (run_dir / METRICS).exists():
+        raise ConfigError(f"{run_dir} holds the metrics of another run: give another --run-dir, or remove it")
     bundled = name in bundled_names() and not Path(name).exists()
-    if not bundled:
-        with GraphFile(name):       # a graph that cannot be read leaves no run folder behind
-            pass
-    make_run_dir(run_dir, config)
     path = _partition_bundled(name, run_dir / "graph", num_servers) if bundled else Path(name)
     with GraphFile(path) as file:
         splits = {key: {split: file.split(key, split) for split in file.splits(key)}
                   for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
-        if not any("train" in splits[ntype] for ntype in file.schema.ntypes):
-            raise DataError(f"{path}: no node type has a split named train: the source needs a train_mask")
+        task = node_classification(config.graph.features, config.graph.labels, file.schema, file.infos, splits)
         specs = array_specs(file.book, list(file.infos.values()), num_servers, file.edge_start)
-        return _Opened(path, run_dir, file.graph_id, file.book, dict(file.infos), specs, splits)
+        return _Opened(path, run_dir, file.graph_id, file.book, dict(file.infos), specs, splits, task)
 
 
 def _partition_bundled(name: str, out: Path, num_servers: int) -> Path:
     from mpignn.storage.write import partition_graph
     logger.info("partitioning the bundled data set %s for %d servers", name, num_servers)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"{out.parent}: cannot make the run folder: {error.strerror}") from error
     partition_graph(name, out, num_servers)
     return out
+
+
+def _make_run_dir(path: Path, config: Config) -> MpignnError | None:
+    """Make the run folder with its config.toml, now that the graph is good; returns what is wrong, if anything."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    except OSError as error:
+        return ResourceError(f"{path}: cannot write the run folder: {error.strerror}")
+    return None
 
 
 def _new_run_dir(name: str) -> Path:

@@ -16,6 +16,7 @@ from mpignn.nn import make_model
 from mpignn.sampling.neighbor import warm as warm_sampling
 from mpignn.train.loop import fit
 from mpignn.train.report import Report, RunReport
+from mpignn.train.task import NodeClassification
 from mpignn.transport.api import Request
 
 
@@ -34,59 +35,45 @@ def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
         dropout.warm(dtype)
 
 
-def train(world: World, g: DistGraph, config: Config, run_dir: Path) -> None:
+def train(world: World, g: DistGraph, task: NodeClassification, config: Config, run_dir: Path) -> None:
     """Train as configured.  Collective over the trainers.
 
     Raises:
-        DataError: The graph lacks the split, features or labels that the configuration names.
+        DataError: A label is negative.
         TrainingError: The loss is not finite.
     """
     torch.set_num_threads(world.num_threads)
     with phase("set up training"):
         init_process_group(world)
+        classes = _num_classes(g, task)
         model = None
-        problem, columns, classes = None, 0, 0
-        try:
-            columns, classes = _shape(g, config)
-        except DataError as error:
-            problem = error
-        g.trainers.agree(problem)
-        classes = max(g.trainers.allgather(classes))
         if not config.train.data_path_only:
             torch.manual_seed(config.train.seed)
-            model = make_model(config.model.model, columns, config.model.hidden, classes, config.num_layers,
+            model = make_model(config.model.model, task.columns, config.model.hidden, classes, config.num_layers,
                                config.model.dropout, config.model.aggregator)
             if config.train.precision == "fp64":
                 model = model.double()
     report = RunReport(run_dir) if g.trainers.rank == 0 else Report()
     try:
-        fit(g, model, config, report)
+        fit(g, model, task, config, report)
     finally:
         report.close()
 
 
-def _shape(g: DistGraph, config: Config) -> tuple[int, int]:
-    """Columns of the features, and one more than the largest label that this trainer looked at.
-
-    The trainers look at a share each of the labels of all splits.
-    """
-    ntype = g.split_ntype("train")
-    features, row_shape = g.service.node_data(ntype, config.graph.features)
-    if len(row_shape) != 1 or features.spec.dtype.kind != "f":
-        raise DataError(f"node data {config.graph.features!r} of {ntype} is {features.spec.dtype} with rows of shape "
-                        f"{row_shape}: the model reads one row of floating-point numbers per node")
-    labels, row_shape = g.service.node_data(ntype, config.graph.labels)
-    if row_shape != () or labels.spec.dtype.kind not in "iu":
-        raise DataError(f"node data {config.graph.labels!r} of {ntype} is {labels.spec.dtype} with rows of shape "
-                        f"{row_shape}: a class per node is one whole number")
-    largest = -1
-    for name, ids in g.splits[ntype].items():
+def _num_classes(g: DistGraph, task: NodeClassification) -> int:
+    """One more than the largest label in any split.  Collective over the trainers, who look at a share each."""
+    labels, _ = g.service.node_data(task.ntype, task.labels)
+    problem, largest = None, -1
+    for name, ids in g.splits[task.ntype].items():
         mine = ids[g.trainers.rank::g.trainers.size]
         found = np.empty((mine.size, 1), labels.spec.dtype)
         g.service.transport.gather([Request(labels, mine, found)]).wait()
         if mine.size and found.min() < 0:
-            at = mine[int(np.argmin(found))]
-            raise DataError(f"{config.graph.labels} of {ntype} {at} (new id), in split {name}, is {found.min()}: "
-                            "labels are 0 or more; leave unlabelled nodes out of the splits")
+            orig = np.empty((1, 1), np.int64)
+            at = mine[int(np.argmin(found)):][:1]
+            g.service.transport.gather([Request(g.service.orig_ids(task.ntype), at, orig)]).wait()
+            problem = DataError(f"{task.labels} of {task.ntype} {orig[0, 0]}, in split {name}, is {found.min()}: labels "
+                                "are 0 or more; leave unlabelled nodes out of the splits")
         largest = max(largest, int(found.max(initial=-1)))
-    return features.spec.width, largest + 1
+    g.trainers.agree(problem)
+    return max(g.trainers.allgather(largest)) + 1

@@ -63,17 +63,6 @@ class DistGraph:
             raise UnknownName(f"split {name!r} of {of or 'any type'} is not one of the graph's: {known}")
         return self.splits[found[0]][name]
 
-    def split_ntype(self, name: str) -> str:
-        """The node type that a split is of.
-
-        Raises:
-            UnknownName: No node type has such a split, or several do.
-        """
-        found = [t for t in self.schema.ntypes if name in self.splits.get(t, {})]
-        if len(found) != 1:
-            raise UnknownName(f"{len(found)} node types have a split {name!r}, not one")
-        return found[0]
-
     def home(self, ntype: str, ids: np.ndarray) -> np.ndarray:
         """The node whose servers own each id, (N,) int64.  Not collective."""
         bounds = np.asarray(self.service.orig_ids(ntype).spec.bounds)

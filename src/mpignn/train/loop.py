@@ -23,26 +23,25 @@ from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.metrics import Accuracy
 from mpignn.train.optimizer import Adam, FlatParameters
 from mpignn.train.report import Report
+from mpignn.train.task import NodeClassification
 
 _EVALUATION = 3         # stream of randomness, beside those of training
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What is predicted from what."""
+class _Inputs:
+    """Takes a batch apart."""
 
-    ntype: str
-    features: str
-    labels: str
+    task: NodeClassification
     dtype: torch.dtype
 
     def features_of(self, blocks: list[Block]) -> torch.Tensor:
         """(rows, columns) inputs of a batch."""
-        return blocks[0].src_frames[self.ntype][self.features].to(self.dtype)
+        return blocks[0].src_frames[self.task.ntype][self.task.features].to(self.dtype)
 
     def labels_of(self, blocks: list[Block]) -> torch.Tensor:
         """(B,) int64 answers of a batch."""
-        return blocks[-1].dst_frames[self.ntype][self.labels]
+        return blocks[-1].dst_frames[self.task.ntype][self.task.labels]
 
 
 @dataclass
@@ -53,14 +52,16 @@ class _Clock:
     sync_s: float = 0.0
 
 
-def fit(g: DistGraph, model: torch.nn.Module | None, config: Config, report: Report) -> dict[str, float | None]:
+def fit(g: DistGraph, model: torch.nn.Module | None, task: NodeClassification, config: Config,
+        report: Report) -> dict[str, float | None]:
     """Train, validate, test; the parameters with the best validation accuracy are tested.
 
     Collective over the trainers.
 
     Args:
-        g: The graph, with the splits train, val and test of one node type (val and test may be missing).
+        g: The graph; splits val and test may be missing.
         model: Maps (blocks, features) to (B, C) logits; equal on all trainers.  None: move the data, learn nothing.
+        task: What is learnt.
         config: Settings of the run.
         report: Told of every step and epoch.
 
@@ -71,8 +72,7 @@ def fit(g: DistGraph, model: torch.nn.Module | None, config: Config, report: Rep
         TrainingError: The loss is not finite.
     """
     settings = config.train
-    task = _Task(g.split_ntype("train"), config.graph.features, config.graph.labels,
-                 {"fp32": torch.float32, "fp64": torch.float64}[settings.precision])
+    inputs = _Inputs(task, {"fp32": torch.float32, "fp64": torch.float64}[settings.precision])
     sampler = NeighborSampler(config.sampling.fanouts)
     loader = _loader(g, config, "train", task, sampler, settings.seed, shuffle=True)
     eval_sampler = sampler if config.eval_fanouts == config.sampling.fanouts else NeighborSampler(config.eval_fanouts)
@@ -88,23 +88,23 @@ def fit(g: DistGraph, model: torch.nn.Module | None, config: Config, report: Rep
     report.plan(settings.epochs, len(loader))
     for epoch in range(settings.epochs):
         with phase(f"epoch {epoch}"):
-            event = _train_epoch(g, model, flat, optimizer, loader, epoch, task, report)
+            event = _train_epoch(g, model, flat, optimizer, loader, epoch, inputs, report)
         val_acc = None
         last = epoch == settings.epochs - 1
         if model is not None and (last or settings.eval_every and (epoch + 1) % settings.eval_every == 0):
-            val_acc = _accuracy(g, model, evaluations, "val", task)
+            val_acc = _accuracy(g, model, evaluations, "val", inputs)
             if val_acc is not None and (best is None or val_acc > best):
                 best, best_values = val_acc, flat.values.clone()
         report.epoch(epoch=epoch, val_acc=val_acc, **event)
     if best_values is not None:
         flat.values.copy_(best_values)
-    test_acc = _accuracy(g, model, evaluations, "test", task) if model is not None else None
+    test_acc = _accuracy(g, model, evaluations, "test", inputs) if model is not None else None
     report.final(val_acc=best, test_acc=test_acc, epochs=settings.epochs, seconds=time.perf_counter() - started)
     return {"val_acc": best, "test_acc": test_acc}
 
 
 def _accuracy(g: DistGraph, model: torch.nn.Module, loaders: dict[str, NodeDataLoader], split: str,
-              task: _Task) -> float | None:
+              inputs: _Inputs) -> float | None:
     """Accuracy on a split with sampled neighbours, the same draws in every call; None where there is no such split."""
     if split not in loaders:
         return None
@@ -112,12 +112,12 @@ def _accuracy(g: DistGraph, model: torch.nn.Module, loaders: dict[str, NodeDataL
     model.eval()
     with phase(f"evaluate {split}"), torch.no_grad():
         for _, _, blocks in loaders[split]:
-            accuracy.add(model(blocks, task.features_of(blocks)), task.labels_of(blocks))
+            accuracy.add(model(blocks, inputs.features_of(blocks)), inputs.labels_of(blocks))
         model.train()
         return accuracy.value(g.trainers)
 
 
-def _loader(g: DistGraph, config: Config, split: str, task: _Task, sampler: NeighborSampler, seed: int,
+def _loader(g: DistGraph, config: Config, split: str, task: NodeClassification, sampler: NeighborSampler, seed: int,
             shuffle: bool) -> NodeDataLoader:
     return NodeDataLoader(
         g, {task.ntype: g.split(split, task.ntype)}, sampler, shuffle=shuffle, seed=seed,
@@ -126,7 +126,7 @@ def _loader(g: DistGraph, config: Config, split: str, task: _Task, sampler: Neig
 
 
 def _train_epoch(g: DistGraph, model, flat: FlatParameters | None, optimizer: Adam | None, loader: NodeDataLoader,
-                 epoch: int, task: _Task, report: Report) -> dict:
+                 epoch: int, inputs: _Inputs, report: Report) -> dict:
     """One pass; returns the epoch's event but for its validation."""
     loader.set_epoch(epoch)
     clock = _Clock()
@@ -135,7 +135,7 @@ def _train_epoch(g: DistGraph, model, flat: FlatParameters | None, optimizer: Ad
     for step, (_, _, blocks) in enumerate(loader):
         loss = None
         if model is not None:
-            part = _step(g, model, flat, optimizer, loader, blocks, task, clock)
+            part = _step(g, model, flat, optimizer, loader, blocks, inputs, clock)
             loss_sum, seeds_seen = loss_sum + part, seeds_seen + loader.global_size
             loss = part / loader.global_size
             if not math.isfinite(loss):
@@ -159,11 +159,11 @@ def _train_epoch(g: DistGraph, model, flat: FlatParameters | None, optimizer: Ad
 
 
 def _step(g: DistGraph, model, flat: FlatParameters, optimizer: Adam, loader: NodeDataLoader, blocks: list,
-          task: _Task, clock: _Clock) -> float:
+          inputs: _Inputs, clock: _Clock) -> float:
     """One optimiser step; returns the loss summed over the seeds of all trainers."""
     started = time.perf_counter()
     flat.grad.zero_()
-    loss = cross_entropy(model(blocks, task.features_of(blocks)), task.labels_of(blocks), reduction="sum")
+    loss = cross_entropy(model(blocks, inputs.features_of(blocks)), inputs.labels_of(blocks), reduction="sum")
     (loss * loader.scale).backward()
     reduced = torch.tensor([loss.item()], dtype=torch.float64)
     computed = time.perf_counter()

@@ -11,28 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mpignn.config import Config
-from mpignn.errors import ConfigError, ResourceError
+from mpignn.config import METRICS
+from mpignn.errors import ResourceError
 
-METRICS = "metrics.jsonl"
 _COLUMNS = (("epoch", 5), ("loss", 8), ("val_acc", 8), ("seconds", 8), ("seeds/s", 9), ("edges/s", 9),
             ("sample", 7), ("fetch", 7), ("compute", 7), ("sync", 7))
-
-
-def make_run_dir(path: Path, config: Config) -> None:
-    """Create the run folder and its config.toml.  Not collective: one rank does it.
-
-    Raises:
-        ConfigError: The folder holds another run.
-        ResourceError: It cannot be written.
-    """
-    if (path / METRICS).exists():
-        raise ConfigError(f"{path} holds the metrics of another run: give another --run-dir, or remove it")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot write the run folder: {error.strerror}") from error
 
 
 class Report:

@@ -1,0 +1,36 @@
+"""A job in which one rank raises in one phase.
+
+    mpirun -np N python failing_job.py RANK PHASE STAMP ARGUMENTS OF mpignn...
+
+STAMP is a file that gets the time at which the rank raised.
+"""
+
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import mpignn.log
+
+
+def main() -> int:
+    victim, where, stamp = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    phase = mpignn.log.phase
+
+    @contextmanager
+    def faulty(name):
+        with phase(name):
+            if name == where:
+                from mpi4py import MPI
+                if victim == MPI.COMM_WORLD.rank:
+                    stamp.write_text(repr(time.time()))
+                    raise RuntimeError("injected")
+            yield
+
+    mpignn.log.phase = faulty       # before any module takes the name
+    from mpignn.cli import main
+    return main(sys.argv[4:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

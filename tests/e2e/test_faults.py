@@ -1,0 +1,113 @@
+"""A rank that fails or dies takes the job with it, quickly and without a trace."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from mpirun import kill, launcher, missing, mpirun, processes, python, shared_files, start
+
+JOB = str(Path(__file__).with_name("failing_job.py"))
+WITHIN_S = 5
+TRAIN = ["--fanouts", "3,4,5", "--hidden", "16", "--batch-size", "50", "--ranks-per-node", "2"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    before = shared_files()
+    yield
+    assert shared_files() <= before
+
+
+def end_of(folder: Path, graph: Path, mpi: str, rank: int, phase: str):
+    """Run the failing job on 4 ranks; check how it ended."""
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    stamp = folder / "stamp"
+    done = mpirun([JOB, str(rank), phase, str(stamp), "train", str(graph), *TRAIN, "--epochs", "1",
+                   "--run-dir", str(folder / "run")], 4, mpi)
+    ended = time.time()
+    assert not done.timed_out, str(done)
+    assert done.returncode not in (0, 2, 3, 4), str(done)
+    assert ended - float(stamp.read_text()) < WITHIN_S, str(done)
+    assert (done.stdout + done.stderr).count("Traceback (most recent call last)") == 1, str(done)
+    assert "injected" in done.stderr
+    assert f"[world {rank}] failed in phase '{phase}'" in done.stderr, str(done)
+
+
+# On 4 ranks in two nodes, 0 and 2 serve.
+PHASES = [(3, "epoch 0"), (0, "load graph"), (1, "open graph"), (2, "allocate the segment"), (3, "import torch"),
+          (1, "compile kernels"), (0, "publish graph"), (1, "set up training"), (1, "evaluate val"),
+          (3, "evaluate test"), (2, "serve"), (3, "leave")]
+
+
+@pytest.mark.parametrize(("rank", "phase"), PHASES[:4])
+def test_an_exception_in_one_rank_ends_the_job(graphs, tmp_path, rank, phase):
+    end_of(tmp_path, graphs["metis4"], "mpich", rank, phase)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("mpi", "rank", "phase"), [("openmpi", *p) for p in PHASES] +
+                         [("mpich", *p) for p in PHASES[4:]])
+def test_an_exception_in_any_phase_ends_the_job(graphs, tmp_path, mpi, rank, phase):
+    end_of(tmp_path, graphs["metis4"], mpi, rank, phase)
+
+
+def killed(folder: Path, graph: Path, mpi: str, rank: int, delay: float):
+    """Start an endless job, kill one rank after its first step, check that all is gone."""
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    token = uuid.uuid4().hex
+    job = start([*launcher(4, mpi), python(mpi), "-m", "mpignn", "train", str(graph), *TRAIN, "--epochs", "100000",
+                 "--eval-every", "0", "--run-dir", str(folder / "run")], token)
+    try:
+        metrics = folder / "run" / "metrics.jsonl"
+        wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0, 60, job)
+        time.sleep(delay)
+        (victim,) = [pid for pid in processes(token) if rank_of(pid) == str(rank)]
+        os.kill(victim, signal.SIGKILL)
+        began = time.monotonic()
+        job.communicate(timeout=WITHIN_S)
+        assert job.returncode != 0
+        wait_for(lambda: not processes(token), WITHIN_S - (time.monotonic() - began), job)
+    finally:
+        kill(processes(token))
+        job.wait()
+
+
+def wait_for(condition, seconds: float, job: subprocess.Popen) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"nothing happened in {seconds:.1f} s; the launcher: {job.poll()}"
+        time.sleep(0.02)
+
+
+def rank_of(pid: int) -> str | None:
+    """The rank of a Python process of a job, by what its launcher told it."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:         # it has ended
+        return None
+    if b"mpignn" not in words or b"mpirun" in words[0]:
+        return None
+    known = dict(v.split(b"=", 1) for v in variables if b"=" in v)
+    rank = known.get(b"OMPI_COMM_WORLD_RANK", known.get(b"PMI_RANK"))
+    return None if rank is None else rank.decode()
+
+
+@pytest.mark.parametrize(("mpi", "rank"), [("mpich", 0), ("mpich", 3), ("openmpi", 1)])
+def test_a_killed_rank_ends_the_job(graphs, tmp_path, mpi, rank):
+    killed(tmp_path, graphs["metis4"], mpi, rank, 0.1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", range(20))
+def test_any_rank_killed_at_any_moment_ends_the_job(graphs, tmp_path, case):
+    chance = random.Random(case)
+    killed(tmp_path, graphs["metis4"], chance.choice(["mpich", "openmpi"]), chance.randrange(4), chance.random())

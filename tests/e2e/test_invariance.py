@@ -1,0 +1,92 @@
+"""What is learnt does not depend on ranks, servers, nodes, partitions or the MPI library."""
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpignn.sampling.canonical import CanonicalRows, union
+from mpirun import missing, mpirun, run
+
+JOB = str(Path(__file__).with_name("recording_job.py"))
+STEPS = 50
+
+
+def losses(run_dir: Path) -> np.ndarray:
+    events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return np.array([event["loss"] for event in events if event["event"] == "step"])
+
+
+def train(folder: Path, graph: Path, np_: int, mpi: str, group: int | None, precision: str, *more: str):
+    """Run a recorded job; returns its losses and the recorded rows of each trainer."""
+    folder.mkdir()
+    words = [JOB, str(folder), "train", str(graph), "--fanouts", "3,4,5", "--hidden", "16", "--dropout", "0.5",
+             "--global-batch-size", str(2400 // STEPS), "--epochs", "1", "--lr", "0.01", "--precision", precision,
+             "--eval-every", "0", "--run-dir", str(folder / "run"), *more]
+    if group is not None:
+        words += ["--ranks-per-node", str(group)]
+    done = run([sys.executable, *words]) if np_ == 1 else mpirun(words, np_, mpi)
+    assert done.returncode == 0, str(done)
+    recorded = [dict(np.load(path)) for path in sorted(folder.glob("trainer-*.npz"))]
+    return losses(folder / "run"), recorded
+
+
+def rows_of(recorded: dict, step: int, hop: int) -> CanonicalRows:
+    return CanonicalRows(hop, *(recorded[f"0.{step}/{hop}/{name}"] for name in ("etype", "dst", "indptr", "src")))
+
+
+@pytest.fixture(scope="module", params=["fp64", "fp32"])
+def reference(request, graphs, tmp_path_factory):
+    """One process, one partition."""
+    folder = tmp_path_factory.mktemp(request.param)
+    return request.param, train(folder / "reference", graphs["one"], 1, "mpich", None, request.param)
+
+
+def check(reference, graphs, tmp_path, mpi, np_, graph, group, *more):
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    precision, (expected, (whole,)) = reference
+    got, parts = train(tmp_path / "job", graphs[graph], np_, mpi, group, precision, *more)
+    assert got.shape == (STEPS,)
+    if precision == "fp64":
+        np.testing.assert_allclose(got, expected, rtol=1e-9)
+    else:
+        np.testing.assert_allclose(got[:10], expected[:10], rtol=1e-5)
+    for step, hop in itertools.product(range(STEPS), range(3)):
+        rows = [rows_of(part, step, hop) for part in parts]
+        assert union(rows).digest() == rows_of(whole, step, hop).digest(), (step, hop)
+        if hop == 0:        # no trainer computes another's seeds, and all have as many
+            assert sum(r.dst.size for r in rows) == 2400 // STEPS
+            assert max(r.dst.size for r in rows) - min(r.dst.size for r in rows) <= 1
+
+
+def test_the_loss_falls(reference):
+    _, (got, _) = reference
+    assert got[-10:].mean() < 0.8 * got[:10].mean()
+
+
+SOME = [
+    ("mpich", 2, "metis4", None), ("mpich", 3, "random4", 1), ("mpich", 5, "one", 2),
+    ("openmpi", 2, "random4", 1), ("openmpi", 3, "one", None), ("openmpi", 5, "metis4", 2),
+]
+
+
+@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), SOME)
+def test_jobs_of_any_shape_learn_the_same(reference, graphs, tmp_path, mpi, np_, graph, group):
+    check(reference, graphs, tmp_path, mpi, np_, graph, group)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [
+    job for job in itertools.product(("mpich", "openmpi"), (2, 3, 5), ("one", "random4", "metis4"), (None, 1, 2))
+    if job not in SOME and (job[3] is None or job[3] < job[1])])
+def test_every_other_shape_too(reference, graphs, tmp_path, mpi, np_, graph, group):
+    check(reference, graphs, tmp_path, mpi, np_, graph, group)
+
+
+@pytest.mark.parametrize("more", [("--servers-per-node", "0"), ("--servers-per-node", "2"), ("--prefetch", "3")])
+def test_servers_and_prefetch_change_nothing(reference, graphs, tmp_path, more):
+    check(reference, graphs, tmp_path, "mpich", 4, "metis4", 2 if "--prefetch" in more else None, *more)
