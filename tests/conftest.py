@@ -18,11 +18,11 @@ import pytest
 
 from mpirun import MPIS, missing, mpirun
 
-LIMIT_S = 120       # for one test function on all its ranks; the machine may be busy
-
 
 def pytest_addoption(parser):
     parser.addoption("--mpi", choices=MPIS, default=None, help="run the tests under mpirun with this library only")
+    parser.addoption("--ranks-limit", type=float, default=120, metavar="SECONDS",
+                     help="for one test function under mpirun (default: %(default)s; the machine may be busy)")
     parser.addoption("--soak", action="store_true", help="run all of the long tests, not a sample")
 
 
@@ -64,7 +64,7 @@ def pytest_pyfunc_call(pyfuncitem):
     if pyfuncitem.nodeid not in verdicts:
         batch = [item for item in pyfuncitem.session.items if _is_ranks(item)
                  and _launch(item) == (mpi, np, group) and item.nodeid not in verdicts]
-        verdicts.update(_run_batch(batch, mpi, np, group))
+        verdicts.update(_run_batch(batch, mpi, np, group, pyfuncitem.config.getoption("--ranks-limit")))
     kind, text = verdicts[pyfuncitem.nodeid]
     if kind == "skipped":
         pytest.skip(text)
@@ -84,7 +84,7 @@ def _launch(item) -> tuple[str, int, int | None]:
     return item.callspec.params["world"]
 
 
-def _run_batch(batch, mpi: str, np: int, group: int | None) -> dict[str, tuple[str, str]]:
+def _run_batch(batch, mpi: str, np: int, group: int | None, limit_s: float) -> dict[str, tuple[str, str]]:
     """Run test functions in one job; those behind one that ends the job are left for the next.
 
     Returns:
@@ -94,10 +94,10 @@ def _run_batch(batch, mpi: str, np: int, group: int | None) -> dict[str, tuple[s
         calls = [(item.nodeid, str(item.path), item.originalname,
                   {k: v for k, v in item.callspec.params.items() if k != "world"}) for item in batch]
         plan = Path(folder, "plan.pickle")
-        plan.write_bytes(pickle.dumps({"ranks_per_node": group, "calls": calls, "limit_s": LIMIT_S,
+        plan.write_bytes(pickle.dumps({"ranks_per_node": group, "calls": calls, "limit_s": limit_s,
                                        "folder": folder}))
         driver = Path(__file__).parent / "on_ranks.py"
-        job = mpirun([str(driver), str(plan)], np, mpi, timeout=60 + LIMIT_S * len(batch))
+        job = mpirun([str(driver), str(plan)], np, mpi, timeout=60 + limit_s * len(batch))
         outcomes = defaultdict(dict)        # node id -> rank -> (kind, text)
         for rank in range(np):
             lines = Path(folder, f"rank-{rank}.jsonl")

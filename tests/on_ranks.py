@@ -17,7 +17,7 @@ import pytest
 
 from mpignn.mpi.world import initialize
 
-_GRACE_S = 10       # for the other ranks to come, after one has failed
+_GRACE_S = 5       # for the other ranks to come, after one has failed
 
 
 def main(plan_path: str) -> None:

@@ -4,8 +4,10 @@ Shapes: R ranks.
 """
 
 import enum
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from mpignn.errors import ConfigError
 
@@ -89,35 +91,35 @@ class Topology:
     node_of_rank: tuple[int, ...]
     roles: tuple[Role, ...]
 
-    @property
+    @cached_property
     def num_nodes(self) -> int:
         return max(self.node_of_rank) + 1
 
-    @property
+    @cached_property
     def server_ranks(self) -> tuple[int, ...]:
         """World rank of each server."""
         return self._ranks(Role.SERVER)
 
-    @property
+    @cached_property
     def trainer_ranks(self) -> tuple[int, ...]:
         """World rank of each trainer."""
         return self._ranks(Role.TRAINER)
 
     def servers_of(self, node: int) -> tuple[int, int]:
         """First server of a node, and one past its last."""
-        nodes = [self.node_of_rank[r] for r in self.server_ranks]
-        first = sum(n < node for n in nodes)
-        return first, first + sum(n == node for n in nodes)
+        return self._of_node(self.server_ranks, node)
 
     def trainers_of(self, node: int) -> tuple[int, int]:
         """First trainer of a node, and one past its last."""
-        nodes = [self.node_of_rank[r] for r in self.trainer_ranks]
-        first = sum(n < node for n in nodes)
-        return first, first + sum(n == node for n in nodes)
+        return self._of_node(self.trainer_ranks, node)
 
     def _ranks(self, role: Role) -> tuple[int, ...]:
         chosen = [r for r, have in enumerate(self.roles) if role in have]
         return tuple(sorted(chosen, key=lambda r: (self.node_of_rank[r], r)))
+
+    def _of_node(self, ranks: tuple[int, ...], node: int) -> tuple[int, int]:
+        return (bisect_left(ranks, node, key=self.node_of_rank.__getitem__),
+                bisect_right(ranks, node, key=self.node_of_rank.__getitem__))
 
 
 SINGLE = Topology((0,), (BOTH,))

@@ -55,6 +55,15 @@ def test_long_arrays_go_in_pieces(world):
     assert (copy == np.arange(50)).all()
 
 
+@pytest.mark.ranks(1, 3)
+def test_a_value_of_one_rank_is_told_to_all(world):
+    for root in range(world.size):
+        value = {"root": root, "array": np.arange(100_000)} if world.rank == root else None
+        told = world.world.bcast(value, root)
+        assert told["root"] == root and (told["array"] == np.arange(100_000)).all()
+        told["array"][0] = 5        # it is everybody's own, and writable
+
+
 @pytest.mark.ranks(2, 3)
 def test_a_problem_of_one_rank_is_raised_on_all(world):
     from mpignn.errors import DataError

@@ -47,6 +47,7 @@ class MpiTransport(Transport):
         topology = world.topology
         self._layouts = [lay_out(specs, topology, node) for node in range(topology.num_nodes)]
         self._layout_of_server = [layout for layout in self._layouts for _ in range(layout.first, layout.last)]
+        self._rank_of_server = topology.server_ranks
         self._chunk_bytes = chunk_bytes
         self._pool = Pool()
         self._win: MPI.Win | None = None
@@ -121,7 +122,7 @@ class MpiTransport(Transport):
         landing = self._pool.empty(fetched, np.uint8)
         types, targets, begin = [], [], 0
         for server, starts, sizes in reads:
-            target = self._world.topology.server_ranks[server]
+            target = self._rank_of_server[server]
             for piece_starts, piece_sizes in _chunks(starts, sizes, self._chunk_bytes):
                 size = int(piece_sizes.sum())
                 datatype = _datatype(piece_starts, piece_sizes)

@@ -5,6 +5,7 @@ for; so such waits are made of `Test` and naps.
 """
 
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -52,11 +53,15 @@ class MpiGroup(Group):
         self._wait(self.comm.Ibarrier(), 5e-3)
 
     def bcast(self, value: Any, root: int = 0) -> Any:
-        self.barrier()      # the wait for latecomers is here, politely, and not in the blocking call
-        return self.comm.bcast(value, root)
+        pickled = np.frombuffer(pickle.dumps(value) if self.rank == root else b"", np.uint8).copy()
+        size = np.array([pickled.size])
+        self.broadcast(size, root)
+        pickled.resize(size[0])
+        self.broadcast(pickled, root)
+        return value if self.rank == root else pickle.loads(pickled)
 
     def allgather(self, value: Any) -> list:
-        self.barrier()
+        self.barrier()      # the wait for latecomers is here, politely, and not in the blocking call
         return self.comm.allgather(value)
 
     def all_sum(self, array: np.ndarray) -> np.ndarray:
