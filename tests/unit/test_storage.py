@@ -122,7 +122,7 @@ def test_a_graph_id_is_of_the_content(tmp_path):
 def test_the_files_are_laid_out_as_documented(tmp_path):
     partition_graph(random_graph(1), tmp_path / "g", 2, "range")
     with h5py.File(tmp_path / "g" / "graph.h5") as file:
-        assert set(file) == {"types", "ranges", "map", "split", "report", "parts"}
+        assert set(file) == {"types", "arrays", "ranges", "map", "split", "report", "parts"}
         linked = file["parts/part-00001.h5/node/_N/data/features"]      # through the external link
         assert linked.chunks is None and linked.compression is None
         assert linked.attrs["crc32"].tolist() == [zlib.crc32(linked[()])]

@@ -4,7 +4,6 @@ Shapes: P partitions, N nodes of a type.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -14,7 +13,7 @@ from mpignn.errors import DataError, IDError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 from mpignn.storage.blocks import damage_named, read_rows
-from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, index_dtype, node_path, part_file
+from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, node_path, part_file
 
 _OPEN_PARTS = 64        # part files kept open at a time: a job may have thousands of them, and few handles
 
@@ -53,8 +52,6 @@ class GraphFile:
                 self._read_metadata()
             for part in range(self.num_parts):
                 self._check_size(part)
-            with damage_named(str(self._part_path(0))):
-                self.infos = self._list_arrays(self._open_part(0))
         except BaseException:
             self.close()
             raise
@@ -78,9 +75,7 @@ class GraphFile:
 
     def splits(self, key: str) -> tuple[str, ...]:
         """Names of the splits of a node type, or of an edge type given as ``src:rel:dst``."""
-        with damage_named(f"{self.path}: split/{key}"):
-            group = self._file.get(f"split/{key}")
-            return tuple(sorted(group)) if group is not None else ()
+        return self._splits.get(key, ())
 
     def split(self, key: str, name: str) -> np.ndarray:
         """int64 new ids of a split, in order of original id.
@@ -169,6 +164,9 @@ class GraphFile:
         self._bytes = self._read_whole("parts/bytes", np.int64, self.num_parts)
         self.part_crcs = self._read_whole("parts/crc32", np.uint32, self.num_parts)
         self.report = json.loads(self._texts("report")[0])
+        self._splits = {key: tuple(sorted(named)) for key, named in self.report["splits"].items()}
+        self.infos = {name: ArrayInfo(name, np.dtype(dtype), tuple(map(int, shape.split())))
+                      for name, dtype, shape in self._texts("arrays")}
 
     def _texts(self, name: str) -> list:
         found = self._file[name]
@@ -204,7 +202,10 @@ class GraphFile:
             with damage_named(str(self._part_path(part))):
                 file = self._open_part(part)
                 for info in self.infos.values():
-                    self._check_array(file, part, info)
+                    ranges, extra = axis(info.name, self.book)
+                    rows = int(ranges[part + 1] - ranges[part]) + extra
+                    _expect(f"{self._part_path(part)}: {info.name}", file[info.name], info.dtype,
+                            (rows, *info.row_shape))
         return self._parts[part]
 
     def _open_part(self, part: int) -> h5py.File:
@@ -217,30 +218,6 @@ class GraphFile:
             raise DataError(f"{path}: expected part {part} of graph {self.graph_id}, got part {found[1]} of graph "
                             f"{found[0]}: the file belongs to another graph; {MEND}")
         return file
-
-    def _list_arrays(self, file: h5py.File) -> dict[str, ArrayInfo]:
-        names = []
-        for ntype in self.schema.ntypes:
-            names += [f"{node_path(ntype)}/orig_id", *_data_names(file, node_path(ntype))]
-        for etype in self.schema.etypes:
-            names += [f"{edge_path(etype)}/{n}" for n in ("indptr", "indices")] + _data_names(file, edge_path(etype))
-        infos = {name: ArrayInfo(name, file[name].dtype, file[name].shape[1:]) for name in names}
-        for etype in self.schema.etypes:
-            for name, dtype in (("indptr", np.dtype(np.int64)), ("indices", self._index_dtype(etype))):
-                infos[f"{edge_path(etype)}/{name}"] = ArrayInfo(f"{edge_path(etype)}/{name}", dtype, ())
-        for ntype in self.schema.ntypes:
-            infos[f"{node_path(ntype)}/orig_id"] = ArrayInfo(f"{node_path(ntype)}/orig_id", np.dtype(np.int64), ())
-        for info in infos.values():
-            self._check_array(file, 0, info)
-        return infos
-
-    def _index_dtype(self, etype: EType) -> np.dtype:
-        return index_dtype(self.book.num_nodes(etype[0]))
-
-    def _check_array(self, file: h5py.File, part: int, info: ArrayInfo) -> None:
-        ranges, extra = axis(info.name, self.book)
-        rows = int(ranges[part + 1] - ranges[part]) + extra
-        _expect(f"{file.filename}: {info.name}", file[info.name], info.dtype, (rows, *info.row_shape))
 
     def _info(self, name: str) -> ArrayInfo:
         if name not in self.infos:
@@ -263,10 +240,6 @@ def _open(path: Path, kind: str) -> h5py.File:
         file.close()
         said = f"schema {found!r}" if found != SCHEMA else f"no attribute {own}"
         raise DataError(f"{path}: expected a {kind} file of schema {SCHEMA!r}, got one with {said}; {MEND}")
-
-
-def _data_names(file: h5py.File, base: str) -> Sequence[str]:
-    return [f"{base}/data/{name}" for name in sorted(file.get(f"{base}/data", ()))]
 
 
 def _expect(where: str, data: h5py.Dataset, dtype: np.dtype, shape: tuple[int, ...]) -> None:

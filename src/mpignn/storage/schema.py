@@ -2,6 +2,7 @@
 
     graph.h5        attributes schema, graph_id, num_parts
       /types/ntype (T,)   /types/etype (R, 3)
+      /arrays (K, 3)                                          path in the part files, dtype, shape of a row
       /ranges/node/<ntype>   /ranges/edge/<src:rel:dst>       int64 (P + 1,)
       /map/<ntype>                                            int64 (N,) new id of each original id
       /split/<ntype | src:rel:dst>/{train,val,test}           int64 new ids, in order of original id

@@ -146,7 +146,7 @@ class _Writer:
     def _write_metadata(self, file: h5py.File, splits: Mapping, report: dict) -> None:
         schema = self.book.schema
         for name, texts in (("types/ntype", schema.ntypes), ("types/etype", schema.etypes),
-                            ("report", [json.dumps(report)])):
+                            ("arrays", self._arrays()), ("report", [json.dumps(report)])):
             encoded = np.char.encode(np.array(texts), "utf-8")
             write_array(file, name, encoded, h5py.string_dtype("utf-8", encoded.dtype.itemsize))
         for ntype in schema.ntypes:
@@ -157,6 +157,18 @@ class _Writer:
         for key, named in splits.items():
             for name, ids in named.items():
                 write_array(file, f"split/{key}/{name}", ids)
+
+    def _arrays(self) -> list[tuple[str, str, str]]:
+        """Name, dtype and shape of a row of each array of a part file."""
+        found = []
+        for ntype in self.data.num_nodes:
+            found.append((f"{node_path(ntype)}/orig_id", "<i8", ""))
+            found += _data_arrays(node_path(ntype), self.data.node_data.get(ntype, {}))
+        for etype in self.data.csc:
+            indices = index_dtype(self.data.num_nodes[etype[0]]).str
+            found += [(f"{edge_path(etype)}/indptr", "<i8", ""), (f"{edge_path(etype)}/indices", indices, "")]
+            found += _data_arrays(edge_path(etype), self.data.edge_data.get(etype, {}))
+        return found
 
     def _write_part(self, path: Path, part: int) -> tuple:
         """Write a part file all but its attributes; returns what `PartTally` counted."""
@@ -218,6 +230,11 @@ class _Writer:
     def _note(self, what: str, content: object) -> None:
         """Let the graph's id depend on a part of its content."""
         self._digest.update(f"{what} {content}\n".encode())
+
+
+def _data_arrays(base: str, named: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
+    return [(f"{base}/data/{name}", array.dtype.newbyteorder("=").str, " ".join(map(str, array.shape[1:])))
+            for name, array in sorted(named.items())]
 
 
 def _stamp(file: h5py.File, graph_id: str, **numbers: int) -> None:
