@@ -68,13 +68,12 @@ def _run(world, config: Config) -> int:
     with log.phase("open graph"):
         opened = _open(world, config)
     transport = _transport(world, opened.specs)
-    problem = _load(world, transport, opened.path)
+    world.world.agree(_load(world, transport, opened.path))
+    world.world.agree(_make_run_dir(opened.run_dir, config) if world.rank == 0 else None)
     trainer = None
     if world.trainers is not None:
-        with log.phase("import torch"):         # while the servers load
+        with log.phase("import torch"):         # only now: a damaged graph is told of without that wait
             trainer = importlib.import_module("mpignn.trainer")
-    world.world.agree(problem)
-    world.world.agree(_make_run_dir(opened.run_dir, config) if world.rank == 0 else None)
     _warm(world, trainer, config, opened.specs)
     with log.phase("publish graph"):
         transport.publish()

@@ -72,8 +72,8 @@ def _num_classes(g: DistGraph, task: NodeClassification) -> int:
             orig = np.empty((1, 1), np.int64)
             at = mine[int(np.argmin(found)):][:1]
             g.service.transport.gather([Request(g.service.orig_ids(task.ntype), at, orig)]).wait()
-            problem = DataError(f"{task.labels} of {task.ntype} {orig[0, 0]}, in split {name}, is {found.min()}: labels "
-                                "are 0 or more; leave unlabelled nodes out of the splits")
+            problem = DataError(f"{task.labels} of {task.ntype} {orig[0, 0]}, in split {name}, is {found.min()}: "
+                                "labels are 0 or more; leave unlabelled nodes out of the splits")
         largest = max(largest, int(found.max(initial=-1)))
     g.trainers.agree(problem)
     return max(g.trainers.allgather(largest)) + 1

@@ -215,5 +215,5 @@ def small_disk(tmp_path):
 
 def test_disk_full_while_partitioning(source, small_disk):
     (small_disk / "filler").write_bytes(bytes(1_700_000))
-    expect(mpignn("partition", source, small_disk / "out", "--parts", 2), 4, "space")
+    expect(mpignn("partition", source, small_disk / "out", "--parts", 2), 4, "free")
     assert [p.name for p in small_disk.iterdir()] == ["filler"]
