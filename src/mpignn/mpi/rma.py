@@ -18,7 +18,10 @@ from mpignn.mpi.world import World
 from mpignn.roles import Role
 from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request
 
-_GAP_BYTES = 256        # unwanted bytes between two rows that cost less to fetch than a further piece
+# Unwanted bytes between two rows that cost less to fetch than a further piece: Open MPI sends each piece of a Get as
+# a message of its own (10 to 25 us), MPICH packs them (1 us).
+_GAP_BYTES = {"Open MPI": 1024}
+_GAP_BYTES_ELSEWHERE = 128
 
 
 class MpiTransport(Transport):
@@ -49,6 +52,7 @@ class MpiTransport(Transport):
         self._layout_of_server = [layout for layout in self._layouts for _ in range(layout.first, layout.last)]
         self._rank_of_server = topology.server_ranks
         self._chunk_bytes = chunk_bytes
+        self._gap_bytes = _GAP_BYTES.get(MPI.get_vendor()[0], _GAP_BYTES_ELSEWHERE)
         self._pool = Pool()
         self._win: MPI.Win | None = None
         self._segment = Segment(world, self._layouts[world.node_id].nbytes, segment)
@@ -114,7 +118,7 @@ class MpiTransport(Transport):
         for server, layout in enumerate(self._layout_of_server):
             pieces = []
             for part in parts:
-                pieces.append(part.pieces(server, layout, fetched))
+                pieces.append(part.pieces(server, layout, fetched, self._gap_bytes))
                 fetched += int(pieces[-1][1].sum())
             starts, sizes = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
             if starts.size:
@@ -167,13 +171,14 @@ class _Part:
         elif self.here.size:
             scatter_rows(window.view, ids[self.here], window.lo, self.here, out)
 
-    def pieces(self, server: int, layout: Layout, landed: int) -> tuple[np.ndarray, np.ndarray]:
+    def pieces(self, server: int, layout: Layout, landed: int, gap: int) -> tuple[np.ndarray, np.ndarray]:
         """The stretches of the segment at a server to read for this part.
 
         Args:
             server: Whose rows.
             layout: Of the server's node.
             landed: Bytes that arrive before these.
+            gap: As in `merge`.
 
         Returns:
             (B,) first byte and (B,) size of each stretch.
@@ -182,7 +187,7 @@ class _Part:
         mine = slice(self.cuts[server], self.cuts[server + 1])
         size = spec.dtype.itemsize
         starts = layout.offsets[spec.name] + (self.rows[mine] - spec.bounds[layout.first]) * (spec.step * size)
-        starts, sizes, self.at[mine] = merge(starts, spec.width * size, landed)
+        starts, sizes, self.at[mine] = merge(starts, spec.width * size, landed, gap)
         return starts, sizes
 
     def copy_landed(self) -> None:
@@ -218,8 +223,7 @@ class _Fetch(Pending):
         self.open, self.types, self.parts = [], [], []
 
 
-def merge(starts: np.ndarray, size: int, landed: int = 0,
-          gap: int = _GAP_BYTES) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def merge(starts: np.ndarray, size: int, landed: int, gap: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Join rows that lie close to each other into stretches.  Not collective.
 
     Args:

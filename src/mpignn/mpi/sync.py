@@ -17,22 +17,28 @@ from mpignn.transport.group import Group
 
 CHUNK_BYTES = 1 << 30       # no single call moves more
 _SPIN_S = 100e-6            # most answers of a busy partner come within this
-_NAP_SHARE = 0.1            # a nap is this share of the time waited so far, so a wait is at most that much longer
+_WORK_S = 5e-6              # a look at MPI that takes longer moved something: an idle one takes 1 us
+_NAP_SHARE = 0.1            # a nap is this share of the time that nothing happened, so a wait is only that much longer
 _SHORTEST_NAP_S = 20e-6
 
 
 def wait_until(done: Callable[[], bool], longest_nap_s: float) -> None:
-    """Poll ``done`` until it is true: first yielding the core, then in naps that grow with the time waited.
+    """Poll ``done`` until it is true: first yielding the core, then in naps that grow while nothing happens.
 
-    ``done`` should enter MPI, so that this rank makes progress for others.  Not collective.
+    ``done`` enters MPI, so this rank makes progress for others.  Not collective.
     """
-    began = time.perf_counter()
-    while not done():
-        waited = time.perf_counter() - began
-        if waited < _SPIN_S or longest_nap_s == 0:
+    quiet_since = time.perf_counter()
+    while True:
+        asked = time.perf_counter()
+        if done():
+            return
+        now = time.perf_counter()
+        if now - asked > _WORK_S:
+            quiet_since = now       # more of the same is likely to follow
+        if now - quiet_since < _SPIN_S or longest_nap_s == 0:
             os.sched_yield()
         else:
-            time.sleep(min(longest_nap_s, max(_SHORTEST_NAP_S, _NAP_SHARE * waited)))
+            time.sleep(min(longest_nap_s, max(_SHORTEST_NAP_S, _NAP_SHARE * (now - quiet_since))))
 
 
 class MpiGroup(Group):
