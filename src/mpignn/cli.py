@@ -4,8 +4,10 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 from mpignn import __doc__ as summary
@@ -54,13 +56,24 @@ def _parse(argv: list[str], first: bool) -> argparse.Namespace:
         argv = ["train", *argv]
     if not first and {"-h", "--help", "--version"} & set(argv):
         sys.exit(0)
-    arguments, unknown = parser.parse_known_args(argv)
+    arguments, unknown = parser.parse_known_args(_join_numbers(argv))
     if unknown:
         known = [flag for action in _subparser(parser, argv[0])._actions for flag in action.option_strings]
         word = unknown[0].split("=")[0]
         what = f"unknown option {word}{nearest(word, known)}" if word.startswith("-") else f"unexpected {word!r}"
         raise ConfigError(f"{argv[0]}: {what}")
     return arguments
+
+
+def _join_numbers(argv: list[str]) -> list[str]:
+    """``--fanouts -1,-1`` as ``--fanouts=-1,-1``: argparse takes the list for a flag."""
+    words: list[str] = []
+    for word in argv:
+        if re.match(r"-\d", word) and words and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
 
 
 def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
@@ -90,7 +103,15 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     flags = {k: v for k, v in vars(arguments).items() if k not in ("command", "config")}
-    return run_training(load_config(arguments.config, flags))
+    config = load_config(arguments.config, flags)
+    preset = _preset(config.graph.graph)
+    return run_training(config if preset is None else load_config(arguments.config, flags, preset))
+
+
+def _preset(graph: str) -> Path | None:
+    """The settings that come with a bundled data set."""
+    path = Path(str(resources.files("mpignn"))) / "data" / graph / "job.toml"
+    return path if Path(graph).name == graph and path.is_file() else None
 
 
 def _partition_arguments(parser: argparse.ArgumentParser) -> None:

@@ -117,6 +117,8 @@ class Config:
         for section in dataclasses.fields(self):
             lines.append(f"[{section.name}]")
             values = dataclasses.asdict(getattr(self, section.name))
+            if values.get("global_batch_size") is not None:
+                del values["batch_size"]        # it has no effect
             lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
             lines.append("")
         return "\n".join(lines)
@@ -127,19 +129,27 @@ def _toml(value: Any) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 
-def load_config(path: str | Path | None, flags: Mapping[str, Any]) -> Config:
-    """Defaults, overlaid by a TOML file, overlaid by flags.
+def load_config(path: str | Path | None, flags: Mapping[str, Any], preset: str | Path | None = None) -> Config:
+    """Defaults, overlaid by the preset of a bundled data set, by a TOML file, and by flags.
 
     Args:
         path: TOML file with the sections of `Config`, or None.
         flags: Values by field name; text is converted to the field's type.
+        preset: TOML file, or None.
 
     Raises:
         ConfigError: An unknown key (the nearest known one is named), a value of the wrong type or range, fanouts
-            that do not match the layers, or a file that cannot be read.
+            that do not match the layers, both batch sizes at once, or a file that cannot be read.
     """
-    values = dict(_read_toml(path)) if path is not None else {}
-    values.update({name: (value, _flag(name)) for name, value in flags.items()})
+    layers = [dict(_read_toml(file)) for file in (preset, path) if file is not None]
+    layers.append({name: (value, _flag(name)) for name, value in flags.items()})
+    values: dict[str, tuple[Any, str]] = {}
+    for layer in layers:
+        if "batch_size" in layer and "global_batch_size" in layer:
+            raise ConfigError(f"{layer['batch_size'][1]} and {layer['global_batch_size'][1]}: give one of the two")
+        if "batch_size" in layer:
+            values.pop("global_batch_size", None)       # said later, it counts
+        values |= layer
     config = Config(**{section: kind(**{f.name: _convert(f, *values[f.name]) for f in dataclasses.fields(kind)
                                         if f.name in values})
                        for section, kind in _sections()})

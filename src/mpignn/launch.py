@@ -144,8 +144,10 @@ def _open_here(config: Config, num_servers: int) -> _Opened:
     run_dir = Path(config.train.run_dir) if config.train.run_dir else _new_run_dir(Path(name).stem)
     if (run_dir / METRICS).exists():
         raise ConfigError(f"{run_dir} holds the metrics of another run: give another --run-dir, or remove it")
-    bundled = name in bundled_names() and not Path(name).exists()
-    path = _partition_bundled(name, run_dir / "graph", num_servers) if bundled else Path(name)
+    path = Path(name)
+    if name in bundled_names():
+        path = run_dir / "graph"
+        _partition_bundled(name, path, num_servers)
     with GraphFile(path) as file:
         splits = {key: {split: file.split(key, split) for split in file.splits(key)}
                   for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
@@ -154,15 +156,15 @@ def _open_here(config: Config, num_servers: int) -> _Opened:
         return _Opened(path, run_dir, file.graph_id, file.book, dict(file.infos), specs, splits, task)
 
 
-def _partition_bundled(name: str, out: Path, num_servers: int) -> Path:
+def _partition_bundled(name: str, out: Path, num_servers: int) -> None:
+    from mpignn.storage.datasets import load_bundled
     from mpignn.storage.write import partition_graph
     logger.info("partitioning the bundled data set %s for %d servers", name, num_servers)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResourceError(f"{out.parent}: cannot make the run folder: {error.strerror}") from error
-    partition_graph(name, out, num_servers)
-    return out
+    partition_graph(load_bundled(name), out, num_servers)
 
 
 def _make_run_dir(path: Path, config: Config) -> MpignnError | None:

@@ -36,6 +36,20 @@ def test_flags_override_the_file(tmp_path):
     assert (config.model.hidden, config.model.dropout, config.train.epochs) == (32, 0.0, 3)
 
 
+def test_a_preset_comes_before_the_file_and_the_flags(tmp_path):
+    (tmp_path / "preset.toml").write_text("[model]\nhidden = 16\n[loader]\nglobal_batch_size = 500\n")
+    (tmp_path / "job.toml").write_text("[model]\nhidden = 32\n")
+    config = load_config(tmp_path / "job.toml", {}, tmp_path / "preset.toml")
+    assert (config.model.hidden, config.global_batch_size(3)) == (32, 500)
+    said_later = load_config(tmp_path / "job.toml", flags("--batch-size", "7"), tmp_path / "preset.toml")
+    assert said_later.global_batch_size(3) == 21
+
+
+def test_two_batch_sizes_are_one_too_many():
+    with pytest.raises(ConfigError, match="give one of the two"):
+        load_config(None, flags("--batch-size", "7", "--global-batch-size", "70"))
+
+
 @pytest.mark.parametrize(("text", "part"), [
     ("[model]\nhiden = 3\n", "did you mean hidden?"),
     ("[modle]\nhidden = 3\n", "did you mean model?"),

@@ -12,7 +12,7 @@ from mpignn.config import load_config
 ROOT = Path(__file__).parents[2]
 BATCH = sorted((ROOT / "jobs").glob("*.sbatch"))
 SCRIPTS = [*BATCH, *sorted((ROOT / "jobs").glob("*.sh")), *sorted((ROOT / "tests" / "testbed").glob("*.sh"))]
-CONFIGS = sorted((ROOT / "jobs" / "configs").glob("*.toml"))
+CONFIGS = [*sorted((ROOT / "jobs" / "configs").glob("*.toml")), *sorted((ROOT / "data").glob("*/job.toml"))]
 
 TELL = "#!{python}\nimport sys\nprint(*sys.argv[1:])\n"
 
