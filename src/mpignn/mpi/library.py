@@ -45,8 +45,8 @@ def _launcher() -> tuple[str, str | None, int] | None:
     """The launcher that started several ranks, the library it is made for, and how many; None if there is none."""
     for variable, name, library in _LAUNCHERS:
         count = os.environ.get(variable, "")
-        if count.isdigit() and int(count) > 1:
-            return name, library, int(count)
+        if count.isdigit():     # the innermost launcher decides: mpirun starts its daemons by srun
+            return (name, library, int(count)) if int(count) > 1 else None
     return None
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from mpignn.buffers import Pool
 from mpignn.errors import CommError
 from mpignn.kernels.gather import gather_rows, scatter_rows
+from mpignn.mpi.layout import Layout, chunks, lay_out, merge
 from mpignn.mpi.library import MPI
-from mpignn.mpi.segment import Layout, Segment, lay_out
+from mpignn.mpi.segment import Segment
 from mpignn.mpi.sync import CHUNK_BYTES
 from mpignn.mpi.world import World
 from mpignn.roles import Role
@@ -127,7 +128,7 @@ class MpiTransport(Transport):
         types, targets, begin = [], [], 0
         for server, starts, sizes in reads:
             target = self._rank_of_server[server]
-            for piece_starts, piece_sizes in _chunks(starts, sizes, self._chunk_bytes):
+            for piece_starts, piece_sizes in chunks(starts, sizes, self._chunk_bytes):
                 size = int(piece_sizes.sum())
                 datatype = _datatype(piece_starts, piece_sizes)
                 self._win.Get([landing[begin:begin + size], size, MPI.BYTE], target, [0, 1, datatype])
@@ -221,46 +222,6 @@ class _Fetch(Pending):
         for part in self.parts:
             part.copy_landed()
         self.open, self.types, self.parts = [], [], []
-
-
-def merge(starts: np.ndarray, size: int, landed: int, gap: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Join rows that lie close to each other into stretches.  Not collective.
-
-    Args:
-        starts: (K,) first byte of each row, ascending; rows may overlap.
-        size: Bytes in a row.
-        landed: Where the first stretch goes when all are laid end to end.
-        gap: Join rows with at most this many unwanted bytes between them.
-
-    Returns:
-        (B,) first byte and (B,) size of each stretch, (K,) where each row goes.
-    """
-    if starts.size == 0:
-        return starts, starts, starts
-    first = np.flatnonzero(np.concatenate(([True], starts[1:] - starts[:-1] > size + gap)))
-    counts = np.diff(np.append(first, starts.size))
-    begins = starts[first]
-    sizes = starts[first + counts - 1] + size - begins
-    moved = landed + np.cumsum(sizes) - sizes - begins
-    return begins, sizes, starts + np.repeat(moved, counts)
-
-
-def _chunks(starts: np.ndarray, sizes: np.ndarray, limit: int):
-    """Cut a list of stretches into lists of at most ``limit`` bytes, through a stretch where need be."""
-    ends = np.cumsum(sizes)
-    total = int(ends[-1])
-    if total <= limit:
-        yield starts, sizes
-        return
-    for begin in range(0, total, limit):
-        stop = min(begin + limit, total)
-        a, b = np.searchsorted(ends, begin, "right"), np.searchsorted(ends, stop, "left") + 1
-        some_starts, some_sizes = starts[a:b].copy(), sizes[a:b].copy()
-        before = begin - (ends[a] - sizes[a])
-        some_starts[0] += before
-        some_sizes[0] -= before
-        some_sizes[-1] -= ends[b - 1] - stop
-        yield some_starts, some_sizes
 
 
 def _datatype(starts: np.ndarray, sizes: np.ndarray) -> MPI.Datatype:

@@ -6,46 +6,16 @@ memory and its limits bound its size.
 
 import mmap
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mpignn.errors import MpignnError, ResourceError
 from mpignn.mpi.host import available_memory
+from mpignn.mpi.layout import ALIGN
 from mpignn.mpi.library import MPI
 from mpignn.mpi.world import World
-from mpignn.roles import Role, Topology
-from mpignn.transport.api import ArraySpec
-
-ALIGN = 64      # bytes; a cache line, and the widest vector register
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the rows of one node lie in its segment.
-
-    Attributes:
-        first, last: The servers of the node are ``first`` to ``last - 1``.
-        offsets: Byte at which the node's part of each array starts, by name.
-        nbytes: Of the segment; 0 if the node has no server.
-    """
-
-    first: int
-    last: int
-    offsets: dict[str, int]
-    nbytes: int
-
-
-def lay_out(specs: Sequence[ArraySpec], topology: Topology, node: int) -> Layout:
-    """Place the arrays of a node one after the other.  Not collective: the same on all ranks."""
-    first, last = topology.servers_of(node)
-    offsets, end = {}, 0
-    for spec in specs:
-        offsets[spec.name] = end
-        end += -(-spec.elements(first, last) * spec.dtype.itemsize // ALIGN) * ALIGN
-    return Layout(first, last, offsets, end)
+from mpignn.roles import Role
 
 
 class Segment:

@@ -1,0 +1,65 @@
+"""Where rows lie in a node's memory, and what is read for some of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpignn.mpi.layout import ALIGN, chunks, lay_out, merge
+from mpignn.roles import Topology, assign_roles
+from transport_suite import specs
+
+rows_and_size = st.tuples(st.lists(st.integers(0, 300), min_size=1, max_size=40, unique=True).map(sorted),
+                          st.sampled_from([(4, 4), (16, 8), (12, 12)]))
+
+
+@given(rows_and_size, st.integers(0, 100), st.integers(0, 50))
+def test_stretches_bring_every_row_to_its_place(rows, landed, gap):
+    rows, (size, step) = rows
+    memory = np.random.default_rng(0).integers(0, 256, 300 * 16 + 16).astype(np.uint8)
+    starts = np.array(rows) * step
+    begins, sizes, places = merge(starts, size, landed, gap)
+    stretches = [memory[b:b + n] for b, n in zip(begins, sizes, strict=True)]
+    landing = np.concatenate([np.zeros(landed, np.uint8), *stretches])
+    for start, place in zip(starts, places, strict=True):
+        assert (landing[place:place + size] == memory[start:start + size]).all()
+    ends = begins + sizes
+    assert (begins[1:] - ends[:-1] > gap).all()         # what is nearer has been joined
+    assert sizes.sum() <= len(rows) * size + (len(rows) - begins.size) * gap
+
+
+def test_no_rows_need_no_stretch():
+    none = np.empty(0, np.int64)
+    assert [a.size for a in merge(none, 8, 0, 100)] == [0, 0, 0]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.integers(1, 60))
+def test_chunks_keep_the_bytes_and_the_limit(sizes, limit):
+    sizes = np.array(sizes)
+    starts = np.cumsum(sizes) * 3
+    cut = list(chunks(starts, sizes, limit))
+    assert all(0 < part.sum() <= limit and (part > 0).all() for _, part in cut)
+    assert len(cut) == -(-sizes.sum() // limit)
+    listed = [np.arange(b, b + n) for begins, part in cut for b, n in zip(begins, part, strict=True)]
+    whole = [np.arange(b, b + n) for b, n in zip(starts, sizes, strict=True)]
+    assert (np.concatenate(listed) == np.concatenate(whole)).all()
+
+
+@pytest.mark.parametrize("nodes, servers_per_node", [([0], None), ([0, 0, 1, 1], None), ([0, 0, 1, 1, 2], 0)])
+def test_arrays_of_a_node_are_aligned_and_apart(nodes, servers_per_node):
+    topology = Topology(tuple(nodes), assign_roles(nodes, servers_per_node))
+    arrays = specs(len(topology.server_ranks))
+    for node in range(topology.num_nodes):
+        layout = lay_out(arrays, topology, node)
+        assert (layout.first, layout.last) == topology.servers_of(node)
+        end = 0
+        for spec in arrays:
+            offset = layout.offsets[spec.name]
+            assert offset % ALIGN == 0 and offset >= end
+            end = offset + spec.elements(layout.first, layout.last) * spec.dtype.itemsize
+        assert end <= layout.nbytes < end + ALIGN
+
+
+def test_a_node_without_servers_holds_nothing():
+    topology = Topology((0, 0, 1), assign_roles([0, 0, 0]))
+    assert lay_out(specs(1), topology, node=1).nbytes == 0
