@@ -80,7 +80,9 @@ transport = MpiTransport(world, [spec])
 if world.server_index is not None:
     transport.shard('x')[:] = 1
 transport.publish()
-print('pid', os.getpid(), flush=True)
+pids = world.world.allgather(os.getpid())
+if world.rank == 0:
+    print('pids', *pids, flush=True)
 if world.rank == 2:
     time.sleep(100)
 world.finish()
@@ -91,8 +93,8 @@ def test_after_a_kill_nothing_is_left(mpi):
     before, token = shared_files(), uuid.uuid4().hex
     job = start([*launcher(3, mpi), python(mpi), "-c", HOLD], token)
     try:
-        pids = [int(job.stdout.readline().split()[1]) for _ in range(3)]
-        os.kill(pids[1], signal.SIGKILL)
+        told = next(line for line in job.stdout if line.startswith("pids"))
+        os.kill(int(told.split()[2]), signal.SIGKILL)
         began = time.monotonic()
         while processes(token) and time.monotonic() - began < 30:
             time.sleep(0.05)
