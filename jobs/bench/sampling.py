@@ -12,17 +12,15 @@ GRAPH is a folder of indptr.npy and indices.npy, or a partitioned graph.
 import argparse
 import mmap
 import os
-import platform
 import statistics
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
-import numba
 import numpy as np
 
+from machine import header
 from mpignn.dist.service import GraphService, array_specs
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema, etype_key
@@ -41,9 +39,8 @@ def main() -> None:
     options = parser.parse_args()
     service = load(options.graph)
     book = service.book
-    print(f"$ {' '.join(sys.argv)}\npython {platform.python_version()}, numpy {np.__version__}, "
-          f"numba {numba.__version__}, {platform.machine()}, one thread")
-    print(f"{book.num_nodes()} nodes, {book.num_edges()} edges, {options.repeats} repeats after 2 to warm up")
+    print(header())
+    print(f"one thread, {book.num_nodes()} nodes, {book.num_edges()} edges, {options.repeats} repeats after a warm-up")
     for fanout in 10, 25:
         report(f"one hop, 20,000 seeds, fanout {fanout}", one_hop(service, fanout), options.repeats)
     fanouts = [int(f) for f in options.fanouts.split(",")]
