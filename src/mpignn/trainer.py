@@ -14,6 +14,7 @@ from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
 from mpignn.nn import make_model
 from mpignn.sampling.neighbor import warm as warm_sampling
+from mpignn.train.learner import Learner
 from mpignn.train.loop import fit
 from mpignn.train.report import Report, RunReport
 from mpignn.train.task import NodeClassification
@@ -30,7 +31,7 @@ def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
         warm_sampling(index_dtypes)
         gather.warm()
         permute.warm()
-        dtype = {"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}[config.train.precision]
+        dtype = np.float64 if config.train.precision == "fp64" else np.float32
         segment.warm(dtype)
         dropout.warm(dtype)
 
@@ -46,16 +47,15 @@ def train(world: World, g: DistGraph, task: NodeClassification, config: Config, 
     with phase("set up training"):
         init_process_group(world)
         classes = _num_classes(g, task)
-        model = None
+        learner = None
         if not config.train.data_path_only:
             torch.manual_seed(config.train.seed)
             model = make_model(config.model.model, task.columns, config.model.hidden, classes, config.num_layers,
                                config.model.dropout, config.model.aggregator)
-            if config.train.precision == "fp64":
-                model = model.double()
+            learner = Learner(model, task, config.train, g.trainers)
     report = RunReport(run_dir) if g.trainers.rank == 0 else Report()
     try:
-        fit(g, model, task, config, report)
+        fit(g, learner, task, config, report)
     finally:
         report.close()
 
