@@ -11,12 +11,13 @@ import json
 import pickle
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from mpirun import MPIS, missing, mpirun
+from mpirun import MPIS, missing, mpirun, sweep_shared
 
 
 def pytest_addoption(parser):
@@ -24,6 +25,14 @@ def pytest_addoption(parser):
     parser.addoption("--ranks-limit", type=float, default=120, metavar="SECONDS",
                      help="for one test function under mpirun (default: %(default)s; the machine may be busy)")
     parser.addoption("--soak", action="store_true", help="run all of the long tests, not a sample")
+
+
+def pytest_sessionstart(session):
+    session.stash[_STARTED] = time.time()
+
+
+def pytest_sessionfinish(session):
+    sweep_shared(since=session.stash[_STARTED])
 
 
 def pytest_generate_tests(metafunc):
@@ -74,6 +83,7 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 _VERDICTS = pytest.StashKey[dict]()
+_STARTED = pytest.StashKey[float]()
 
 
 def _is_ranks(item) -> bool:

