@@ -150,8 +150,11 @@ def sweep_shared(since: float) -> None:
     for path in Path("/dev/shm").iterdir():
         if not path.name.startswith(_OF_MPI_ITSELF) or bytes(path) in mapped:
             continue
-        changed = path.stat().st_mtime
-        if since <= changed < time.time() - 5:      # one that is younger may be about to be mapped
+        try:
+            changed = path.stat().st_mtime
+        except FileNotFoundError:       # its owner removed it meanwhile
+            continue
+        if since <= changed < time.time() - 2:      # one that is younger may be about to be mapped
             path.unlink(missing_ok=True)
 
 
