@@ -54,3 +54,15 @@ def test_nothing_is_picked_from_nothing():
     gather_rows(np.empty((0, 3), np.float32), np.empty(0, np.int64), 0, out)
     scatter_rows(np.empty((0, 3), np.float32), np.empty(0, np.int64), 0, np.empty(0, np.int64), out)
     assert out.shape == (0, 3)
+
+
+@pytest.mark.parametrize("runs", [1, 2, 4, 15, 16, 17])
+@pytest.mark.parametrize("columns", [16, 17, 100, 110])
+def test_ascending_runs_of_ids_come_out_in_their_places(runs, columns):
+    rng = np.random.default_rng(runs)
+    rows = rng.random((30_000, columns), np.float32)
+    ids = np.concatenate([np.sort(rng.integers(0, 30_000, rng.integers(1, 9000))) for _ in range(runs)])
+    ids = np.concatenate([ids, np.sort(rng.integers(0, 30_000, 30_000))])     # more than the caches hold
+    out = np.empty((ids.size, columns), np.float32)
+    gather_rows(rows, ids, 0, out)
+    np.testing.assert_array_equal(out, rows[ids])

@@ -6,13 +6,21 @@ Shapes: N rows picked, W elements in a row.  Rows are moved as bytes, so one com
 import numba
 import numpy as np
 
-from mpignn.kernels.simd import copy, prefetch, read_only
+from mpignn.kernels.simd import copy, prefetch, read_only, stream
 
 _AHEAD = 8      # rows; 4 to 16 are equally good, none is 1.5 times slower for random ids
+_MERGE_ROWS = 4096      # from here on, and for rows of so many bytes, it pays to take ascending runs of ids together
+_MERGE_BYTES = 64
+_MERGE_RUNS = 16
+_STREAM_BYTES = 8 << 20     # an output that is read only after it has left the caches
+_LAST = np.int64(2**63 - 1)
 
 
 def gather_rows(rows: np.ndarray, ids: np.ndarray, lo: int, out: np.ndarray) -> None:
-    """``out[i] = rows[ids[i] - lo]``.  Fastest where ids ascend.
+    """``out[i] = rows[ids[i] - lo]``.  Fastest where ids ascend, or are a few ascending runs.
+
+    A sampler's sources are such runs, one a hop.  One after the other they pass over the rows several times; merged,
+    and written past the caches, they pass once, which is 1.4 times faster.
 
     Args:
         rows: (R, W) or (R,), elements of a row adjacent; rows may overlap, as those of a window on `indptr` do.
@@ -23,7 +31,15 @@ def gather_rows(rows: np.ndarray, ids: np.ndarray, lo: int, out: np.ndarray) -> 
     Not collective.
     """
     size = _row_bytes(rows, out)
-    _gather(rows.ctypes.data, rows.strides[0], size, read_only(ids), lo, out.ctypes.data)
+    if size >= _MERGE_BYTES and ids.shape[0] >= _MERGE_ROWS:
+        breaks = np.flatnonzero(ids[1:] < ids[:-1])
+        if 0 < breaks.size < _MERGE_RUNS:
+            starts = np.concatenate(([0], breaks + 1, [ids.shape[0]]))
+            order, merged = np.empty_like(ids), np.empty_like(ids)
+            _merge(read_only(ids), starts, order, merged)
+            scatter_rows(rows, merged, lo, order, out)
+            return
+    _gather(rows.ctypes.data, rows.strides[0], size, read_only(ids), lo, out.ctypes.data, _streams(size, out))
 
 
 def scatter_rows(rows: np.ndarray, ids: np.ndarray, lo: int, positions: np.ndarray, out: np.ndarray) -> None:
@@ -37,7 +53,8 @@ def scatter_rows(rows: np.ndarray, ids: np.ndarray, lo: int, positions: np.ndarr
     Not collective.
     """
     size = _row_bytes(rows, out)
-    _scatter(rows.ctypes.data, rows.strides[0], size, read_only(ids), lo, read_only(positions), out.ctypes.data)
+    _scatter(rows.ctypes.data, rows.strides[0], size, read_only(ids), lo, read_only(positions), out.ctypes.data,
+             _streams(size, out))
 
 
 def warm() -> None:
@@ -45,6 +62,7 @@ def warm() -> None:
     rows, ids, out = np.zeros((1, 1), np.int8), np.zeros(1, np.int64), np.empty((1, 1), np.int8)
     gather_rows(rows, ids, 0, out)
     scatter_rows(rows, ids, 0, ids, out)
+    _merge(read_only(ids), np.array([0, 1]), np.empty_like(ids), np.empty_like(ids))
 
 
 def _row_bytes(rows: np.ndarray, out: np.ndarray) -> int:
@@ -53,18 +71,39 @@ def _row_bytes(rows: np.ndarray, out: np.ndarray) -> int:
     return rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
 
 
-@numba.njit(nogil=True, cache=True)
-def _gather(rows, stride, size, ids, lo, out):
-    for i in range(ids.shape[0]):
-        _prefetch_row(rows, stride, size, ids, i + _AHEAD, lo)
-        _copy_row(out + i * size, rows + (ids[i] - lo) * stride, size)
+def _streams(size: int, out: np.ndarray) -> bool:
+    """Whether to write past the caches: more than they hold, in pieces that fit the instruction."""
+    return out.nbytes >= _STREAM_BYTES and size % 16 == 0 and out.ctypes.data % 16 == 0
 
 
 @numba.njit(nogil=True, cache=True)
-def _scatter(rows, stride, size, ids, lo, positions, out):
+def _gather(rows, stride, size, ids, lo, out, streams):
     for i in range(ids.shape[0]):
         _prefetch_row(rows, stride, size, ids, i + _AHEAD, lo)
-        _copy_row(out + positions[i] * size, rows + (ids[i] - lo) * stride, size)
+        _copy_row(out + i * size, rows + (ids[i] - lo) * stride, size, streams)
+
+
+@numba.njit(nogil=True, cache=True)
+def _scatter(rows, stride, size, ids, lo, positions, out, streams):
+    for i in range(ids.shape[0]):
+        _prefetch_row(rows, stride, size, ids, i + _AHEAD, lo)
+        _copy_row(out + positions[i] * size, rows + (ids[i] - lo) * stride, size, streams)
+
+
+@numba.njit(nogil=True, cache=True)
+def _merge(ids, starts, order, merged):
+    """Merge the ascending runs ``ids[starts[r]:starts[r + 1]]``: ``merged[i] = ids[order[i]]`` ascends."""
+    runs = starts.shape[0] - 1
+    at, head = starts[:-1].copy(), ids[starts[:-1]]
+    for i in range(ids.shape[0]):
+        run, least = 0, head[0]
+        for r in range(1, runs):        # selects rather than branches: which run is next cannot be foreseen
+            less = head[r] < least
+            run = r if less else run
+            least = head[r] if less else least
+        order[i], merged[i] = at[run], least
+        at[run] += 1
+        head[run] = ids[at[run]] if at[run] < starts[run + 1] else _LAST
 
 
 @numba.njit(inline="always")
@@ -76,8 +115,12 @@ def _prefetch_row(rows, stride, size, ids, i, lo):
 
 
 @numba.njit(inline="always")
-def _copy_row(target, source, size):
+def _copy_row(target, source, size, streams):
     at = 0
+    if streams:
+        while at < size:
+            stream(target + at, source + at, 16)
+            at += 16
     while at + 16 <= size:
         copy(target + at, source + at, 16)
         at += 16
