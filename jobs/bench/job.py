@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from mpignn.storage.read import GraphFile
 
 from machine import header, spread
+from mpignn.storage.read import GraphFile
 
 
 def main() -> None:

@@ -67,6 +67,7 @@ def _run(world, config: Config) -> int:
     """Publish the graph, serve or train, and leave together; returns the exit code of all."""
     with log.phase("open graph"):
         opened = _open(world, config)
+    _tell(world, opened, config)
     transport = _transport(world, opened.specs)
     world.world.agree(_load(world, transport, opened.path))
     world.world.agree(_make_run_dir(opened.run_dir, config) if world.rank == 0 else None)
@@ -85,6 +86,23 @@ def _run(world, config: Config) -> int:
         world.finish()
         transport.free()
     return max(world.world.allgather(code))
+
+
+def _tell(world, opened: _Opened, config: Config) -> None:
+    """Log what is about to happen, on the first rank."""
+    if world.rank != 0:
+        return
+    topology, book = world.topology, opened.book
+    logger.info("%d rank(s) on %d node(s): %d serve, %d train", world.size, topology.num_nodes,
+                len(topology.server_ranks), len(topology.trainer_ranks))
+    logger.info("graph %s: %d nodes, %d edges, %d partition(s), id %s", opened.path, book.num_nodes(), book.num_edges(),
+                book.num_partitions(), opened.graph_id)
+    seeds = len(opened.splits[opened.task.ntype]["train"])
+    batch = config.global_batch_size(len(topology.trainer_ranks))
+    logger.info("%s of %d layer(s), %d training nodes in global batches of %d, fanouts per hop: %s (%d for the seeds)",
+                config.model.model, config.num_layers, seeds, batch,
+                ",".join(map(str, reversed(config.sampling.fanouts))), config.sampling.fanouts[-1])
+    logger.info("run folder %s; its config.toml has all settings", opened.run_dir)
 
 
 def _train(trainer, world, g: DistGraph, task: NodeClassification, config: Config, run_dir: Path) -> int:

@@ -3,6 +3,8 @@
 A server never imports torch.
 """
 
+import logging
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from mpignn.errors import DataError
 from mpignn.log import phase
 from mpignn.storage.read import GraphFile
 from mpignn.transport.api import Transport
+
+log = logging.getLogger(__name__)
 
 
 def load(transport: Transport, path: Path, server: int) -> None:
@@ -24,12 +28,16 @@ def load(transport: Transport, path: Path, server: int) -> None:
     Raises:
         DataError: A file is missing, damaged, of another graph, or holds ids outside the graph.
     """
+    started, size = time.perf_counter(), 0
     with phase("load graph"), GraphFile(path) as file:
         for name, window in transport.windows.items():
             lo, hi = window.spec.bounds[server:server + 2]
             shard = transport.shard(name)
             file.read(name, lo, hi, shard)
             _check_ids(file, name, shard)
+            size += shard.nbytes
+    seconds = time.perf_counter() - started
+    log.info("loaded and verified %.1f MB in %.2f s: %.2f GB/s", size / 1e6, seconds, size / seconds / 1e9)
 
 
 def _check_ids(file: GraphFile, name: str, shard: np.ndarray) -> None:
