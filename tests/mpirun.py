@@ -151,10 +151,11 @@ def sweep_shared(since: float) -> None:
         if not path.name.startswith(_OF_MPI_ITSELF) or bytes(path) in mapped:
             continue
         try:
-            changed = path.stat().st_mtime
+            status = path.stat()
         except FileNotFoundError:       # its owner removed it meanwhile
             continue
-        if since <= changed < time.time() - 2:      # one that is younger may be about to be mapped
+        # One that is younger may be about to be mapped; others' files are not ours to judge.
+        if status.st_uid == os.geteuid() and since <= status.st_mtime < time.time() - 2:
             path.unlink(missing_ok=True)
 
 

@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -225,7 +226,7 @@ def _scalar(option: dataclasses.Field, kind: type, value: Any, where: str) -> An
             raise ConfigError(f"{where}: {value!r} is not {_name(kind)}") from None
     if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not kind:
+    if type(value) is not kind or kind is float and not math.isfinite(value):
         raise ConfigError(f"{where}: {value!r} is not {_name(kind)}")
     low, below, choices = (option.metadata[k] for k in ("low", "below", "choices"))
     if choices is not None and value not in choices:

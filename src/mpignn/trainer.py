@@ -40,7 +40,7 @@ def train(world: World, g: DistGraph, task: NodeClassification, config: Config, 
     """Train as configured.  Collective over the trainers.
 
     Raises:
-        DataError: A label is negative.
+        DataError: A label is negative, or larger than a class can be.
         TrainingError: The loss is not finite.
     """
     torch.set_num_threads(world.num_threads)
@@ -75,5 +75,8 @@ def _num_classes(g: DistGraph, task: NodeClassification) -> int:
             problem = DataError(f"{task.labels} of {task.ntype} {orig[0, 0]}, in split {name}, is {found.min()}: "
                                 "labels are 0 or more; leave unlabelled nodes out of the splits")
         largest = max(largest, int(found.max(initial=-1)))
+    if largest >= g.num_nodes(task.ntype):
+        problem = DataError(f"{task.labels} of {task.ntype} go up to {largest}, but there are "
+                            f"{g.num_nodes(task.ntype)} nodes: these are ids, not classes")
     g.trainers.agree(problem)
     return max(g.trainers.allgather(largest)) + 1

@@ -9,24 +9,6 @@ from pathlib import Path
 import pytest
 from beds import ROOT
 
-# In the place of the interpreter: tells how it was started and, in a job's first run, ends once every rank got USR1.
-STAND_IN = """\
-#!{python}
-import os, signal, sys, time
-from mpi4py import MPI
-told = []
-signal.signal(signal.SIGUSR1, lambda *_: told.append(True))
-world = MPI.COMM_WORLD
-nodes = world.allreduce(int(world.Split_type(MPI.COMM_TYPE_SHARED).rank == 0))
-if world.rank == 0:
-    print("started", world.size, nodes, *sys.argv[1:], flush=True)
-end = time.monotonic() + 40
-first = "SLURM_RESTART_COUNT" not in os.environ
-while first and not world.allreduce(int(bool(told)), op=MPI.MIN) and time.monotonic() < end:
-    time.sleep(0.05)
-sys.exit(75 if told else 0)
-"""
-
 
 class Slurm:
     """The clients of a bed, run in the environment of one MPI."""
@@ -81,21 +63,6 @@ def test_partition_then_train(cluster, source, tmp_path):
     assert events[-1]["event"] == "final" and events[-1]["epochs"] == 2
     # Two nodes of a server and a trainer each.
     assert [len(event["seeds_per_trainer"]) for event in events if event["event"] == "epoch"] == [2, 2]
-
-
-@pytest.mark.timeout(150)
-def test_usr1_reaches_every_rank_and_75_means_again(cluster, mpi, tmp_path):
-    stand_in = tmp_path / "stand-in"
-    stand_in.write_text(STAND_IN.format(python=mpi.python))
-    stand_in.chmod(0o755)
-    job = cluster.run("sbatch", "--parsable", ROOT / "jobs" / "train.sbatch", "--epochs", "7", PYTHON=str(stand_in),
-                      CONFIG="job.toml", RUN_DIR="run")
-    words = "-m mpignn train wordnet --config=job.toml --run-dir"
-    cluster.wait_for_line(f"started 4 2 {words} run --epochs 7\n", 30)
-    cluster.run("scancel", "--batch", "--signal=USR1", job)
-    cluster.wait_for_line(f"started 4 2 {words} run-1 --epochs 7\n", 60)
-    cluster.wait_for(job, "COMPLETED", 30)
-    assert cluster.state(job)[1] == "0:0"
 
 
 @pytest.mark.timeout(90)

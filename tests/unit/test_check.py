@@ -1,5 +1,6 @@
 """`check` finds whatever is changed on disk, and content that could not have been written."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -194,3 +195,15 @@ def test_what_is_no_graph_is_one_problem(tmp_path):
     for path, why in ((tmp_path / "missing", "no such file"), (tmp_path, "no such file"),
                       (tmp_path / "text", "not an HDF5 file")):
         assert any(why in problem for problem in check(path))
+
+
+def test_every_damaged_part_is_listed(tmp_path):
+    partition_graph(random_graph(3), tmp_path / "graph", 4, "random")
+    parts = sorted((tmp_path / "graph").glob("part-*.h5"))
+    parts[0].unlink()
+    for path in parts[1:3]:
+        os.truncate(path, path.stat().st_size // 2)
+    problems = check(tmp_path / "graph")
+    for path in parts[:3]:
+        assert any(str(path) in problem for problem in problems), path
+    assert not any(str(parts[3]) in problem for problem in problems)

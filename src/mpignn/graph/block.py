@@ -13,6 +13,8 @@ from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, Schema
 
 Frame = dict[str, Any]
+NID = "_ID"     # names of the ids in the frames, DGL's
+EID = "_ID"
 
 
 @dataclass
@@ -27,8 +29,8 @@ class Block:
         csc: Sampled in-edges of each edge type: (D + 1,) int64 ``indptr`` over the destinations, (E,) int32
             ``indices`` as positions in the sources, in the order they were drawn, and ``edge_ids`` as
             global edge ids if the sampler was asked for them.
-        src_frames, dst_frames: Named rows of each node type, (S, ...) and (D, ...).
-        edge_frames: Named rows of each edge type, (E, ...).
+        src_frames, dst_frames: Named rows of each node type, (S, ...) and (D, ...).  A loader puts ids under `NID`.
+        edge_frames: Named rows of each edge type, (E, ...).  A loader puts ids under `EID` if there are any.
         key: 64 bits that what is random on this batch (dropout) is derived from; the loader sets it anew for
             every global batch, equal on all trainers.
     """

@@ -12,7 +12,8 @@ import torch
 
 from mpignn.buffers import Pool
 from mpignn.dist.graph import DistGraph
-from mpignn.errors import ConfigError, IDError
+from mpignn.errors import ConfigError, IDError, UnknownName
+from mpignn.graph.block import EID, NID, Block
 from mpignn.kernels.rng import derive
 from mpignn.loader.plan import BatchPlan, deal
 from mpignn.sampling.neighbor import NeighborSampler
@@ -80,12 +81,13 @@ class NodeDataLoader:
             drop_last: Leave out a last batch that is not full.
             seed: Of order and draws.
             prefetch: Batches that are prepared together.
-            node_feats: Node data put into ``blocks[0].srcdata`` of every node type that has seeds or sources.
+            node_feats: Node data put into ``blocks[0].srcdata`` of every node type that has such data.
             labels: Node data put into ``blocks[-1].dstdata``; whole numbers as int64.
 
         Raises:
             ConfigError: Not exactly one batch size, or prefetch below 1.
             IDError: A seed is outside the graph.
+            UnknownName: No node type has such data, or a type with seeds has no such labels.
         """
         if (batch_size is None) == (global_batch_size is None):
             raise ConfigError("give the loader either batch_size (per trainer) or global_batch_size")
@@ -95,13 +97,18 @@ class NodeDataLoader:
         self._node_feats, self._labels = tuple(node_feats), tuple(labels)
         by_type = nids if isinstance(nids, Mapping) else {g.schema.ntype(): nids}
         self._ntypes = tuple(g.schema.ntype(t) for t in by_type)
-        arrays = [_checked(g, t, np.asarray(ids)) for t, ids in by_type.items()]
-        self._ids = np.concatenate([*arrays, np.empty(0, np.int64)])
-        self._type = np.repeat(np.arange(len(arrays), dtype=np.int64), [a.size for a in arrays])
+        self._ids = [_checked(g, t, np.asarray(ids)) for t, ids in by_type.items()]
+        self._starts = np.cumsum([0, *(ids.size for ids in self._ids)])     # places of each type's seeds
         size = global_batch_size if batch_size is None else batch_size * g.trainers.size
-        self.plan = BatchPlan(self._ids.size, size, shuffle, drop_last)
+        self.plan = BatchPlan(int(self._starts[-1]), size, shuffle, drop_last)
         ranks = g.topology.trainer_ranks
         self._node_of_trainer = np.asarray([g.topology.node_of_rank[r] for r in ranks], np.int64)
+        for name in self._node_feats:
+            if not any(_has(g, t, name) for t in g.schema.ntypes):
+                raise UnknownName(f"no node type has data named {name!r}")
+        for name in self._labels:
+            for ntype in self._ntypes:
+                g.service.node_data(ntype, name)
         self._pool = Pool()
         self._epoch = 0
         self.scale, self.global_size, self.stats = 0.0, 0, LoaderStats()
@@ -130,10 +137,12 @@ class NodeDataLoader:
 
     def _share(self, step: int) -> tuple[dict[str, np.ndarray], int]:
         at = self.plan.positions(derive(self._seed, _ORDER, self._epoch), step)
-        ids, types = self._ids[at], self._type[at]
-        home = np.empty(at.size, np.int64)
+        types = np.searchsorted(self._starts, at, side="right") - 1
+        ids, home = np.empty_like(at), np.empty_like(at)
         for t, ntype in enumerate(self._ntypes):
-            home[types == t] = self._g.home(ntype, ids[types == t])
+            of_type = types == t
+            ids[of_type] = self._ids[t][at[of_type] - self._starts[t]]
+            home[of_type] = self._g.home(ntype, ids[of_type])
         order, bounds = deal(home, self._node_of_trainer)
         me = self._g.trainers.rank
         mine = order[bounds[me]:bounds[me + 1]]
@@ -149,6 +158,7 @@ class NodeDataLoader:
         for step, (_, size), key, (inputs, outputs, blocks) in zip(steps, shares, keys, sampled, strict=True):
             for block in blocks:
                 block.key = key
+                _put_ids(block)
             batches.append(_Batch(step, size, _tensors(inputs), _tensors(outputs), blocks))
         sampled_at = time.perf_counter()
         self._fetch(batches)
@@ -170,16 +180,31 @@ class NodeDataLoader:
             first, last = batch.blocks[0], batch.blocks[-1]
             for ntype, ids in first.src_ids.items():
                 for name in self._node_feats:
-                    ask(first.src_frames.setdefault(ntype, {}), ntype, name, ids)
+                    if _has(self._g, ntype, name):
+                        ask(first.src_frames[ntype], ntype, name, ids)
             for ntype in self._ntypes:
                 for name in self._labels:
-                    ask(last.dst_frames.setdefault(ntype, {}), ntype, name, last.src_ids[ntype][:last.num_dst[ntype]])
+                    ask(last.dst_frames[ntype], ntype, name, last.src_ids[ntype][:last.num_dst[ntype]])
         self._g.service.transport.gather(requests).wait()
         for batch in batches:
             for frame in batch.blocks[-1].dst_frames.values():
                 for name in self._labels:
                     if name in frame and not frame[name].dtype.is_floating_point:
                         frame[name] = frame[name].to(torch.int64)
+
+
+def _has(g: DistGraph, ntype: str, name: str) -> bool:
+    return f"node/{ntype}/data/{name}" in g.service.transport.windows
+
+
+def _put_ids(block: Block) -> None:
+    for ntype, ids in block.src_ids.items():
+        tensor = torch.from_numpy(ids)
+        block.src_frames.setdefault(ntype, {})[NID] = tensor
+        block.dst_frames.setdefault(ntype, {})[NID] = tensor[:block.num_dst[ntype]]
+    for etype, csc in block.csc.items():
+        if csc.edge_ids is not None:
+            block.edge_frames.setdefault(etype, {})[EID] = torch.from_numpy(csc.edge_ids)
 
 
 def _tensors(ids):

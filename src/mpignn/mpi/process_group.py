@@ -15,7 +15,7 @@ from torch._C._distributed_c10d import _create_work_from_future
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
-from mpignn.errors import CommError
+from mpignn.errors import CommError, ConfigError
 from mpignn.mpi.library import MPI
 from mpignn.mpi.sync import MpiGroup
 from mpignn.mpi.world import World
@@ -41,7 +41,8 @@ def init_process_group(world: World) -> dist.ProcessGroup:
     if BACKEND.upper() not in dist.Backend._plugins:
         dist.Backend.register_backend(BACKEND, _make, extended_api=True, devices=["cpu", "cuda"])
     trainers = world.trainers
-    assert trainers is not None, "only trainers compute with torch"
+    if trainers is None:
+        raise ConfigError("this rank is a server: only trainers compute with torch, see World.trainers")
     own = MpiGroup(trainers.comm.Dup(), trainers.blocks)
     dist.init_process_group(BACKEND, store=dist.HashStore(), rank=own.rank, world_size=own.size, pg_options=own)
     return dist.group.WORLD

@@ -34,9 +34,11 @@ def check(path: str | Path) -> list[str]:
     path = path / GRAPH_FILE if path.is_dir() else path
     problems = list(_check_head(path)) if path.is_file() else []
     try:
-        with GraphFile(path) as graph:
-            problems += _check_parts(graph)
-            problems += _Content(graph).problems()
+        with GraphFile(path, partial=True) as graph:
+            at_sight = list(graph.size_problems())
+            problems += at_sight + list(_check_parts(graph))
+            if not at_sight:        # what is not there has no content
+                problems += _Content(graph).problems()
     except MpignnError as error:
         problems.append(str(error))
     return problems
@@ -51,7 +53,7 @@ def _check_head(path: Path) -> Iterator[str]:
 
 def _check_parts(graph: GraphFile) -> Iterator[str]:
     for path, crc in zip(graph.part_paths, graph.part_crcs, strict=True):
-        found = file_crc(path)
+        found = file_crc(path) if path.is_file() else crc
         if found != crc:
             yield f"{path}: expected CRC-32 {crc:08x} of the file, got {found:08x}"
 

@@ -4,6 +4,7 @@ Shapes: P partitions, N nodes of a type.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -35,11 +36,12 @@ class GraphFile:
         DataError: A file that is missing, damaged, or of another graph.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, partial: bool = False):
         """Open a graph.
 
         Args:
             path: The folder, or graph.h5 in it.
+            partial: Open it also if part files are missing or have the wrong size.
         """
         path = Path(path)
         self.path = path / GRAPH_FILE if path.is_dir() else path
@@ -50,8 +52,8 @@ class GraphFile:
         try:
             with damage_named(str(self.path)):
                 self._read_metadata()
-            for part in range(self.num_parts):
-                self._check_size(part)
+            for problem in () if partial else self.size_problems():
+                raise DataError(problem)
         except BaseException:
             self.close()
             raise
@@ -72,6 +74,15 @@ class GraphFile:
     def part_paths(self) -> list[Path]:
         """The part files, by number."""
         return [self._part_path(part) for part in range(self.num_parts)]
+
+    def size_problems(self) -> Iterator[str]:
+        """What is wrong with the part files at first sight: missing, or of another size than was written."""
+        for path, size in zip(self.part_paths, self._bytes, strict=True):
+            if not path.is_file():
+                yield f"{path}: no such file, but the graph has {self.num_parts} parts; copy it here or {MEND}"
+            elif path.stat().st_size != size:
+                yield (f"{path}: expected {size} bytes, got {path.stat().st_size}: the copy is incomplete or of "
+                       f"another graph; copy it again or {MEND}")
 
     def splits(self, key: str) -> tuple[str, ...]:
         """Names of the splits of a node type, or of an edge type given as ``src:rel:dst``."""
@@ -187,14 +198,6 @@ class GraphFile:
 
     def _part_path(self, part: int) -> Path:
         return self.path.parent / part_file(part)
-
-    def _check_size(self, part: int) -> None:
-        path = self._part_path(part)
-        if not path.is_file():
-            raise DataError(f"{path}: no such file, but the graph has {self.num_parts} parts; copy it here or {MEND}")
-        if path.stat().st_size != self._bytes[part]:
-            raise DataError(f"{path}: expected {self._bytes[part]} bytes, got {path.stat().st_size}: the copy is "
-                            f"incomplete or of another graph; copy it again or {MEND}")
 
     def _part(self, part: int) -> h5py.File:
         """A part file, open and compared with the metadata."""

@@ -38,14 +38,20 @@ def node_classification(features: str, labels: str, schema: Schema, infos: Mappi
         schema, infos, splits: Of the graph.
 
     Raises:
-        DataError: Not exactly one node type has a split named train, or the data is of the wrong kind.
+        DataError: Not exactly one node type has a split named train, it is empty, the data is of the wrong kind, or
+            there are several node or edge types.
         UnknownName: The node type has no data of such a name.
     """
+    if not schema.is_homogeneous:
+        raise DataError(f"the graph has {len(schema.ntypes)} node types and {len(schema.etypes)} edge types: the "
+                        "models sage and mlp take one of each; merge them in the source")
     found = [t for t in schema.ntypes if "train" in splits.get(t, {})]
     if len(found) != 1:
         raise DataError(f"{len(found)} node types have a split named train ({', '.join(found) or 'none'}), not one: "
                         "give the source a train_mask")
     (ntype,) = found
+    if splits[ntype]["train"].size == 0:
+        raise DataError(f"no {ntype} is in the split train: mark some in the source's train_mask")
     read, told = _info(infos, ntype, features), _info(infos, ntype, labels)
     if len(read.row_shape) != 1 or read.dtype.kind != "f":
         raise DataError(f"{read.name} is {read.dtype} with rows of shape {read.row_shape}: the model reads one row of "

@@ -1,0 +1,132 @@
+"""Batches of seed nodes: every seed once, the right rows beside the right ids, shares that add up."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from graphs import random_graph, random_hetero_graph
+from services import serve
+
+from mpignn.dist.graph import DistGraph
+from mpignn.errors import ConfigError, IDError, UnknownName
+from mpignn.graph.block import EID, NID
+from mpignn.loader.node import NodeDataLoader
+from mpignn.roles import BOTH, Topology
+from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.transport.group import LocalGroup
+
+
+class Trainer(LocalGroup):
+    """One of several trainers, as far as a loader asks."""
+
+    def __init__(self, rank, size):
+        self.rank, self.size = rank, size
+
+
+def graphs_of(served, trainers):
+    """The graph as each of several trainers sees it, each on a node of its own."""
+    topology = Topology(tuple(range(trainers)), (BOTH,) * trainers)
+    return [DistGraph(served.service, topology, Trainer(rank, trainers), {}) for rank in range(trainers)]
+
+
+def seeds_of(loader):
+    return [batch[1] for batch in loader]
+
+
+@pytest.mark.parametrize("trainers", [1, 2, 3])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 40])
+def test_every_seed_once_and_as_many_steps_for_all(trainers, count):
+    served = serve(random_graph(1), parts=trainers, servers=trainers)
+    seeds = np.random.default_rng(count).permutation(40)[:count]
+    got = [seeds_of(NodeDataLoader(g, seeds, NeighborSampler([3, 3]), global_batch_size=7, shuffle=True, seed=5))
+           for g in graphs_of(served, trainers)]
+    assert {len(batches) for batches in got} == {-(-count // 7)}
+    assert sorted(torch.cat([*sum(got, []), torch.empty(0, dtype=torch.int64)]).tolist()) == sorted(seeds.tolist())
+    for step in zip(*got, strict=True):
+        sizes = [batch.shape[0] for batch in step]
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_rows_lie_beside_their_ids():
+    graph = random_graph(2)
+    served = serve(graph, parts=3)
+    (ntype,) = graph.num_nodes
+    (g,) = graphs_of(served, 1)
+    loader = NodeDataLoader(g, np.arange(40), NeighborSampler([4, 4], return_eids=True), batch_size=9, shuffle=True,
+                            node_feats=["features"], labels=["labels"])
+    orig = served.orig[ntype]
+    for inputs, outputs, blocks in loader:
+        np.testing.assert_array_equal(blocks[0].srcdata[NID], inputs)
+        np.testing.assert_array_equal(blocks[-1].dstdata[NID], outputs)
+        np.testing.assert_array_equal(blocks[0].srcdata["features"], graph.node_data[ntype]["features"][orig[inputs]])
+        np.testing.assert_array_equal(blocks[-1].dstdata["labels"], graph.node_data[ntype]["labels"][orig[outputs]])
+        assert blocks[-1].dstdata["labels"].dtype == torch.int64
+        assert blocks[0].edata[EID].shape == (blocks[0].num_edges(),)
+        assert loader.scale == 1 / outputs.shape[0]
+    assert loader.stats.seeds == 40
+
+
+def test_types_without_the_feature_are_passed_over():
+    graph = random_hetero_graph(2, 20, 40)
+    served = serve(graph)
+    (g,) = graphs_of(served, 1)
+    named = {t: set(data) for t, data in graph.node_data.items()}
+    ntype, name = next((t, n) for t, names in named.items() for n in names)
+    fanouts = [dict.fromkeys(graph.csc, 2)]
+    seeds = {t: np.arange(n) for t, n in graph.num_nodes.items()}
+    for _, outputs, blocks in NodeDataLoader(g, seeds, NeighborSampler(fanouts), batch_size=1000, node_feats=[name]):
+        for t in graph.num_nodes:
+            assert (name in blocks[0].src_frames[t]) == (name in named.get(t, ()))
+            np.testing.assert_array_equal(np.sort(outputs[t]), seeds[t])
+    with pytest.raises(UnknownName, match="nonsense"):
+        NodeDataLoader(g, {ntype: [0]}, NeighborSampler(fanouts), batch_size=1, node_feats=["nonsense"])
+
+
+def test_epochs_differ_and_repeat():
+    served = serve(random_graph(1))
+    (g,) = graphs_of(served, 1)
+    loader = NodeDataLoader(g, np.arange(40), NeighborSampler([2]), batch_size=10, shuffle=True)
+    first = [s.tolist() for s in seeds_of(loader)]
+    loader.set_epoch(1)
+    assert [s.tolist() for s in seeds_of(loader)] != first
+    loader.set_epoch(0)
+    assert [s.tolist() for s in seeds_of(loader)] == first
+
+
+@pytest.mark.parametrize("prefetch", [2, 3, 100])
+def test_batches_prepared_together_are_the_same(prefetch):
+    served = serve(random_graph(1))
+    (g,) = graphs_of(served, 1)
+    one, many = (list(NodeDataLoader(g, np.arange(40), NeighborSampler([3, 3]), batch_size=6, shuffle=True, prefetch=k,
+                                     node_feats=["features"])) for k in (1, prefetch))
+    assert len(one) == len(many)
+    for a, b in zip(one, many, strict=True):
+        assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+        assert torch.equal(a[2][0].srcdata["features"], b[2][0].srcdata["features"])
+        assert all(np.array_equal(x.csc[e].indices, y.csc[e].indices)
+                   for x, y in zip(a[2], b[2], strict=True) for e in x.csc)
+
+
+@pytest.mark.parametrize(("change", "error", "part"), [
+    ({"batch_size": None}, ConfigError, "either batch_size"),
+    ({"global_batch_size": 3}, ConfigError, "either batch_size"),
+    ({"prefetch": 0}, ConfigError, "prefetch is 0"),
+    ({"nids": [0, 40]}, IDError, "seed 1 is"),
+    ({"nids": [-1]}, IDError, "-1"),
+    ({"labels": ["nope"]}, UnknownName, "nope"),
+])
+def test_what_cannot_be_is_refused(change, error, part):
+    served = serve(random_graph(1))
+    (g,) = graphs_of(served, 1)
+    arguments = {"nids": [0], "sampler": NeighborSampler([2]), "batch_size": 2} | change
+    with pytest.raises(error, match=part):
+        NodeDataLoader(g, **arguments)
+
+
+def test_drop_last():
+    served = serve(random_graph(1))
+    (g,) = graphs_of(served, 1)
+    loader = NodeDataLoader(g, np.arange(40), NeighborSampler([2]), batch_size=12, drop_last=True)
+    assert len(loader) == 3 == len(list(loader))
+    assert replace(loader.plan, drop_last=False).steps == 4

@@ -1,0 +1,67 @@
+"""The optimiser, and which graphs offer a task."""
+
+import numpy as np
+import pytest
+import torch
+
+from mpignn.errors import DataError, UnknownName
+from mpignn.graph.types import ArrayInfo, Schema
+from mpignn.train.optimizer import Adam, FlatParameters
+from mpignn.train.task import node_classification
+
+SCHEMA = Schema(("paper",), (("paper", "cites", "paper"),))
+INFOS = {info.name: info for info in (
+    ArrayInfo("node/paper/data/features", np.dtype(np.float32), (7,)),
+    ArrayInfo("node/paper/data/counts", np.dtype(np.int64), (7,)),
+    ArrayInfo("node/paper/data/labels", np.dtype(np.int64), ()))}
+SPLITS = {"paper": {"train": np.arange(3)}}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_adam_is_that_of_torch(decay):
+    torch.manual_seed(0)
+    models = [torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)).double()
+              for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    flat = FlatParameters(models[0].parameters())
+    ours = Adam(flat, 0.01, weight_decay=decay)
+    theirs = torch.optim.Adam(models[1].parameters(), lr=0.01, weight_decay=decay)
+    for _ in range(20):
+        x = torch.randn(6, 4, dtype=torch.float64)
+        flat.grad.zero_()
+        theirs.zero_grad()
+        for model in models:
+            model(x).square().sum().backward()
+        ours.step()
+        theirs.step()
+    for mine, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
+
+
+def test_a_parameter_without_gradient_has_zeros():
+    used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    flat = FlatParameters([used, unused])
+    (used * 3).sum().backward()
+    assert flat.grad.tolist() == [3, 3, 0, 0]
+    flat.values += 1
+    assert unused.tolist() == [2, 2]
+
+
+def test_the_task_of_a_graph():
+    task = node_classification("features", "labels", SCHEMA, INFOS, SPLITS)
+    assert (task.ntype, task.columns) == ("paper", 7)
+
+
+@pytest.mark.parametrize(("change", "error", "part"), [
+    ({"features": "feature"}, UnknownName, "data there: features, counts, labels"),
+    ({"features": "counts"}, DataError, "floating-point"),
+    ({"features": "labels"}, DataError, "floating-point"),
+    ({"labels": "features"}, DataError, "whole number"),
+    ({"splits": {}}, DataError, "train_mask"),
+    ({"splits": {"paper": {"train": np.arange(0)}}}, DataError, "train_mask"),
+    ({"schema": Schema(("paper", "author"), SCHEMA.etypes)}, DataError, "2 node types"),
+])
+def test_a_graph_that_offers_no_task(change, error, part):
+    arguments = {"features": "features", "labels": "labels", "schema": SCHEMA, "infos": INFOS, "splits": SPLITS}
+    with pytest.raises(error, match=part):
+        node_classification(**arguments | change)
