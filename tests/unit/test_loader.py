@@ -53,8 +53,8 @@ def test_rows_lie_beside_their_ids():
     served = serve(graph, parts=3)
     (ntype,) = graph.num_nodes
     (g,) = graphs_of(served, 1)
-    loader = NodeDataLoader(g, np.arange(40), NeighborSampler([4, 4], return_eids=True), batch_size=9, shuffle=True,
-                            node_feats=["features"], labels=["labels"])
+    loader = NodeDataLoader(g, np.arange(40), NeighborSampler([4, 4], return_eids=True,
+                            prefetch_node_feats=["features"], prefetch_labels=["labels"]), batch_size=9, shuffle=True)
     orig = served.orig[ntype]
     for inputs, outputs, blocks in loader:
         np.testing.assert_array_equal(blocks[0].srcdata[NID], inputs)
@@ -75,12 +75,17 @@ def test_types_without_the_feature_are_passed_over():
     ntype, name = next((t, n) for t, names in named.items() for n in names)
     fanouts = [dict.fromkeys(graph.csc, 2)]
     seeds = {t: np.arange(n) for t, n in graph.num_nodes.items()}
-    for _, outputs, blocks in NodeDataLoader(g, seeds, NeighborSampler(fanouts), batch_size=1000, node_feats=[name]):
+    sampler = NeighborSampler(fanouts, prefetch_node_feats=[name])
+    for _, outputs, blocks in NodeDataLoader(g, seeds, sampler, batch_size=1000):
         for t in graph.num_nodes:
             assert (name in blocks[0].src_frames[t]) == (name in named.get(t, ()))
             np.testing.assert_array_equal(np.sort(outputs[t]), seeds[t])
-    with pytest.raises(UnknownName, match="nonsense"):
-        NodeDataLoader(g, {ntype: [0]}, NeighborSampler(fanouts), batch_size=1, node_feats=["nonsense"])
+    sampler = NeighborSampler(fanouts, prefetch_node_feats={ntype: [name]})
+    for _, _, blocks in NodeDataLoader(g, seeds, sampler, batch_size=1000):
+        assert [t for t in graph.num_nodes if name in blocks[0].src_frames[t]] == [ntype]
+    for names in (["nonsense"], {ntype: ["nonsense"]}, {"nonsense": [name]}):
+        with pytest.raises(UnknownName, match="nonsense"):
+            NodeDataLoader(g, {ntype: [0]}, NeighborSampler(fanouts, prefetch_node_feats=names), batch_size=1)
 
 
 def test_epochs_differ_and_repeat():
@@ -98,8 +103,8 @@ def test_epochs_differ_and_repeat():
 def test_batches_prepared_together_are_the_same(prefetch):
     served = serve(random_graph(1))
     (g,) = graphs_of(served, 1)
-    one, many = (list(NodeDataLoader(g, np.arange(40), NeighborSampler([3, 3]), batch_size=6, shuffle=True, prefetch=k,
-                                     node_feats=["features"])) for k in (1, prefetch))
+    one, many = (list(NodeDataLoader(g, np.arange(40), NeighborSampler([3, 3], prefetch_node_feats=["features"]),
+                                     batch_size=6, shuffle=True, prefetch=k)) for k in (1, prefetch))
     assert len(one) == len(many)
     for a, b in zip(one, many, strict=True):
         assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
@@ -114,7 +119,7 @@ def test_batches_prepared_together_are_the_same(prefetch):
     ({"prefetch": 0}, ConfigError, "prefetch is 0"),
     ({"nids": [0, 40]}, IDError, "seed 1 is"),
     ({"nids": [-1]}, IDError, "-1"),
-    ({"labels": ["nope"]}, UnknownName, "nope"),
+    ({"sampler": NeighborSampler([2], prefetch_labels=["nope"])}, UnknownName, "nope"),
 ])
 def test_what_cannot_be_is_refused(change, error, part):
     served = serve(random_graph(1))

@@ -4,7 +4,7 @@ Shapes: N seeds, F columns.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from mpignn.errors import ConfigError, IDError, UnknownName
 from mpignn.graph.block import EID, NID, Block
 from mpignn.kernels.rng import derive
 from mpignn.loader.plan import BatchPlan, deal
-from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.sampling.neighbor import Names, NeighborSampler
 from mpignn.transport.api import Request
 
 # Streams of randomness under one seed.
@@ -66,35 +66,31 @@ class NodeDataLoader:
 
     def __init__(self, g: DistGraph, nids: np.ndarray | Mapping[str, np.ndarray], sampler: NeighborSampler, *,
                  batch_size: int | None = None, global_batch_size: int | None = None, shuffle: bool = False,
-                 drop_last: bool = False, seed: int = 0, prefetch: int = 1,
-                 node_feats: Sequence[str] = (), labels: Sequence[str] = ()):
+                 drop_last: bool = False, seed: int = 0, prefetch: int = 1):
         """Plan the passes.
 
         Args:
             g: The graph.
             nids: (N,) global ids of all seeds, the same on all trainers, in an order that does not depend on the
                 partitioning (such as `DistGraph.split`); a dict by node type on a heterogeneous graph.
-            sampler: Draws the neighbours.
+            sampler: Draws the neighbours, and says which node data comes with them.
             batch_size: Seeds of a step per trainer; or
             global_batch_size: seeds of a step over all trainers.
             shuffle: Permute the seeds anew in every epoch.
             drop_last: Leave out a last batch that is not full.
             seed: Of order and draws.
             prefetch: Batches that are prepared together.
-            node_feats: Node data put into ``blocks[0].srcdata`` of every node type that has such data.
-            labels: Node data put into ``blocks[-1].dstdata``; whole numbers as int64.
 
         Raises:
             ConfigError: Not exactly one batch size, or prefetch below 1.
             IDError: A seed is outside the graph.
-            UnknownName: No node type has such data, or a type with seeds has no such labels.
+            UnknownName: There is no data of a name that the sampler asks for.
         """
         if (batch_size is None) == (global_batch_size is None):
             raise ConfigError("give the loader either batch_size (per trainer) or global_batch_size")
         if prefetch < 1:
             raise ConfigError(f"prefetch is {prefetch}; it must be at least 1")
         self._g, self._sampler, self._prefetch, self._seed = g, sampler, prefetch, seed
-        self._node_feats, self._labels = tuple(node_feats), tuple(labels)
         by_type = nids if isinstance(nids, Mapping) else {g.schema.ntype(): nids}
         self._ntypes = tuple(g.schema.ntype(t) for t in by_type)
         self._ids = [_checked(g, t, np.asarray(ids)) for t, ids in by_type.items()]
@@ -103,12 +99,9 @@ class NodeDataLoader:
         self.plan = BatchPlan(int(self._starts[-1]), size, shuffle, drop_last)
         ranks = g.topology.trainer_ranks
         self._node_of_trainer = np.asarray([g.topology.node_of_rank[r] for r in ranks], np.int64)
-        for name in self._node_feats:
-            if not any(_has(g, t, name) for t in g.schema.ntypes):
-                raise UnknownName(f"no node type has data named {name!r}")
-        for name in self._labels:
-            for ntype in self._ntypes:
-                g.service.node_data(ntype, name)
+        self._node_feats = _by_type(g, sampler.prefetch_node_feats)
+        labels = sampler.prefetch_labels
+        self._labels = _by_type(g, labels if isinstance(labels, Mapping) else dict.fromkeys(self._ntypes, labels))
         self._pool = Pool()
         self._epoch = 0
         self.scale, self.global_size, self.stats = 0.0, 0, LoaderStats()
@@ -178,23 +171,33 @@ class NodeDataLoader:
 
         for batch in batches:
             first, last = batch.blocks[0], batch.blocks[-1]
-            for ntype, ids in first.src_ids.items():
-                for name in self._node_feats:
-                    if _has(self._g, ntype, name):
-                        ask(first.src_frames[ntype], ntype, name, ids)
-            for ntype in self._ntypes:
-                for name in self._labels:
+            for ntype, names in self._node_feats.items():
+                for name in names:
+                    ask(first.src_frames[ntype], ntype, name, first.src_ids[ntype])
+            for ntype, names in self._labels.items():
+                for name in names:
                     ask(last.dst_frames[ntype], ntype, name, last.src_ids[ntype][:last.num_dst[ntype]])
         self._g.service.transport.gather(requests).wait()
         for batch in batches:
-            for frame in batch.blocks[-1].dst_frames.values():
-                for name in self._labels:
-                    if name in frame and not frame[name].dtype.is_floating_point:
+            for ntype, names in self._labels.items():
+                frame = batch.blocks[-1].dst_frames[ntype]
+                for name in names:
+                    if not frame[name].dtype.is_floating_point:
                         frame[name] = frame[name].to(torch.int64)
 
 
-def _has(g: DistGraph, ntype: str, name: str) -> bool:
-    return f"node/{ntype}/data/{name}" in g.service.transport.windows
+def _by_type(g: DistGraph, names: Names) -> dict[str, list[str]]:
+    """Names of node data by node type; names without types are those of every type that has such data."""
+    if isinstance(names, Mapping):
+        for ntype, of_type in names.items():
+            for name in of_type:
+                g.service.node_data(g.schema.ntype(ntype), name)
+        return {g.schema.ntype(ntype): list(of_type) for ntype, of_type in names.items()}
+    found = {t: [n for n in names if f"node/{t}/data/{n}" in g.service.transport.windows] for t in g.schema.ntypes}
+    for name in names:
+        if not any(name in of_type for of_type in found.values()):
+            raise UnknownName(f"no node type has data named {name!r}")
+    return found
 
 
 def _put_ids(block: Block) -> None:

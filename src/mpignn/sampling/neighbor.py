@@ -26,6 +26,7 @@ ALL = -1        # the fanout that keeps every in-edge
 
 Ids = Mapping[str, np.ndarray]
 Sample = tuple[Ids | np.ndarray, Ids | np.ndarray, list[Block]]
+Names = Sequence[str] | Mapping[str, Sequence[str]]
 
 
 class NeighborSampler:
@@ -33,10 +34,13 @@ class NeighborSampler:
 
     What a destination draws is a function of (key, hop, edge type, its original id): the same for any partitioning,
     any number of ranks and any timing.  A sampler may be used by several threads at a time.
+
+    Attributes:
+        fanouts, prefetch_node_feats, prefetch_labels: As given.
     """
 
     def __init__(self, fanouts: Sequence[int | Mapping[EType, int]], replace: bool = False,
-                 return_eids: bool = False):
+                 return_eids: bool = False, prefetch_node_feats: Names = (), prefetch_labels: Names = ()):
         """Say how much to draw.
 
         Args:
@@ -45,6 +49,10 @@ class NeighborSampler:
             replace: Draw with replacement: exactly ``fanout`` picks of every destination that has in-edges.
                 Without, a destination with ``fanout`` in-edges or fewer keeps all, in the order of the row.
             return_eids: Put global edge ids into the blocks.
+            prefetch_node_feats: Node data that a loader puts into ``blocks[0].srcdata``: names, or names by node
+                type; without types, of every node type that has such data.
+            prefetch_labels: Node data that a loader puts into ``blocks[-1].dstdata``, whole numbers as int64: likewise;
+                without types, of every node type that has seeds.
 
         Raises:
             ConfigError: No fanouts, or one that is no integer of -1 to 2**31 - 1.
@@ -58,6 +66,7 @@ class NeighborSampler:
         self.fanouts = tuple(fanouts)
         self._replace = bool(replace)
         self._return_eids = bool(return_eids)
+        self.prefetch_node_feats, self.prefetch_labels = prefetch_node_feats, prefetch_labels
         self._idle: list[_Workspace] = []
 
     def sample(self, service: GraphService, seeds: Ids | np.ndarray, key: int) -> Sample:

@@ -41,10 +41,11 @@ def fit(g: DistGraph, learner: Learner | None, task: NodeClassification, config:
         TrainingError: The loss is not finite.
     """
     settings = config.train
-    sampler = NeighborSampler(config.sampling.fanouts)
+    rows = {"prefetch_node_feats": {task.ntype: [task.features]}, "prefetch_labels": {task.ntype: [task.labels]}}
+    sampler = NeighborSampler(config.sampling.fanouts, **rows)
     training = _loader(g, config, "train", task, sampler, settings.seed, shuffle=True)
     if config.eval_fanouts != config.sampling.fanouts:
-        sampler = NeighborSampler(config.eval_fanouts)
+        sampler = NeighborSampler(config.eval_fanouts, **rows)
     evaluations = {}
     if learner is not None:
         seed = derive(settings.seed, _EVALUATION)
@@ -76,8 +77,7 @@ def _loader(g: DistGraph, config: Config, split: str, task: NodeClassification, 
             shuffle: bool) -> NodeDataLoader:
     return NodeDataLoader(
         g, {task.ntype: g.split(split, task.ntype)}, sampler, shuffle=shuffle, seed=seed,
-        global_batch_size=config.global_batch_size(g.trainers.size), prefetch=config.loader.prefetch,
-        node_feats=[task.features], labels=[task.labels])
+        global_batch_size=config.global_batch_size(g.trainers.size), prefetch=config.loader.prefetch)
 
 
 def _epoch(g: DistGraph, learner: Learner | None, loader: NodeDataLoader, epoch: int, report: Report) -> dict:
