@@ -7,6 +7,7 @@ import numpy as np
 
 from mpignn.kernels.gather import gather_rows
 from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request
+from mpignn.transport.table import REDUCTIONS, Table
 
 
 class LocalTransport(Transport):
@@ -33,8 +34,39 @@ class LocalTransport(Transport):
             gather_rows(request.window.view, request.ids, 0, request.out)
         return _Done()
 
+    def table(self, spec: ArraySpec) -> Table:
+        return LocalTable(spec)
+
     def free(self) -> None:
         self.windows = {}
+
+
+class LocalTable(Table):
+    """All rows as a private array of this process, zero at first; a write is there at once."""
+
+    def __init__(self, spec: ArraySpec):
+        self.spec = spec
+        self.lo, self.hi = 0, spec.num_rows
+        self.local = np.zeros((spec.num_rows, spec.width), spec.dtype)
+
+    def flush(self) -> None:
+        return
+
+    def sync(self) -> None:
+        return
+
+    def _free(self) -> None:
+        self.local = self.local[:0]
+
+    def _gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
+        gather_rows(self.local, ids, 0, out)
+        return _Done()
+
+    def _put(self, ids: np.ndarray, rows: np.ndarray) -> None:
+        self.local[ids] = rows
+
+    def _accumulate(self, ids: np.ndarray, rows: np.ndarray, how: str) -> None:
+        self.local[ids] = REDUCTIONS[how](self.local[ids], rows)
 
 
 class _Done(Pending):

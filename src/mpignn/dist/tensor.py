@@ -1,0 +1,320 @@
+"""A tensor whose rows are spread over the ranks.
+
+Two kinds: those that the trainers make, own and write, and the data of a graph, which is read only.  Which writes a
+reader sees is said in ``docs/memory-model.md``.
+
+Shapes: N rows, K rows asked for or given.
+"""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mpignn.dist.conflicts import PUT
+from mpignn.dist.service import GraphService
+from mpignn.dist.tables import Description, GraphTable, Tables, the_only_tables
+from mpignn.errors import ConfigError, DataError, IDError, MpignnError
+from mpignn.graph.types import EType
+from mpignn.transport.api import Window
+from mpignn.transport.table import Table
+
+if TYPE_CHECKING:
+    from mpignn.dist.graph import DistGraph
+
+log = logging.getLogger(__name__)
+
+_STORED_AS = {torch.bfloat16: torch.int16}      # NumPy has no such type: its bits are kept
+_REDUCIBLE = (torch.float32, torch.float64, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
+_BLOCK_BYTES = 64 << 20     # moved at a time where a whole tensor passes through one rank
+
+
+class DistTensor:
+    """Rows spread over ranks, read and written by global row number.
+
+    An index is an integer, integers of one dimension (tensor, array or list; any order, repeats allowed), a slice, or
+    a mask of N booleans.  Results are new tensors on the CPU, in the order asked for.
+
+    Attributes:
+        shape: (N, ...).
+        dtype: Of an element.
+        name: By which it is found again; None for one that only its maker knows.
+        part_policy: What its rows stand for, which decides who owns them: a node type, the key of an edge type, or
+            ``even``; None for data of a graph whose type was not said.
+        persistent: Whether it lives until the graph is closed, though nobody refers to it.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: torch.dtype, name: str | None = None,
+                 init_func: Callable[..., torch.Tensor] | None = None, part_policy: str | EType | None = None,
+                 persistent: bool = False, g: "DistGraph | None" = None):
+        """Make a tensor owned by the trainers, or find the one of that name.  Collective over the trainers.
+
+        Args:
+            shape: (N, ...).
+            dtype: Of an element.
+            name: A second tensor of that name is the first: shape, dtype, policy and persistence must be equal.
+            init_func: ``init_func(shape, dtype)`` gives the first values of the rows that this trainer owns, of that
+                shape; one of three arguments is also given their numbers, (n,) int64, so that values need
+                not depend on who owns what.  None: zeros.  Not called where the tensor is found.
+            part_policy: A node type, an edge type, or ``even``; None: the only type that has N nodes or edges.
+            persistent: Keep it until the graph is closed, though nobody refers to it.
+            g: The graph it belongs to; None: the only one that is open.
+
+        Raises:
+            ConfigError: No graph, a persistent tensor without a name, or a type that cannot be stored.
+            DataError: The trainers ask for different tensors, a tensor of that name is another one, N does not fit
+                the policy, or ``init_func`` fails.
+            UnknownName: No such policy.
+            ResourceError: Not enough memory.
+        """
+        tables: Tables = the_only_tables() if g is None else g.tables
+        description, stored, problem = None, None, None
+        try:
+            stored = _stored(dtype)
+            description = _describe(tables, shape, dtype, name, part_policy, persistent)
+        except MpignnError as error:
+            problem = error
+        entry = tables.open(description, stored, self, problem)
+        self._set(entry.table, description.shape, dtype, name, description.policy, description.persistent)
+        self._tables, self._entry = tables, entry
+        if not entry.ready:
+            self._fill(init_func)
+            entry.ready = True
+
+    @classmethod
+    def over(cls, service: GraphService, window: Window, row_shape: tuple[int, ...], name: str,
+             part_policy: str | None = None, tables: Tables | None = None) -> "DistTensor":
+        """Data of a published graph as a tensor that is read only.  Not collective.
+
+        Args:
+            service: Of the graph; published.
+            window: The array, as `GraphService.node_data` and `edge_data` give it.
+            row_shape: Of a row.
+            name: What it is called in messages.
+            part_policy: The node type or key of the edge type.
+            tables: Of the graph's trainers; without them nothing collective can be asked of the tensor.
+        """
+        tensor = cls.__new__(cls)
+        dtype = torch.from_numpy(np.empty(0, window.spec.dtype)).dtype
+        table = GraphTable(service.transport, window, name)
+        tensor._set(table, (window.spec.num_rows, *row_shape), dtype, name, part_policy, True)
+        tensor._tables, tensor._entry = tables, None
+        return tensor
+
+    def __getitem__(self, index) -> torch.Tensor:
+        """(K, ...) rows in the order of ``index``; of an integer, that row.  Not collective.
+
+        Raises:
+            IDError: A row that the tensor does not have; the first is named.
+        """
+        ids, one = self._ids(index)
+        rows = torch.empty((ids.size, *self.shape[1:]), dtype=self.dtype)
+        self._table.gather(ids, _array(rows).reshape(ids.size, self._width)).wait()
+        return rows[0] if one else rows
+
+    def __setitem__(self, index, rows) -> None:
+        """Replace rows; of repeated ones the last given counts.  Not collective.
+
+        Args:
+            index: As for reading.
+            rows: (K, ...) of the tensor's dtype, or one number for all.
+
+        Raises:
+            IDError: A row that the tensor does not have; the first is named.
+            DataError: Rows of another shape or dtype.
+            CommError: Data of a graph.
+        """
+        ids, one = self._ids(index)
+        self._table.put(ids, self._rows(rows, ids.size, one))
+        self._note(PUT, ids)
+
+    def add_(self, index, rows) -> None:
+        """Add to rows; to repeated ones the sum of what is given.  Not collective.
+
+        Whoever else adds at the same time: nothing is lost.  Arguments and errors as for writing, and:
+
+        Raises:
+            DataError: The tensor's dtype is none that MPI can add, such as bfloat16.
+        """
+        self._reduce(index, rows, "add")
+
+    def min_(self, index, rows) -> None:
+        """Take the smaller of each element and what is given, otherwise like `add_`.  Not collective."""
+        self._reduce(index, rows, "min")
+
+    def max_(self, index, rows) -> None:
+        """Take the larger of each element and what is given, otherwise like `add_`.  Not collective."""
+        self._reduce(index, rows, "max")
+
+    def flush(self) -> None:
+        """Return when what this trainer wrote has reached the owners.  Not collective."""
+        self._table.flush()
+
+    def sync(self) -> None:
+        """Return when what any trainer wrote before is there for all to read.  Collective over the trainers.
+
+        Raises:
+            CommError: On all trainers, at ``--log debug`` only: two trainers wrote a row since the last sync, and not
+                both by the same reduction.
+        """
+        self._table.sync()
+        if self._entry is not None and self._entry.conflicts is not None:
+            self._entry.conflicts.check(self._tables.trainers)
+
+    def free(self) -> None:
+        """Give the memory back now, whoever else refers to the tensor.  Collective over the trainers."""
+        if self._entry is not None:
+            self._tables.free(self._entry)
+
+    @property
+    def local(self) -> torch.Tensor:
+        """(n, ...) the rows ``local_ids``, no copy: those that this trainer owns.
+
+        Others see what is written to it after the next `sync`.  Of data of a graph: the rows that lie in this node's
+        memory; they must not be written, which most often ends the process.
+        """
+        rows = self._table.local
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")     # torch has no tensors that are read only and warns of each
+            tensor = torch.from_numpy(rows)
+        return tensor.view(self.dtype).reshape(len(rows), *self.shape[1:])
+
+    @property
+    def local_partition(self) -> torch.Tensor:
+        """As `local`; DGL's name."""
+        return self.local
+
+    @property
+    def local_ids(self) -> torch.Tensor:
+        """(n,) int64 numbers of the rows of `local`, ascending without gaps."""
+        return torch.arange(self._table.lo, self._table.hi)
+
+    def __dlpack__(self, **options):
+        """`local` for other libraries, no copy."""
+        return self.local.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.local.__dlpack_device__()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return (f"DistTensor(shape={self.shape}, dtype={self.dtype}, name={self.name!r}, "
+                f"part_policy={self.part_policy!r}, persistent={self.persistent})")
+
+    def _set(self, table: Table, shape: tuple[int, ...], dtype: torch.dtype, name: str | None,
+             part_policy: str | None, persistent: bool) -> None:
+        self._table = table
+        self._width = table.spec.width
+        self.shape, self.dtype, self.name = shape, dtype, name
+        self.part_policy, self.persistent = part_policy, persistent
+
+    def _fill(self, init_func: Callable[..., torch.Tensor] | None) -> None:
+        """Write the first values of the rows owned.  Collective over the trainers."""
+        problem = None
+        if init_func is not None:
+            local = self.local
+            try:
+                arguments = (self.local_ids,) if _num_positional(init_func) >= 3 else ()
+                rows = init_func(tuple(local.shape), self.dtype, *arguments)
+                if not isinstance(rows, torch.Tensor) or rows.shape != local.shape or rows.dtype != self.dtype:
+                    raise DataError(f"gave {_what(rows)}, asked for {self.dtype} {tuple(local.shape)}")
+                local.copy_(rows.detach())
+            except Exception as error:      # whatever a user's function raises: the other trainers must learn of it
+                log.debug("init_func", exc_info=True)
+                problem = DataError(f"init_func of {self._table.spec.name}: {type(error).__name__}: {error}")
+        try:
+            self._tables.trainers.agree(problem)
+        except MpignnError:
+            self._tables.free(self._entry)
+            raise
+        self._table.sync()
+
+    def _reduce(self, index, rows, how: str) -> None:
+        if self.dtype not in _REDUCIBLE:
+            raise DataError(f"{self._table.spec.name}: MPI cannot {how} elements of {self.dtype}: keep the tensor in "
+                            "float32, or let the owners change their rows through `local`")
+        ids, one = self._ids(index)
+        self._table.accumulate(ids, self._rows(rows, ids.size, one), how)
+        self._note(how, ids)
+
+    def _note(self, kind: str, ids: np.ndarray) -> None:
+        if self._entry is not None and self._entry.conflicts is not None:
+            self._entry.conflicts.note(kind, ids)
+
+    def _ids(self, index) -> tuple[np.ndarray, bool]:
+        """(K,) row numbers meant by an index, unchecked, and whether it is a single integer."""
+        if isinstance(index, slice):
+            return np.arange(*index.indices(len(self)), dtype=np.int64), False
+        if isinstance(index, tuple) or index is None or index is Ellipsis:
+            raise IDError(f"row of {self._table.spec.name}: index by rows only, then index what comes back")
+        ids = np.asarray(index.detach().cpu() if isinstance(index, torch.Tensor) else index)
+        if ids.dtype == np.bool_:
+            if ids.shape != (len(self),):
+                raise IDError(f"row of {self._table.spec.name}: a mask of shape {ids.shape} for {len(self)} rows")
+            return np.flatnonzero(ids), False
+        if ids.size == 0:
+            ids = ids.astype(np.int64)      # an empty list is of floats
+        return np.atleast_1d(ids), ids.ndim == 0
+
+    def _rows(self, given, count: int, one: bool) -> np.ndarray:
+        """(K, W) rows to write, in the type they are stored in."""
+        where = self._table.spec.name
+        shape = self.shape[1:] if one else (count, *self.shape[1:])
+        if isinstance(given, np.ndarray) and not given.flags.writeable:
+            given = given.copy()        # torch warns of arrays that are read only
+        typed = isinstance(given, torch.Tensor | np.ndarray | np.generic)
+        rows = torch.as_tensor(given).detach().cpu()
+        if rows.ndim == 0 or not typed:         # what has no type of its own takes that of the tensor
+            if not torch.can_cast(rows.dtype, self.dtype):
+                raise DataError(f"{where}: {given} is not of the type {self.dtype}")
+            rows = torch.tensor(rows.item() if rows.ndim == 0 else given, dtype=self.dtype)
+            rows = rows.expand(shape) if rows.ndim == 0 else rows
+        if rows.dtype != self.dtype or tuple(rows.shape) != shape:
+            raise DataError(f"{where}: expected {self.dtype} {shape}, or one number, got {_what(rows)}: rows are "
+                            "neither cast nor repeated")
+        return np.ascontiguousarray(_array(rows.contiguous()).reshape(count, self._width))
+
+
+def _describe(tables: Tables, shape, dtype, name, part_policy, persistent) -> Description:
+    """Raises what a constructor's arguments deserve, on this trainer."""
+    if persistent and name is None:
+        raise ConfigError("a persistent tensor needs a name, or nobody could find it again")
+    if not isinstance(name, str | None):
+        raise ConfigError(f"name is {name!r}, not a string")
+    sizes = tuple(shape)
+    if not sizes or not all(isinstance(size, int | np.integer) and size >= 0 for size in sizes):
+        raise ConfigError(f"shape is {shape!r}, not at least one size")
+    sizes = tuple(int(size) for size in sizes)
+    return Description(name, sizes, str(dtype), tables.policy(sizes[0], part_policy), bool(persistent))
+
+
+def _stored(dtype: torch.dtype) -> np.dtype:
+    """What NumPy calls a type of torch, or one with the same bits."""
+    if not isinstance(dtype, torch.dtype):
+        raise ConfigError(f"dtype is {dtype!r}, not one of torch's such as torch.float32")
+    try:
+        return torch.empty(0, dtype=_STORED_AS.get(dtype, dtype)).numpy().dtype
+    except TypeError as error:
+        raise ConfigError(f"a DistTensor cannot hold {dtype}") from error
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """The memory of a contiguous tensor as an array of the type that it is stored in."""
+    return tensor.view(_STORED_AS.get(tensor.dtype, tensor.dtype)).numpy()
+
+
+def _num_positional(function: Callable) -> int:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.kind in kinds for parameter in inspect.signature(function).parameters.values())
+
+
+def _what(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return f"a {type(value).__name__}"
