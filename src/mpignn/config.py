@@ -34,7 +34,11 @@ class WorldConfig:
     servers_per_node: int | None = _option(
         None, "dedicated graph servers on each node, its first ranks; 0: every rank serves and trains "
               "(default: 1, and a node with a single rank does both)", low=0)
+    server_nodes: int | None = _option(None, "only the first so many nodes serve (default: all)", low=1)
     ranks_per_node: int | None = _option(None, "cut each node into simulated nodes of so many ranks", low=1)
+    replicate: str = _option("none", "hold a copy of the graph's structure, or of all, on every node",
+                             choices=("none", "topology", "all"))
+    replicate_nodes: int = _option(1, "nodes that share such a copy between them", low=1)
 
 
 @dataclass(frozen=True)

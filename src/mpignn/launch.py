@@ -17,11 +17,10 @@ import numpy as np
 from mpignn import kernels, log
 from mpignn.config import METRICS, Config
 from mpignn.dist.graph import DistGraph
-from mpignn.dist.service import GraphService, array_specs
+from mpignn.dist.service import GraphService, Placement, place
 from mpignn.errors import ConfigError, MpignnError, ResourceError
 from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.types import ArrayInfo
-from mpignn.roles import Role
+from mpignn.roles import Role, Topology
 from mpignn.storage.read import GraphFile
 from mpignn.train.task import NodeClassification, node_classification
 from mpignn.transport.api import ArraySpec, Transport
@@ -36,11 +35,13 @@ class _Opened:
     path: Path
     run_dir: Path
     graph_id: str
-    book: RangePartitionBook
-    infos: dict[str, ArrayInfo]
-    specs: list[ArraySpec]
+    placement: Placement
     splits: dict[str, dict[str, np.ndarray]]
     task: NodeClassification
+
+    @property
+    def book(self) -> RangePartitionBook:
+        return self.placement.book
 
 
 def run_training(config: Config) -> int:
@@ -51,7 +52,7 @@ def run_training(config: Config) -> int:
     world = None
     try:
         from mpignn.mpi.world import initialize  # MPI starts when it is imported
-        world = initialize(config.world.servers_per_node, config.world.ranks_per_node)
+        world = initialize(config.world.servers_per_node, config.world.ranks_per_node, config.world.server_nodes)
         log.set_up(config.train.log, _who(world), world.rank == 0 or world.trainer_index == 0)
         return _run(world, config)
     except MpignnError as error:
@@ -68,19 +69,20 @@ def _run(world, config: Config) -> int:
     with log.phase("open graph"):
         opened = _open(world, config)
     _tell(world, opened, config)
-    transport = _transport(world, opened.specs)
+    transport = _transport(world, opened.placement.specs(world.node_id))
     world.world.agree(_load(world, transport, opened.path))
     world.world.agree(_make_run_dir(opened.run_dir, config) if world.rank == 0 else None)
     trainer = None
     if world.trainers is not None:
         with log.phase("import torch"):         # only now: a damaged graph is told of without that wait
             trainer = importlib.import_module("mpignn.trainer")
-    _warm(world, trainer, config, opened.specs)
+    _warm(world, trainer, config, opened.placement)
     with log.phase("publish graph"):
         transport.publish()
     code = 0
     if trainer is not None:
-        g = DistGraph(GraphService(opened.book, opened.infos, transport), world.topology, world.trainers, opened.splits)
+        service = GraphService(opened.book, opened.placement.infos, transport)
+        g = DistGraph(service, world.topology, world.trainers, opened.splits)
         code = _train(trainer, world, g, opened.task, config, opened.run_dir)
     with log.phase("serve" if trainer is None else "leave"):
         world.finish()
@@ -130,10 +132,10 @@ def _load(world, transport: Transport, path: Path) -> MpignnError | None:
     return None
 
 
-def _warm(world, trainer, config: Config, specs: list[ArraySpec]) -> None:
+def _warm(world, trainer, config: Config, placement: Placement) -> None:
     """Make the trainers' kernels ready, on one rank of each node before the others.  Collective over the node."""
     first = world.topology.trainers_of(world.node_id)[0]
-    dtypes = {spec.dtype for spec in specs if spec.name.endswith("/indices")}
+    dtypes = {info.dtype for name, info in placement.infos.items() if name.endswith("/indices")}
     if trainer is not None and world.trainer_index == first:
         trainer.warm(config, dtypes)
     world.node.barrier()
@@ -146,7 +148,7 @@ def _open(world, config: Config) -> _Opened:
     problem, opened = None, None
     if world.rank == 0:
         try:
-            opened = _open_here(config, len(world.topology.server_ranks))
+            opened = _open_here(config, world.topology)
         except MpignnError as error:
             problem = error
     world.world.barrier()
@@ -156,7 +158,7 @@ def _open(world, config: Config) -> _Opened:
     return opened
 
 
-def _open_here(config: Config, num_servers: int) -> _Opened:
+def _open_here(config: Config, topology: Topology) -> _Opened:
     from mpignn.storage.datasets import bundled_names
     name = config.graph.graph
     run_dir = Path(config.train.run_dir) if config.train.run_dir else _new_run_dir(Path(name).stem)
@@ -165,13 +167,14 @@ def _open_here(config: Config, num_servers: int) -> _Opened:
     path = Path(name)
     if name in bundled_names():
         path = run_dir / "graph"
-        _partition_bundled(name, path, num_servers)
+        _partition_bundled(name, path, len(topology.server_ranks))
     with GraphFile(path) as file:
         splits = {key: {split: file.split(key, split) for split in file.splits(key)}
                   for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
         task = node_classification(config.graph.features, config.graph.labels, file.schema, file.infos, splits)
-        specs = array_specs(file.book, list(file.infos.values()), num_servers, file.edge_start)
-        return _Opened(path, run_dir, file.graph_id, file.book, dict(file.infos), specs, splits, task)
+        placement = place(file.book, file.infos, topology, file.edge_start, config.world.replicate,
+                          config.world.replicate_nodes)
+        return _Opened(path, run_dir, file.graph_id, placement, splits, task)
 
 
 def _partition_bundled(name: str, out: Path, num_servers: int) -> None:
@@ -205,7 +208,7 @@ def _transport(world, specs: list[ArraySpec]) -> Transport:
     if world.size == 1:
         from mpignn.transport.local import LocalTransport
         return LocalTransport(specs)
-    from mpignn.mpi.rma import MpiTransport
+    from mpignn.mpi.transport import MpiTransport
     with log.phase("allocate the segment"):
         return MpiTransport(world, specs)
 

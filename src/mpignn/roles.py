@@ -45,28 +45,36 @@ def group_nodes(node_of_rank: Sequence[int], ranks_per_node: int | None) -> tupl
     return tuple(nodes)
 
 
-def assign_roles(node_of_rank: Sequence[int], servers_per_node: int | None = None) -> tuple[Role, ...]:
+def assign_roles(node_of_rank: Sequence[int], servers_per_node: int | None = None,
+                 server_nodes: int | None = None) -> tuple[Role, ...]:
     """The role of each rank.
 
     Args:
         node_of_rank: (R,) node of each rank.
         servers_per_node: Dedicated servers on each node, its first ranks; 0 makes every rank both.
             None: one dedicated server on each node, but a node with a single rank is both.
+        server_nodes: Only the first so many nodes serve, on the others all ranks train; None: all nodes serve.
 
     Returns:
         (R,) roles.
 
     Raises:
-        ConfigError: A node has fewer ranks than servers, or no trainer is left.
+        ConfigError: A node has fewer ranks than servers, more nodes shall serve than there are, or no trainer is left.
     """
     if servers_per_node is not None and servers_per_node < 0:
         raise ConfigError(f"servers-per-node is {servers_per_node}; it must be 0 or more")
     on_node: dict[int, int] = {}
     for node in node_of_rank:
         on_node[node] = on_node.get(node, 0) + 1
+    if server_nodes is not None and not 1 <= server_nodes <= len(on_node):
+        raise ConfigError(f"server-nodes is {server_nodes}; it must be in 1..{len(on_node)}, the nodes of the job")
+    serving = set(list(on_node)[:server_nodes])
     place: dict[int, int] = {}
     roles = []
     for node in node_of_rank:
+        if node not in serving:
+            roles.append(Role.TRAINER)
+            continue
         index = place.get(node, 0)
         place[node] = index + 1
         servers = servers_per_node if servers_per_node is not None else min(1, on_node[node] - 1)
@@ -113,6 +121,20 @@ class Topology:
         """First trainer of a node, and one past its last."""
         return self._of_node(self.trainer_ranks, node)
 
+    def copy_groups(self, width: int) -> tuple[tuple[int, int], ...]:
+        """Which servers hold a copy of what is replicated, for each node: first server, and one past the last.
+
+        Args:
+            width: Nodes that share a copy.  Nodes with servers are cut, in order, into even groups of at least so
+                many; a node without servers reads from the group of the last serving node before it.
+        """
+        spans = [self.servers_of(node) for node in range(self.num_nodes)]
+        serving = [span for span in spans if span[0] < span[1]]
+        groups = max(1, len(serving) // width)
+        cuts = [serving[-(-len(serving) * group // groups)][0] for group in range(groups)] + [len(self.server_ranks)]
+        which = [max(0, bisect_right(cuts, max(0, last - 1)) - 1) for _, last in spans]
+        return tuple((cuts[group], cuts[group + 1]) for group in which)
+
     def _ranks(self, role: Role) -> tuple[int, ...]:
         chosen = [r for r, have in enumerate(self.roles) if role in have]
         return tuple(sorted(chosen, key=lambda r: (self.node_of_rank[r], r)))
@@ -120,6 +142,3 @@ class Topology:
     def _of_node(self, ranks: tuple[int, ...], node: int) -> tuple[int, int]:
         return (bisect_left(ranks, node, key=self.node_of_rank.__getitem__),
                 bisect_right(ranks, node, key=self.node_of_rank.__getitem__))
-
-
-SINGLE = Topology((0,), (BOTH,))

@@ -87,6 +87,20 @@ def test_every_other_shape_too(reference, graphs, tmp_path, mpi, np_, graph, gro
     check(reference, graphs, tmp_path, mpi, np_, graph, group)
 
 
+REPLICATED = [
+    ("mpich", 4, 2, "--replicate", "topology"), ("openmpi", 4, 1, "--replicate", "all"),
+    ("mpich", 4, 1, "--replicate", "topology", "--replicate-nodes", "2"),
+    ("openmpi", 4, 2, "--server-nodes", "1", "--servers-per-node", "2"),     # one node only serves, one only trains
+    ("mpich", 5, 2, "--server-nodes", "2", "--replicate", "all"),
+]
+
+
+@pytest.mark.parametrize("job", REPLICATED, ids=lambda job: " ".join(map(str, job)))
+def test_copies_and_where_servers_are_change_nothing(reference, graphs, tmp_path, job):
+    mpi, np_, group, *more = job
+    check(reference, graphs, tmp_path, mpi, np_, "metis4", group, *more)
+
+
 @pytest.mark.parametrize("more", [("--servers-per-node", "0"), ("--servers-per-node", "2"), ("--prefetch", "3")])
 def test_servers_and_prefetch_change_nothing(reference, graphs, tmp_path, more):
     check(reference, graphs, tmp_path, "mpich", 4, "metis4", 2 if "--prefetch" in more else None, *more)

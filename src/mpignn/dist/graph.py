@@ -65,6 +65,6 @@ class DistGraph:
 
     def home(self, ntype: str, ids: np.ndarray) -> np.ndarray:
         """The node whose servers own each id, (N,) int64.  Not collective."""
-        bounds = np.asarray(self.service.orig_ids(ntype).spec.bounds)
+        bounds = self.service.home_bounds(ntype)
         server = np.searchsorted(bounds, ids, side="right") - 1
         return np.asarray([self.topology.node_of_rank[r] for r in self.topology.server_ranks], np.int64)[server]

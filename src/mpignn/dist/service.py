@@ -3,7 +3,7 @@
 Shapes: N nodes of a type, E edges of a type, S servers, P partitions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,11 @@ import numpy as np
 from mpignn.errors import UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
+from mpignn.roles import Topology
 from mpignn.transport.api import ArraySpec, Transport, Window, array_spec
+
+REPLICATED = ("none", "topology", "all")
+"""What each node, or each group of nodes, may hold a copy of: nothing, the structure, or everything."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class GraphService:
         """
         return self._data(f"edge/{etype_key(etype)}/data/", name)
 
+    def home_bounds(self, ntype: str) -> np.ndarray:
+        """(S + 1,) int64 first node of each server's own range, whatever copies there are.  Not collective."""
+        return server_rows(self.book.node_ranges[ntype], len(self.orig_ids(ntype).spec.bounds) - 1)
+
     def _data(self, base: str, name: str) -> tuple[Window, tuple[int, ...]]:
         if base + name not in self._infos:
             known = ", ".join(n.removeprefix(base) for n in self._infos if n.startswith(base)) or "none"
@@ -98,25 +106,105 @@ def server_rows(ranges: np.ndarray, num_servers: int) -> np.ndarray:
     return ranges[part] + (ranges[after] - ranges[part]) * rest // num_servers
 
 
-def array_specs(book: RangePartitionBook, infos: Sequence[ArrayInfo], num_servers: int,
-                edge_start) -> list[ArraySpec]:
-    """How the arrays of a graph are cut over the servers.
+@dataclass(frozen=True)
+class Replication:
+    """What is held more than once, and by whom.
+
+    Attributes:
+        what: One of `REPLICATED`.
+        first, last: The servers ``first`` to ``last - 1`` hold this node's copy together.
+    """
+
+    what: str
+    first: int
+    last: int
+
+    def covers(self, name: str) -> bool:
+        """Whether the array of that name is held more than once."""
+        return self.what == "all" or self.what == "topology" and is_structure(name)
+
+
+def is_structure(name: str) -> bool:
+    """Whether an array is part of the graph's structure, and no feature."""
+    return name.split("/", 2)[2] in ("orig_id", "indptr", "indices")
+
+
+def array_specs(book: RangePartitionBook, infos: Iterable[ArrayInfo], num_servers: int,
+                edge_start: Callable[[EType, int], int], copies: Replication | None = None) -> list[ArraySpec]:
+    """How the arrays of a graph are cut over the servers, as seen from one node.
+
+    Without copies that is the same everywhere.  A replicated array is cut over the servers of the node's own copy, and
+    all others own none of its rows.  Such arrays come last, so that where the other ones lie in the memory
+    of a node does not depend on the copies there.
 
     Args:
         book: Sizes and ranges.
         infos: The arrays.
         num_servers: S.
         edge_start: ``edge_start(etype, row)`` is the first global edge id of destination ``row``.
+        copies: What is replicated.
     """
-    nodes = {t: server_rows(book.node_ranges[t], num_servers) for t in book.schema.ntypes}
-    edges = {etype_key(e): [edge_start(e, int(row)) for row in nodes[e[2]]] for e in book.schema.etypes}
-    specs = []
-    for info in infos:
-        kind, owner, what = info.name.split("/", 2)
-        if kind == "node":
-            specs.append(array_spec(info.name, info.dtype, info.width, nodes[owner]))
-        elif what == "indptr":
-            specs.append(array_spec(info.name, info.dtype, 2, nodes[owner.split(":")[2]], step=1))
-        else:
-            specs.append(array_spec(info.name, info.dtype, info.width, edges[owner]))
-    return specs
+    def cut(first: int, last: int) -> dict[str, list[int]]:
+        nodes = {t: server_rows(book.node_ranges[t], last - first).tolist() for t in book.schema.ntypes}
+        edges = {etype_key(e): [edge_start(e, row) for row in nodes[e[2]]] for e in book.schema.etypes}
+        return {key: [0] * first + rows + rows[-1:] * (num_servers - last) for key, rows in (nodes | edges).items()}
+
+    def cut_all(infos: list[ArrayInfo], bounds: Mapping[str, list[int]]) -> list[ArraySpec]:
+        specs = []
+        for info in infos:
+            _, owner, what = info.name.split("/", 2)
+            if what == "indptr":
+                specs.append(array_spec(info.name, info.dtype, 2, bounds[owner.split(":")[2]], step=1))
+            else:
+                specs.append(array_spec(info.name, info.dtype, info.width, bounds[owner]))
+        return specs
+
+    copied = [info for info in infos if copies is not None and copies.covers(info.name)]
+    single = [info for info in infos if info not in copied]
+    specs = cut_all(single, cut(0, num_servers)) if single else []
+    return specs + (cut_all(copied, cut(copies.first, copies.last)) if copied else [])
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the arrays of a graph lie in a job.  Made on one rank, which reads the files, and sent to all.
+
+    Attributes:
+        book: Sizes and ranges.
+        infos: The arrays by name.
+        topology: Node and role of every rank.
+        replicate: One of `REPLICATED`.
+        groups: First server and one past the last that hold the copy for each node.
+        edge_starts: First global edge id of the rows at which servers cut, by edge type and row.
+    """
+
+    book: RangePartitionBook
+    infos: Mapping[str, ArrayInfo]
+    topology: Topology
+    replicate: str
+    groups: tuple[tuple[int, int], ...]
+    edge_starts: Mapping[tuple[EType, int], int]
+
+    def specs(self, node: int) -> list[ArraySpec]:
+        """How the arrays are cut over the servers, as seen from a node; see `array_specs`.  Not collective."""
+        return array_specs(self.book, list(self.infos.values()), len(self.topology.server_ranks),
+                           lambda etype, row: self.edge_starts[etype, row],
+                           Replication(self.replicate, *self.groups[node]))
+
+
+def place(book: RangePartitionBook, infos: Mapping[str, ArrayInfo], topology: Topology,
+          edge_start: Callable[[EType, int], int], replicate: str = "none", width: int = 1) -> Placement:
+    """Place the arrays of a graph in a job.  Not collective.
+
+    Args:
+        book, infos: Of the graph.
+        topology: Node and role of every rank.
+        edge_start: ``edge_start(etype, row)`` is the first global edge id of destination ``row``.
+        replicate: One of `REPLICATED`.
+        width: Nodes that share a copy, see `Topology.copy_groups`.
+    """
+    groups = topology.copy_groups(width)
+    cuts = {len(topology.server_ranks)} | {last - first for first, last in groups if replicate != "none"}
+    starts = {(e, row): edge_start(e, row) for servers in cuts for e in book.schema.etypes
+              for row in server_rows(book.node_ranges[e[2]], servers).tolist()}
+    return Placement(book, dict(infos), topology, replicate, groups, starts)

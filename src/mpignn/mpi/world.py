@@ -28,6 +28,7 @@ class World:
         trainers: The trainers, None on a rank that does not train.
         num_threads: Threads that this rank may compute with.
         serving_nap_s: Longest nap of a server between two looks at MPI; 0 never naps.
+        paths: How this rank gets rows of other nodes, ``rma`` or ``owner``; or one of these for each node.
     """
 
     rank: int
@@ -39,6 +40,7 @@ class World:
     trainers: MpiGroup | None
     num_threads: int
     serving_nap_s: float
+    paths: str | tuple[str, ...] = "rma"
 
     @property
     def role(self) -> Role:
@@ -58,6 +60,12 @@ class World:
         """Number of this trainer among all trainers; None on a rank that does not train."""
         return self.topology.trainer_ranks.index(self.rank) if Role.TRAINER in self.role else None
 
+    def never_block(self) -> None:
+        """Let no collective spin from now on, so that ranks in them can serve.  All ranks of the world call it."""
+        for group in (self.world, self.host, self.node, self.trainers):
+            if group is not None:
+                group.blocks = False
+
     def finish(self) -> None:
         """Return when all ranks are here, so that nobody reads anybody's memory any more.  Collective over the world.
 
@@ -74,12 +82,14 @@ class World:
         MPI.COMM_WORLD.Abort(code)
 
 
-def initialize(servers_per_node: int | None = None, ranks_per_node: int | None = None) -> World:
+def initialize(servers_per_node: int | None = None, ranks_per_node: int | None = None,
+               server_nodes: int | None = None) -> World:
     """Start MPI, find the nodes, give every rank its role.  Collective over the job.
 
     Args:
         servers_per_node: Dedicated servers on each node; None and 0 as in `roles.assign_roles`.
         ranks_per_node: Ranks of a simulated node, see `roles.group_nodes`; None takes the machines as nodes.
+        server_nodes: How many nodes serve, None for all, as in `roles.assign_roles`.
 
     Raises:
         ConfigError: On all ranks: roles that cannot be dealt, arguments that differ between ranks, a launcher of
@@ -88,15 +98,15 @@ def initialize(servers_per_node: int | None = None, ranks_per_node: int | None =
     library.start()
     comm = MPI.COMM_WORLD.Dup()
     host = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
-    asked = (servers_per_node, ranks_per_node)
+    asked = (servers_per_node, ranks_per_node, server_nodes)
     facts = MpiGroup(comm, blocks=False).allgather((host.bcast(comm.rank), usable_cores(), asked))
     hosts, masks = [fact[0] for fact in facts], [fact[1] for fact in facts]
     try:
         if len({fact[2] for fact in facts}) > 1:
-            raise ConfigError("servers-per-node or ranks-per-node are not the same on all ranks: "
+            raise ConfigError("servers-per-node, ranks-per-node or server-nodes are not the same on all ranks: "
                               + ", ".join(f"rank {rank}: {fact[2]}" for rank, fact in enumerate(facts)))
         nodes = group_nodes(hosts, ranks_per_node)
-        topology = Topology(nodes, assign_roles(nodes, servers_per_node))
+        topology = Topology(nodes, assign_roles(nodes, servers_per_node, server_nodes))
     except MpignnError as error:        # every rank has the same facts, hence the same error
         error.agreed = True
         raise
