@@ -1,7 +1,7 @@
-"""The memory that the ranks of a node share: one piece per node and graph, without a name.
+"""The memory that the ranks of a node share: pieces without a name.
 
-The first server of the node makes it and the others map it, so nothing is left when the job is gone, and only
-memory and its limits bound its size.
+One of the node makes a piece and the others map it, so nothing is left when the job is gone, and only memory and its
+limits bound its size.
 """
 
 import mmap
@@ -14,52 +14,77 @@ from mpignn.errors import MpignnError, ResourceError
 from mpignn.mpi.host import available_memory
 from mpignn.mpi.layout import ALIGN
 from mpignn.mpi.library import MPI
+from mpignn.mpi.sync import MpiGroup
 from mpignn.mpi.world import World
 from mpignn.roles import Role
 
 
-class Segment:
-    """The shared memory of this rank's node.
+class SharedMemory:
+    """Memory of a group of ranks on one node, zero at first.
 
     Attributes:
-        bytes: (nbytes,) uint8; writable on servers only.
-        kind: How it came about: ``memfd``, ``window`` (``MPI.Win.Allocate_shared``) or ``none`` (no server here).
+        bytes: (nbytes,) uint8.
+        kind: How it came about: ``memfd``, ``window`` (``MPI.Win.Allocate_shared``) or ``none`` (of no bytes).
     """
 
+    def __init__(self, group: MpiGroup, everyone: MpiGroup, maker: int, nbytes: int, writable: bool,
+                 kind: str | None = None):
+        """Make and map the memory.  Collective over ``everyone``.
+
+        Args:
+            group: Those who share it.
+            everyone: All groups that make one now, who agree on what goes wrong.
+            maker: The rank of the group that makes it.
+            nbytes: Size, the same on the ranks of the group.
+            writable: Whether this rank may write to it.
+            kind: As the attribute, to force one; None takes the first that works.
+
+        Raises:
+            ResourceError: On all ranks: it does not fit the limits set on a machine.
+        """
+        self._window: MPI.Win | None = None
+        self.kind, self.bytes = "none", np.empty(0, np.uint8)
+        problem = None
+        if nbytes and kind != "window":
+            memory = _map_memfd(group, maker, nbytes, writable)
+            if memory is not None:
+                self.kind, self.bytes = "memfd", np.frombuffer(memory, np.uint8)
+        if nbytes and self.kind == "none":
+            problem = _check_shared_folder(nbytes)
+        everyone.agree(problem)
+        if nbytes and self.kind == "none":
+            self._window, self.bytes = _allocate_shared(group, maker, nbytes)
+            self.kind = "window"
+        if not writable:
+            self.bytes.flags.writeable = False
+
+    def free(self) -> None:
+        """Give the memory back, as soon as no array refers to it any more.  Collective over the group."""
+        self.bytes = np.empty(0, np.uint8)
+        if self._window is not None:
+            self._window.Free()
+            self._window = None
+
+
+class Segment(SharedMemory):
+    """The memory of this rank's node that its servers write and the others only read."""
+
     def __init__(self, world: World, nbytes: int, kind: str | None = None):
-        """Make and map the memory.  Collective over the world.
+        """Make and map the memory; the node's first server makes it.  Collective over the world.
 
         Args:
             world: The job.
-            nbytes: Size, the same on the ranks of a node.
-            kind: As the attribute, to force one; None takes the first that works.
+            nbytes: Size, the same on the ranks of a node; 0 where the node has no server.
+            kind: As in `SharedMemory`.
 
         Raises:
             ResourceError: On all ranks: it does not fit the memory of a machine or the limits set there.
         """
         _check_memory(world, nbytes)
-        self._window: MPI.Win | None = None
-        self.kind, self.bytes = "none", np.empty(0, np.uint8)
-        problem = None
-        if nbytes and kind != "window":
-            memory = _map_memfd(world, nbytes)
-            if memory is not None:
-                self.kind, self.bytes = "memfd", np.frombuffer(memory, np.uint8)
-        if nbytes and self.kind == "none":
-            problem = _check_shared_folder(nbytes)
-        world.world.agree(problem)
-        if nbytes and self.kind == "none":
-            self._window, self.bytes = _allocate_shared(world, nbytes)
-            self.kind = "window"
-        if Role.SERVER not in world.role:
-            self.bytes.flags.writeable = False
-
-    def free(self) -> None:
-        """Give the memory back, as soon as no array refers to it any more.  Collective over the node."""
-        self.bytes = np.empty(0, np.uint8)
-        if self._window is not None:
-            self._window.Free()
-            self._window = None
+        first, last = world.topology.servers_of(world.node_id)
+        maker = world.topology.server_ranks[first] if first < last else world.rank
+        super().__init__(world.node, world.world, world.node.allgather(world.rank).index(maker), nbytes,
+                         Role.SERVER in world.role, kind)
 
 
 def _check_memory(world: World, nbytes: int) -> None:
@@ -74,19 +99,15 @@ def _check_memory(world: World, nbytes: int) -> None:
     world.world.agree(problem)
 
 
-def _map_memfd(world: World, nbytes: int) -> mmap.mmap | None:
-    """An anonymous file of the node's first server, mapped by all; None where that is not possible.
-
-    Collective over the node.
-    """
-    owner = world.topology.server_ranks[world.topology.servers_of(world.node_id)[0]]
+def _map_memfd(group: MpiGroup, maker: int, nbytes: int, writable: bool) -> mmap.mmap | None:
+    """An anonymous file of one rank, mapped by all; None where that is not possible.  Collective over the group."""
     fd, ticket = -1, None
-    if world.rank == owner:
+    if group.rank == maker:
         fd = _make_memfd(nbytes)
         ticket = None if fd < 0 else (os.getpid(), fd, _identity(fd))
-    ticket = next((t for t in world.node.allgather(ticket) if t is not None), None)
-    memory = None if ticket is None else _open(ticket, nbytes, writable=Role.SERVER in world.role)
-    everyone = all(world.node.allgather(memory is not None))
+    ticket = group.allgather(ticket)[maker]
+    memory = None if ticket is None else _open(ticket, nbytes, writable)
+    everyone = all(group.allgather(memory is not None))
     if fd >= 0:
         os.close(fd)        # the mappings keep the memory
     return memory if everyone else None
@@ -132,16 +153,14 @@ def _check_shared_folder(nbytes: int) -> ResourceError | None:
     if nbytes <= free:
         return None
     return ResourceError(f"/proc does not let the ranks of a node share memory, and /dev/shm has {free / 1e9:.2f} GB "
-                         f"free where the graph needs {nbytes / 1e9:.2f} GB: enlarge /dev/shm")
+                         f"free where {nbytes / 1e9:.2f} GB are needed: enlarge /dev/shm")
 
 
-def _allocate_shared(world: World, nbytes: int) -> tuple[MPI.Win, np.ndarray]:
-    """Shared memory of the MPI library, owned by the node's first server.  Collective over the node."""
-    owner = world.topology.server_ranks[world.topology.servers_of(world.node_id)[0]]
-    owner = world.node.allgather(world.rank).index(owner)
-    mine = world.node.rank == owner
-    window = MPI.Win.Allocate_shared(nbytes + ALIGN if mine else 0, 1, comm=world.node.comm)
-    memory = np.frombuffer(window.Shared_query(owner)[0], np.uint8)
+def _allocate_shared(group: MpiGroup, maker: int, nbytes: int) -> tuple[MPI.Win, np.ndarray]:
+    """Shared memory of the MPI library, owned by one rank.  Collective over the group."""
+    mine = group.rank == maker
+    window = MPI.Win.Allocate_shared(nbytes + ALIGN if mine else 0, 1, comm=group.comm)
+    memory = np.frombuffer(window.Shared_query(maker)[0], np.uint8)
     # Each rank maps whole pages, so that one distance to the next aligned byte holds for all.
-    skip = world.node.bcast(-memory.ctypes.data % ALIGN, owner)
+    skip = group.bcast(-memory.ctypes.data % ALIGN, maker)
     return window, memory[skip:skip + nbytes]
