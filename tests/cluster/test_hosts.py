@@ -6,6 +6,8 @@ import sys
 import pytest
 from beds import run
 
+from recorded import JOB, drawn, recorded
+
 WHERE = """
 import socket
 from mpi4py import MPI
@@ -36,11 +38,11 @@ def graph(source, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(graph, tmp_path_factory):
-    """Losses and test accuracy of one process."""
-    run_dir = tmp_path_factory.mktemp("alone") / "run"
-    done = run([sys.executable, "-m", "mpignn", "train", graph, *OPTIONS, "--run-dir", run_dir], 90)
+    """What one process draws in each step, its losses and test accuracy."""
+    folder = tmp_path_factory.mktemp("alone")
+    done = run([sys.executable, JOB, folder, "train", graph, *OPTIONS, "--run-dir", folder / "run"], 90)
     assert done.returncode == 0, done.stderr
-    return results(run_dir)
+    return drawn(recorded(folder)), *results(folder / "run")
 
 
 @pytest.mark.timeout(60)
@@ -53,10 +55,11 @@ def test_mpi_takes_each_host_for_a_node(hosts, mpi):
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("roles", [[], ["--servers-per-node", "0"]], ids=["servers", "no-servers"])
 def test_training_over_two_hosts_is_that_of_one_process(hosts, mpi, graph, alone, roles, tmp_path):
-    done = run([*mpi.over_hosts(hosts, 4), mpi.python, "-m", "mpignn", "train", graph, *OPTIONS, *roles,
+    done = run([*mpi.over_hosts(hosts, 4), mpi.python, JOB, tmp_path, "train", graph, *OPTIONS, *roles,
                 "--run-dir", tmp_path / "run"], 90, env=mpi.environment())
     assert done.returncode == 0, done.stderr
-    expected, expected_accuracy = alone
+    expected_draws, expected, expected_accuracy = alone
+    assert drawn(recorded(tmp_path)) == expected_draws and len(expected_draws) == 20
     losses, accuracy = results(tmp_path / "run")
     assert len(expected) == 10 and expected[-1] < expected[0]
     assert losses == pytest.approx(expected, rel=1e-9) and accuracy == expected_accuracy

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpignn.sampling.canonical import CanonicalRows, union
 from mpirun import missing, mpirun, run
+from recorded import JOB, drawn, recorded
 
-JOB = str(Path(__file__).with_name("recording_job.py"))
 STEPS = 50
 
 
@@ -30,12 +29,7 @@ def train(folder: Path, graph: Path, np_: int, mpi: str, group: int | None, prec
         words += ["--ranks-per-node", str(group)]
     done = run([sys.executable, *words]) if np_ == 1 else mpirun(words, np_, mpi)
     assert done.returncode == 0, str(done)
-    recorded = [dict(np.load(path)) for path in sorted(folder.glob("trainer-*.npz"))]
-    return losses(folder / "run"), recorded
-
-
-def rows_of(recorded: dict, step: int, hop: int) -> CanonicalRows:
-    return CanonicalRows(hop, *(recorded[f"0.{step}/{hop}/{name}"] for name in ("etype", "dst", "indptr", "src")))
+    return losses(folder / "run"), recorded(folder)
 
 
 @pytest.fixture(scope="module", params=["fp64", "fp32"])
@@ -55,12 +49,10 @@ def check(reference, graphs, tmp_path, mpi, np_, graph, group, *more):
         np.testing.assert_allclose(got, expected, rtol=1e-9)
     else:
         np.testing.assert_allclose(got[:10], expected[:10], rtol=1e-5)
-    for step, hop in itertools.product(range(STEPS), range(3)):
-        rows = [rows_of(part, step, hop) for part in parts]
-        assert union(rows).digest() == rows_of(whole, step, hop).digest(), (step, hop)
-        if hop == 0:        # no trainer computes another's seeds, and all have as many
-            assert sum(r.dst.size for r in rows) == 2400 // STEPS
-            assert max(r.dst.size for r in rows) - min(r.dst.size for r in rows) <= 1
+    assert drawn(parts) == drawn([whole]) and len(whole) == 3 * STEPS
+    for step in range(STEPS):       # no trainer computes another's seeds, and all have as many
+        seeds = [part[f"0.{step}/0"].dst.size for part in parts]
+        assert sum(seeds) == 2400 // STEPS and max(seeds) - min(seeds) <= 1
 
 
 def test_the_loss_falls(reference):

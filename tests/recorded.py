@@ -1,0 +1,25 @@
+"""What jobs of `recording_job.py` drew."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mpignn.sampling.canonical import CanonicalRows, union
+
+JOB = str(Path(__file__).with_name("recording_job.py"))
+
+
+def recorded(folder: Path) -> list[dict[str, CanonicalRows]]:
+    """What each trainer drew, by ``epoch.step/hop``."""
+    trainers = []
+    for path in sorted(folder.glob("trainer-*.npz")):
+        with np.load(path) as arrays:
+            places = {key.rpartition("/")[0] for key in arrays}
+            trainers.append({place: CanonicalRows(int(place.rpartition("/")[2]), *(
+                arrays[f"{place}/{name}"] for name in ("etype", "dst", "indptr", "src"))) for place in places})
+    return trainers
+
+
+def drawn(trainers: list[dict[str, CanonicalRows]]) -> dict[str, str]:
+    """Digest of what all trainers together drew, by ``epoch.step/hop``."""
+    return {place: union([trainer[place] for trainer in trainers]).digest() for place in trainers[0]}
