@@ -208,7 +208,7 @@ def _transport(world, specs: list[ArraySpec]) -> Transport:
     if world.size == 1:
         from mpignn.transport.local import LocalTransport
         return LocalTransport(specs)
-    from mpignn.mpi.rma import MpiTransport
+    from mpignn.mpi.transport import MpiTransport
     with log.phase("allocate the segment"):
         return MpiTransport(world, specs)
 

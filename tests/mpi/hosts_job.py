@@ -7,13 +7,14 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS), str(TESTS / "mpi")]
 
 if __name__ == "__main__":
-    from test_rma import check_all
+    from test_paths import check_all
 
     from mpignn.mpi.world import initialize
 
     world = initialize()
     assert world.topology.num_nodes == int(sys.argv[1]), world.topology
-    check_all(world)
+    for access in "rma", "owner":
+        check_all(world, access=access)
     checked = world.world.allgather(world.node_id)
     if world.rank == 0:
         print("checked on nodes", checked)

@@ -86,3 +86,33 @@ def chunks(starts: np.ndarray, sizes: np.ndarray, limit: int) -> Iterator[tuple[
         some_sizes[0] -= before
         some_sizes[-1] -= ends[b - 1] - stop
         yield some_starts, some_sizes
+
+
+def cut_rows(counts: Sequence[int], sizes: Sequence[int], limit: int) -> Iterator[list[tuple[int, int, int]]]:
+    """Cut several lists of rows into messages, in order, whole rows only.
+
+    Args:
+        counts: Rows in each list.
+        sizes: Bytes of a row of each.
+        limit: Bytes of a message; one with a single row may be longer.
+
+    Yields:
+        What a message has: (list, first row, number of rows), one after the other.
+
+    Not collective.
+    """
+    message, room = [], limit
+    for p, (count, size) in enumerate(zip(counts, sizes, strict=True)):
+        first = 0
+        while first < count:
+            rows = min(count - first, room // size)
+            if rows == 0 and message:
+                yield message
+                message, room = [], limit
+                continue
+            rows = max(rows, 1)
+            message.append((p, first, rows))
+            room = max(room - rows * size, 0)
+            first += rows
+    if message:
+        yield message

@@ -20,25 +20,43 @@ _SPIN_S = 100e-6            # most answers of a busy partner come within this
 _WORK_S = 5e-6              # a look at MPI that takes longer moved something: an idle one takes 1 us
 _NAP_SHARE = 0.1            # a nap is this share of the time that nothing happened, so a wait is only that much longer
 _SHORTEST_NAP_S = 20e-6
+_SERVING_NAP_S = 100e-6
+
+# What this process does for others whenever it waits, for whatever it waits.  MPI's progress is one for the process,
+# and so is this: a wait that did not serve could wait for a rank that waits to be served.
+_duties: list[Callable[[], None]] = []
+
+
+def serve_while_waiting(duty: Callable[[], None]) -> None:
+    """From now on call ``duty`` over and over in every wait of this process; it must not block.  Not collective."""
+    _duties.append(duty)
+
+
+def stop_serving(duty: Callable[[], None]) -> None:
+    """Undo `serve_while_waiting`.  Not collective."""
+    _duties.remove(duty)
 
 
 def wait_until(done: Callable[[], bool], longest_nap_s: float) -> None:
     """Poll ``done`` until it is true: first yielding the core, then in naps that grow while nothing happens.
 
-    ``done`` enters MPI, so this rank makes progress for others.  Not collective.
+    ``done`` enters MPI, so this rank makes progress for others; and it serves them.  Not collective.
     """
     quiet_since = time.perf_counter()
     while True:
         asked = time.perf_counter()
         if done():
             return
+        for duty in _duties:
+            duty()
         now = time.perf_counter()
         if now - asked > _WORK_S:
             quiet_since = now       # more of the same is likely to follow
         if now - quiet_since < _SPIN_S or longest_nap_s == 0:
             os.sched_yield()
         else:
-            time.sleep(min(longest_nap_s, max(_SHORTEST_NAP_S, _NAP_SHARE * (now - quiet_since))))
+            longest = min(longest_nap_s, _SERVING_NAP_S) if _duties else longest_nap_s
+            time.sleep(min(longest, max(_SHORTEST_NAP_S, _NAP_SHARE * (now - quiet_since))))
 
 
 class MpiGroup(Group):

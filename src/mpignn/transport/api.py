@@ -3,7 +3,9 @@
 Shapes: S servers, N rows asked for, W elements in a row.
 """
 
+import copy
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +25,7 @@ class ArraySpec:
         bounds: (S + 1,) row numbers, ascending; server s owns rows ``bounds[s]:bounds[s + 1]``.
         step: Elements between the starts of two rows.  Less than ``width`` where rows overlap: with
             width 2 and step 1, row v of an ``indptr`` is the pair (start, end) of v's in-edges.
+        kind: What `Stats` counts its rows as.
     """
 
     name: str
@@ -30,6 +33,7 @@ class ArraySpec:
     width: int
     bounds: tuple[int, ...]
     step: int
+    kind: str = "feature"
 
     @property
     def num_rows(self) -> int:
@@ -42,10 +46,11 @@ class ArraySpec:
         return (self.bounds[last] - self.bounds[first]) * self.step + self.width - self.step
 
 
-def array_spec(name: str, dtype, width: int, bounds: Sequence[int], step: int | None = None) -> ArraySpec:
+def array_spec(name: str, dtype, width: int, bounds: Sequence[int], step: int | None = None,
+               kind: str = "feature") -> ArraySpec:
     """An `ArraySpec` whose rows do not overlap unless ``step`` says so."""
     return ArraySpec(name, np.dtype(dtype), int(width), tuple(int(b) for b in bounds),
-                     int(width if step is None else step))
+                     int(width if step is None else step), kind)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,37 @@ class Request:
     out: np.ndarray
 
 
+KINDS = ("structure", "feature", "write")
+TARGETS = ("self", "node", "remote")
+
+
+class Stats:
+    """What one rank had moved.  Rows that kernels read in place from a view are not moved, and not counted.
+
+    Attributes:
+        calls: Messages, or one-sided calls, by kind and server.
+        rows, bytes: By kind and target: owned by the rank itself, by others of its node, by other nodes.  Of other
+            nodes each row of a request counts once, however often it is asked for in it.
+        wait_s: Seconds spent waiting for rows of other nodes.
+    """
+
+    def __init__(self):
+        self.calls: Counter[tuple[str, int]] = Counter()
+        self.rows: Counter[tuple[str, str]] = Counter()
+        self.bytes: Counter[tuple[str, str]] = Counter()
+        self.wait_s = 0.0
+
+    def count(self, kind: str, target: str, rows: int, row_bytes: int) -> None:
+        """Add rows of one kind, of `KINDS`, and target, of `TARGETS`."""
+        if rows:
+            self.rows[kind, target] += rows
+            self.bytes[kind, target] += rows * row_bytes
+
+    def count_calls(self, kind: str, server: int, calls: int) -> None:
+        """Add messages to a server."""
+        self.calls[kind, server] += calls
+
+
 class Pending(ABC):
     """Rows under way."""
 
@@ -101,6 +137,20 @@ class Transport(ABC):
     """
 
     windows: Mapping[str, Window]
+
+    def __init__(self):
+        self._stats = Stats()
+
+    def stats(self, reset: bool = False) -> Stats:
+        """What `gather` moved for this rank, up to now.  Not collective.
+
+        Args:
+            reset: Count from 0 again.
+        """
+        now = copy.deepcopy(self._stats)
+        if reset:
+            self._stats = Stats()
+        return now
 
     @abstractmethod
     def shard(self, name: str) -> np.ndarray:

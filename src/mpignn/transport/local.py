@@ -14,6 +14,7 @@ class LocalTransport(Transport):
     """All servers' rows as private arrays of this process."""
 
     def __init__(self, specs: Sequence[ArraySpec]):
+        super().__init__()
         self.windows = {s.name: Window(s, 0, s.num_rows, np.empty(s.elements(0, len(s.bounds) - 1), s.dtype))
                         for s in specs}
 
@@ -32,6 +33,8 @@ class LocalTransport(Transport):
         for request in requests:
             check_request(request)
             gather_rows(request.window.view, request.ids, 0, request.out)
+            spec = request.window.spec
+            self._stats.count(spec.kind, "self", request.ids.size, spec.width * spec.dtype.itemsize)
         return _Done()
 
     def table(self, spec: ArraySpec) -> Table:

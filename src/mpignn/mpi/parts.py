@@ -1,0 +1,119 @@
+"""Requests split by who holds the rows, and the ways to those of other nodes.
+
+Shapes: N rows asked for, K distinct rows of them that other nodes hold.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from mpignn.kernels.gather import gather_rows, scatter_rows
+from mpignn.transport.api import Request
+
+
+class Part:
+    """One request, split into the rows that are here and those that must be fetched.
+
+    Attributes:
+        request: What is asked for.
+        here: Places in the request of the rows that this rank can address; ``slice(None)`` if that is all.
+        remote: Places in the request of the others.
+        rows: (K,) these, each once, ascending.
+    """
+
+    def __init__(self, request: Request):
+        self.request = request
+        window, ids = request.window, request.ids
+        if window.lo == 0 and window.hi == window.spec.num_rows:
+            self.here = slice(None)
+            self.remote = self.rows = np.empty(0, np.int64)
+            return
+        here = (ids >= window.lo) & (ids < window.hi)
+        self.here = np.flatnonzero(here)
+        self.remote = np.flatnonzero(~here)
+        asked = ids[self.remote]
+        if (asked[1:] > asked[:-1]).all():
+            self.rows, self._which = asked, slice(None)
+        else:
+            self.rows, self._which = np.unique(asked, return_inverse=True)
+        self._cuts = np.searchsorted(self.rows, window.spec.bounds)
+        self._at = np.empty(self.rows.size, np.int64)
+
+    @property
+    def row_bytes(self) -> int:
+        spec = self.request.window.spec
+        return spec.width * spec.dtype.itemsize
+
+    def rows_of(self, server: int) -> np.ndarray:
+        """The rows to fetch from a server, ascending.  Not collective."""
+        return self.rows[self._cuts[server]:self._cuts[server + 1]]
+
+    def land(self, server: int, starts: np.ndarray) -> None:
+        """Say where `rows_of` a server arrive.  Not collective.
+
+        Args:
+            server: Whose rows.
+            starts: First byte of each in the memory that `copy_landed` will be given.
+        """
+        self._at[self._cuts[server]:self._cuts[server + 1]] = starts
+
+    def copy_local(self) -> None:
+        """Fill ``out`` with what is here.  Not collective."""
+        window, ids, out = self.request.window, self.request.ids, self.request.out
+        if isinstance(self.here, slice):
+            gather_rows(window.view, ids, 0, out)
+        elif self.here.size:
+            scatter_rows(window.view, ids[self.here], window.lo, self.here, out)
+
+    def copy_landed(self, landing: np.ndarray) -> None:
+        """Fill ``out`` with what was fetched.  Not collective.
+
+        Args:
+            landing: uint8 memory with all rows, where `land` said.
+        """
+        spec, out = self.request.window.spec, self.request.out
+        # Every byte may start a row: rows are addressed by their first byte.
+        rows = np.ndarray((landing.size - self.row_bytes + 1, spec.width), spec.dtype, landing,
+                          strides=(1, spec.dtype.itemsize))
+        scatter_rows(rows, self._at[self._which], 0, self.remote, out)
+
+
+class Ask(ABC):
+    """The rows that one gather wants of one server.
+
+    Attributes:
+        nbytes: That will arrive.
+        calls: Messages, or one-sided reads, that it takes.
+    """
+
+    nbytes: int
+    calls: int
+
+    @abstractmethod
+    def start(self, landing: np.ndarray) -> None:
+        """Ask for them, to be put into ``landing``, (nbytes,) uint8.  Not collective."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Return when they are there.  Not collective."""
+
+
+class Path(ABC):
+    """A way to the rows of other nodes."""
+
+    @abstractmethod
+    def ask(self, server: int, parts: Sequence[Part], landed: int) -> Ask:
+        """Plan to fetch what ``parts`` want of a server, and tell them where it lands.
+
+        Args:
+            server: Whose rows.
+            parts: Of one gather; each wants some.
+            landed: Bytes that arrive before these.
+
+        Not collective.
+        """
+
+    @abstractmethod
+    def free(self) -> None:
+        """Give resources back.  Collective over the world; nothing is under way."""

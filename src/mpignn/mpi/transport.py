@@ -1,0 +1,168 @@
+"""Rows from everywhere: those of this node are memory, those of other nodes come by RMA or from their owners.
+
+Shapes: S servers, N rows asked for.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mpignn.buffers import Pool
+from mpignn.errors import CommError
+from mpignn.mpi.layout import lay_out
+from mpignn.mpi.owner import OwnerPath
+from mpignn.mpi.parts import Ask, Part, Path
+from mpignn.mpi.rma import RmaPath
+from mpignn.mpi.segment import Segment
+from mpignn.mpi.sync import CHUNK_BYTES
+from mpignn.mpi.world import World
+from mpignn.roles import BOTH, Role
+from mpignn.transport.api import ArraySpec, Pending, Request, Stats, Transport, Window, check_request
+
+
+class MpiTransport(Transport):
+    """The rows of all servers: one segment on each node, and for each other node one way to its rows.
+
+    A job on one node makes no window and no communicator, and its gathers make no MPI call.
+    """
+
+    def __init__(self, world: World, specs: Sequence[ArraySpec], access: str | Sequence[str] | None = None,
+                 segment: str | None = None, chunk_bytes: int = CHUNK_BYTES):
+        """Allocate.  Collective over the world.
+
+        Args:
+            world: The job.
+            specs: The arrays, in the same order on all ranks.
+            access: ``rma`` or ``owner``: how rows of other nodes come; or one of these for each node.  None: as the
+                world has it.
+            segment: Kind of shared memory, see `Segment`.
+            chunk_bytes: No single read or reply is longer.
+
+        Raises:
+            ResourceError: On all ranks: a machine has too little memory.
+        """
+        super().__init__()
+        self._world, self._specs, self._chunk_bytes = world, tuple(specs), chunk_bytes
+        topology = world.topology
+        access = world.paths if access is None else access
+        self._access = (access,) * topology.num_nodes if isinstance(access, str) else tuple(access)
+        assert set(self._access) <= {"rma", "owner"} and len(self._access) == topology.num_nodes
+        layouts = [lay_out(specs, topology, node) for node in range(topology.num_nodes)]
+        self._layout = layouts[world.node_id]
+        self._layout_of_server = [layout for layout in layouts for _ in range(layout.first, layout.last)]
+        self._node_of_server = [topology.node_of_rank[rank] for rank in topology.server_ranks]
+        self._pool = Pool()
+        self._paths: dict[str, Path] = {}
+        self._unfinished: dict[int, _Fetch] = {}
+        self._segment = Segment(world, self._layout.nbytes, segment)
+        self.windows = {spec.name: self._window(spec) for spec in specs}
+
+    def _window(self, spec: ArraySpec) -> Window:
+        layout = self._layout
+        start = layout.offsets[spec.name]
+        stop = start + spec.elements(layout.first, layout.last) * spec.dtype.itemsize
+        return Window(spec, spec.bounds[layout.first], spec.bounds[layout.last],
+                      self._segment.bytes[start:stop].view(spec.dtype))
+
+    def shard(self, name: str) -> np.ndarray:
+        server = self._world.server_index
+        assert server is not None, "only servers own rows"
+        window = self.windows[name]
+        spec = window.spec
+        start = (spec.bounds[server] - window.lo) * spec.step
+        return window.flat[start:start + spec.elements(server, server + 1)]
+
+    def publish(self) -> None:
+        frozen = {}
+        for name, window in self.windows.items():
+            flat = window.flat.view()
+            flat.flags.writeable = False
+            frozen[name] = replace(window, flat=flat)
+        self.windows = frozen
+        world = self._world
+        if world.topology.num_nodes == 1:
+            world.world.barrier()
+            return
+        wanted = set().union(*world.world.allgather(set(self._access)))
+        if "owner" in wanted:
+            if BOTH in world.topology.roles:
+                world.never_block()     # a rank inside a blocking call would not serve
+            self._paths["owner"] = OwnerPath(world, self._segment.bytes, self._layout, self._specs, self._chunk_bytes)
+        if "rma" in wanted:
+            exposed = self._segment.bytes if Role.SERVER in world.role else np.empty(0, np.uint8)
+            self._paths["rma"] = RmaPath(world, exposed, self._layout_of_server, self._chunk_bytes)
+
+    def gather(self, requests: Sequence[Request]) -> Pending:
+        for request in requests:
+            check_request(request)
+        parts = [Part(request) for request in requests]
+        fetch = _Fetch(self, [part for part in parts if part.remote.size])
+        for part in parts:      # while the others are under way
+            part.copy_local()
+            self._count_local(part)
+        return fetch
+
+    def free(self) -> None:
+        for fetch in list(self._unfinished.values()):
+            fetch.wait()
+        for path in self._paths.values():
+            path.free()
+        self._paths = {}
+        self.windows = {}
+        self._segment.free()
+
+    def _path_to(self, server: int) -> Path:
+        path = self._paths.get(self._access[self._node_of_server[server]])
+        if path is None:
+            raise CommError("rows of other nodes were asked for, but the transport is not published or already freed")
+        return path
+
+    def _count_local(self, part: Part) -> None:
+        window, ids = part.request.window, part.request.ids
+        rows, mine, server = ids.size - part.remote.size, 0, self._world.server_index
+        if server is not None:
+            lo, hi = window.spec.bounds[server:server + 2]
+            mine = rows if (lo, hi) == (window.lo, window.hi) else int(((ids >= lo) & (ids < hi)).sum())
+        self._stats.count(window.spec.kind, "self", mine, part.row_bytes)
+        self._stats.count(window.spec.kind, "node", rows - mine, part.row_bytes)
+
+
+class _Fetch(Pending):
+    """Rows of other nodes under way: all that a gather wants of a server in one message."""
+
+    def __init__(self, transport: MpiTransport, parts: list[Part]):
+        self._transport, self._parts = transport, parts
+        self._asks: list[Ask] = []
+        if not parts:
+            return
+        stats, landed = transport._stats, 0
+        for server in range(len(transport._layout_of_server)):
+            wanting = [part for part in parts if part.rows_of(server).size]
+            if not wanting:
+                continue
+            ask = transport._path_to(server).ask(server, wanting, landed)
+            landed += ask.nbytes
+            self._asks.append(ask)
+            stats.count_calls(wanting[0].request.window.spec.kind, server, ask.calls)
+        self._landing = transport._pool.empty(landed, np.uint8)
+        begin = 0
+        for ask in self._asks:
+            ask.start(self._landing[begin:begin + ask.nbytes])
+            begin += ask.nbytes
+        for part in parts:
+            stats.count(part.request.window.spec.kind, "remote", part.rows.size, part.row_bytes)
+        transport._unfinished[id(self)] = self      # kept from being forgotten: memory is still written to
+
+    def wait(self) -> None:
+        if not self._parts:
+            return
+        began = time.perf_counter()
+        for ask in self._asks:
+            ask.wait()
+        self._transport._stats.wait_s += time.perf_counter() - began
+        for part in self._parts:
+            part.copy_landed(self._landing)
+        self._asks, self._parts = [], []
+        del self._landing, self._transport._unfinished[id(self)]

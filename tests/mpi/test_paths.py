@@ -1,0 +1,167 @@
+"""Rows over MPI: what every transport does, for all shapes of a job and both ways to rows of other nodes."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mpignn.roles import BOTH, Role, Topology
+from transport_suite import CHECKS, NUM_ROWS, Request, ask, fill, specs
+
+SHAPES = {"ranks_per_node": (None, 1, 2)}
+both_paths = pytest.mark.parametrize("access", ["rma", "owner"])
+
+
+@contextmanager
+def opened(world, **options):
+    """A published transport; servers serve until the block has ended on all ranks."""
+    from mpignn.mpi.transport import MpiTransport
+    transport = MpiTransport(world, specs(len(world.topology.server_ranks)), **options)
+    if world.server_index is not None:
+        fill(transport, world.server_index)
+    transport.publish()
+    yield transport
+    world.finish()
+    transport.free()
+
+
+def check_all(world, **options):
+    with opened(world, **options) as transport:
+        if Role.TRAINER in world.role:
+            for number, check in enumerate(CHECKS.values()):
+                check(transport, np.random.default_rng((number, world.rank)))
+
+
+@pytest.mark.ranks(1, 2, 3, 4, **SHAPES)
+@both_paths
+def test_transport(world, access):
+    check_all(world, access=access)
+
+
+@pytest.mark.ranks(4, **SHAPES)
+@both_paths
+def test_several_servers_on_a_node(world, access):
+    from mpignn.mpi.world import initialize
+    per_node = min(map(world.topology.node_of_rank.count, world.topology.node_of_rank))
+    check_all(initialize(0, per_node), access=access)
+    if per_node > 2:
+        check_all(initialize(2, per_node), access=access)
+
+
+@pytest.mark.ranks(3, 4, ranks_per_node=(2,))
+@both_paths
+def test_a_node_without_servers(world, access):
+    nodes = world.topology.node_of_rank
+    roles = tuple(Role.TRAINER if node else BOTH for node in nodes)
+    world = replace(world, topology=Topology(nodes, roles))
+    with opened(world, access=access) as transport:
+        window = transport.windows["wide"]
+        assert (window.lo, window.hi) == ((0, NUM_ROWS) if world.node_id == 0 else (NUM_ROWS, NUM_ROWS))
+        for check in CHECKS.values():
+            check(transport, np.random.default_rng(world.rank))
+
+
+@pytest.mark.ranks(3, **SHAPES)
+def test_shared_memory_of_the_mpi_library_serves_too(world):
+    check_all(world, segment="window")
+
+
+@pytest.mark.ranks(3, ranks_per_node=(1, 2))
+@both_paths
+@pytest.mark.parametrize("chunk_bytes", [100, 1000, 4321])
+def test_what_is_longer_than_the_limit_is_cut(world, access, chunk_bytes):
+    check_all(world, access=access, chunk_bytes=chunk_bytes)
+
+
+@pytest.mark.ranks(4, ranks_per_node=(1,))
+def test_each_node_has_its_way(world):
+    check_all(world, access=["rma", "owner", "rma", "owner"] if world.rank < 2 else ["owner", "rma", "owner", "rma"])
+
+
+class Forbidden:
+    """Stands where MPI is, and lets nobody use it."""
+
+    def __getattr__(self, name):
+        raise AssertionError(f"{name} was used")
+
+
+@pytest.mark.ranks(2, 3)
+def test_on_one_node_gathering_makes_no_mpi_call(world):
+    with opened(world) as transport:
+        assert transport._paths == {}
+        transport._segment.bytes, memory = Forbidden(), transport._segment.bytes
+        try:
+            if Role.TRAINER in world.role:
+                for check in CHECKS.values():
+                    check(transport, np.random.default_rng(0))
+        finally:
+            transport._segment.bytes = memory
+        assert not transport.stats().calls
+
+
+@pytest.mark.ranks(2, 3, ranks_per_node=(1,))
+@both_paths
+def test_one_request_for_each_owner(world, access):
+    with opened(world, access=access) as transport:
+        rng = np.random.default_rng(0)
+        ids = np.concatenate([rng.integers(0, NUM_ROWS, 200), np.arange(0, NUM_ROWS, 900)])
+        ask(transport, [("wide", ids), ("narrow", ids), ("pairs", ids), ("wide", ids[:3])])
+        stats = transport.stats(reset=True)
+        assert stats.calls == {("feature", server): 1 for server in range(world.size) if server != world.server_index}
+        window = transport.windows["wide"]
+        here = (ids >= window.lo) & (ids < window.hi)
+        distinct, again = np.unique(ids[~here]).size, np.unique(ids[:3][~here[:3]]).size
+        assert stats.rows["feature", "remote"] == 3 * distinct + again
+        assert stats.bytes["feature", "remote"] == distinct * (400 + 4 + 16) + again * 400
+        assert stats.rows["feature", "self"] == 3 * here.sum() + here[:3].sum()
+        assert stats.rows["feature", "node"] == 0 and stats.wait_s > 0
+        assert not transport.stats().calls and transport.stats().wait_s == 0
+
+
+@pytest.mark.ranks(3)
+def test_rows_of_the_node_are_counted_by_owner(world):
+    with opened(world) as transport:
+        ask(transport, [("wide", np.arange(10))])
+        mine = world.server_index is not None
+        assert transport.stats().rows == {("feature", "self" if mine else "node"): 10}
+
+
+@pytest.mark.ranks(2, ranks_per_node=(1,))
+@both_paths
+def test_rows_of_others_need_an_open_transport(world, access):
+    from mpignn.errors import CommError
+    with opened(world, access=access) as transport:
+        windows = dict(transport.windows)
+    wide = windows["wide"]
+    other = np.array([NUM_ROWS - 1 if world.rank == 0 else 0])
+    with pytest.raises(CommError, match="not published or already freed"):
+        transport.gather([Request(wide, other, np.empty((1, 100), np.float32))])
+
+
+@pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
+@both_paths
+def test_a_gather_that_nobody_waits_for_does_no_harm(world, access):
+    with opened(world, access=access) as transport:
+        if Role.TRAINER in world.role:
+            wide = transport.windows["wide"]
+            ids = np.random.default_rng(world.rank).integers(0, NUM_ROWS, 3_000)
+            transport.gather([Request(wide, ids, np.empty((ids.size, 100), np.float32))])
+            ask(transport, [("wide", ids[:100])])
+
+
+@pytest.mark.ranks(2, 3, ranks_per_node=(1,))
+def test_ranks_that_serve_and_train_serve_while_they_wait(world):
+    """The last one needs no rows and waits in collectives, where it must answer those who do."""
+    world.trainers.blocks = True
+    with opened(world, access="owner") as transport:
+        for _ in range(10):
+            if world.rank != world.size - 1:
+                ask(transport, [("wide", np.arange(NUM_ROWS))])
+            world.trainers.all_sum(np.ones(3))
+            if world.rank != 0:
+                ask(transport, [("wide", np.arange(NUM_ROWS))])
+            world.trainers.barrier()
+            assert world.trainers.allgather(world.rank) == list(range(world.size))
+            ask(transport, [("wide", np.arange(NUM_ROWS))])
+            assert world.trainers.bcast(world.rank) == 0
