@@ -125,8 +125,10 @@ def _load(world, transport: Transport, path: Path) -> MpignnError | None:
     if world.server_index is None:
         return None
     from mpignn import server
-    try:
-        server.load(transport, path, world.server_index)
+    from mpignn.mpi.host import usable_cores
+    first, last = world.topology.servers_of(world.node_id)
+    try:        # the trainers wait meanwhile, and leave their cores to the servers
+        server.load(transport, path, world.server_index, max(1, len(usable_cores()) // (last - first)))
     except MpignnError as error:
         return error
     return None

@@ -3,9 +3,11 @@
 Shapes: N rows of a dataset.
 """
 
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
@@ -14,6 +16,7 @@ from mpignn.errors import DataError, MpignnError
 from mpignn.storage.schema import BLOCK_BYTES, MEND
 
 _CRCS = "crc32"
+_PIECE_BYTES = 1 << 18      # of a read: small enough to stay in the core's cache until it is summed
 
 
 class ArrayWriter:
@@ -62,8 +65,6 @@ def write_array(group: h5py.Group, name: str, rows: np.ndarray, dtype=None) -> l
 def read_rows(data: h5py.Dataset, where: str, lo: int, hi: int, out: np.ndarray) -> None:
     """Read the rows ``lo:hi`` into ``out``, verifying each block that they touch.
 
-    A whole block goes straight to its place; one that is wanted in part passes through a buffer of its size.
-
     Args:
         where: What the dataset is called in messages.
         out: (hi - lo, ...), C-contiguous, dtype of the dataset.
@@ -71,23 +72,95 @@ def read_rows(data: h5py.Dataset, where: str, lo: int, hi: int, out: np.ndarray)
     Raises:
         DataError: A checksum that is missing or does not match.
     """
+    for stretch in stretches(data, where, lo, hi, out):
+        stretch.read()
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Bytes of one block, and where they go.  Needs no HDF5 any more, so threads may read several.
+
+    Attributes:
+        where: The dataset, for messages.
+        path: The file.
+        rows: First row of the block, and one past the last.
+        offset: Byte of the file at which the block starts.
+        size: Bytes in the block.
+        crc: CRC-32 of the block.
+        begin: Byte of the block at which the wanted ones start.
+        out: (wanted,) uint8, written.
+    """
+
+    where: str
+    path: str
+    rows: tuple[int, int]
+    offset: int
+    size: int
+    crc: int
+    begin: int
+    out: np.ndarray
+
+    def read(self) -> None:
+        """Read the wanted bytes to their place, the others past it, and verify them all.
+
+        Each piece is summed while it is still in the core's cache.
+
+        Raises:
+            DataError: The checksum does not match, or the file ends before.
+        """
+        end, found = self.begin + self.out.size, 0
+        aside = None if self.out.size == self.size else np.empty(min(_PIECE_BYTES, self.size), np.uint8)
+        file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for first, last in self._pieces():
+                wanted = self.begin <= first and last <= end
+                piece = self.out[first - self.begin:last - self.begin] if wanted else aside[:last - first]
+                _read_fully(file, piece, self.offset + first, self.where)
+                found = zlib.crc32(piece, found)
+        finally:
+            os.close(file)
+        if found != self.crc:
+            raise DataError(f"{self.where}: rows {self.rows[0]}..{self.rows[1] - 1} are damaged: expected CRC-32 "
+                            f"{self.crc:08x}, got {found:08x}; {MEND}")
+
+    def _pieces(self) -> Iterator[tuple[int, int]]:
+        """The bytes of the block in pieces that are wanted whole or not at all."""
+        for start, stop in ((0, self.begin), (self.begin, self.begin + self.out.size),
+                            (self.begin + self.out.size, self.size)):
+            for first in range(start, stop, _PIECE_BYTES):
+                yield first, min(first + _PIECE_BYTES, stop)
+
+
+def stretches(data: h5py.Dataset, where: str, lo: int, hi: int, out: np.ndarray) -> list[Stretch]:
+    """What there is to read for the rows ``lo:hi``, a `Stretch` for each block; arguments and errors of `read_rows`."""
     block = rows_per_block(data.dtype, data.shape[1:])
     num_rows = data.shape[0]
     crcs = np.asarray(data.attrs.get(_CRCS, ()))
     if crcs.shape != (max(1, -(-num_rows // block)),):
         raise DataError(f"{where}: expected {max(1, -(-num_rows // block))} checksums, got {crcs.size}; {MEND}")
-    for number in range(lo // block, -(-hi // block) if lo < hi else 0):
+    if lo == hi or out.size == 0:
+        return []
+    start = data.id.get_offset()
+    if start is None:
+        raise DataError(f"{where}: expected contiguous numbers, got none that are written; {MEND}")
+    size = data.dtype.itemsize * int(np.prod(data.shape[1:], dtype=np.int64))
+    flat = out.reshape(-1).view(np.uint8)
+    found = []
+    for number in range(lo // block, -(-hi // block)):
         first, last = number * block, min((number + 1) * block, num_rows)
         begin, end = max(first, lo), min(last, hi)
-        whole = (begin, end) == (first, last)
-        rows = out[begin - lo:end - lo] if whole else np.empty((last - first, *data.shape[1:]), data.dtype)
-        data.read_direct(rows, np.s_[first:last])
-        found = zlib.crc32(rows)
-        if found != crcs[number]:
-            raise DataError(f"{where}: rows {first}..{last - 1} are damaged: expected CRC-32 {crcs[number]:08x}, "
-                            f"got {found:08x}; {MEND}")
-        if not whole:
-            out[begin - lo:end - lo] = rows[begin - first:end - first]
+        found.append(Stretch(where, data.file.filename, (first, last), start + first * size, (last - first) * size,
+                             int(crcs[number]), (begin - first) * size, flat[(begin - lo) * size:(end - lo) * size]))
+    return found
+
+
+def _read_fully(file: int, piece: np.ndarray, offset: int, where: str) -> None:
+    done = 0
+    while done < piece.size:
+        count = os.preadv(file, [piece[done:]], offset + done)
+        if count == 0:
+            raise DataError(f"{where}: the file ends at byte {offset + done}: it is incomplete; {MEND}")
+        done += count
 
 
 def rows_per_block(dtype: np.dtype, row_shape: tuple[int, ...]) -> int:

@@ -4,7 +4,8 @@ Shapes: P partitions, N nodes of a type.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ import numpy as np
 from mpignn.errors import DataError, IDError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
-from mpignn.storage.blocks import damage_named, read_rows
+from mpignn.storage.blocks import Stretch, damage_named, read_rows, stretches
 from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, node_path, part_file
 
 _OPEN_PARTS = 64        # part files kept open at a time: a job may have thousands of them, and few handles
@@ -142,15 +143,31 @@ class GraphFile:
         Raises:
             IDError: Rows outside the array.
         """
+        self.read_many([(name, lo, hi, out)])
+
+    def read_many(self, wanted: Iterable[tuple[str, int, int, np.ndarray]], threads: int = 1) -> None:
+        """`read` several times, the blocks of all spread over threads."""
+        todo = [stretch for one in wanted for stretch in self._stretches(*one)]
+        with ThreadPoolExecutor(max(1, min(threads, len(todo)))) as pool:
+            try:
+                for _ in pool.map(_read_stretch, todo):
+                    pass
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _stretches(self, name: str, lo: int, hi: int, out: np.ndarray) -> list[Stretch]:
+        """What there is to read for some rows; arguments and errors of `read`."""
         info = self._info(name)
         ranges, extra = axis(name, self.book)
         if not 0 <= lo <= hi <= ranges[-1]:
             raise IDError(f"{self.path}: rows {lo}..{hi} of {name} asked for, of {ranges[-1]}")
         assert out.dtype == info.dtype and out.shape == ((hi - lo + extra) * info.width,), f"{name}: {out.shape}"
         rows = out.reshape(hi - lo + extra, *info.row_shape)
+        found: list[Stretch] = []
         if extra and lo == hi:
             out[0] = self.edge_start(self.schema.etype(name.split("/")[1]), lo)
-            return
+            return found
         first = int(np.searchsorted(ranges, lo, side="right")) - 1
         last = int(np.searchsorted(ranges, hi, side="left"))
         for part in range(first, last):
@@ -160,8 +177,11 @@ class GraphFile:
             base = int(ranges[part])
             where = f"{self._part_path(part)}: {name}"
             with damage_named(where):
-                read_rows(self._part(part)[name], where, begin - base, end - base + extra,
-                          rows[begin - lo:end - lo + extra])
+                # The last number of a part's indptr is the first of the next part's: it is read once.
+                more = extra if end == hi else 0
+                found += stretches(self._part(part)[name], where, begin - base, end - base + more,
+                                   rows[begin - lo:end - lo + more])
+        return found
 
     def _read_metadata(self) -> None:
         attrs = self._file.attrs
@@ -226,6 +246,11 @@ class GraphFile:
         if name not in self.infos:
             raise UnknownName(f"{self.path}: no array {name!r}; there are: {', '.join(self.infos)}")
         return self.infos[name]
+
+
+def _read_stretch(stretch: Stretch) -> None:
+    with damage_named(stretch.where):
+        stretch.read()
 
 
 def _open(path: Path, kind: str) -> h5py.File:

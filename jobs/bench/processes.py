@@ -1,0 +1,54 @@
+"""The processes of a job that runs, and what the kernel says of their memory."""
+
+from pathlib import Path
+
+_RANKS = (b"OMPI_COMM_WORLD_RANK", b"PMI_RANK")
+_GONE = (FileNotFoundError, ProcessLookupError)
+
+
+def children(parent: int) -> list[int]:
+    """All processes below ``parent``, at any depth."""
+    below: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except _GONE:
+                continue        # it has ended
+            below.setdefault(int(stat[1]), []).append(int(entry.name))
+    found, todo = [], [parent]
+    while todo:
+        todo += (next_ones := below.get(todo.pop(), []))
+        found += next_ones
+    return found
+
+
+def rank_of(pid: int) -> int | None:
+    """The rank that a launcher gave a Python process; None for other processes."""
+    try:
+        if b"mpignn" not in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            return None
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except _GONE:
+        return None
+    known = dict(v.split(b"=", 1) for v in variables if b"=" in v)
+    rank = next((known[name] for name in _RANKS if name in known), None)
+    return None if rank is None else int(rank)
+
+
+def memory(pid: int, kind: str = "Pss") -> int:
+    """Bytes, by a line of smaps_rollup: Pss, Pss_Anon, Pss_File, Pss_Shmem."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except _GONE:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:")), 0)
+
+
+def peak_resident(pid: int) -> int:
+    """Bytes that a process had resident at most."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except _GONE:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
