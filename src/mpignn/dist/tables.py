@@ -41,6 +41,9 @@ class Description:
     policy: str
     persistent: bool
 
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape} by {self.policy}{', persistent' if self.persistent else ''}"
+
 
 @dataclass(eq=False)
 class Entry:
@@ -83,7 +86,7 @@ class Tables:
         self._transport = transport
         self._entries: dict[int, Entry] = {}
         self._made = 0
-        _OPEN.append(self)
+        _OPEN.add(self)
 
     def open(self, description: Description, dtype: np.dtype, user: object, problem: MpignnError | None) -> Entry:
         """Make a tensor of zeros, or find the one of that name.  Collective over the trainers.
@@ -103,12 +106,13 @@ class Tables:
         self._collect(set.intersection(*(fact[1] for fact in facts)))
         differing = next((rank for rank, fact in enumerate(facts) if fact[0] != description), None)
         self.trainers.agree(None if differing is None else DataError(
-            f"the trainers make different tensors: {description} here, {facts[differing][0]} on trainer {differing}"))
+            f"the trainers make different tensors: {_called(description)} here, {_called(facts[differing][0])} on "
+            f"trainer {differing}"))
         entry = self._named(description.name)
         if entry is None:
             entry = self._make(description, np.dtype(dtype), any(fact[2] for fact in facts))
         elif entry.description != description:      # the same on all trainers, who made the same tensors
-            raise _on_all(DataError(f"a tensor {description.name!r} exists and is another one: {entry.description}, "
+            raise _on_all(DataError(f"a tensor {description.name!r} exists and is another one: {entry.description}; "
                                     f"asked for: {description}"))
         entry.users.add(user)
         return entry
@@ -130,8 +134,7 @@ class Tables:
     def close(self) -> None:
         """Give all tensors back.  Collective over the trainers."""
         self._collect(sorted(self._entries))
-        if self in _OPEN:
-            _OPEN.remove(self)
+        _OPEN.discard(self)
 
     def _make(self, description: Description, dtype: np.dtype, watched: bool) -> Entry:
         num_rows = description.shape[0]
@@ -154,7 +157,7 @@ class Tables:
             self._entries.pop(number).table.free()
 
 
-_OPEN: list[Tables] = []
+_OPEN: "weakref.WeakSet[Tables]" = weakref.WeakSet()
 
 
 def the_only_tables() -> Tables:
@@ -165,7 +168,7 @@ def the_only_tables() -> Tables:
     """
     if len(_OPEN) != 1:
         raise ConfigError(f"{len(_OPEN)} graphs are open: say which one the tensor belongs to, g=...")
-    return _OPEN[0]
+    return next(iter(_OPEN))
 
 
 class GraphTable(Table):
@@ -202,6 +205,10 @@ class GraphTable(Table):
         return self._transport.gather([Request(self._window, ids, out)])
 
     _put, _accumulate = put, accumulate
+
+
+def _called(description: Description) -> str:
+    return f"{description.name!r}: {description}"
 
 
 def _on_all(error: MpignnError) -> MpignnError:

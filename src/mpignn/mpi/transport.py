@@ -18,6 +18,7 @@ from mpignn.mpi.rma import RmaPath
 from mpignn.mpi.segment import Segment
 from mpignn.mpi.sync import CHUNK_BYTES
 from mpignn.mpi.world import World
+from mpignn.mpi.writable import MpiTable, TrainerGroups
 from mpignn.roles import BOTH, Role
 from mpignn.transport.api import ArraySpec, Pending, Request, Stats, Transport, Window, check_request
 
@@ -56,6 +57,7 @@ class MpiTransport(Transport):
         self._pool = Pool()
         self._paths: dict[str, Path] = {}
         self._unfinished: dict[int, _Fetch] = {}
+        self._trainer_groups: TrainerGroups | None = None       # made for the first table
         self._segment = Segment(world, self._layout.nbytes, segment)
         self.windows = {spec.name: self._window(spec) for spec in specs}
 
@@ -104,7 +106,15 @@ class MpiTransport(Transport):
             self._count_local(part)
         return fetch
 
+    def table(self, spec: ArraySpec) -> MpiTable:
+        if self._trainer_groups is None:
+            self._trainer_groups = TrainerGroups(self._world)
+        return MpiTable(self._trainer_groups, spec)
+
     def free(self) -> None:
+        if self._trainer_groups is not None:
+            self._trainer_groups.free()
+            self._trainer_groups = None
         for fetch in list(self._unfinished.values()):
             fetch.wait()
         for path in self._paths.values():

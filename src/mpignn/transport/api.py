@@ -8,10 +8,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpignn.errors import CommError
+
+if TYPE_CHECKING:
+    from mpignn.transport.table import Table
 
 
 @dataclass(frozen=True)
@@ -171,8 +175,16 @@ class Transport(ABC):
         """
 
     @abstractmethod
+    def table(self, spec: ArraySpec) -> "Table":
+        """An array of zeros that the trainers own: ``spec.bounds`` are theirs.  Collective over the trainers.
+
+        Raises:
+            ResourceError: On all trainers: a machine has too little memory.
+        """
+
+    @abstractmethod
     def free(self) -> None:
-        """Give the memory back.  Collective over the world."""
+        """Give the memory back, once the trainers have freed their tables.  Collective over the world."""
 
 
 def check_request(request: Request) -> None:

@@ -1,0 +1,145 @@
+"""What every table must do: rounds of writes by all trainers, compared with what NumPy makes of them.
+
+All trainers draw the writes of all trainers from the same seed, so each knows what must come out.
+
+Shapes: T trainers, N rows, W elements in a row.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from mpignn.errors import CommError, IDError
+from mpignn.transport.api import ArraySpec, array_spec
+from mpignn.transport.table import REDUCTIONS, Table
+
+NUM_ROWS = 601
+DTYPES = (np.float32, np.float64, np.int64, np.int32, np.int8, np.uint8)
+
+
+def specs(num_trainers: int) -> list[ArraySpec]:
+    """Rows wide and narrow, of every type, cut evenly and very unevenly."""
+    even = np.arange(num_trainers + 1) * NUM_ROWS // num_trainers
+    last_only = np.where(np.arange(num_trainers + 1) == num_trainers, NUM_ROWS, 0)
+    return [array_spec(f"{np.dtype(dtype)} x {width}", dtype, width, bounds)
+            for dtype, width, bounds in zip(DTYPES, (100, 1, 3, 17, 5, 1), (even, even, last_only) * 2, strict=True)]
+
+
+def read(table: Table, ids) -> np.ndarray:
+    """(N, W) rows of a table."""
+    ids = np.asarray(ids, np.int64)
+    out = np.full((ids.size, table.spec.width), 77).astype(table.spec.dtype)
+    table.gather(ids, out).wait()
+    return out
+
+
+def values(rng: np.random.Generator, count: int, spec: ArraySpec) -> np.ndarray:
+    """(count, W) small integers: sums of them are exact in every type but the smallest, where they wrap."""
+    return rng.integers(0, 8, (count, spec.width)).astype(spec.dtype)
+
+
+def start(table: Table, rank: int) -> np.ndarray:
+    """Give all rows known values through their owners; returns (N, W) these."""
+    spec = table.spec
+    known = (np.arange(spec.num_rows)[:, None] * 3 + np.arange(spec.width)).astype(spec.dtype)
+    assert (table.lo, table.hi) == spec.bounds[rank:rank + 2]
+    table.local[:] = known[table.lo:table.hi]
+    table.sync()
+    return known
+
+
+def _round(table: Table, rank: int, num_trainers: int, rng: np.random.Generator, known: np.ndarray, kind: str) -> None:
+    """All trainers write at the same time: reductions to the same rows, replacements to rows of their own."""
+    rng = np.random.default_rng(rng.integers(1 << 30))
+    for trainer in range(num_trainers):
+        for count in rng.integers(0, 60, 3):
+            ids = rng.choice(rng.integers(0, table.spec.num_rows, 1 + count // 2), count)
+            if kind == "put":
+                ids = np.minimum(ids // num_trainers * num_trainers + trainer, table.spec.num_rows - 1)
+                ids = ids[ids % num_trainers == trainer]
+            rows = values(rng, ids.size, table.spec)
+            if kind == "put":
+                for i, row in zip(ids, rows, strict=True):
+                    known[i] = row
+            else:
+                REDUCTIONS[kind].at(known, ids, rows)
+            if trainer == rank:
+                table.put(ids, rows) if kind == "put" else table.accumulate(ids, rows, kind)
+                rows[:] = 99        # the table has its copy
+
+
+def writes_of_all_trainers(table: Table, rank: int, num_trainers: int, rng: np.random.Generator) -> None:
+    known = start(table, rank)
+    for kind in ("add", "put", "max", "add", "put", "put", "min", "add"):
+        _round(table, rank, num_trainers, rng, known, kind)
+        table.sync()
+        some = rng.integers(0, NUM_ROWS, 300)
+        np.testing.assert_array_equal(read(table, some), known[some], err_msg=kind)
+        np.testing.assert_array_equal(table.local, known[table.lo:table.hi], err_msg=kind)
+        table.sync()        # nobody writes on while others still read
+
+
+def one_trainer_reads_what_it_wrote(table: Table, rank: int, num_trainers: int, rng: np.random.Generator) -> None:
+    """Its own rows of every kind one after the other, without a sync in between."""
+    known = start(table, rank)
+    mine = np.arange(rank, NUM_ROWS, num_trainers)
+    for kind in rng.permutation(["put", "add", "add", "max", "put", "put", "min", "add"] * 2):
+        ids = rng.choice(mine, 40)
+        rows = values(rng, ids.size, table.spec)
+        if kind == "put":
+            known[ids] = rows
+            table.put(ids, rows)
+        else:
+            REDUCTIONS[kind].at(known, ids, rows)
+            table.accumulate(ids, rows, kind)
+        if rng.random() < 0.5:
+            np.testing.assert_array_equal(read(table, mine), known[mine], err_msg=kind)
+    table.sync()
+
+
+def additions_to_the_same_rows_lose_nothing(table: Table, rank: int, num_trainers: int,
+                                            rng: np.random.Generator) -> None:
+    known = start(table, rank)
+    hot = np.array([0, 1, NUM_ROWS // 2, NUM_ROWS - 1])
+    for _ in range(50):
+        table.accumulate(hot, np.ones((hot.size, table.spec.width), table.spec.dtype), "add")
+    table.sync()
+    added = np.array(50 * num_trainers).astype(table.spec.dtype)
+    np.testing.assert_array_equal(read(table, hot), known[hot] + added)
+    table.sync()
+
+
+def runs_and_single_rows(table: Table, rank: int, num_trainers: int, rng: np.random.Generator) -> None:
+    known = start(table, rank)
+    for ids in (np.arange(NUM_ROWS), np.arange(5, 400), np.arange(0, NUM_ROWS, 2), np.array([7]),
+                np.r_[3:90, 95, 97:300], np.arange(NUM_ROWS)[::-1], np.empty(0, np.int64)):
+        np.testing.assert_array_equal(read(table, ids), known[ids])
+    table.sync()
+    if rank == num_trainers - 1:
+        everything = np.ones((NUM_ROWS, table.spec.width), table.spec.dtype)
+        table.put(np.arange(NUM_ROWS), everything)
+        table.accumulate(np.arange(NUM_ROWS), everything, "add")
+        np.testing.assert_array_equal(read(table, np.arange(NUM_ROWS)), everything + everything)
+    table.sync()
+    np.testing.assert_array_equal(read(table, [0, NUM_ROWS - 1]), 2)
+    table.sync()
+
+
+def wrong_calls_are_refused(table: Table, rank: int, num_trainers: int, rng: np.random.Generator) -> None:
+    width, dtype = table.spec.width, table.spec.dtype
+    good = np.zeros((2, width), dtype)
+    for ids, bad in (([0, NUM_ROWS], NUM_ROWS), ([-1, 0], -1)):
+        for call in (table.gather, table.put, lambda i, r: table.accumulate(i, r, "add")):
+            with pytest.raises(IDError, match=f"row of {table.spec.name}: {bad} is not in"):
+                call(np.array(ids), good)
+    for rows in (np.zeros((3, width), dtype), np.zeros((2, width + 1), dtype), np.zeros((2, width), np.complex64)):
+        with pytest.raises(CommError, match="not contiguous"):
+            table.put(np.array([0, 1]), rows)
+    table.sync()
+
+
+CHECKS: dict[str, Callable[[Table, int, int, np.random.Generator], None]] = {
+    check.__name__: check for check in (
+        writes_of_all_trainers, one_trainer_reads_what_it_wrote, additions_to_the_same_rows_lose_nothing,
+        runs_and_single_rows, wrong_calls_are_refused)}
