@@ -12,14 +12,18 @@ _PUBLIC = {
     "RangePartitionBook": "mpignn.graph.book",
     "check": "mpignn.storage.check",
     "init_process_group": "mpignn.mpi.process_group",
-    "initialize": "mpignn.mpi.world",
+    "initialize": "mpignn.launch",
+    "open_graph": "mpignn.publish",
     "partition_graph": "mpignn.storage.write",
+    "run": "mpignn.launch",
     "wrap": "mpignn.mpi.process_group",
 }
-__all__ = sorted(_PUBLIC)
+__all__ = sorted([*_PUBLIC, "nn"])
 
 
 def __getattr__(name: str):
+    if name == "nn":
+        return importlib.import_module("mpignn.nn")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mpignn' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -1,22 +1,19 @@
 """The command line: ``mpirun -np N python -m mpignn [COMMAND] ...``."""
 
 import argparse
-import importlib.metadata
 import os
 import platform
 import re
 import sys
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 from mpignn import __doc__ as summary
-from mpignn.config import add_flags, load_config, nearest
+from mpignn.config import add_flags, nearest
 from mpignn.errors import ConfigError, MpignnError
-from mpignn.launch import print_error, run_training
+from mpignn.launch import configure, is_first, print_error, run_training, version
 
-# Set by the launchers in every rank that they start: Open MPI, PMIx, MPICH and srun.
-_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
+# Set by the launchers in every rank that they start.
 _SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
 
@@ -27,7 +24,7 @@ def entry() -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code.  Errors are told once, by the first rank of the job."""
-    first = next((int(os.environ[v]) for v in _RANK_VARIABLES if os.environ.get(v, "").isdigit()), 0) == 0
+    first = is_first()
     try:
         arguments = _parse(list(argv), first)
         return arguments.command(arguments)
@@ -85,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="mpignn", description=summary, allow_abbrev=False,
                      epilog="Without a command: train.  Start it as `mpirun -np N python -m mpignn ...`; "
                             "only train wants more than one rank.")
-    parser.add_argument("--version", action="version", version=f"mpignn {_version('mpignn')}")
+    parser.add_argument("--version", action="version", version=f"mpignn {version('mpignn')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (text, add_arguments, run) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -103,15 +100,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     flags = {k: v for k, v in vars(arguments).items() if k not in ("command", "config")}
-    config = load_config(arguments.config, flags)
-    preset = _preset(config.graph.graph)
-    return run_training(config if preset is None else load_config(arguments.config, flags, preset))
-
-
-def _preset(graph: str) -> Path | None:
-    """The settings that come with a bundled data set."""
-    path = Path(str(resources.files("mpignn"))) / "data" / graph / "job.toml"
-    return path if Path(graph).name == graph and path.is_file() else None
+    return run_training(configure(arguments.config, flags))
 
 
 def _partition_arguments(parser: argparse.ArgumentParser) -> None:
@@ -163,10 +152,10 @@ def _info(arguments: argparse.Namespace) -> int:
     world = initialize()
     lines = describe_mpi(world)
     if world.rank == 0:
-        print(f"mpignn      {_version('mpignn')}, Python {platform.python_version()}, {platform.platform()}")
+        print(f"mpignn      {version('mpignn')}, Python {platform.pythonversion()}, {platform.platform()}")
         print("\n".join(lines))
         for name in ("mpi4py", "torch", "numpy", "h5py", "scipy", "numba", "pymetis"):
-            print(f"{name:11s} {_version(name)}")
+            print(f"{name:11s} {version(name)}")
         print(f"cores       {len(os.sched_getaffinity(0))} of {os.cpu_count()} for this rank")
     world.finish()
     return 0
@@ -220,10 +209,3 @@ def _refuse_mpirun(command: str) -> None:
         if os.environ.get(variable, "1") not in ("", "1"):
             raise ConfigError(f"{command} runs in one process, and here are {os.environ[variable]}: "
                               "start it without mpirun")
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

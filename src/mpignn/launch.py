@@ -1,6 +1,6 @@
-"""A training job from start to end: ranks, roles, the published graph, and leaving in order.
+"""A job from start to end: ranks, roles, the published graphs, and leaving in order.
 
-Role and transport are chosen here, once, and handed down.
+Role and transport are chosen here and in `publish`, once, and handed down.
 """
 
 import importlib
@@ -9,108 +9,199 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from importlib import metadata, resources
 from pathlib import Path
 
-import numpy as np
-
 from mpignn import kernels, log
-from mpignn.config import METRICS, Config
+from mpignn.config import METRICS, Config, WorldConfig, load_config
 from mpignn.dist.graph import DistGraph
-from mpignn.dist.service import GraphService, Placement, place
 from mpignn.errors import ConfigError, MpignnError, ResourceError
-from mpignn.graph.book import RangePartitionBook
-from mpignn.roles import Role, Topology
-from mpignn.storage.read import GraphFile
-from mpignn.train.task import NodeClassification, node_classification
-from mpignn.transport.api import ArraySpec, Transport
+from mpignn.publish import Opened, open_graph
+from mpignn.roles import Role
+from mpignn.train.task import node_classification
 
 logger = logging.getLogger(__name__)
 
+# Set by the launchers in every rank that they start: Open MPI, PMIx, MPICH and srun.
+_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
 
-@dataclass(frozen=True)
-class _Opened:
-    """What every rank needs to know before the rows are there."""
+Work = Callable[[Sequence[DistGraph], object, Path], None]      # of the trainers: graphs, world, run folder
 
-    path: Path
-    run_dir: Path
-    graph_id: str
-    placement: Placement
-    splits: dict[str, dict[str, np.ndarray]]
-    task: NodeClassification
+_job: tuple[object, Config] | None = None       # the world of this process, and what it was started with
 
-    @property
-    def book(self) -> RangePartitionBook:
-        return self.placement.book
+
+def run(main: Callable, graph: str | Path | Sequence[str | Path], **config) -> None:
+    """Run a training program of one's own: servers serve, and each trainer calls ``main(g, world)``.
+
+    Started as ``mpirun -np N python script.py``, or without mpirun as one process that does both.  On the trainers,
+    torch.distributed is ready for use, and torch's generator is seeded by ``seed``, equally on all.
+
+    Args:
+        main: Gets the `DistGraph` and the `World`; a tuple of graphs if several were asked for.
+        graph: A partitioned graph, the name of a bundled data set, or a list of those.
+        config: Settings by the names of `mpignn.config`, such as ``servers_per_node=2``.
+
+    Returns:
+        When ``main`` has returned on all trainers.
+
+    Raises:
+        SystemExit: An error that all ranks agree on was told once; the exit code is that of its class.
+
+    Collective over the job.  Any other exception is printed by the rank that it leaves, and ends the whole job.
+    """
+    names = [graph] if isinstance(graph, str | os.PathLike) else list(graph)
+
+    def work(graphs: Sequence[DistGraph], world, run_dir: Path) -> None:
+        main(graphs[0] if isinstance(graph, str | os.PathLike) else tuple(graphs), world)
+
+    try:
+        settings = configure(None, config | ({"graph": str(names[0])} if names else {}))
+        code = _launch(settings, config, [str(name) for name in names], work)
+    except MpignnError as error:
+        if is_first():
+            print_error(error)
+        raise SystemExit(error.exit_code) from error
+    if code:
+        raise SystemExit(code)
 
 
 def run_training(config: Config) -> int:
-    """Run a job; returns the exit code, the same on all ranks.  Collective over COMM_WORLD.
+    """Run the built-in training; returns the exit code, the same on all ranks.  Collective over the job.
 
     An error that not all ranks share is printed with rank, role and phase, and aborts the job.
     """
+    def check(opened: Opened) -> None:
+        node_classification(config.graph.features, config.graph.labels, opened.placement.book.schema,
+                            opened.placement.infos, opened.splits)
+
+    def work(graphs: Sequence[DistGraph], world, run_dir: Path) -> None:
+        importlib.import_module("mpignn.trainer").train(graphs[0], config, run_dir)
+
+    return _launch(config, _WORLD_FIELDS, [config.graph.graph], work, check)
+
+
+def initialize(**config):
+    """The `World` of this job, started by the first call.  Collective over the job when first called.
+
+    From then on an exception that leaves the program on one rank ends the whole job, since the others would wait for
+    ever.
+
+    Args:
+        config: Settings by the names of `mpignn.config`; those of the section ``world`` count.
+
+    Raises:
+        ConfigError: The job runs already, with another value of a setting that is given; or, on all ranks, settings
+            or versions differ between ranks, or roles cannot be dealt.
+    """
+    world = _start(load_config(None, config), config)
+    if world.size > 1 and sys.excepthook is sys.__excepthook__:
+        sys.excepthook = lambda kind, error, trace: _abort(world, error)
+    return world
+
+
+def configure(path: str | Path | None, flags: dict) -> Config:
+    """`load_config`, with the settings that come with a bundled data set below file and flags."""
+    config = load_config(path, flags)
+    name = config.graph.graph
+    preset = Path(str(resources.files("mpignn"))) / "data" / name / "job.toml"
+    return load_config(path, flags, preset) if Path(name).name == name and preset.is_file() else config
+
+
+def is_first() -> bool:
+    """Whether this is the first rank, as far as the launcher's variables tell; without any it is."""
+    return next((int(os.environ[v]) for v in _RANK_VARIABLES if os.environ.get(v, "").isdigit()), 0) == 0
+
+
+def version(package: str) -> str:
+    """Of an installed package; ours may also be a source tree that is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def print_error(error: MpignnError) -> None:
+    """One line on stderr."""
+    print(f"mpignn: error: {error}", file=sys.stderr, flush=True)
+
+
+_WORLD_FIELDS = frozenset(WorldConfig.__dataclass_fields__)
+
+
+def _launch(config: Config, given: Collection[str], names: Sequence[str], work: Work,
+            check: Callable[[Opened], None] | None = None) -> int:
+    """Start the job and run it; returns the exit code.
+
+    Args:
+        given: Names of the settings that were asked for, and are no defaults.
+        names: Graphs.
+        work: What the trainers do.
+        check: Told of each graph's metadata on the first rank before anything is loaded.
+    """
     world = None
     try:
-        from mpignn.mpi.world import initialize  # MPI starts when it is imported
-        world = initialize(config.world.servers_per_node, config.world.ranks_per_node, config.world.server_nodes)
+        world = _start(config, given)
         log.set_up(config.train.log, _who(world), world.rank == 0 or world.trainer_index == 0)
-        return _run(world, config)
+        return _run(world, config, names, work, check)
     except MpignnError as error:
         if world is None or error.agreed or world.size == 1:
             raise
-        _abort(world)
-    except BaseException:
-        _abort(world)
+        _abort(world, error)
+    except BaseException as error:
+        _abort(world, error)
     raise AssertionError("unreachable: the job was aborted")
 
 
-def _run(world, config: Config) -> int:
-    """Publish the graph, serve or train, and leave together; returns the exit code of all."""
-    with log.phase("open graph"):
-        opened = _open(world, config)
-    _tell(world, opened, config)
-    transport = _transport(world, opened.placement.specs(world.node_id))
-    world.world.agree(_load(world, transport, opened.path))
-    world.world.agree(_make_run_dir(opened.run_dir, config) if world.rank == 0 else None)
-    trainer = None
-    if world.trainers is not None:
-        with log.phase("import torch"):         # only now: a damaged graph is told of without that wait
-            trainer = importlib.import_module("mpignn.trainer")
-    _warm(world, trainer, config, opened.placement)
-    with log.phase("publish graph"):
-        transport.publish()
-    code = 0
-    if trainer is not None:
-        service = GraphService(opened.book, opened.placement.infos, transport)
-        g = DistGraph(service, world.topology, world.trainers, opened.splits)
-        code = _train(trainer, world, g, opened.task, config, opened.run_dir)
-    with log.phase("serve" if trainer is None else "leave"):
-        world.finish()
-        transport.free()
+def _start(config: Config, given: Collection[str]):
+    """The world of this process, made if there is none.  Collective over the job when it is made."""
+    global _job
+    if _job is not None:
+        world, before = _job
+        for name in _WORLD_FIELDS & set(given):
+            has, wants = getattr(before.world, name), getattr(config.world, name)
+            if has != wants:
+                raise ConfigError(f"the job runs already, with {name} = {has}: it cannot be started again with "
+                                  f"{name} = {wants}")
+        return world
+    from mpignn.mpi.world import initialize  # MPI starts when it is imported
+    world = initialize(config.world.servers_per_node, config.world.ranks_per_node, config.world.server_nodes)
+    problem, mine = None, [f"mpignn {version('mpignn')}", *config.to_toml().splitlines()]
+    theirs = world.world.bcast(mine)
+    if mine != theirs:
+        here = sorted(set(mine) - set(theirs)) + sorted(set(theirs) - set(mine))
+        problem = ConfigError(f"settings are not those of rank 0: {'; '.join(here)}: start all ranks alike")
+    world.world.agree(problem)
+    _job = world, config
+    return world
+
+
+def _run(world, config: Config, names: Sequence[str], work: Work, check: Callable[[Opened], None] | None) -> int:
+    """Publish the graphs, serve or work, and leave together; returns the exit code of all."""
+    run_dir, paths = _prepare(world, config, names)
+    with ExitStack() as graphs:
+        copies = config.world.replicate, config.world.replicate_nodes
+        opened = [graphs.enter_context(open_graph(world, path, *copies, check)) for path in paths]
+        world.world.agree(_make_run_dir(run_dir, config) if world.rank == 0 else None)
+        trainer = None
+        if world.trainers is not None:
+            with log.phase("import torch"):         # only now: a damaged graph is told of without that wait
+                trainer = importlib.import_module("mpignn.trainer")
+        _warm(world, trainer, config, opened)
+        code = 0
+        if trainer is not None:
+            with log.phase("set up training"):
+                trainer.start(world, config)
+            code = _work(work, opened, world, run_dir)
     return max(world.world.allgather(code))
 
 
-def _tell(world, opened: _Opened, config: Config) -> None:
-    """Log what is about to happen, on the first rank."""
-    if world.rank != 0:
-        return
-    topology, book = world.topology, opened.book
-    logger.info("%d rank(s) on %d node(s): %d serve, %d train", world.size, topology.num_nodes,
-                len(topology.server_ranks), len(topology.trainer_ranks))
-    logger.info("graph %s: %d nodes, %d edges, %d partition(s), id %s", opened.path, book.num_nodes(), book.num_edges(),
-                book.num_partitions(), opened.graph_id)
-    seeds = len(opened.splits[opened.task.ntype]["train"])
-    batch = config.global_batch_size(len(topology.trainer_ranks))
-    logger.info("%s of %d layer(s), %d training nodes in global batches of %d, fanouts per hop: %s (%d for the seeds)",
-                config.model.model, config.num_layers, seeds, batch,
-                ",".join(map(str, reversed(config.sampling.fanouts))), config.sampling.fanouts[-1])
-    logger.info("run folder %s; its config.toml has all settings", opened.run_dir)
-
-
-def _train(trainer, world, g: DistGraph, task: NodeClassification, config: Config, run_dir: Path) -> int:
-    """Train; an error that all trainers share is told once and becomes the exit code that the servers learn."""
+def _work(work: Work, graphs: Sequence[DistGraph], world, run_dir: Path) -> int:
+    """Work; an error that all trainers share is told once and becomes the exit code that the servers learn."""
     try:
-        trainer.train(world, g, task, config, run_dir)
+        with log.phase("main"):
+            work(graphs, world, run_dir)
         return 0
     except MpignnError as error:
         if not error.agreed:
@@ -120,24 +211,11 @@ def _train(trainer, world, g: DistGraph, task: NodeClassification, config: Confi
         return error.exit_code
 
 
-def _load(world, transport: Transport, path: Path) -> MpignnError | None:
-    """Read what this rank serves; returns what is wrong with it, to be agreed on."""
-    if world.server_index is None:
-        return None
-    from mpignn import server
-    from mpignn.mpi.host import usable_cores
-    first, last = world.topology.servers_of(world.node_id)
-    try:        # the trainers wait meanwhile, and leave their cores to the servers
-        server.load(transport, path, world.server_index, max(1, len(usable_cores()) // (last - first)))
-    except MpignnError as error:
-        return error
-    return None
-
-
-def _warm(world, trainer, config: Config, placement: Placement) -> None:
+def _warm(world, trainer, config: Config, graphs: Sequence[DistGraph]) -> None:
     """Make the trainers' kernels ready, on one rank of each node before the others.  Collective over the node."""
     first = world.topology.trainers_of(world.node_id)[0]
-    dtypes = {info.dtype for name, info in placement.infos.items() if name.endswith("/indices")}
+    dtypes = {window.spec.dtype for g in graphs for name, window in g.service.transport.windows.items()
+              if name.endswith("/indices")}
     if trainer is not None and world.trainer_index == first:
         trainer.warm(config, dtypes)
     world.node.barrier()
@@ -145,38 +223,38 @@ def _warm(world, trainer, config: Config, placement: Placement) -> None:
         trainer.warm(config, dtypes)
 
 
-def _open(world, config: Config) -> _Opened:
-    """Find and read the graph's metadata on the first rank, and tell all.  Collective over the world."""
-    problem, opened = None, None
+def _prepare(world, config: Config, names: Sequence[str]) -> tuple[Path, list[Path]]:
+    """Choose the run folder and find the graphs, on the first rank for all.  Collective over the world."""
+    problem, found = None, None
     if world.rank == 0:
+        topology = world.topology
+        logger.info("%d rank(s) on %d node(s): %d serve, %d train", world.size, topology.num_nodes,
+                    len(topology.server_ranks), len(topology.trainer_ranks))
         try:
-            opened = _open_here(config, world.topology)
+            with log.phase("open graph"):
+                found = _prepare_here(config, names, len(topology.server_ranks))
         except MpignnError as error:
             problem = error
     world.world.barrier()
     world.world.agree(problem)
-    opened = world.world.bcast(opened)
-    kernels.cache_in(opened.run_dir / "kernels")
-    return opened
+    run_dir, paths = world.world.bcast(found)
+    kernels.cache_in(run_dir / "kernels")
+    return run_dir, paths
 
 
-def _open_here(config: Config, topology: Topology) -> _Opened:
+def _prepare_here(config: Config, names: Sequence[str], num_servers: int) -> tuple[Path, list[Path]]:
     from mpignn.storage.datasets import bundled_names
-    name = config.graph.graph
-    run_dir = Path(config.train.run_dir) if config.train.run_dir else _new_run_dir(Path(name).stem)
+    if not names:
+        raise ConfigError("no graph is given")
+    run_dir = Path(config.train.run_dir) if config.train.run_dir else _new_run_dir(Path(names[0]).stem)
     if (run_dir / METRICS).exists():
         raise ConfigError(f"{run_dir} holds the metrics of another run: give another --run-dir, or remove it")
-    path = Path(name)
-    if name in bundled_names():
-        path = run_dir / "graph"
-        _partition_bundled(name, path, len(topology.server_ranks))
-    with GraphFile(path) as file:
-        splits = {key: {split: file.split(key, split) for split in file.splits(key)}
-                  for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
-        task = node_classification(config.graph.features, config.graph.labels, file.schema, file.infos, splits)
-        placement = place(file.book, file.infos, topology, file.edge_start, config.world.replicate,
-                          config.world.replicate_nodes)
-        return _Opened(path, run_dir, file.graph_id, placement, splits, task)
+    bundled, paths = bundled_names(), []
+    for number, name in enumerate(names):
+        paths.append(run_dir / ("graph" if len(names) == 1 else f"graph-{number}") if name in bundled else Path(name))
+        if name in bundled:
+            _partition_bundled(name, paths[-1], num_servers)
+    return run_dir, paths
 
 
 def _partition_bundled(name: str, out: Path, num_servers: int) -> None:
@@ -197,6 +275,7 @@ def _make_run_dir(path: Path, config: Config) -> MpignnError | None:
         (path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
     except OSError as error:
         return ResourceError(f"{path}: cannot write the run folder: {error.strerror}")
+    logger.info("run folder %s; its config.toml has all settings", path)
     return None
 
 
@@ -206,29 +285,15 @@ def _new_run_dir(name: str) -> Path:
     return next(path for path in tries if not path.exists())
 
 
-def _transport(world, specs: list[ArraySpec]) -> Transport:
-    if world.size == 1:
-        from mpignn.transport.local import LocalTransport
-        return LocalTransport(specs)
-    from mpignn.mpi.transport import MpiTransport
-    with log.phase("allocate the segment"):
-        return MpiTransport(world, specs)
-
-
 def _who(world) -> str:
     if world.role == Role.SERVER:
         return f"server {world.server_index}/{len(world.topology.server_ranks)} [world {world.rank}]"
     return f"trainer {world.trainer_index}/{len(world.topology.trainer_ranks)} [world {world.rank}]"
 
 
-def print_error(error: MpignnError) -> None:
-    """One line on stderr."""
-    print(f"mpignn: error: {error}", file=sys.stderr, flush=True)
-
-
-def _abort(world) -> None:
-    """Print the current exception with rank, role and phase, and end the whole job.  Does not return."""
-    text = traceback.format_exc()
+def _abort(world, error: BaseException) -> None:
+    """Print an exception with rank, role and phase, and end the whole job.  Does not return."""
+    text = "".join(traceback.format_exception(error))
     print(f"mpignn: {log.who()} failed in phase {log.current_phase()!r}:\n{text}", file=sys.stderr, flush=True)
     if world is not None:
         world.abort(1)

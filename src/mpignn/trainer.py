@@ -1,5 +1,6 @@
 """The trainer role: build the model that the graph asks for, and train it."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from mpignn.sampling.neighbor import warm as warm_sampling
 from mpignn.train.learner import Learner
 from mpignn.train.loop import fit
 from mpignn.train.report import Report, RunReport
-from mpignn.train.task import NodeClassification
+from mpignn.train.task import NodeClassification, node_classification
 from mpignn.transport.api import Request
+
+log = logging.getLogger(__name__)
 
 
 def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
@@ -36,20 +39,26 @@ def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
         dropout.warm(dtype)
 
 
-def train(world: World, g: DistGraph, task: NodeClassification, config: Config, run_dir: Path) -> None:
+def start(world: World, config: Config) -> None:
+    """Make torch ready: threads, its default process group, its generator.  Collective over the trainers."""
+    torch.set_num_threads(world.num_threads)
+    init_process_group(world)
+    torch.manual_seed(config.train.seed)
+
+
+def train(g: DistGraph, config: Config, run_dir: Path) -> None:
     """Train as configured.  Collective over the trainers.
 
     Raises:
         DataError: A label is negative, or larger than a class can be.
         TrainingError: The loss is not finite.
     """
-    torch.set_num_threads(world.num_threads)
     with phase("set up training"):
-        init_process_group(world)
+        task = node_classification(config.graph.features, config.graph.labels, g.schema, g.service.infos, g.splits)
+        _tell(g, task, config)
         classes = _num_classes(g, task)
         learner = None
         if not config.train.data_path_only:
-            torch.manual_seed(config.train.seed)
             model = make_model(config.model.model, task.columns, config.model.hidden, classes, config.num_layers,
                                config.model.dropout, config.model.aggregator)
             learner = Learner(model, task, config.train, g.trainers)
@@ -58,6 +67,14 @@ def train(world: World, g: DistGraph, task: NodeClassification, config: Config, 
         fit(g, learner, task, config, report)
     finally:
         report.close()
+
+
+def _tell(g: DistGraph, task: NodeClassification, config: Config) -> None:
+    """Log what is about to happen."""
+    fanouts = config.sampling.fanouts
+    log.info("%s of %d layer(s), %d training nodes in global batches of %d, fanouts per hop: %s (%d for the seeds)",
+             config.model.model, config.num_layers, len(g.split("train", task.ntype)),
+             config.global_batch_size(g.trainers.size), ",".join(map(str, reversed(fanouts))), fanouts[-1])
 
 
 def _num_classes(g: DistGraph, task: NodeClassification) -> int:

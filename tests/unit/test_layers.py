@@ -10,7 +10,7 @@ import pytest
 SRC = Path(__file__).parents[2] / "src"
 LAYERS = [{"errors", "log", "config", "buffers", "roles"}, {"kernels"}, {"graph"}, {"transport"}, {"mpi"},
           {"partition"}, {"storage"}, {"dist"}, {"sampling"}, {"nn"}, {"loader"}, {"train"}, {"server", "trainer"},
-          {"launch", "cli"}, {"__main__"}]
+          {"publish"}, {"launch", "cli"}, {"__main__"}]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 ALLOWED = {     # by prefix of the module's name below mpignn
     "mpi4py": ("mpi.",),

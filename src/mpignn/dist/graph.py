@@ -4,32 +4,62 @@ Shapes: N ids of a split.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from mpignn.dist.service import GraphService
-from mpignn.errors import UnknownName
+from mpignn.errors import CommError, UnknownName
 from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.transport.group import Group
 
 
-@dataclass(frozen=True)
 class DistGraph:
-    """One graph, whole to every trainer.
+    """One graph, whole to every rank; `mpignn.open_graph` and `mpignn.run` make it.
+
+    A context manager: where the ``with`` block ends it is closed, unless an error that only this rank has is on its
+    way, which will end the job.
 
     Attributes:
         service: Its windows.
         topology: Where the ranks of the job sit.
-        trainers: The trainers, who act together.
+        trainers: The trainers, who act together; None on a rank that only serves.
         splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
     """
 
-    service: GraphService
-    topology: Topology
-    trainers: Group
-    splits: Mapping[str, Mapping[str, np.ndarray]]
+    def __init__(self, service: GraphService, topology: Topology, trainers: Group | None,
+                 splits: Mapping[str, Mapping[str, np.ndarray]], world=None):
+        """Not collective.  ``world`` is the job that closes the graph together; None where there is none."""
+        self.topology, self.trainers, self.splits = topology, trainers, splits
+        self._service: GraphService | None = service
+        self._world = world
+
+    def __enter__(self) -> "DistGraph":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if error is None or getattr(error, "agreed", False):
+            self.close()
+
+    def close(self) -> None:
+        """Meet all ranks and give the memory back; harmless when done already.  Collective over the world.
+
+        A rank that only serves calls it at once: what it does in there is serving.
+        """
+        if self._service is None:
+            return
+        with phase("serve" if self.trainers is None else "leave"):
+            if self._world is not None:
+                self._world.finish()
+            self._service.transport.free()
+        self._service = None
+
+    @property
+    def service(self) -> GraphService:
+        if self._service is None:
+            raise CommError("the graph is closed")
+        return self._service
 
     @property
     def schema(self) -> Schema:

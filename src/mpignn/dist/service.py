@@ -38,13 +38,14 @@ class GraphService:
 
     Attributes:
         book: Types, sizes, and who owns what.
+        infos: The arrays, by name.
         transport: What carries the rows.
     """
 
     def __init__(self, book: RangePartitionBook, infos: Mapping[str, ArrayInfo], transport: Transport):
         self.book = book
         self.transport = transport
-        self._infos = dict(infos)
+        self.infos = dict(infos)
 
     @property
     def schema(self) -> Schema:
@@ -80,10 +81,10 @@ class GraphService:
         return server_rows(self.book.node_ranges[ntype], len(self.orig_ids(ntype).spec.bounds) - 1)
 
     def _data(self, base: str, name: str) -> tuple[Window, tuple[int, ...]]:
-        if base + name not in self._infos:
-            known = ", ".join(n.removeprefix(base) for n in self._infos if n.startswith(base)) or "none"
+        if base + name not in self.infos:
+            known = ", ".join(n.removeprefix(base) for n in self.infos if n.startswith(base)) or "none"
             raise UnknownName(f"{base}{name} is not in the graph; data there: {known}")
-        return self.transport.windows[base + name], self._infos[base + name].row_shape
+        return self.transport.windows[base + name], self.infos[base + name].row_shape
 
 
 def server_rows(ranges: np.ndarray, num_servers: int) -> np.ndarray:

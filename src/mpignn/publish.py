@@ -1,0 +1,118 @@
+"""Opening a graph for a whole job: read its metadata, make room, let the servers load it, show it to all.
+
+A graph that is open is closed by all ranks together; a rank that only serves does so while it waits for that.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpignn.dist.graph import DistGraph
+from mpignn.dist.service import GraphService, Placement, place
+from mpignn.errors import MpignnError
+from mpignn.log import phase
+from mpignn.roles import Topology
+from mpignn.storage.read import GraphFile
+from mpignn.transport.api import ArraySpec, Transport
+
+logger = logging.getLogger(__name__)
+
+Check = Callable[["Opened"], object]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What every rank needs to know of a graph before its rows are there.
+
+    Attributes:
+        path: Of the graph.
+        graph_id: Hash of all that its files hold.
+        placement: Its arrays, and where the servers have them.
+        splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
+    """
+
+    path: Path
+    graph_id: str
+    placement: Placement
+    splits: dict[str, dict[str, np.ndarray]]
+
+
+def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes: int = 1,
+               check: Check | None = None) -> DistGraph:
+    """Publish a graph of the job.  Collective over the world.
+
+    Several graphs may be open at a time.  A graph is a context manager; where the ``with`` block ends, and in
+    ``close``, all ranks meet, and servers serve until the trainers have come.
+
+    Args:
+        world: The job.
+        path: A partitioned graph: its folder, or graph.h5 in it.
+        replicate, replicate_nodes: What is copied to every node, or every so many nodes, as in `mpignn.config`.
+        check: Told of the metadata on the first rank, before anything is loaded; raises what is wrong with it.
+
+    Raises:
+        DataError: On all ranks: a file is missing, damaged, or of another graph.
+        ResourceError: On all ranks: too little memory.
+    """
+    with phase("open graph"):
+        opened = _open(world, Path(path), replicate, replicate_nodes, check)
+    transport = _transport(world, opened.placement.specs(world.node_id))
+    world.world.agree(_load(world, transport, opened.path))
+    with phase("publish graph"):
+        transport.publish()
+    service = GraphService(opened.placement.book, opened.placement.infos, transport)
+    return DistGraph(service, world.topology, world.trainers, opened.splits, world)
+
+
+def _open(world, path: Path, replicate: str, width: int, check: Check | None) -> Opened:
+    """Read the graph's metadata on the first rank, and tell all.  Collective over the world."""
+    problem, opened = None, None
+    if world.rank == 0:
+        try:
+            opened = _read(path, world.topology, replicate, width)
+            if check is not None:
+                check(opened)
+        except MpignnError as error:
+            problem = error
+    world.world.barrier()
+    world.world.agree(problem)
+    opened = world.world.bcast(opened)
+    if world.rank == 0:
+        book = opened.placement.book
+        logger.info("graph %s: %d nodes, %d edges, %d partition(s), id %s", path, book.num_nodes(), book.num_edges(),
+                    book.num_partitions(), opened.graph_id)
+    return opened
+
+
+def _read(path: Path, topology: Topology, replicate: str, width: int) -> Opened:
+    with GraphFile(path) as file:
+        splits: Mapping = {key: {split: file.split(key, split) for split in file.splits(key)}
+                           for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
+        placement = place(file.book, file.infos, topology, file.edge_start, replicate, width)
+        return Opened(path, file.graph_id, placement, splits)
+
+
+def _transport(world, specs: list[ArraySpec]) -> Transport:
+    if world.size == 1:
+        from mpignn.transport.local import LocalTransport
+        return LocalTransport(specs)
+    from mpignn.mpi.transport import MpiTransport
+    with phase("allocate the segment"):
+        return MpiTransport(world, specs)
+
+
+def _load(world, transport: Transport, path: Path) -> MpignnError | None:
+    """Read what this rank serves; returns what is wrong with it, to be agreed on."""
+    if world.server_index is None:
+        return None
+    from mpignn import server
+    from mpignn.mpi.host import usable_cores
+    first, last = world.topology.servers_of(world.node_id)
+    try:
+        server.load(transport, path, world.server_index, max(1, len(usable_cores()) // (last - first)))
+    except MpignnError as error:
+        return error
+    return None
