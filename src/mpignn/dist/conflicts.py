@@ -59,12 +59,12 @@ def first_conflict(written: Sequence[dict[str, np.ndarray]]) -> tuple[int, int, 
             rows.append(ids)
             who.append(np.full(ids.size, trainer))
             how.append(np.full(ids.size, kinds.index(kind)))
-    if not rows:
+    if sum(part.size for part in rows) == 0:
         return None
     row, trainer, kind = (np.concatenate(arrays) for arrays in (rows, who, how))
     order = np.lexsort((kind, trainer, row))
     row, trainer, kind = row[order], trainer[order], kind[order]
-    starts = np.flatnonzero(np.append(True, row[1:] != row[:-1])) if row.size else np.empty(0, np.int64)
+    starts = np.flatnonzero(np.append(True, row[1:] != row[:-1]))
     for start, end in zip(starts, np.append(starts[1:], row.size), strict=True):
         trainers, kinds_here = trainer[start:end], set(kind[start:end].tolist())
         if trainers[0] != trainers[-1] and (len(kinds_here) > 1 or kinds[kind[start]] == PUT):

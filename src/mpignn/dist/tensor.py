@@ -8,8 +8,11 @@ Shapes: N rows, K rows asked for or given.
 
 import inspect
 import logging
+import os
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +23,9 @@ from mpignn.dist.service import GraphService
 from mpignn.dist.tables import Description, GraphTable, Tables, the_only_tables
 from mpignn.errors import ConfigError, DataError, IDError, MpignnError
 from mpignn.graph.types import EType
+from mpignn.storage.tensors import read_tensor, write_tensor
 from mpignn.transport.api import Window
+from mpignn.transport.group import Group
 from mpignn.transport.table import Table
 
 if TYPE_CHECKING:
@@ -170,6 +175,68 @@ class DistTensor:
         if self._entry is not None:
             self._tables.free(self._entry)
 
+    def count_nonzero(self) -> int:
+        """Elements that are not zero.  Collective over the trainers."""
+        shares = np.linspace(0, len(self), self._trainers().size + 1).astype(np.int64)
+        lo, hi = shares[self._trainers().rank:self._trainers().rank + 2].tolist()
+        step = max(1, _BLOCK_BYTES // max(1, self._table.spec.dtype.itemsize * self._width))
+        mine = sum(int(torch.count_nonzero(self[first:min(first + step, hi)])) for first in range(lo, hi, step))
+        return int(self._trainers().all_sum(np.array([mine]))[0])
+
+    def to_hdf5(self, file: str | os.PathLike, name: str | None = None) -> None:
+        """Write the tensor to a file of its own, after a `sync`.  Collective over the trainers.
+
+        The first trainer writes all rows, under a temporary name; a file that has the name already is replaced at the
+        end.  The same values give the same bytes, whoever owned them.
+
+        Args:
+            file: Its name.
+            name: Of the dataset; None: that of the tensor.
+
+        Raises:
+            ConfigError: On all trainers: no file can be made there, or there is no name.
+            ResourceError: On all trainers: the disk is full.
+        """
+        self.sync()
+        trainers, problem = self._trainers(), None
+        if trainers.rank == 0:
+            try:
+                self._write(Path(file), self._dataset(name))
+            except MpignnError as error:
+                problem = error
+        trainers.agree(problem)
+
+    def from_hdf5(self, file: str | os.PathLike, name: str | None = None) -> None:
+        """Replace all rows by those of a file that `to_hdf5` wrote, and `sync`.  Collective over the trainers.
+
+        Each trainer reads the rows that it owns, so all of them must see the file.
+
+        Args:
+            file, name: As given to `to_hdf5`.
+
+        Raises:
+            CommError: Data of a graph.
+            DataError: On all trainers: no such file or dataset, one of another shape or dtype, or a damaged one; some
+                rows may be replaced then.
+        """
+        self[[]] = False        # raises where the tensor may not be written
+        self.sync()
+        problem, table = None, self._table
+        try:
+            read_tensor(Path(file), self._dataset(name), self.shape, table.spec.dtype, str(self.dtype), table.lo,
+                        table.local)
+        except MpignnError as error:
+            problem = error
+        self._trainers().agree(problem)
+        self.sync()
+
+    def __or__(self, other: "DistTensor") -> "DistTensor":
+        """A new tensor of the element-wise or, as of two masks.  Collective over the trainers."""
+        if not isinstance(other, DistTensor):
+            return NotImplemented
+        return DistTensor(self.shape, self.dtype, part_policy=self.part_policy, g=_Graph(self._tables),
+                          init_func=lambda shape, dtype, ids: self[ids] | other[ids])
+
     @property
     def local(self) -> torch.Tensor:
         """(n, ...) the rows ``local_ids``, no copy: those that this trainer owns.
@@ -213,6 +280,23 @@ class DistTensor:
         self._width = table.spec.width
         self.shape, self.dtype, self.name = shape, dtype, name
         self.part_policy, self.persistent = part_policy, persistent
+
+    def _trainers(self) -> Group:
+        if self._tables is None:
+            raise ConfigError(f"{self.name} does not know the trainers: take it from a graph, g.ndata[...]")
+        return self._tables.trainers
+
+    def _dataset(self, name: str | None) -> str:
+        chosen = self.name if name is None else name
+        if not chosen:
+            raise ConfigError("a tensor without a name needs one in a file: to_hdf5(file, name)")
+        return chosen
+
+    def _write(self, path: Path, name: str) -> None:
+        stored = self._table.spec.dtype
+        step = max(1, _BLOCK_BYTES // max(1, stored.itemsize * self._width))
+        blocks = (_array(self[first:first + step]) for first in range(0, len(self), step))
+        write_tensor(path, name, self.shape, stored, str(self.dtype), blocks)
 
     def _fill(self, init_func: Callable[..., torch.Tensor] | None) -> None:
         """Write the first values of the rows owned.  Collective over the trainers."""
@@ -279,6 +363,13 @@ class DistTensor:
             raise DataError(f"{where}: expected {self.dtype} {shape}, or one number, got {_what(rows)}: rows are "
                             "neither cast nor repeated")
         return np.ascontiguousarray(_array(rows.contiguous()).reshape(count, self._width))
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """As much of a graph as a tensor asks for."""
+
+    tables: Tables
 
 
 def _describe(tables: Tables, shape, dtype, name, part_policy, persistent) -> Description:

@@ -1,4 +1,4 @@
-"""A folder that appears under its name complete, or not at all."""
+"""Folders and files that appear under their names complete, or not at all."""
 
 import errno
 import os
@@ -37,6 +37,27 @@ def new_folder(out: Path) -> Iterator[Path]:
             _sync(out.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)       # nothing is there any more once it is renamed
+
+
+@contextmanager
+def new_file(out: Path) -> Iterator[Path]:
+    """The name of a temporary file beside ``out`` that is renamed to it at the end, and removed if anything goes wrong.
+
+    It reaches the disk before it gets its name.  What had that name is replaced.
+
+    Raises:
+        ConfigError: No file can be made there.
+    """
+    partial = out.parent / f".{out.name}.partial-{secrets.token_hex(4)}"
+    if not os.access(out.parent, os.W_OK) or out.is_dir():
+        raise ConfigError(f"{out}: cannot write a file there")
+    try:
+        yield partial
+        _sync(partial)
+        os.replace(partial, out)
+        _sync(out.parent)
+    finally:
+        partial.unlink(missing_ok=True)     # nothing is there any more once it is renamed
 
 
 def check_space(out: Path, num_bytes: int) -> None:
