@@ -39,6 +39,9 @@ class WorldConfig:
     replicate: str = _option("none", "hold a copy of the graph's structure, or of all, on every node",
                              choices=("none", "topology", "all"))
     replicate_nodes: int = _option(1, "nodes that share such a copy between them", low=1)
+    access: str = _option("auto", "how rows of other nodes come: rma (one-sided reads), owner (packed and sent by "
+                                  "their server), or auto: the one that measures faster at start",
+                          choices=("auto", "rma", "owner"))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Role and transport are chosen here and in `publish`, once, and handed down.
 """
 
 import importlib
+import json
 import logging
 import os
 import sys
@@ -30,6 +31,7 @@ _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCI
 Work = Callable[[Sequence[DistGraph], object, Path], None]      # of the trainers: graphs, world, run folder
 
 _job: tuple[object, Config] | None = None       # the world of this process, and what it was started with
+_access: dict | None = None         # what led to its ways to rows of other nodes
 
 
 def run(main: Callable, graph: str | Path | Sequence[str | Path], **config) -> None:
@@ -173,7 +175,22 @@ def _start(config: Config, given: Collection[str]):
         here = sorted(set(mine) - set(theirs)) + sorted(set(theirs) - set(mine))
         problem = ConfigError(f"settings are not those of rank 0: {'; '.join(here)}: start all ranks alike")
     world.world.agree(problem)
+    world = _choose_access(world, config)
     _job = world, config
+    return world
+
+
+def _choose_access(world, config: Config):
+    """The world with its ways to rows of other nodes.  Collective over the world."""
+    global _access
+    if world.topology.num_nodes == 1:
+        return world
+    from mpignn.mpi.probe import choose_access
+    with log.phase("measure access"):
+        world, access = choose_access(world, config.world.access)
+    if world.rank == 0:
+        logger.info("%s", access.line())
+    _access = access.to_dict()
     return world
 
 
@@ -273,6 +290,8 @@ def _make_run_dir(path: Path, config: Config) -> MpignnError | None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+        if _access is not None:
+            (path / "access.json").write_text(json.dumps(_access, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         return ResourceError(f"{path}: cannot write the run folder: {error.strerror}")
     logger.info("run folder %s; its config.toml has all settings", path)

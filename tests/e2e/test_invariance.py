@@ -96,3 +96,11 @@ def test_copies_and_where_servers_are_change_nothing(reference, graphs, tmp_path
 @pytest.mark.parametrize("more", [("--servers-per-node", "0"), ("--servers-per-node", "2"), ("--prefetch", "3")])
 def test_servers_and_prefetch_change_nothing(reference, graphs, tmp_path, more):
     check(reference, graphs, tmp_path, "mpich", 4, "metis4", 2 if "--prefetch" in more else None, *more)
+
+
+@pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
+@pytest.mark.parametrize(("access", "more"), [("rma", ()), ("owner", ()), ("owner", ("--servers-per-node", "0"))])
+def test_the_way_to_other_nodes_changes_nothing(reference, graphs, tmp_path, mpi, access, more):
+    check(reference, graphs, tmp_path, mpi, 4, "metis4", 2, "--access", access, *more)
+    told = json.loads((tmp_path / "job" / "run" / "access.json").read_text())
+    assert told["asked"] == access and told["paths"] == [[access] * 2] * 2

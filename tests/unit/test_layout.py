@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpignn.mpi.layout import ALIGN, chunks, lay_out, merge
+from mpignn.mpi.layout import ALIGN, chunks, cut_rows, lay_out, merge
 from mpignn.roles import Topology, assign_roles
 from transport_suite import specs
 
@@ -63,3 +63,16 @@ def test_arrays_of_a_node_are_aligned_and_apart(nodes, servers_per_node):
 def test_a_node_without_servers_holds_nothing():
     topology = Topology((0, 0, 1), assign_roles([0, 0, 0]))
     assert lay_out(specs(1), topology, node=1).nbytes == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), max_size=5), st.integers(1, 50))
+def test_rows_are_cut_into_full_messages(lists, limit):
+    counts, sizes = [c for c, _ in lists], [s for _, s in lists]
+    messages = list(cut_rows(counts, sizes, limit))
+    rows = [(p, first + i) for message in messages for p, first, count in message for i in range(count)]
+    assert rows == [(p, i) for p, count in enumerate(counts) for i in range(count)]
+    lengths = [sum(count * sizes[p] for p, _, count in message) for message in messages]
+    for message, length in zip(messages, lengths, strict=True):
+        assert length <= limit or sum(count for _, _, count in message) == 1
+    for length, after in zip(lengths, messages[1:], strict=False):
+        assert length + sizes[after[0][0]] > limit      # its first row would not have fitted

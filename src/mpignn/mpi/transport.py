@@ -20,7 +20,7 @@ from mpignn.mpi.sync import CHUNK_BYTES
 from mpignn.mpi.world import World
 from mpignn.mpi.writable import MpiTable, TrainerGroups
 from mpignn.roles import BOTH, Role
-from mpignn.transport.api import ArraySpec, Pending, Request, Stats, Transport, Window, check_request
+from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request
 
 
 class MpiTransport(Transport):
@@ -122,6 +122,11 @@ class MpiTransport(Transport):
         self._paths = {}
         self.windows = {}
         self._segment.free()
+
+    @property
+    def one_sided(self):
+        """The RMA window, for tests of it at start."""
+        return self._paths["rma"].win
 
     def _path_to(self, server: int) -> Path:
         path = self._paths.get(self._access[self._node_of_server[server]])

@@ -60,11 +60,15 @@ class World:
         """Number of this trainer among all trainers; None on a rank that does not train."""
         return self.topology.trainer_ranks.index(self.rank) if Role.TRAINER in self.role else None
 
+    @property
+    def groups(self) -> list[MpiGroup]:
+        """All that this rank belongs to."""
+        return [group for group in (self.world, self.host, self.node, self.trainers) if group is not None]
+
     def never_block(self) -> None:
         """Let no collective spin from now on, so that ranks in them can serve.  All ranks of the world call it."""
-        for group in (self.world, self.host, self.node, self.trainers):
-            if group is not None:
-                group.blocks = False
+        for group in self.groups:
+            group.blocks = False
 
     def finish(self) -> None:
         """Return when all ranks are here, so that nobody reads anybody's memory any more.  Collective over the world.

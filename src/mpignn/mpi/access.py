@@ -1,0 +1,101 @@
+"""Which way to the rows of other nodes to take, given what was measured.
+
+Shapes: M nodes.
+"""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from statistics import median
+
+import numpy as np
+
+from mpignn.roles import BOTH, Topology
+
+AUTO, RMA, OWNER = ACCESS = ("auto", "rma", "owner")
+
+BULK, SMALL = (2_500, 400), (100, 16)       # rows and their bytes: features of a batch, ends of adjacency rows
+_SMALL_PER_BULK = 4     # a batch of two hops: two structure requests a hop for every one of features
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of a request from one node to another, best of several; infinite where the rows came wrong.
+
+    Attributes:
+        origin, target: The nodes.
+        rma_s, owner_s: Of a large request.
+        rma_small_s, owner_small_s: Of a small one.
+    """
+
+    origin: int
+    target: int
+    rma_s: float
+    owner_s: float
+    rma_small_s: float
+    owner_small_s: float
+
+    @property
+    def faster(self) -> str:
+        """The way that takes less for a batch."""
+        rma = self.rma_s + _SMALL_PER_BULK * self.rma_small_s
+        return RMA if rma < self.owner_s + _SMALL_PER_BULK * self.owner_small_s else OWNER
+
+
+@dataclass(frozen=True)
+class Access:
+    """How rows of other nodes come, and why.
+
+    Attributes:
+        asked: One of `ACCESS`.
+        paths: (M, M) the way from each node to each: ``rma`` or ``owner``.
+        passive_get: Whether a one-sided read ends while its target computes; None: not tried, or never answered.
+        measured: What the choice rests on.
+    """
+
+    asked: str
+    paths: tuple[tuple[str, ...], ...]
+    passive_get: bool | None = None
+    measured: tuple[Measured, ...] = ()
+
+    def line(self) -> str:
+        """The choice and its reason in one line."""
+        pairs = Counter(self.paths[i][j] for i in range(len(self.paths)) for j in range(len(self.paths)) if i != j)
+        text = f"access {self.asked}: rows of other nodes come by " + " or ".join(
+            f"{path} ({count} of {pairs.total()} pairs of nodes)" for path, count in pairs.most_common())
+        if not self.measured:
+            return text
+
+        def typical(name: str) -> float:
+            return median(getattr(m, name) for m in self.measured)
+
+        size = BULK[0] * BULK[1] / 1e6
+        return (f"{text}; {BULK[0]} rows of {BULK[1]} bytes: rma {size / typical('rma_s'):.0f} MB/s, owner "
+                f"{size / typical('owner_s'):.0f} MB/s; {SMALL[0]} of {SMALL[1]}: rma "
+                f"{typical('rma_small_s') * 1e3:.2f} ms, owner {typical('owner_small_s') * 1e3:.2f} ms; a Get "
+                + {True: "ends while its target computes", False: "waits until its target enters MPI",
+                   None: "was not answered"}[self.passive_get])
+
+    def to_dict(self) -> dict:
+        """For a file: plain lists and numbers, None for what is infinite."""
+        found = [{k: v if v != np.inf else None for k, v in asdict(m).items()} for m in self.measured]
+        return {"asked": self.asked, "paths": [list(row) for row in self.paths], "passive_get": self.passive_get,
+                "bulk": {"rows": BULK[0], "row_bytes": BULK[1]}, "small": {"rows": SMALL[0], "row_bytes": SMALL[1]},
+                "measured": found}
+
+
+def choose(topology: Topology, passive_get: bool | None, measured: tuple[Measured, ...]) -> tuple[tuple[str, ...], ...]:
+    """(M, M) the way from each node to each.  Not collective.
+
+    Args:
+        topology: Node and role of every rank.
+        passive_get: As in `Access`; None is taken for RMA that does not work.
+        measured: Of some pairs of nodes; the others do as most of these.
+    """
+    nodes = range(topology.num_nodes)
+    if passive_get is None:
+        return ((OWNER,) * len(nodes),) * len(nodes)
+    usual = Counter([OWNER, *(m.faster for m in measured)]).most_common(1)[0][0]
+    best = {(m.origin, m.target): m.faster for m in measured}
+    needs_owner = {node for rank, node in enumerate(topology.node_of_rank)
+                   if topology.roles[rank] == BOTH and not passive_get}
+    return tuple(tuple(OWNER if j in needs_owner else best.get((i, j), usual) for j in nodes) for i in nodes)

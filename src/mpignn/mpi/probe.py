@@ -1,0 +1,184 @@
+"""Which way to the rows of other nodes is faster here, and whether RMA works at all: measured at start."""
+
+import logging
+import os
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from mpignn.mpi.access import AUTO, BULK, OWNER, RMA, SMALL, Access, Measured, choose
+from mpignn.mpi.library import MPI
+from mpignn.mpi.sync import wait_until
+from mpignn.mpi.transport import MpiTransport
+from mpignn.mpi.world import World
+from mpignn.transport.api import ArraySpec, Request, array_spec
+
+log = logging.getLogger(__name__)
+
+_TABLE_ROWS = 10_000
+_TARGETS = 4            # other nodes that each node measures
+_REPEATS, _BUDGET_S = 5, 0.1
+_ANSWER_S = 5.0         # a Get that takes longer than this never comes
+_COMPUTE_S = 0.05       # how long the target of a Get plays dead
+_TAG = 1
+
+
+def choose_access(world: World, asked: str) -> tuple[World, Access]:
+    """Decide how rows of other nodes come.  Collective over the world; takes a fraction of a second if it measures.
+
+    Args:
+        world: The job.
+        asked: ``rma``, ``owner``, or ``auto`` to measure both ways: the first trainer of each node asks servers of
+            the next few nodes, all at the same time as in a job.  A node whose servers also train is asked by
+            ``owner`` unless a Get ends while they compute.
+
+    Returns:
+        The world, with its ``paths`` set, and what led to them, the same on all ranks.
+    """
+    nodes = world.topology.num_nodes
+    if nodes == 1 or asked != AUTO:
+        path = RMA if asked == AUTO else asked
+        access = Access(asked, ((path,) * nodes,) * nodes)
+    else:
+        access = _measure(world)
+    return replace(world, paths=access.paths[world.node_id]), access
+
+
+def _measure(world: World) -> Access:
+    topology = world.topology
+    blocked = [(group, group.blocks) for group in world.groups]
+    servers = len(topology.server_ranks)
+    bounds = np.arange(servers + 1) * _TABLE_ROWS
+    specs = [array_spec("bulk", np.uint8, BULK[1], bounds), array_spec("small", np.uint8, SMALL[1], bounds)]
+    targets = _targets(world)
+    by_owner = _time_all(world, specs, OWNER, targets)
+    passive, by_rma = None, {}
+    if any(world.world.allgather(bool(targets))):
+        by_rma, passive = _time_rma(world, specs, targets)
+    for group, blocks in blocked:       # whether that has to stop is up to the transports of the job
+        group.blocks = blocks
+    mine = [Measured(world.node_id, node, *(way.get((node, name), np.inf) for name in ("bulk", "small")
+                                            for way in (by_rma, by_owner))) for node in targets]
+    measured = tuple(m for of_rank in world.world.allgather(mine) for m in of_rank)
+    return Access(AUTO, choose(topology, passive, measured), passive, measured)
+
+
+def _targets(world: World) -> list[int]:
+    """The nodes that this rank measures, none unless it is its node's first trainer."""
+    topology = world.topology
+    first, last = topology.trainers_of(world.node_id)
+    if first == last or world.trainer_index != first:
+        return []
+    after = [(world.node_id + step) % topology.num_nodes for step in range(1, topology.num_nodes)]
+    serving = [node for node in after if len(set(topology.servers_of(node))) > 1]
+    return serving[:_TARGETS]
+
+
+def _open(world: World, specs: list[ArraySpec], path: str) -> MpiTransport:
+    transport = MpiTransport(world, specs, path)
+    if world.server_index is not None:
+        for spec in specs:
+            transport.shard(spec.name)[:] = _rows(spec, world.server_index * _TABLE_ROWS + np.arange(_TABLE_ROWS)).flat
+    transport.publish()
+    return transport
+
+
+def _rows(spec: ArraySpec, ids: np.ndarray) -> np.ndarray:
+    """What the rows ``ids`` hold."""
+    return (ids[:, None] * 31 + np.arange(spec.width)).astype(np.uint8)
+
+
+def _time_all(world: World, specs: list[ArraySpec], path: str, targets: list[int]) -> dict[tuple[int, str], float]:
+    transport = _open(world, specs, path)
+    found = _time(world, transport, targets)
+    transport.free()
+    return found
+
+
+def _time_rma(world: World, specs: list[ArraySpec],
+              targets: list[int]) -> tuple[dict[tuple[int, str], float], bool | None]:
+    """As `_time`, by RMA, and whether a Get ends while its target computes; nothing and None if none ever ends."""
+    transport = _open(world, specs, RMA)
+    passive = _try_get(world, transport.one_sided)
+    if passive is None:
+        if world.rank == 0:
+            log.warning("a one-sided read was not answered within %g s: this MPI's RMA does not work here, rows will "
+                        "come from their owners", _ANSWER_S)
+        _abandoned.append(transport)    # to free a window with a read under way would wait for ever
+        return {}, None
+    found = _time(world, transport, targets)
+    transport.free()
+    return found, passive
+
+
+_abandoned: list = []       # what an operation that never ended may still use
+
+
+def _time(world: World, transport: MpiTransport, targets: list[int]) -> dict[tuple[int, str], float]:
+    """Seconds of a request by node and array.  Collective over the world."""
+    found = {}
+    for node in targets:
+        for name, (rows, _) in (("bulk", BULK), ("small", SMALL)):
+            found[node, name] = _time_one(world, transport, name, node, rows)
+    world.finish()      # servers serve meanwhile
+    return found
+
+
+def _time_one(world: World, transport: MpiTransport, name: str, node: int, rows: int) -> float:
+    window = transport.windows[name]
+    first = world.topology.servers_of(node)[0]
+    rng = np.random.default_rng(world.rank)
+    out = np.empty((rows, window.spec.width), np.uint8)
+    times, began = [], time.perf_counter()
+    while len(times) < 2 or len(times) <= _REPEATS and time.perf_counter() - began < _BUDGET_S:
+        ids = rng.integers(first * _TABLE_ROWS, (first + 1) * _TABLE_ROWS, rows)
+        asked = time.perf_counter()
+        transport.gather([Request(window, ids, out)]).wait()
+        times.append(time.perf_counter() - asked)
+        if not (out == _rows(window.spec, ids)).all():
+            return np.inf
+    return min(times[1:])
+
+
+def _try_get(world: World, win: MPI.Win) -> bool | None:
+    """Whether a Get ends while its target computes; None if it does not even while the target polls.
+
+    Collective over the world.  The reads are of a few bytes and are polled for, so nothing here can hang.
+    """
+    topology = world.topology
+    target, origin = next((s, t) for s in topology.server_ranks for t in topology.trainer_ranks
+                          if topology.node_of_rank[s] != topology.node_of_rank[t])
+    comm, passive = world.world.comm, None
+    answered = True
+    if world.rank == origin:
+        first = _Get(win, target)
+        answered = first.ends(_ANSWER_S)
+    if not all(world.world.allgather(answered)):
+        return None
+    if world.rank == target:
+        comm.Send(np.zeros(1), origin, _TAG)
+        time.sleep(_COMPUTE_S)
+    elif world.rank == origin:
+        wait_until(comm.Irecv(np.empty(1), target, _TAG).Test, 0)
+        second = _Get(win, target)
+        passive = second.ends(_COMPUTE_S / 2)
+        second.ends(_ANSWER_S)
+    return world.world.bcast(passive, origin)
+
+
+class _Get:
+    """A one-sided read of a few bytes.  Kept if it does not end: its memory may still be written to."""
+
+    def __init__(self, win: MPI.Win, target: int):
+        self._request = win.Rget([np.empty(8, np.uint8), MPI.BYTE], target)
+
+    def ends(self, within_s: float) -> bool:
+        """Whether it ends in time."""
+        end = time.perf_counter() + within_s
+        while not self._request.Test():
+            if time.perf_counter() > end:
+                _abandoned.append(self)
+                return False
+            os.sched_yield()
+        return True

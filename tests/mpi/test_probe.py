@@ -1,0 +1,71 @@
+"""The measurement at start, and jobs without RMA."""
+
+import numpy as np
+import pytest
+from test_paths import check_all
+
+
+@pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
+def test_auto_measures_and_serves(world):
+    from mpignn.mpi.probe import choose_access
+    chosen, access = choose_access(world, "auto")
+    nodes = world.topology.num_nodes
+    assert world.world.allgather(access) == [access] * world.size
+    assert chosen.paths == access.paths[world.node_id] and len(chosen.paths) == nodes
+    if nodes == 1:
+        assert access.measured == ()
+    else:
+        assert {m.origin for m in access.measured} == set(range(nodes))
+        assert all(m.origin != m.target and 0 < m.rma_s < 30 and 0 < m.owner_s < 30 for m in access.measured)
+        assert access.passive_get in (True, False)
+    check_all(chosen)
+
+
+@pytest.mark.ranks(2, 3, ranks_per_node=(1, 2))
+def test_what_is_asked_for_is_not_measured(world):
+    from mpignn.mpi.probe import choose_access
+    for asked in "rma", "owner":
+        chosen, access = choose_access(world, asked)
+        assert set(chosen.paths) == {asked} and access.measured == ()
+
+
+@pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
+def test_by_owner_there_is_no_window(world):
+    from mpignn.mpi import rma
+    from mpignn.mpi.library import MPI
+
+    class NoWindows(type(MPI)):
+        def __getattr__(self, name):
+            assert name != "Win"
+            return getattr(MPI, name)
+
+    rma.MPI = NoWindows("MPI")
+    try:
+        check_all(world, access="owner")
+        if world.topology.num_nodes > 1:
+            with pytest.raises(AssertionError):
+                check_all(world, access="rma")
+    finally:
+        rma.MPI = MPI
+
+
+@pytest.mark.ranks(2, ranks_per_node=(1,))
+def test_rows_that_rma_brings_wrong_are_noticed(world):
+    from mpignn.mpi import probe, rma
+    get, original = rma._Gets.wait, rma._Gets.start
+
+    def wrong(self):
+        get(self)
+        self.landing[:] = 0
+
+    def start(self, landing):
+        self.landing = landing
+        original(self, landing)
+
+    rma._Gets.wait, rma._Gets.start = wrong, start
+    try:
+        _, access = probe.choose_access(world, "auto")
+    finally:
+        rma._Gets.wait, rma._Gets.start = get, original
+    assert all(np.isinf(m.rma_s) for m in access.measured)
+    assert {path for row in access.paths for path in row} == {"owner"}

@@ -1,0 +1,56 @@
+"""The choice of the way to rows of other nodes, from figures."""
+
+import json
+
+import numpy as np
+
+from mpignn.mpi.access import Access, Measured, choose
+from mpignn.roles import BOTH, Role, Topology
+
+DEDICATED = Topology((0, 0, 1, 1, 2, 2), (Role.SERVER, Role.TRAINER) * 3)
+COLOCATED = Topology((0, 1, 2), (BOTH,) * 3)
+
+
+def measured(origin, target, rma_s, owner_s, rma_small_s=1e-4, owner_small_s=1e-4):
+    return Measured(origin, target, rma_s, owner_s, rma_small_s, owner_small_s)
+
+
+def off_diagonal(paths):
+    return [paths[i][j] for i in range(len(paths)) for j in range(len(paths)) if i != j]
+
+
+def test_each_pair_of_nodes_takes_what_was_faster():
+    found = (measured(0, 1, 1e-3, 2e-3), measured(1, 2, 2e-3, 1e-3), measured(2, 0, 1e-3, 2e-3))
+    paths = choose(DEDICATED, True, found)
+    assert (paths[0][1], paths[1][2], paths[2][0]) == ("rma", "owner", "rma")
+    assert paths[0][2] == paths[2][1]       # not measured: as most of those that were
+
+
+def test_small_requests_weigh_in():
+    assert measured(0, 1, rma_s=1.0e-3, owner_s=1.3e-3, rma_small_s=3e-4, owner_small_s=1e-4).faster == "owner"
+    assert measured(0, 1, rma_s=1.3e-3, owner_s=1.0e-3, rma_small_s=1e-4, owner_small_s=3e-4).faster == "rma"
+
+
+def test_without_progress_ranks_that_compute_are_asked_by_message():
+    found = (measured(0, 1, 1e-3, 2e-3), measured(1, 2, 1e-3, 2e-3))
+    assert set(off_diagonal(choose(COLOCATED, False, found))) == {"owner"}
+    assert set(off_diagonal(choose(COLOCATED, True, found))) == {"rma"}
+    assert set(off_diagonal(choose(DEDICATED, False, found))) == {"rma"}
+
+
+def test_rma_that_never_answers_is_not_used():
+    assert {path for row in choose(DEDICATED, None, (measured(0, 1, 1e-9, 1.0),)) for path in row} == {"owner"}
+
+
+def test_wrong_bytes_lose():
+    assert measured(0, 1, np.inf, 1.0, np.inf, 1.0).faster == "owner"
+
+
+def test_the_choice_is_told_with_its_figures():
+    found = (measured(0, 1, 10e-3, 5e-3, 2e-4, 3e-4), measured(1, 0, 10e-3, 5e-3, 2e-4, np.inf))
+    access = Access("auto", (("owner", "owner"), ("rma", "owner")), False, found)
+    line = access.line()
+    assert "owner (1 of 2 pairs of nodes)" in line and "rma 100 MB/s, owner 200 MB/s" in line
+    assert "waits until its target enters MPI" in line
+    told = json.loads(json.dumps(access.to_dict(), allow_nan=False))
+    assert told["paths"] == [["owner", "owner"], ["rma", "owner"]] and told["measured"][1]["owner_small_s"] is None
