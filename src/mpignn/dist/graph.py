@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mpignn.dist.service import GraphService
+from mpignn.dist.tables import Tables
 from mpignn.errors import CommError, UnknownName
 from mpignn.graph.types import EType, Schema, etype_key
 from mpignn.log import phase
@@ -26,6 +27,7 @@ class DistGraph:
         topology: Where the ranks of the job sit.
         trainers: The trainers, who act together; None on a rank that only serves.
         splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
+        tables: The tensors that the trainers made; None on a rank that only serves.
     """
 
     def __init__(self, service: GraphService, topology: Topology, trainers: Group | None,
@@ -34,6 +36,7 @@ class DistGraph:
         self.topology, self.trainers, self.splits = topology, trainers, splits
         self._service: GraphService | None = service
         self._world = world
+        self.tables = None if trainers is None else Tables(service.book, topology, service.transport, trainers)
 
     def __enter__(self) -> "DistGraph":
         return self
@@ -50,6 +53,8 @@ class DistGraph:
         if self._service is None:
             return
         with phase("serve" if self.trainers is None else "leave"):
+            if self.tables is not None:
+                self.tables.close()
             if self._world is not None:
                 self._world.finish()
             self._service.transport.free()
