@@ -6,6 +6,7 @@ import importlib
 _PUBLIC = {
     "Block": "mpignn.graph.block",
     "DistGraph": "mpignn.dist.graph",
+    "DistTensor": "mpignn.dist.tensor",
     "GraphFile": "mpignn.storage.read",
     "NeighborSampler": "mpignn.sampling.neighbor",
     "NodeDataLoader": "mpignn.loader.node",
