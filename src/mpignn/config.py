@@ -150,6 +150,10 @@ def load_config(path: str | Path | None, flags: Mapping[str, Any], preset: str |
             that do not match the layers, both batch sizes at once, or a file that cannot be read.
     """
     layers = [dict(_read_toml(file)) for file in (preset, path) if file is not None]
+    known = [option.name for _, kind in _sections() for option in dataclasses.fields(kind)]
+    for name in flags:
+        if name not in known:
+            raise ConfigError(f"unknown setting {name}{nearest(name, known)}")
     layers.append({name: (value, _flag(name)) for name, value in flags.items()})
     values: dict[str, tuple[Any, str]] = {}
     for layer in layers:

@@ -145,7 +145,6 @@ def _launch(config: Config, given: Collection[str], names: Sequence[str], work: 
     world = None
     try:
         world = _start(config, given)
-        log.set_up(config.train.log, _who(world), world.rank == 0 or world.trainer_index == 0)
         return _run(world, config, names, work, check)
     except MpignnError as error:
         if world is None or error.agreed or world.size == 1:
@@ -169,6 +168,7 @@ def _start(config: Config, given: Collection[str]):
         return world
     from mpignn.mpi.world import initialize  # MPI starts when it is imported
     world = initialize(config.world.servers_per_node, config.world.ranks_per_node, config.world.server_nodes)
+    log.set_up(config.train.log, _who(world), world.rank == 0 or world.trainer_index == 0)
     problem, mine = None, [f"mpignn {version('mpignn')}", *config.to_toml().splitlines()]
     theirs = world.world.bcast(mine)
     if mine != theirs:

@@ -91,7 +91,7 @@ def _read(path: Path, topology: Topology, replicate: str, width: int) -> Opened:
     with GraphFile(path) as file:
         splits: Mapping = {key: {split: file.split(key, split) for split in file.splits(key)}
                            for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
-        placement = place(file.book, file.infos, topology, file.edge_start, replicate, width)
+        placement = place(file.book, file.served, topology, file.edge_start, replicate, width)
         return Opened(path, file.graph_id, placement, splits)
 
 

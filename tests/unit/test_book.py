@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from graphs import range_sizes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphs import range_sizes
 from mpignn.errors import DataError, IDError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import Schema

@@ -7,8 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from graphs import random_graph, random_hetero_graph
 
+from graphs import random_graph, random_hetero_graph
 from mpignn.errors import DataError
 from mpignn.graph.types import etype_key
 from mpignn.storage.blocks import file_crc, write_array

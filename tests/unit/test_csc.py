@@ -1,10 +1,10 @@
 """Compressed sparse columns: grouping edges, and rows in neighbour order."""
 
 import numpy as np
-from graphs import edge_list, graphs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphs import edge_list, graphs
 from mpignn.graph.csc import csc_from_coo, in_edges, row_chunks
 from mpignn.graph.types import ETYPE, GraphData
 

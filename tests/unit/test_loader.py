@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from graphs import random_graph, random_hetero_graph
 from services import serve
 
+from graphs import random_graph, random_hetero_graph
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, IDError, UnknownName
 from mpignn.graph.block import EID, NID

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from graphs import edge_list, graphs, random_assignment, random_graph, random_hetero_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphs import edge_list, graphs, random_assignment, random_graph, random_hetero_graph
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import csc_from_coo

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from graphs import edge_list, random_graph, random_hetero_graph
 
+from graphs import edge_list, random_graph, random_hetero_graph
 from mpignn.errors import DataError
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
 from mpignn.storage.sources import read_source

@@ -12,10 +12,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from graphs import edge_list, graphs, random_assignment, random_graph, random_hetero_graph
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from graphs import edge_list, graphs, random_assignment, random_graph, random_hetero_graph
 from mpignn.errors import ConfigError, DataError, IDError, ResourceError, UnknownName
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
 from mpignn.storage import blocks, folder, write

@@ -1,23 +1,54 @@
 """A published graph as trainers see it.
 
-Shapes: N ids of a split.
+Shapes: N ids.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpignn.dist.service import GraphService
+from mpignn.dist import lookup
+from mpignn.dist.service import GraphService, server_rows
 from mpignn.dist.tables import Tables
-from mpignn.errors import CommError, UnknownName
+from mpignn.dist.views import DataView, TypeViews
+from mpignn.errors import CommError, DataError, UnknownName
+from mpignn.graph.book import RangePartitionBook, checked_ids
 from mpignn.graph.types import EType, Schema, etype_key
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.transport.group import Group
 
+if TYPE_CHECKING:
+    import torch
+
+    from mpignn.dist.tensor import DistTensor
+
+
+@dataclass(frozen=True)
+class LocalPartition:
+    """What of a graph lies in the memory of this rank's node: views of it, no copies, read only.
+
+    Attributes:
+        nodes: The nodes of each type.
+        edges: The edges of each type: the in-edges of ``nodes``.
+        indptr: (nodes + 1,) int64 for each edge type: first edge id of each destination, and the end.
+        indices: (edges,) sources, for each edge type; those that ``nodes`` lacks are the halo.
+    """
+
+    nodes: Mapping[str, range]
+    edges: Mapping[EType, range]
+    indptr: Mapping[EType, np.ndarray]
+    indices: Mapping[EType, np.ndarray]
+
 
 class DistGraph:
     """One graph, whole to every rank; `mpignn.open_graph` and `mpignn.run` make it.
+
+    Ids are given as tensor, array, list or one number, and come back as int64 tensors.  A method that takes the name of
+    a type may go without it where there is only one.  Methods are not collective unless they say so.
 
     A context manager: where the ``with`` block ends it is closed, unless an error that only this rank has is on its
     way, which will end the job.
@@ -27,7 +58,13 @@ class DistGraph:
         topology: Where the ranks of the job sit.
         trainers: The trainers, who act together; None on a rank that only serves.
         splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
-        tables: The tensors that the trainers made; None on a rank that only serves.
+        tables: The tensors that the trainers make; None on a rank that only serves.
+        nodes, edges: ``nodes[ntype].data`` and ``edges[etype].data`` map names to the `DistTensor` of a type.
+
+    Raises (all methods):
+        IDError: An id outside the graph; the first is named.
+        UnknownName: No such type or data.
+        CommError: The graph is closed.
     """
 
     def __init__(self, service: GraphService, topology: Topology, trainers: Group | None,
@@ -37,6 +74,12 @@ class DistGraph:
         self._service: GraphService | None = service
         self._world = world
         self.tables = None if trainers is None else Tables(service.book, topology, service.transport, trainers)
+        schema, book = service.schema, service.book
+        self.nodes = TypeViews({t: DataView(f"node type {t!r}", book.num_nodes(t), self._names(f"node/{t}/data/"),
+                                            partial(self._node_tensor, t)) for t in schema.ntypes}, schema.ntype)
+        self.edges = TypeViews({e: DataView(f"edge type {etype_key(e)!r}", book.num_edges(e),
+                                            self._names(f"edge/{etype_key(e)}/data/"), partial(self._edge_tensor, e))
+                                for e in schema.etypes}, schema.etype)
 
     def __enter__(self) -> "DistGraph":
         return self
@@ -70,16 +113,128 @@ class DistGraph:
     def schema(self) -> Schema:
         return self.service.schema
 
+    @property
+    def book(self) -> RangePartitionBook:
+        """Who owns what; homogeneous ids; answers are arrays."""
+        return self.service.book
+
+    @property
+    def ntypes(self) -> tuple[str, ...]:
+        return self.schema.ntypes
+
+    @property
+    def etypes(self) -> tuple[str, ...]:
+        """Names of the relations, which may repeat."""
+        return self.book.etypes
+
+    @property
+    def canonical_etypes(self) -> tuple[EType, ...]:
+        return self.schema.etypes
+
+    @property
+    def is_homogeneous(self) -> bool:
+        return self.schema.is_homogeneous
+
+    @property
+    def ndata(self) -> DataView:
+        """Name -> `DistTensor`, of a graph with one node type."""
+        return self.nodes[None].data
+
+    @property
+    def edata(self) -> DataView:
+        """Name -> `DistTensor`, of a graph with one edge type."""
+        return self.edges[None].data
+
     def num_nodes(self, ntype: str | None = None) -> int:
-        """Nodes of a type; without a type, of all.  Not collective."""
-        return self.service.book.num_nodes(ntype)
+        """Nodes of a type; without a type, of all."""
+        return self.book.num_nodes(ntype)
 
     def num_edges(self, etype: str | EType | None = None) -> int:
-        """Edges of a type; without a type, of all.  Not collective."""
-        return self.service.book.num_edges(etype)
+        """Edges of a type; without a type, of all."""
+        return self.book.num_edges(etype)
+
+    number_of_nodes, number_of_edges = num_nodes, num_edges
+
+    def in_degrees(self, ids, etype: str | EType | None = None) -> "torch.Tensor":
+        """(N,) number of in-edges of each destination."""
+        etype = self.schema.etype(etype)
+        return _tensor(lookup.in_degrees(self.service, etype, self._checked(ids, etype[2])))
+
+    def out_degrees(self, ids, etype: str | EType | None = None) -> "torch.Tensor":
+        """Not to be had.
+
+        Raises:
+            DataError: Always: the graph's files hold in-edges only.
+        """
+        raise DataError(f"out-degrees of {etype_key(self.schema.etype(etype))!r} edges: the graph holds in-edges (CSC) "
+                        "and no out-CSC was stored; add the reversed edges as an edge type, or the degrees as node data")
+
+    def find_edges(self, eids, etype: str | EType | None = None) -> "tuple[torch.Tensor, torch.Tensor]":
+        """(N,) source and (N,) destination of each edge."""
+        etype = self.schema.etype(etype)
+        eids = checked_ids(eids, self.num_edges(etype), f"id of a {etype_key(etype)!r} edge")
+        src, dst = lookup.find_edges(self.service, etype, eids)
+        return _tensor(src), _tensor(dst)
+
+    def edge_ids(self, u, v, etype: str | EType | None = None, return_uv: bool = False):
+        """The edges from ``u[i]`` to ``v[i]``.
+
+        Args:
+            u, v: (N,) sources and destinations; one number goes with all of the other.
+            etype: Edge type.
+            return_uv: Return all of parallel edges, K in all, with their ends: (K,) source, (K,) destination and (K,)
+                id.  Without, (N,) ids, of parallel edges the first.
+
+        Raises:
+            IDError: No edge joins a pair.
+        """
+        etype = self.schema.etype(etype)
+        u, v = self._checked(u, etype[0]), self._checked(v, etype[2])
+        if u.size != v.size and 1 not in (u.size, v.size):
+            raise DataError(f"edge_ids: {u.size} sources and {v.size} destinations are no pairs")
+        u, v = np.broadcast_arrays(u, v)
+        first, count = lookup.edge_ids(self.service, etype, np.ascontiguousarray(u), np.ascontiguousarray(v))
+        if not return_uv:
+            return _tensor(first)
+        ids = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(count.sum())
+        return _tensor(np.repeat(u, count)), _tensor(np.repeat(v, count)), _tensor(ids)
+
+    def orig_nids(self, ids, ntype: str | None = None) -> "torch.Tensor":
+        """(N,) original id of each node: that of the source data, whatever the partitioning."""
+        ntype = self.schema.ntype(ntype)
+        return _tensor(lookup.read_rows(self.service, self.service.orig_ids(ntype), self._checked(ids, ntype))[:, 0])
+
+    def new_nids(self, orig, ntype: str | None = None) -> "torch.Tensor":
+        """(N,) id of each original id.
+
+        The map lies in windows like a feature of one number a node, since a search would take as many round trips as
+        a partition has halves.
+        """
+        ntype = self.schema.ntype(ntype)
+        return _tensor(lookup.read_rows(self.service, self.service.new_ids(ntype), self._checked(orig, ntype))[:, 0])
+
+    def rank_of(self, ids, ntype: str | None = None) -> "torch.Tensor":
+        """(N,) world rank of the server that owns each node."""
+        ntype = self.schema.ntype(ntype)
+        ranks = np.asarray(self.topology.server_ranks, np.int64)
+        return _tensor(ranks[_piece(self.service.home_bounds(ntype), self._checked(ids, ntype))])
+
+    @property
+    def local_partition(self) -> LocalPartition:
+        """What lies in the memory of this rank's node."""
+        adjacency = {e: self.service.adjacency(e) for e in self.canonical_etypes}
+        nodes = {t: self.service.orig_ids(t) for t in self.ntypes}
+        return LocalPartition(
+            {t: range(window.lo, window.hi) for t, window in nodes.items()},
+            {e: range(a.indices.lo, a.indices.hi) for e, a in adjacency.items()},
+            {e: a.rows.flat for e, a in adjacency.items()}, {e: a.indices.flat for e, a in adjacency.items()})
+
+    def stats(self, reset: bool = False):
+        """What was moved since the graph was opened, or since the last reset: see `Transport.stats`."""
+        return self.service.transport.stats(reset)
 
     def split(self, name: str, of: str | EType | None = None) -> np.ndarray:
-        """(N,) int64 global ids of a split in order of original id, the same on all ranks.  Not collective.
+        """(N,) int64 global ids of a split in order of original id, the same on all ranks.
 
         Args:
             name: Such as train, val or test.
@@ -99,7 +254,39 @@ class DistGraph:
         return self.splits[found[0]][name]
 
     def home(self, ntype: str, ids: np.ndarray) -> np.ndarray:
-        """The node whose servers own each id, (N,) int64.  Not collective."""
-        bounds = self.service.home_bounds(ntype)
-        server = np.searchsorted(bounds, ids, side="right") - 1
-        return np.asarray([self.topology.node_of_rank[r] for r in self.topology.server_ranks], np.int64)[server]
+        """The node whose servers own each id, (N,) int64."""
+        return self._server_nodes()[_piece(self.service.home_bounds(ntype), ids)]
+
+    def home_of_edges(self, etype: EType, ids: np.ndarray) -> np.ndarray:
+        """The node whose servers own each edge, to rounding where servers own parts of partitions; (N,) int64."""
+        bounds = server_rows(self.book.edge_ranges[etype], len(self.topology.server_ranks))
+        return self._server_nodes()[_piece(bounds, ids)]
+
+    def _server_nodes(self) -> np.ndarray:
+        return np.asarray([self.topology.node_of_rank[r] for r in self.topology.server_ranks], np.int64)
+
+    def _checked(self, ids, ntype: str) -> np.ndarray:
+        return checked_ids(ids, self.num_nodes(ntype), f"id of a {ntype!r} node")
+
+    def _names(self, base: str) -> list[str]:
+        return [name.removeprefix(base) for name in self.service.infos if name.startswith(base)]
+
+    def _node_tensor(self, ntype: str, name: str) -> "DistTensor":
+        from mpignn.dist.tensor import DistTensor       # a rank that only serves needs no torch
+        window, shape = self.service.node_data(ntype, name)
+        return DistTensor.over(self.service, window, shape, window.spec.name, ntype, self.tables)
+
+    def _edge_tensor(self, etype: EType, name: str) -> "DistTensor":
+        from mpignn.dist.tensor import DistTensor
+        window, shape = self.service.edge_data(etype, name)
+        return DistTensor.over(self.service, window, shape, window.spec.name, etype_key(etype), self.tables)
+
+
+def _piece(bounds: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Which of the ranges ``bounds[i]:bounds[i + 1]`` holds each id; empty ones hold none."""
+    return np.searchsorted(bounds, ids, side="right") - 1
+
+
+def _tensor(array: np.ndarray) -> "torch.Tensor":
+    import torch        # here, so that a rank that only serves does not load it
+    return torch.from_numpy(np.ascontiguousarray(array))

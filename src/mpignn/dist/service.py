@@ -60,6 +60,10 @@ class GraphService:
         """(N, 1) original ids of a node type.  Not collective."""
         return self.transport.windows[f"node/{ntype}/orig_id"]
 
+    def new_ids(self, ntype: str) -> Window:
+        """(N, 1) new ids of a node type, by original id.  Not collective."""
+        return self.transport.windows[f"node/{ntype}/new_id"]
+
     def node_data(self, ntype: str, name: str) -> tuple[Window, tuple[int, ...]]:
         """A node feature and the shape of its rows.  Not collective.
 

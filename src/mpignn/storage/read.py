@@ -109,6 +109,13 @@ class GraphFile:
         name = self.schema.ntype(ntype)
         return self._read_whole(f"map/{name}", np.int64, self.book.num_nodes(name))
 
+    @property
+    def served(self) -> dict[str, ArrayInfo]:
+        """``infos``, and ``node/<type>/new_id``: the new id of each original id, by original id."""
+        maps = {name: ArrayInfo(name, np.dtype(np.int64), ())
+                for name in (f"{node_path(t)}/new_id" for t in self.schema.ntypes)}
+        return self.infos | maps
+
     def num_rows(self, name: str) -> int:
         """Global rows of an array, those of all parts together."""
         return int(axis(self._info(name).name, self.book)[0][-1])
@@ -136,7 +143,7 @@ class GraphFile:
         """Read the global rows ``lo:hi`` of an array, verifying checksums.  No second copy is made.
 
         Args:
-            name: One of ``infos``.
+            name: One of ``served``.
             out: Flat, C-contiguous, dtype of the array: ``(hi - lo) * width`` elements; of an ``indptr``, where row v
                 is the pair of elements v and v + 1, one more than rows.
 
@@ -160,6 +167,10 @@ class GraphFile:
         """What there is to read for some rows; arguments and errors of `read`."""
         info = self._info(name)
         ranges, extra = axis(name, self.book)
+        if name not in self.infos:
+            rows = out.reshape(hi - lo)
+            with damage_named(where := f"{self.path}: {name}"):
+                return stretches(self._file[f"map/{name.split('/')[1]}"], where, lo, hi, rows) if lo < hi else []
         if not 0 <= lo <= hi <= ranges[-1]:
             raise IDError(f"{self.path}: rows {lo}..{hi} of {name} asked for, of {ranges[-1]}")
         assert out.dtype == info.dtype and out.shape == ((hi - lo + extra) * info.width,), f"{name}: {out.shape}"
@@ -243,9 +254,9 @@ class GraphFile:
         return file
 
     def _info(self, name: str) -> ArrayInfo:
-        if name not in self.infos:
-            raise UnknownName(f"{self.path}: no array {name!r}; there are: {', '.join(self.infos)}")
-        return self.infos[name]
+        if name not in self.served:
+            raise UnknownName(f"{self.path}: no array {name!r}; there are: {', '.join(self.served)}")
+        return self.served[name]
 
 
 def _read_stretch(stretch: Stretch) -> None:

@@ -1,0 +1,99 @@
+"""Questions about edges that the columns alone do not answer: where an edge lies, and which joins two nodes.
+
+Shapes: N ids asked about, K edges found.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mpignn.dist.service import GraphService
+from mpignn.errors import IDError
+from mpignn.graph.types import EType, etype_key
+from mpignn.transport.api import Request, Window
+
+
+def read_rows(service: GraphService, window: Window, ids: np.ndarray) -> np.ndarray:
+    """(N, W) rows of a window, wherever they are.  Not collective.
+
+    Args:
+        ids: (N,) int64 rows of the window.
+    """
+    rows = np.empty((ids.size, window.spec.width), window.spec.dtype)
+    service.transport.gather([Request(window, ids, rows)]).wait()
+    return rows
+
+
+def in_degrees(service: GraphService, etype: EType, nodes: np.ndarray) -> np.ndarray:
+    """(N,) int64 number of in-edges of each destination.  Not collective."""
+    bounds = read_rows(service, service.adjacency(etype).rows, nodes)
+    return bounds[:, 1] - bounds[:, 0]
+
+
+def find_edges(service: GraphService, etype: EType, eids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) source and (N,) destination of each edge, int64.  Not collective.
+
+    A server has the edges of its destinations, so the destination is searched among those of one server: in this
+    node's memory at once, elsewhere by halves, a round trip each.
+    """
+    adjacency = service.adjacency(etype)
+    rows, indices = adjacency.rows, adjacency.indices
+    src = read_rows(service, indices, eids).reshape(-1).astype(np.int64)
+    dst = np.empty(eids.size, np.int64)
+    here = (eids >= indices.lo) & (eids < indices.hi)
+    # Of destinations that start at the same edge only the last has any: side="right" skips the others.
+    dst[here] = rows.lo + np.searchsorted(rows.flat[:rows.hi - rows.lo], eids[here], side="right") - 1
+    away = np.flatnonzero(~here)
+    server = np.searchsorted(np.asarray(indices.spec.bounds), eids[away], side="right") - 1
+    bounds = np.asarray(rows.spec.bounds, np.int64)
+    dst[away] = _first_after(
+        lambda which, nodes: read_rows(service, rows, nodes)[:, 0] <= eids[away][which],
+        bounds[server], bounds[server + 1]) - 1
+    return src, dst
+
+
+def edge_ids(service: GraphService, etype: EType, src: np.ndarray,
+             dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The edges from ``src[i]`` to ``dst[i]``, which lie side by side: (N,) first id and (N,) how many, int64.
+
+    A row is ordered by original source id, so it is searched by halves.  Not collective.
+
+    Raises:
+        IDError: A pair that no edge joins; the first is named.
+    """
+    adjacency, sources = service.adjacency(etype), service.orig_ids(etype[0])
+    wanted = read_rows(service, sources, src).reshape(-1)
+    bounds = read_rows(service, adjacency.rows, dst)
+
+    def orig_source(edges: np.ndarray) -> np.ndarray:
+        found = read_rows(service, adjacency.indices, edges).reshape(-1).astype(np.int64)
+        return read_rows(service, sources, found).reshape(-1)
+
+    first = _first_after(lambda which, edges: orig_source(edges) < wanted[which], bounds[:, 0], bounds[:, 1])
+    last = _first_after(lambda which, edges: orig_source(edges) <= wanted[which], first, bounds[:, 1])
+    missing = np.flatnonzero(first == last)
+    if missing.size:
+        at = missing[0]
+        raise IDError(f"no {etype_key(etype)!r} edge joins {src[at]} to {dst[at]} (pair {at})")
+    return first, last - first
+
+
+def _first_after(before: Callable[[np.ndarray, np.ndarray], np.ndarray], lo: np.ndarray,
+                 hi: np.ndarray) -> np.ndarray:
+    """Binary search in N stretches at a time.
+
+    Args:
+        before: ``before(which, places)`` tells for each ``places[j]``, of stretch ``which[j]``, whether what is
+            sought comes after it.
+        lo, hi: (N,) the stretches ``lo:hi``.
+
+    Returns:
+        (N,) the first place of each stretch that is not before; ``hi`` if all are.
+    """
+    lo, hi = lo.copy(), hi.copy()
+    while (which := np.flatnonzero(lo < hi)).size:
+        middle = (lo[which] + hi[which]) // 2
+        yes = before(which, middle)
+        lo[which[yes]] = middle[yes] + 1
+        hi[which[~yes]] = middle[~yes]
+    return lo

@@ -1,0 +1,80 @@
+"""A training program of one's own runs unchanged on any number of ranks, and ends as it should."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from mpirun import MPIS, ROOT, missing, mpirun, run
+
+EXAMPLE = str(ROOT / "jobs/examples/train_sage.py")
+
+
+def program(words, np_, mpi, cwd):
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    return run([sys.executable, *words], cwd=cwd) if np_ == 1 else mpirun(words, np_, mpi, cwd=cwd)
+
+
+def losses(done):
+    assert done.returncode == 0, str(done)
+    return np.array([float(x) for x in re.findall(r"loss ([\d.]+)", done.stdout)])
+
+
+@pytest.fixture(scope="module")
+def alone(graphs, tmp_path_factory):
+    """The example's losses in one process."""
+    return losses(program([EXAMPLE, str(graphs["one"])], 1, "mpich", tmp_path_factory.mktemp("alone")))
+
+
+def test_the_example_is_short_and_learns(alone):
+    lines = (ROOT / "jobs/examples/train_sage.py").read_text().split("import sys\n")[1].splitlines()
+    assert sum(bool(line.strip()) for line in lines) <= 30
+    assert alone.shape == (9,) and alone[-1] < 0.6 * alone[0]
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_the_example_learns_the_same_on_any_number_of_ranks(alone, graphs, tmp_path, mpi):
+    got = losses(program([EXAMPLE, str(graphs["metis4"])], 3, mpi, tmp_path))
+    np.testing.assert_allclose(got, alone, rtol=1e-4)
+
+
+def script(folder, body, **config):
+    settings = "".join(f", {key}={value!r}" for key, value in config.items())
+    path = folder / "script.py"
+    path.write_text(f"import sys\nimport mpignn as mg\n\ndef main(g, world):\n    {body}\n\n"
+                    f"mg.run(main, sys.argv[1:] if len(sys.argv) > 2 else sys.argv[1]{settings})\nprint('after')\n")
+    return str(path)
+
+
+def test_initialize_gives_the_same_world_or_refuses(graphs, tmp_path):
+    body = ("print('same', mg.initialize() is world is mg.initialize(servers_per_node=1))\n"
+            "    mg.initialize(servers_per_node=2)")
+    done = program([script(tmp_path, body, servers_per_node=1), str(graphs["one"])], 2, "mpich", tmp_path)
+    assert done.returncode == 1 and "same True" in done.stdout, str(done)
+    assert "ConfigError: the job runs already, with servers_per_node = 1" in done.stderr, str(done)
+
+
+def test_an_exception_on_one_trainer_is_printed_there_and_ends_the_job(graphs, tmp_path):
+    body = "assert world.rank != 2, 'not on this one'"
+    done = program([script(tmp_path, body), str(graphs["one"])], 3, "mpich", tmp_path)
+    assert done.returncode not in (0, 3) and not done.timed_out, str(done)
+    assert done.stderr.count("Traceback") == 1 and "not on this one" in done.stderr, str(done)
+    assert "trainer 1/2 [world 2] failed in phase 'main'" in done.stderr, str(done)
+
+
+@pytest.mark.parametrize("np_", [1, 3])
+def test_what_all_agree_on_is_told_once(graphs, tmp_path, np_):
+    done = program([script(tmp_path, "pass"), str(tmp_path / "nope")], np_, "mpich", tmp_path)
+    assert done.returncode == 3 and done.stderr.count("mpignn: error:") == 1, str(done)
+    done = program([script(tmp_path, "pass", serverz=1), str(graphs["one"])], np_, "mpich", tmp_path)
+    assert done.returncode == 2 and done.stderr.count("mpignn: error:") == 1, str(done)
+    assert "did you mean servers_per_node?" in done.stderr or "unknown" in done.stderr, str(done)
+
+
+def test_several_graphs(graphs, tmp_path):
+    body = "a, b = g; print('both', a.num_nodes(), b.num_nodes(), a.num_edges() == b.num_edges())"
+    done = program([script(tmp_path, body), str(graphs["one"]), str(graphs["metis4"])], 3, "mpich", tmp_path)
+    assert done.returncode == 0 and done.stdout.count("both 4000 4000 True") == 2, str(done)
+    assert done.stdout.count("after") == 3
