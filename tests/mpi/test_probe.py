@@ -69,3 +69,20 @@ def test_rows_that_rma_brings_wrong_are_noticed(world):
         rma._Gets.wait, rma._Gets.start = get, original
     assert all(np.isinf(m.rma_s) for m in access.measured)
     assert {path for row in access.paths for path in row} == {"owner"}
+
+
+@pytest.mark.ranks(3, ranks_per_node=(1,))
+def test_rma_that_never_answers_is_given_up(world):
+    from mpignn.mpi import probe
+    ends = probe._Get.ends
+    probe._Get.ends = lambda self, within_s: ends(self, within_s) and False
+    try:
+        chosen, access = probe.choose_access(world, "auto")
+    finally:
+        probe._Get.ends = ends
+    assert access.passive_get is None and set(chosen.paths) == {"owner"}
+    assert all(np.isinf(m.rma_s) and m.owner_s < 30 for m in access.measured)
+    check_all(chosen)
+    (transport,) = [kept for kept in probe._abandoned if hasattr(kept, "windows")]
+    transport.free()        # in this test the read did end
+    probe._abandoned.clear()

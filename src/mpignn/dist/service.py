@@ -159,9 +159,10 @@ def array_specs(book: RangePartitionBook, infos: Iterable[ArrayInfo], num_server
         for info in infos:
             _, owner, what = info.name.split("/", 2)
             if what == "indptr":
-                specs.append(array_spec(info.name, info.dtype, 2, bounds[owner.split(":")[2]], step=1))
+                specs.append(array_spec(info.name, info.dtype, 2, bounds[owner.split(":")[2]], 1, "structure"))
             else:
-                specs.append(array_spec(info.name, info.dtype, info.width, bounds[owner]))
+                kind = "structure" if is_structure(info.name) else "feature"
+                specs.append(array_spec(info.name, info.dtype, info.width, bounds[owner], kind=kind))
         return specs
 
     copied = [info for info in infos if copies is not None and copies.covers(info.name)]

@@ -19,7 +19,7 @@ _SMALL_PER_BULK = 4     # a batch of two hops: two structure requests a hop for 
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of a request from one node to another, best of several; infinite where the rows came wrong.
+    """Median seconds of a request from one node to another; infinite where the rows came wrong.
 
     Attributes:
         origin, target: The nodes.

@@ -3,7 +3,9 @@
 import logging
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from statistics import median
 
 import numpy as np
 
@@ -18,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _TABLE_ROWS = 10_000
 _TARGETS = 4            # other nodes that each node measures
-_REPEATS, _BUDGET_S = 5, 0.1
+_REPEATS, _BUDGET_S = 9, 0.25
 _ANSWER_S = 5.0         # a Get that takes longer than this never comes
 _COMPUTE_S = 0.05       # how long the target of a Get plays dead
 _TAG = 1
@@ -47,19 +49,28 @@ def choose_access(world: World, asked: str) -> tuple[World, Access]:
 
 def _measure(world: World) -> Access:
     topology = world.topology
-    blocked = [(group, group.blocks) for group in world.groups]
-    servers = len(topology.server_ranks)
-    bounds = np.arange(servers + 1) * _TABLE_ROWS
-    specs = [array_spec("bulk", np.uint8, BULK[1], bounds), array_spec("small", np.uint8, SMALL[1], bounds)]
     targets = _targets(world)
-    by_owner = _time_all(world, specs, OWNER, targets)
-    passive, by_rma = None, {}
-    if any(world.world.allgather(bool(targets))):
-        by_rma, passive = _time_rma(world, specs, targets)
+    if not any(world.world.allgather(bool(targets))):       # nobody ever asks another node
+        return Access(AUTO, choose(topology, None, ()))
+    blocked = [(group, group.blocks) for group in world.groups]
+    bounds = np.arange(len(topology.server_ranks) + 1) * _TABLE_ROWS
+    specs = [array_spec("bulk", np.uint8, BULK[1], bounds), array_spec("small", np.uint8, SMALL[1], bounds)]
+    ways = {OWNER: _open(world, specs, OWNER), RMA: _open(world, specs, RMA)}
+    passive = _try_get(world, ways[RMA].one_sided)
+    if passive is None:
+        if world.rank == 0:
+            log.warning("a one-sided read was not answered within %g s: this MPI's RMA does not work here, rows will "
+                        "come from their owners", _ANSWER_S)
+        _abandoned.append(ways.pop(RMA))        # to free a window with a read under way would wait for ever
+    found = {(node, name): _time(world, ways, name, node, rows)
+             for node in targets for name, (rows, _) in (("bulk", BULK), ("small", SMALL))}
+    world.finish()      # servers serve meanwhile
+    for transport in ways.values():
+        transport.free()
     for group, blocks in blocked:       # whether that has to stop is up to the transports of the job
         group.blocks = blocks
-    mine = [Measured(world.node_id, node, *(way.get((node, name), np.inf) for name in ("bulk", "small")
-                                            for way in (by_rma, by_owner))) for node in targets]
+    mine = [Measured(world.node_id, node, *(found[node, name].get(way, np.inf) for name in ("bulk", "small")
+                                            for way in (RMA, OWNER))) for node in targets]
     measured = tuple(m for of_rank in world.world.allgather(mine) for m in of_rank)
     return Access(AUTO, choose(topology, passive, measured), passive, measured)
 
@@ -89,56 +100,27 @@ def _rows(spec: ArraySpec, ids: np.ndarray) -> np.ndarray:
     return (ids[:, None] * 31 + np.arange(spec.width)).astype(np.uint8)
 
 
-def _time_all(world: World, specs: list[ArraySpec], path: str, targets: list[int]) -> dict[tuple[int, str], float]:
-    transport = _open(world, specs, path)
-    found = _time(world, transport, targets)
-    transport.free()
-    return found
-
-
-def _time_rma(world: World, specs: list[ArraySpec],
-              targets: list[int]) -> tuple[dict[tuple[int, str], float], bool | None]:
-    """As `_time`, by RMA, and whether a Get ends while its target computes; nothing and None if none ever ends."""
-    transport = _open(world, specs, RMA)
-    passive = _try_get(world, transport.one_sided)
-    if passive is None:
-        if world.rank == 0:
-            log.warning("a one-sided read was not answered within %g s: this MPI's RMA does not work here, rows will "
-                        "come from their owners", _ANSWER_S)
-        _abandoned.append(transport)    # to free a window with a read under way would wait for ever
-        return {}, None
-    found = _time(world, transport, targets)
-    transport.free()
-    return found, passive
+def _time(world: World, ways: Mapping[str, MpiTransport], name: str, node: int, rows: int) -> dict[str, float]:
+    """Seconds of a request to a node by each way, which take turns, since other work comes and goes."""
+    first = world.topology.servers_of(node)[0]
+    rng = np.random.default_rng(world.rank)
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    began = time.perf_counter()
+    for repeat in range(_REPEATS + 1):
+        if repeat > 2 and time.perf_counter() - began > _BUDGET_S:
+            break
+        ids = rng.integers(first * _TABLE_ROWS, (first + 1) * _TABLE_ROWS, rows)
+        for way, transport in ways.items():
+            window = transport.windows[name]
+            out = np.empty((rows, window.spec.width), np.uint8)
+            asked = time.perf_counter()
+            transport.gather([Request(window, ids, out)]).wait()
+            took = time.perf_counter() - asked
+            times[way].append(took if (out == _rows(window.spec, ids)).all() else np.inf)
+    return {way: median(taken[1:]) for way, taken in times.items()}     # the first makes connections
 
 
 _abandoned: list = []       # what an operation that never ended may still use
-
-
-def _time(world: World, transport: MpiTransport, targets: list[int]) -> dict[tuple[int, str], float]:
-    """Seconds of a request by node and array.  Collective over the world."""
-    found = {}
-    for node in targets:
-        for name, (rows, _) in (("bulk", BULK), ("small", SMALL)):
-            found[node, name] = _time_one(world, transport, name, node, rows)
-    world.finish()      # servers serve meanwhile
-    return found
-
-
-def _time_one(world: World, transport: MpiTransport, name: str, node: int, rows: int) -> float:
-    window = transport.windows[name]
-    first = world.topology.servers_of(node)[0]
-    rng = np.random.default_rng(world.rank)
-    out = np.empty((rows, window.spec.width), np.uint8)
-    times, began = [], time.perf_counter()
-    while len(times) < 2 or len(times) <= _REPEATS and time.perf_counter() - began < _BUDGET_S:
-        ids = rng.integers(first * _TABLE_ROWS, (first + 1) * _TABLE_ROWS, rows)
-        asked = time.perf_counter()
-        transport.gather([Request(window, ids, out)]).wait()
-        times.append(time.perf_counter() - asked)
-        if not (out == _rows(window.spec, ids)).all():
-            return np.inf
-    return min(times[1:])
 
 
 def _try_get(world: World, win: MPI.Win) -> bool | None:

@@ -1,0 +1,122 @@
+"""How many MPI calls sampling and fetching make: counted where they are made, and as the transport tells.
+
+Shapes: H hops, K batches prepared together.
+"""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from mpignn.dist.service import GraphService, array_specs
+from mpignn.graph.book import RangePartitionBook
+from mpignn.graph.types import ArrayInfo, Schema
+from mpignn.roles import Role
+from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.transport.api import Request
+
+NODES, DEGREE, HOPS = 1_200, 8, 3
+LOOP = ("node", "to", "node")
+
+
+def counting(counts):
+    """MPI with a communicator and a window that count the calls made on them."""
+    from mpignn.mpi.library import MPI
+
+    def wrap(base):
+        def method(name):
+            def call(self, *args, **kwargs):
+                counts[name] += 1
+                return getattr(base, name)(self, *args, **kwargs)
+            return call
+        names = [n for n in dir(base) if n[0].isupper() or n in ("bcast", "allgather", "gather", "send", "recv")]
+        skipped = ("Create", "Dup", "Get_rank", "Get_size", "Allocate_shared", "Free")
+        return type(base.__name__, (base,), {n: method(n) for n in names if n not in skipped
+                                             and callable(getattr(base, n)) and not n.startswith(("Create", "Alloc"))})
+
+    class Counted(type(MPI)):
+        def __getattr__(self, name):
+            return self.__dict__.get(name) or getattr(MPI, name)
+
+    counted = Counted("MPI")
+    counted.Win, counted.Intracomm = wrap(MPI.Win), wrap(MPI.Intracomm)
+    return counted
+
+
+def publish(world, access):
+    """A regular graph with features, cut over the servers; and its service."""
+    from mpignn.mpi.transport import MpiTransport
+    servers = len(world.topology.server_ranks)
+    rng = np.random.default_rng(0)
+    ranges = np.arange(servers + 1) * NODES // servers
+    book = RangePartitionBook(Schema(("node",), (LOOP,)), {"node": ranges}, {LOOP: ranges * DEGREE})
+    arrays = {"node/node/orig_id": np.arange(NODES), "node/node/data/x": rng.standard_normal((NODES, 5)),
+              "edge/node:to:node/indptr": np.arange(NODES + 1) * DEGREE,
+              "edge/node:to:node/indices": rng.integers(0, NODES, NODES * DEGREE).astype(np.int32)}
+    infos = {name: ArrayInfo(name, rows.dtype, rows.shape[1:]) for name, rows in arrays.items()}
+    transport = MpiTransport(world, array_specs(book, infos.values(), servers, lambda _, row: row * DEGREE), access)
+    if world.server_index is not None:
+        for name, window in transport.windows.items():
+            lo, hi = window.spec.bounds[world.server_index:world.server_index + 2]
+            rows = arrays[name][lo:hi + (window.spec.step < window.spec.width)]
+            transport.shard(name)[:] = rows.reshape(-1)
+    transport.publish()
+    return GraphService(book, infos, transport), arrays
+
+
+def prepare(world, service, arrays, batches) -> None:
+    """Sample some batches and fetch their features, as a loader does."""
+    rng = np.random.default_rng(world.rank)
+    seeds = [rng.choice(NODES, 300, replace=False) for _ in range(batches)]
+    sampled = NeighborSampler([2] * HOPS).sample_many(service, seeds, list(range(batches)))
+    window, _ = service.node_data("node", "x")
+    requests = [Request(window, inputs, np.empty((inputs.size, 5))) for inputs, _, _ in sampled]
+    service.transport.gather(requests).wait()
+    for request in requests:
+        np.testing.assert_array_equal(request.out, arrays["node/node/data/x"][request.ids])
+
+
+@pytest.mark.ranks(2, 3, 4, ranks_per_node=(None, 1, 2))
+@pytest.mark.parametrize("access", ["rma", "owner"])
+@pytest.mark.parametrize("batches", [1, 3])
+def test_as_many_calls_as_the_design_says(world, access, batches):
+    from dataclasses import replace
+
+    from mpignn.mpi import rma
+    from mpignn.mpi.sync import MpiGroup
+    counts: Counter = Counter()
+    mpi = rma.MPI
+    rma.MPI = counting(counts)
+    group = world.world
+    world = replace(world, world=MpiGroup(rma.MPI.Intracomm(group.comm), group.blocks))
+    try:
+        service, arrays = publish(world, access)
+        transport = service.transport
+        counts.clear()
+        if Role.TRAINER in world.role:
+            prepare(world, service, arrays, batches)
+        made, stats = Counter(counts), transport.stats()
+        world.finish()
+        transport.free()
+    finally:
+        rma.MPI = mpi
+    first, last = world.topology.servers_of(world.node_id)
+    owners = len(world.topology.server_ranks) - (last - first)
+    if Role.TRAINER not in world.role:
+        return
+    if owners == 0:
+        assert made == {} and stats.calls == {}
+        return
+    requests = (2 * HOPS + 1) * owners      # for all batches together
+    if access == "rma":
+        assert made == {"Get": requests, "Flush": requests}
+    else:
+        served = {"Improbe"} if world.server_index is not None else set()
+        assert made["Irecv"] == requests and set(made) <= {"Irecv", "Isend"} | served
+        assert made["Isend"] >= requests if served else made["Isend"] == requests
+    for server in range(len(world.topology.server_ranks)):
+        remote = not first <= server < last
+        assert stats.calls["structure", server] == (2 * HOPS if remote else 0)
+        assert stats.calls["feature", server] == (1 if remote else 0)
+    assert stats.rows["structure", "remote"] > 0 and stats.rows["feature", "remote"] > 0 and stats.wait_s > 0
+    assert stats.rows["write", "remote"] == 0
