@@ -25,6 +25,10 @@ from mpignn.mpi.world import World
 from mpignn.transport.api import ArraySpec, Pending
 from mpignn.transport.table import Table
 
+# What MPI can reduce element by element.
+_BASIC = {np.dtype(name): datatype for name, datatype in (
+    ("float32", MPI.FLOAT), ("float64", MPI.DOUBLE), ("int8", MPI.INT8_T), ("int16", MPI.INT16_T),
+    ("int32", MPI.INT32_T), ("int64", MPI.INT64_T), ("uint8", MPI.UINT8_T))}
 _OPS = {"add": MPI.SUM, "min": MPI.MIN, "max": MPI.MAX}
 _PUT = "put"
 _HELD_BYTES = 64 << 20      # rows that may wait for a flush
@@ -81,7 +85,6 @@ class MpiTable(Table):
         self._memory = SharedMemory(groups.node, groups.all, 0, nbytes, True, segment)
         self._rows = self._memory.bytes.view(spec.dtype).reshape(self._node_hi - self._node_lo, spec.width)
         self.local = self._rows[self.lo - self._node_lo:self.hi - self._node_lo]
-        self._basic = MPI._typedict.get(spec.dtype.char)        # None: rows can be moved, but not reduced
         self._pool = Pool()
         self._pending: str | None = None        # kind of the writes that are not flushed
         self._held: list[np.ndarray] = []       # their rows
@@ -134,7 +137,7 @@ class MpiTable(Table):
             self._each_target(ids[far], held, self._win.Put, MPI.BYTE, self._row_bytes)
 
     def _accumulate(self, ids: np.ndarray, rows: np.ndarray, how: str) -> None:
-        assert self._basic is not None, f"MPI does not reduce {self.spec.dtype}"
+        assert self.spec.dtype in _BASIC, f"MPI does not reduce {self.spec.dtype}"
         if self._pending != how or sum(held.nbytes for held in self._held) > _HELD_BYTES:
             self.flush()
         held = rows.copy()
@@ -143,7 +146,7 @@ class MpiTable(Table):
 
         def accumulate(origin, target, where):
             self._win.Accumulate(origin, target, where, op)
-        self._each_target(ids, held, accumulate, self._basic, self.spec.width)
+        self._each_target(ids, held, accumulate, _BASIC[self.spec.dtype], self.spec.width)
 
     def _hold(self, rows: np.ndarray, kind: str) -> None:
         """Keep rows that MPI still reads from, until the next flush."""
