@@ -4,6 +4,7 @@ import importlib
 
 # Public names and where they live; imported on first use, since a server needs none and torch takes a second.
 _PUBLIC = {
+    "BasicPartitionBook": "mpignn.graph.basic_book",
     "Block": "mpignn.graph.block",
     "DistGraph": "mpignn.dist.graph",
     "DistTensor": "mpignn.dist.tensor",
