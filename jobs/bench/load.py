@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from machine import header, spread
-from processes import children, peak_resident, rank_of
+from processes import children, rank_of, status
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def _load(arguments: argparse.Namespace) -> dict[str, float]:
                 for pid in children(job.pid):
                     rank = rank_of(pid)
                     if rank is not None and rank < arguments.servers_per_node:
-                        peaks[pid] = max(peaks.get(pid, 0), peak_resident(pid))
+                        peaks[pid] = max(peaks.get(pid, 0), status(pid).get("VmHWM", 0))
                 time.sleep(0.02)
             log.seek(0)
             text = log.read()

@@ -45,10 +45,10 @@ def memory(pid: int, kind: str = "Pss") -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:")), 0)
 
 
-def peak_resident(pid: int) -> int:
-    """Bytes that a process had resident at most."""
+def status(pid: int) -> dict[str, int]:
+    """Bytes, by the lines of /proc/PID/status: VmHWM (peak of what was resident), RssAnon, RssFile, RssShmem."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except _GONE:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+        return {}
+    return {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines if line.endswith(" kB")}

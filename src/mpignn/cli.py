@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpignn import __doc__ as summary
-from mpignn.config import add_flags, nearest
+from mpignn.config import add_flags, field_names, nearest
 from mpignn.errors import ConfigError, MpignnError
 from mpignn.launch import configure, is_first, print_error, run_training, version
 
@@ -140,11 +140,20 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", nargs="?", help="partitioned graph; without it: the environment")
+    parser.add_argument("--plan", action="store_true", help="show how much memory a training job would take")
+    parser.add_argument("-np", dest="np", metavar="N", type=int, default=2, help="ranks of that job (default: 2)")
+    parser.add_argument("--nodes", metavar="M", type=int, default=1,
+                        help="nodes that they are spread over (default: 1)")
+    parser.add_argument("--config", metavar="FILE", help="TOML file of that job; the flags below override it")
+    add_flags(parser, skip=("graph",))
 
 
 def _info(arguments: argparse.Namespace) -> int:
     if arguments.graph is not None:
         _refuse_mpirun("info GRAPH")
+        if arguments.plan:
+            print("\n".join(_plan(arguments)))
+            return 0
         from mpignn.storage.describe import describe
         print(describe(arguments.graph))
         return 0
@@ -159,6 +168,21 @@ def _info(arguments: argparse.Namespace) -> int:
         print(f"cores       {len(os.sched_getaffinity(0))} of {os.cpu_count()} for this rank")
     world.finish()
     return 0
+
+
+def _plan(arguments: argparse.Namespace) -> list[str]:
+    """What `make_plan` says of a job with the settings given."""
+    from mpignn.publish import read_graph
+    from mpignn.roles import Topology, assign_roles, group_nodes
+    config = configure(arguments.config, {k: v for k, v in vars(arguments).items() if k in field_names()})
+    if not 1 <= arguments.nodes <= arguments.np:
+        raise ConfigError(f"-np {arguments.np} on --nodes {arguments.nodes}: a job has at least one rank on each node")
+    hosts = [rank * arguments.nodes // arguments.np for rank in range(arguments.np)]
+    nodes = group_nodes(hosts, config.world.ranks_per_node)
+    roles = assign_roles(nodes, config.world.servers_per_node, config.world.server_nodes)
+    opened = read_graph(Path(arguments.graph), Topology(nodes, roles), config.world.replicate,
+                        config.world.replicate_nodes)
+    return opened.plan(config).lines()
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:

@@ -192,6 +192,11 @@ def _read_toml(path: str | Path) -> Iterator[tuple[str, tuple[Any, str]]]:
             yield key, (value, f"{path}: {key}")
 
 
+def field_names() -> frozenset[str]:
+    """Names of all settings."""
+    return frozenset(option.name for _, kind in _sections() for option in dataclasses.fields(kind))
+
+
 def _sections() -> Iterator[tuple[str, type]]:
     for section in dataclasses.fields(Config):
         yield section.name, type(section.default)

@@ -19,7 +19,7 @@ from mpignn import kernels, log
 from mpignn.config import METRICS, Config, WorldConfig, load_config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, MpignnError, ResourceError
-from mpignn.publish import Opened, open_graph
+from mpignn.publish import Opened, Plan, open_graph
 from mpignn.roles import Role
 from mpignn.train.task import node_classification
 
@@ -81,7 +81,7 @@ def run_training(config: Config) -> int:
     def work(graphs: Sequence[DistGraph], world, run_dir: Path) -> None:
         importlib.import_module("mpignn.trainer").train(graphs[0], config, run_dir)
 
-    return _launch(config, _WORLD_FIELDS, [config.graph.graph], work, check)
+    return _launch(config, _WORLD_FIELDS, [config.graph.graph], work, check, lambda opened: opened.plan(config))
 
 
 def initialize(**config):
@@ -133,7 +133,7 @@ _WORLD_FIELDS = frozenset(WorldConfig.__dataclass_fields__)
 
 
 def _launch(config: Config, given: Collection[str], names: Sequence[str], work: Work,
-            check: Callable[[Opened], None] | None = None) -> int:
+            check: Callable[[Opened], None] | None = None, plan: Plan = Opened.plan) -> int:
     """Start the job and run it; returns the exit code.
 
     Args:
@@ -141,11 +141,12 @@ def _launch(config: Config, given: Collection[str], names: Sequence[str], work: 
         names: Graphs.
         work: What the trainers do.
         check: Told of each graph's metadata on the first rank before anything is loaded.
+        plan: Says how much memory the job takes with a graph.
     """
     world = None
     try:
         world = _start(config, given)
-        return _run(world, config, names, work, check)
+        return _run(world, config, names, work, check, plan)
     except MpignnError as error:
         if world is None or error.agreed or world.size == 1:
             raise
@@ -194,12 +195,13 @@ def _choose_access(world, config: Config):
     return world
 
 
-def _run(world, config: Config, names: Sequence[str], work: Work, check: Callable[[Opened], None] | None) -> int:
+def _run(world, config: Config, names: Sequence[str], work: Work, check: Callable[[Opened], None] | None,
+         plan: Plan) -> int:
     """Publish the graphs, serve or work, and leave together; returns the exit code of all."""
     run_dir, paths = _prepare(world, config, names)
     with ExitStack() as graphs:
         copies = config.world.replicate, config.world.replicate_nodes
-        opened = [graphs.enter_context(open_graph(world, path, *copies, check)) for path in paths]
+        opened = [graphs.enter_context(open_graph(world, path, *copies, check, plan)) for path in paths]
         world.world.agree(_make_run_dir(run_dir, config) if world.rank == 0 else None)
         trainer = None
         if world.trainers is not None:

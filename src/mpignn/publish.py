@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
+from mpignn.dist.plan import MemoryPlan, make_plan
 from mpignn.dist.service import GraphService, Placement, place
 from mpignn.errors import MpignnError
 from mpignn.log import phase
@@ -21,6 +23,7 @@ from mpignn.transport.api import ArraySpec, Transport
 logger = logging.getLogger(__name__)
 
 Check = Callable[["Opened"], object]
+Plan = Callable[["Opened"], MemoryPlan]
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,18 @@ class Opened:
     placement: Placement
     splits: dict[str, dict[str, np.ndarray]]
 
+    def plan(self, config: Config | None = None, model: bool = True) -> MemoryPlan:
+        """What a job takes that trains on this graph as configured; without settings, what the graph alone takes."""
+        ids = sum(ids.size for names in self.splits.values() for ids in names.values())
+        seeds = {t: self.splits[t]["train"].size for t in self.placement.book.ntypes
+                 if "train" in self.splits.get(t, ())}
+        if config is None:
+            return make_plan(self.placement, {}, Config(), ids, model=False)
+        return make_plan(self.placement, seeds, config, ids, model and not config.train.data_path_only)
+
 
 def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes: int = 1,
-               check: Check | None = None) -> DistGraph:
+               check: Check | None = None, plan: Plan = Opened.plan) -> DistGraph:
     """Publish a graph of the job.  Collective over the world.
 
     Several graphs may be open at a time.  A graph is a context manager; where the ``with`` block ends, and in
@@ -52,13 +64,15 @@ def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes
         path: A partitioned graph: its folder, or graph.h5 in it.
         replicate, replicate_nodes: What is copied to every node, or every so many nodes, as in `mpignn.config`.
         check: Told of the metadata on the first rank, before anything is loaded; raises what is wrong with it.
+        plan: Says on the first rank how much memory the job takes with this graph.
 
     Raises:
         DataError: On all ranks: a file is missing, damaged, or of another graph.
         ResourceError: On all ranks: too little memory.
     """
     with phase("open graph"):
-        opened = _open(world, Path(path), replicate, replicate_nodes, check)
+        opened, memory = _open(world, Path(path), replicate, replicate_nodes, check, plan)
+    _check_memory(world, memory)
     transport = _transport(world, opened.placement.specs(world.node_id))
     world.world.agree(_load(world, transport, opened.path))
     with phase("publish graph"):
@@ -67,27 +81,46 @@ def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes
     return DistGraph(service, world.topology, world.trainers, opened.splits, world)
 
 
-def _open(world, path: Path, replicate: str, width: int, check: Check | None) -> Opened:
+def _check_memory(world, plan: MemoryPlan) -> None:
+    """Refuse a job that does not fit, with the numbers.  Collective over the world."""
+    from mpignn.mpi.host import private_memory
+    from mpignn.mpi.segment import check_memory
+    told = "; ".join(" ".join(line.split()) for line in plan.lines())
+    check_memory(world, plan.to_come(world.rank, private_memory()), "the job", f": {told}")
+
+
+def _open(world, path: Path, replicate: str, width: int, check: Check | None,
+          plan: Plan) -> tuple[Opened, MemoryPlan]:
     """Read the graph's metadata on the first rank, and tell all.  Collective over the world."""
-    problem, opened = None, None
+    problem, opened, memory = None, None, None
     if world.rank == 0:
         try:
-            opened = _read(path, world.topology, replicate, width)
+            opened = read_graph(path, world.topology, replicate, width)
             if check is not None:
                 check(opened)
+            memory = plan(opened)
         except MpignnError as error:
             problem = error
     world.world.barrier()
     world.world.agree(problem)
-    opened = world.world.bcast(opened)
+    opened, memory = world.world.bcast((opened, memory))
     if world.rank == 0:
         book = opened.placement.book
         logger.info("graph %s: %d nodes, %d edges, %d partition(s), id %s", path, book.num_nodes(), book.num_edges(),
                     book.num_partitions(), opened.graph_id)
-    return opened
+        *details, largest, _ = memory.lines()
+        for line in details:
+            logger.debug("memory plan: %s", line)
+        logger.info("memory plan: %s", " ".join(largest.split()))
+    return opened, memory
 
 
-def _read(path: Path, topology: Topology, replicate: str, width: int) -> Opened:
+def read_graph(path: Path, topology: Topology, replicate: str, width: int) -> Opened:
+    """The metadata of a graph, placed in a job.  Not collective.
+
+    Raises:
+        DataError: A file is missing, damaged, or of another graph.
+    """
     with GraphFile(path) as file:
         splits: Mapping = {key: {split: file.split(key, split) for split in file.splits(key)}
                            for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}

@@ -22,6 +22,8 @@ from mpignn.transport.api import Request
 # Streams of randomness under one seed.
 _ORDER, _DRAWS = 1, 2
 
+_pool = Pool()      # of all loaders: training and evaluation take turns, and need not hold memory twice
+
 
 @dataclass
 class LoaderStats:
@@ -102,7 +104,6 @@ class NodeDataLoader:
         self._node_feats = _by_type(g, sampler.prefetch_node_feats)
         labels = sampler.prefetch_labels
         self._labels = _by_type(g, labels if isinstance(labels, Mapping) else dict.fromkeys(self._ntypes, labels))
-        self._pool = Pool()
         self._epoch = 0
         self.scale, self.global_size, self.stats = 0.0, 0, LoaderStats()
 
@@ -165,7 +166,7 @@ class NodeDataLoader:
 
         def ask(frame, ntype, name, ids):
             window, shape = self._g.service.node_data(ntype, name)
-            out = self._pool.empty((ids.size, window.spec.width), window.spec.dtype)
+            out = _pool.empty((ids.size, window.spec.width), window.spec.dtype)
             requests.append(Request(window, ids, out))
             frame[name] = torch.from_numpy(out.reshape(ids.size, *shape))
 

@@ -80,22 +80,33 @@ class Segment(SharedMemory):
         Raises:
             ResourceError: On all ranks: it does not fit the memory of a machine or the limits set there.
         """
-        _check_memory(world, nbytes)
+        # Of the ranks of a node the first one tells.
+        check_memory(world, nbytes if world.node.rank == 0 else 0, "the graph")
         first, last = world.topology.servers_of(world.node_id)
         maker = world.topology.server_ranks[first] if first < last else world.rank
         super().__init__(world.node, world.world, world.node.allgather(world.rank).index(maker), nbytes,
                          Role.SERVER in world.role, kind)
 
 
-def _check_memory(world: World, nbytes: int) -> None:
-    """Raise unless the segments of all nodes that this machine stands for fit.  Collective over the world."""
-    asked = dict(world.host.allgather((world.node_id, nbytes)))     # machines may simulate several nodes
-    need = sum(asked.values())
+def check_memory(world: World, nbytes: int, what: str, details: str = "") -> None:
+    """Raise unless what the ranks of each machine are about to take fits there.  Collective over the world.
+
+    Args:
+        world: The job.
+        nbytes: Bytes that this rank will take; of shared memory, one rank of the node tells.
+        what: Will take them, for the message.
+        details: End of the message.
+
+    Raises:
+        ResourceError: On all ranks: a machine, or a limit set there, has less.
+    """
+    need = sum(world.host.allgather(nbytes))        # a machine may simulate several nodes
     problem: MpignnError | None = None
     have, why = available_memory()
     if need > have:
-        problem = ResourceError(f"the graph needs {need / 1e9:.2f} GB of memory on this machine, and "
-                                f"{have / 1e9:.2f} GB are left ({why}): use more nodes, or more memory per node")
+        problem = ResourceError(f"{what} needs {need / 1e9:.2f} GB of memory on this machine, and "
+                                f"{have / 1e9:.2f} GB are left ({why}): use more nodes, or more memory per node"
+                                f"{details}")
     world.world.agree(problem)
 
 
