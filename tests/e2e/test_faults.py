@@ -111,3 +111,41 @@ def test_a_killed_rank_ends_the_job(graphs, tmp_path, mpi, rank):
 def test_any_rank_killed_at_any_moment_ends_the_job(graphs, tmp_path, case):
     chance = random.Random(case)
     killed(tmp_path, graphs["metis4"], chance.choice(["mpich", "openmpi"]), chance.randrange(4), chance.random())
+
+
+@pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
+def test_an_interrupted_launcher_ends_the_job(graphs, tmp_path, mpi):
+    ended_early(tmp_path, graphs["metis4"], mpi, None, 3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", range(100))
+def test_whatever_is_killed_whenever_leaves_nothing(graphs, tmp_path, case):
+    """100 jobs in a row; the next one starts as soon as the last is gone."""
+    chance = random.Random(1000 + case)
+    victim = chance.choice([None, 0, 1, 2, 3])
+    ended_early(tmp_path, graphs["metis4"], chance.choice(["mpich", "openmpi"]), victim, chance.uniform(0.3, 8))
+
+
+def ended_early(folder: Path, graph: Path, mpi: str, rank: int | None, delay: float):
+    """Start an endless job and, some seconds later, kill a rank or (None, or it has not come yet) interrupt mpirun."""
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    token = uuid.uuid4().hex
+    job = start([*launcher(4, mpi), python(mpi), "-m", "mpignn", "train", str(graph), *TRAIN, "--epochs", "100000",
+                 "--eval-every", "0", "--run-dir", str(folder / "run")], token)
+    try:
+        time.sleep(delay)
+        assert job.poll() is None, job.communicate()[0]
+        victims = [pid for pid in processes(token) if rank is not None and rank_of(pid) == str(rank)]
+        if victims:
+            os.kill(victims[0], signal.SIGKILL)
+        else:
+            job.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        job.communicate(timeout=WITHIN_S)
+        assert job.returncode != 0
+        wait_for(lambda: not processes(token), WITHIN_S - (time.monotonic() - began), job)
+    finally:
+        kill(processes(token))
+        job.wait()
