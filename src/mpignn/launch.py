@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -129,6 +130,7 @@ def print_error(error: MpignnError) -> None:
     print(f"mpignn: error: {error}", file=sys.stderr, flush=True)
 
 
+_BUNDLED = "bundled-graph"      # in a run folder, the partitions of a bundled data set
 _WORLD_FIELDS = frozenset(WorldConfig.__dataclass_fields__)
 
 
@@ -201,8 +203,13 @@ def _run(world, config: Config, names: Sequence[str], work: Work, check: Callabl
     run_dir, paths = _prepare(world, config, names)
     with ExitStack() as graphs:
         copies = config.world.replicate, config.world.replicate_nodes
-        opened = [graphs.enter_context(open_graph(world, path, *copies, check, plan)) for path in paths]
-        world.world.agree(_make_run_dir(run_dir, config) if world.rank == 0 else None)
+        try:
+            opened = [graphs.enter_context(open_graph(world, path, *copies, check, plan)) for path in paths]
+            world.world.agree(_fill_run_dir(run_dir, config) if world.rank == 0 else None)
+        except MpignnError:
+            if world.rank == 0:
+                _discard(run_dir)
+            raise
         trainer = None
         if world.trainers is not None:
             with log.phase("import torch"):         # only now: a damaged graph is told of without that wait
@@ -231,13 +238,13 @@ def _work(work: Work, graphs: Sequence[DistGraph], world, run_dir: Path) -> int:
 
 
 def _warm(world, trainer, config: Config, graphs: Sequence[DistGraph]) -> None:
-    """Make the trainers' kernels ready, on one rank of each node before the others.  Collective over the node."""
-    first = world.topology.trainers_of(world.node_id)[0]
+    """Make the trainers' kernels ready, on one rank of each machine before the others.  Collective over the host."""
+    first = min((t for t in world.host.allgather(world.trainer_index) if t is not None), default=None)
     dtypes = {window.spec.dtype for g in graphs for name, window in g.service.transport.windows.items()
               if name.endswith("/indices")}
     if trainer is not None and world.trainer_index == first:
         trainer.warm(config, dtypes)
-    world.node.barrier()
+    world.host.barrier()
     if trainer is not None and world.trainer_index != first:
         trainer.warm(config, dtypes)
 
@@ -265,14 +272,16 @@ def _prepare_here(config: Config, names: Sequence[str], num_servers: int) -> tup
     from mpignn.storage.datasets import bundled_names
     if not names:
         raise ConfigError("no graph is given")
-    run_dir = Path(config.train.run_dir) if config.train.run_dir else _new_run_dir(Path(names[0]).stem)
-    if (run_dir / METRICS).exists():
-        raise ConfigError(f"{run_dir} holds the metrics of another run: give another --run-dir, or remove it")
+    run_dir = _make_run_dir(config.train.run_dir, Path(names[0]).stem)
     bundled, paths = bundled_names(), []
     for number, name in enumerate(names):
-        paths.append(run_dir / ("graph" if len(names) == 1 else f"graph-{number}") if name in bundled else Path(name))
+        paths.append(run_dir / f"{_BUNDLED}-{number}" if name in bundled else Path(name))
         if name in bundled:
-            _partition_bundled(name, paths[-1], num_servers)
+            try:
+                _partition_bundled(name, paths[-1], num_servers)
+            except MpignnError:
+                _discard(run_dir)
+                raise
     return run_dir, paths
 
 
@@ -280,17 +289,30 @@ def _partition_bundled(name: str, out: Path, num_servers: int) -> None:
     from mpignn.storage.datasets import load_bundled
     from mpignn.storage.write import partition_graph
     logger.info("partitioning the bundled data set %s for %d servers", name, num_servers)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"{out.parent}: cannot make the run folder: {error.strerror}") from error
     partition_graph(load_bundled(name), out, num_servers)
 
 
-def _make_run_dir(path: Path, config: Config) -> MpignnError | None:
-    """Make the run folder with its config.toml, now that the graph is good; returns what is wrong, if anything."""
+def _make_run_dir(asked: str | None, name: str) -> Path:
+    """The run folder, made here; without a wish, one that no other job has."""
+    base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    tries = [Path(asked)] if asked else [base, *(base.with_name(f"{base.name}-{n}") for n in range(1, 1000))]
+    for path in tries:
+        try:
+            path.mkdir(parents=True, exist_ok=asked is not None)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot make the run folder: {error.strerror}") from error
+        if (path / METRICS).exists():
+            raise ConfigError(f"{path} holds the metrics of another run: give another --run-dir, or remove it")
+        _discard(path, keep=True)
+        return path
+    raise ConfigError(f"{tries[0]} is no folder: give another --run-dir")
+
+
+def _fill_run_dir(path: Path, config: Config) -> MpignnError | None:
+    """Write config.toml, now that the graph is good; returns what is wrong, if anything."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
         (path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
         if _access is not None:
             (path / "access.json").write_text(json.dumps(_access, indent=1) + "\n", encoding="utf-8")
@@ -300,10 +322,12 @@ def _make_run_dir(path: Path, config: Config) -> MpignnError | None:
     return None
 
 
-def _new_run_dir(name: str) -> Path:
-    base = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    tries = (Path("runs") / (base + (f"-{n}" if n else "")) for n in range(1000))
-    return next(path for path in tries if not path.exists())
+def _discard(run_dir: Path, keep: bool = False) -> None:
+    """Remove the bundled graphs that a run cut for itself, and its folder if nothing else is in it."""
+    for path in run_dir.glob(f"{_BUNDLED}-*"):
+        shutil.rmtree(path)
+    if not keep and not any(run_dir.iterdir()):
+        run_dir.rmdir()
 
 
 def _who(world) -> str:

@@ -74,11 +74,16 @@ def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes
         opened, memory = _open(world, Path(path), replicate, replicate_nodes, check, plan)
     _check_memory(world, memory)
     transport = _transport(world, opened.placement.specs(world.node_id))
-    world.world.agree(_load(world, transport, opened.path))
+    try:
+        world.world.agree(_load(world, transport, opened.path))
+    except MpignnError:
+        transport.free()
+        raise
     with phase("publish graph"):
         transport.publish()
     service = GraphService(opened.placement.book, opened.placement.infos, transport)
-    return DistGraph(service, world.topology, world.trainers, opened.splits, world)
+    splits = {} if world.trainers is None else opened.splits     # a server has no use for them
+    return DistGraph(service, world.topology, world.trainers, splits, world)
 
 
 def _check_memory(world, plan: MemoryPlan) -> None:

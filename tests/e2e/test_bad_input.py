@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -16,15 +17,21 @@ WITHIN_S = 5
 PART = "part-00001.h5"
 
 
-def expect(done, code: int, *parts: str) -> None:
-    """One error line with ``parts``, the exit code, in time."""
+def expect(done, code: int, *parts: str, mpi: str = "mpich") -> None:
+    """One error line with ``parts``, the exit code, in time: the launcher's own start is not ours to hasten."""
     text = done.stdout + done.stderr
     assert done.returncode == code, str(done)
     assert text.count("mpignn: error:") == 1, str(done)
     assert "Traceback" not in text, str(done)
     for part in parts:
         assert part in text, str(done)
-    assert done.seconds < WITHIN_S, str(done)
+    assert done.seconds < WITHIN_S + start_up_s(mpi), str(done)
+
+
+@cache
+def start_up_s(mpi: str) -> float:
+    """Seconds of a job that starts MPI and does nothing."""
+    return mpirun(["-c", "from mpi4py import MPI"], 3, mpi).seconds
 
 
 def train(graph, folder: Path, *words: str, mpi: str = "mpich", np_: int = 3):
@@ -131,7 +138,19 @@ def test_damaged_graphs_with_open_mpi(copy, tmp_path, spoil):
     if missing("openmpi"):
         pytest.skip(missing("openmpi"))
     spoil(copy)
-    expect(train(copy, tmp_path, mpi="openmpi"), 3, str(tmp_path))
+    expect(train(copy, tmp_path, mpi="openmpi"), 3, str(tmp_path), mpi="openmpi")
+
+
+def test_a_graph_that_the_models_cannot_take(tmp_path):
+    np.savez(tmp_path / "source.npz", **{
+        "num_nodes/a": 3, "num_nodes/b": 2, "edge/a:to:b/src": [0, 1, 2], "edge/a:to:b/dst": [1, 0, 0],
+        "node/a/features": np.ones((3, 2), np.float32), "node/a/labels": [0, 1, 0], "split/a/train": [0, 1]})
+    partition_graph(tmp_path / "source.npz", tmp_path / "graph", 2, method="range")
+    expect(train(tmp_path / "graph", tmp_path), 3, "2 node types", "merge them")
+
+
+def test_a_bundled_graph_leaves_nothing_when_a_name_is_wrong(tmp_path):
+    expect(train("wordnet", tmp_path, "--features", "nope"), 3, "nope", "features, labels")
 
 
 def test_too_little_memory(graphs, tmp_path):
