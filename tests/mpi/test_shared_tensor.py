@@ -164,6 +164,7 @@ def test_several_tensors_live_and_end_each_for_itself(g, DistTensor, torch):
     with pytest.raises(CommError, match="t1: already freed"):
         made[1][[0]]
     assert g.tables.names() == ["t0", "t2", "t3"]
+    del t
     if g.rank == 0:
         made.pop()      # the others still refer to it, if there are any
     gc.collect()
