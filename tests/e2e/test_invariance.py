@@ -32,11 +32,16 @@ def train(folder: Path, graph: Path, np_: int, mpi: str, group: int | None, prec
     return losses(folder / "run"), recorded(folder)
 
 
-@pytest.fixture(scope="module", params=["fp64", "fp32"])
-def reference(request, graphs, tmp_path_factory):
+@pytest.fixture(scope="module")
+def reference(graphs, tmp_path_factory):
     """One process, one partition."""
-    folder = tmp_path_factory.mktemp(request.param)
-    return request.param, train(folder / "reference", graphs["one"], 1, "mpich", None, request.param)
+    return "fp64", train(tmp_path_factory.mktemp("fp64") / "job", graphs["one"], 1, "mpich", None, "fp64")
+
+
+@pytest.fixture(scope="module")
+def reference32(graphs, tmp_path_factory):
+    """The same in single precision."""
+    return "fp32", train(tmp_path_factory.mktemp("fp32") / "job", graphs["one"], 1, "mpich", None, "fp32")
 
 
 def check(reference, graphs, tmp_path, mpi, np_, graph, group, *more):
@@ -55,9 +60,9 @@ def check(reference, graphs, tmp_path, mpi, np_, graph, group, *more):
         assert sum(seeds) == 2400 // STEPS and max(seeds) - min(seeds) <= 1
 
 
-def test_the_loss_falls(reference):
-    _, (got, _) = reference
-    assert got[-10:].mean() < 0.8 * got[:10].mean()
+def test_the_loss_falls(reference, reference32):
+    for _, (got, _) in reference, reference32:
+        assert got[-10:].mean() < 0.8 * got[:10].mean()
 
 
 SOME = [
@@ -71,12 +76,18 @@ def test_jobs_of_any_shape_learn_the_same(reference, graphs, tmp_path, mpi, np_,
     check(reference, graphs, tmp_path, mpi, np_, graph, group)
 
 
+@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [SOME[1], SOME[4]])
+def test_single_precision_too(reference32, graphs, tmp_path, mpi, np_, graph, group):
+    check(reference32, graphs, tmp_path, mpi, np_, graph, group)
+
+
 @pytest.mark.long
+@pytest.mark.parametrize("precision", ["reference", "reference32"])
 @pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [
     job for job in itertools.product(("mpich", "openmpi"), (2, 3, 5), ("one", "random4", "metis4"), (None, 1, 2))
     if job not in SOME and (job[3] is None or job[3] < job[1])])
-def test_every_other_shape_too(reference, graphs, tmp_path, mpi, np_, graph, group):
-    check(reference, graphs, tmp_path, mpi, np_, graph, group)
+def test_every_other_shape_too(request, graphs, tmp_path, mpi, np_, graph, group, precision):
+    check(request.getfixturevalue(precision), graphs, tmp_path, mpi, np_, graph, group)
 
 
 REPLICATED = [
