@@ -1,5 +1,6 @@
 """The memory that the ranks of a node share."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,10 @@ def test_trainers_cannot_write(world):
     import mmap
 
     from mpignn.mpi.segment import Segment
+    before = mappings()         # of other tests in this process, that nobody has collected yet
     segment = Segment(world, 4096)
     libc = ctypes.CDLL(None, use_errno=True)
-    pages = [line.split()[1] for line in mappings()]
+    pages = [line.split()[1] for line in mappings() if line not in before]
     if Role.TRAINER in world.role:
         assert not segment.bytes.flags.writeable
         assert pages == ["r--s"]
@@ -60,12 +62,14 @@ def test_trainers_cannot_write(world):
 @pytest.mark.ranks(2)
 def test_memory_is_gone_with_its_last_array(world):
     from mpignn.mpi.segment import Segment
+    gc.collect()        # other tests in this process
+    before = mappings()
     segment = Segment(world, 1 << 16)
     part = segment.bytes[100:200]
     segment.free()
-    assert mappings()
+    assert set(mappings()) > set(before)
     del part
-    assert not mappings()
+    assert set(mappings()) <= set(before)
 
 
 @pytest.mark.ranks(2, 3, **SHAPES)

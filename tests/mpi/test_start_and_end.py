@@ -39,7 +39,7 @@ def test_ranks_that_disagree_are_told_so(mpi):
               "os.environ['OMPI_COMM_WORLD_RANK']))"
     job = mpirun(["-c", program], 2, mpi, timeout=60)
     assert job.returncode != 0 and not job.timed_out, job
-    assert job.stderr.count("not the same on all ranks: rank 0: (0, None), rank 1: (1, None)") == 2, job
+    assert job.stderr.count("not the same on all ranks: rank 0: (0, None, None), rank 1: (1, None, None)") == 2, job
 
 
 @pytest.mark.parametrize("mpirun_of, library_of, says", [

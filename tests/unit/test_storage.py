@@ -300,7 +300,7 @@ except ResourceError as error:
 @pytest.mark.parametrize("limit", [100, 3000, 40_000, 150_000])
 def test_a_disk_that_fills_up_while_writing_leaves_nothing(limit, tmp_path):
     done = subprocess.run([sys.executable, "-c", FILL, str(tmp_path / "g"), str(limit)], capture_output=True, text=True,
-                          cwd=os.path.dirname(__file__), timeout=60)
+                          cwd=os.path.dirname(os.path.dirname(__file__)), timeout=60)
     assert done.returncode == 0, done.stderr
     message, left = done.stdout.splitlines()
     assert "cannot be written: File too large" in message and left == "[]"

@@ -14,7 +14,7 @@ from mpignn.graph.types import etype_key
 from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role
 
-# What processes take before they hold any data; jobs/bench/memory.py measures them (MPICH 5.0 and Open MPI 5.0,
+# What processes take before they hold any data; jobs/bench/memory.py measures them (MPICH 5.0,
 # torch 2.13, numba 0.68).  Pages of libraries are shared by the ranks of a node, and counted once.
 _SERVER_BYTES = 55 << 20
 _TRAINER_BYTES = 205 << 20
