@@ -340,6 +340,7 @@ def _abort(world, error: BaseException) -> None:
     """Print an exception with rank, role and phase, and end the whole job.  Does not return."""
     text = "".join(traceback.format_exception(error))
     print(f"mpignn: {log.who()} failed in phase {log.current_phase()!r}:\n{text}", file=sys.stderr, flush=True)
+    time.sleep(0.2)     # MPICH's launcher drops what it has not passed on when the job is aborted
     if world is not None:
         world.abort(1)
     os._exit(1)
