@@ -19,6 +19,7 @@ import numpy as np
 
 from machine import header, spread
 from mpignn.storage.read import GraphFile
+from processes import children, memory
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ def _run(arguments: argparse.Namespace, row_bytes: int) -> dict[str, float]:
         while job.poll() is None:
             if first is None and b'"step"' in _read(run_dir / "metrics.jsonl"):
                 first = time.perf_counter() - started
-            peak = max(peak, sum(_pss(pid) for pid in _ranks(job.pid)))
+            peak = max(peak, sum(memory(pid) for pid in children(job.pid)))
             time.sleep(0.01 if first is None else 0.05)
         seconds = time.perf_counter() - started
         if job.returncode:
@@ -90,31 +91,6 @@ def _copy_speed(size: int) -> float:
 
 def _read(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
-
-
-def _ranks(parent: int) -> list[int]:
-    """Processes below ``parent`` that run Python."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue        # it has ended
-            children.setdefault(int(stat[1]), []).append(int(entry.name))
-    found, todo = [], [parent]
-    while todo:
-        todo += (below := children.get(todo.pop(), []))
-        found += below
-    return found
-
-
-def _pss(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0                # it has ended
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
 if __name__ == "__main__":
