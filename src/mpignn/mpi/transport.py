@@ -5,7 +5,6 @@ Shapes: S servers, N rows asked for.
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from mpignn.mpi.sync import CHUNK_BYTES
 from mpignn.mpi.world import World
 from mpignn.mpi.writable import MpiTable, TrainerGroups
 from mpignn.roles import BOTH, Role
-from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request
+from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request, read_only
 
 
 class MpiTransport(Transport):
@@ -77,12 +76,7 @@ class MpiTransport(Transport):
         return window.flat[start:start + spec.elements(server, server + 1)]
 
     def publish(self) -> None:
-        frozen = {}
-        for name, window in self.windows.items():
-            flat = window.flat.view()
-            flat.flags.writeable = False
-            frozen[name] = replace(window, flat=flat)
-        self.windows = frozen
+        self.windows = read_only(self.windows)
         world = self._world
         if world.topology.num_nodes == 1:
             world.world.barrier()

@@ -7,7 +7,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -185,6 +185,16 @@ class Transport(ABC):
     @abstractmethod
     def free(self) -> None:
         """Give the memory back, once the trainers have freed their tables.  Collective over the world."""
+
+
+def read_only(windows: Mapping[str, Window]) -> dict[str, Window]:
+    """The same windows, through which nothing can be written any more."""
+    frozen = {}
+    for name, window in windows.items():
+        flat = window.flat.view()
+        flat.flags.writeable = False
+        frozen[name] = replace(window, flat=flat)
+    return frozen
 
 
 def check_request(request: Request) -> None:

@@ -1,12 +1,11 @@
 """Rows in one process: every row is in the view, and nothing is ever sent."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from mpignn.kernels.gather import gather_rows
-from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request
+from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request, read_only
 from mpignn.transport.table import REDUCTIONS, Table
 
 
@@ -22,12 +21,7 @@ class LocalTransport(Transport):
         return self.windows[name].flat
 
     def publish(self) -> None:
-        frozen = {}
-        for name, window in self.windows.items():
-            flat = window.flat.view()
-            flat.flags.writeable = False
-            frozen[name] = replace(window, flat=flat)
-        self.windows = frozen
+        self.windows = read_only(self.windows)
 
     def gather(self, requests: Sequence[Request]) -> Pending:
         for request in requests:
