@@ -105,7 +105,7 @@ def test_as_many_calls_as_the_design_says(world, access, batches):
     if Role.TRAINER not in world.role:
         return
     if owners == 0:
-        assert made == {} and stats.calls == {}
+        assert made == {} and stats.calls() == 0
         return
     requests = (2 * HOPS + 1) * owners      # for all batches together
     if access == "rma":
@@ -116,7 +116,11 @@ def test_as_many_calls_as_the_design_says(world, access, batches):
         assert made["Isend"] >= requests if served else made["Isend"] == requests
     for server in range(len(world.topology.server_ranks)):
         remote = not first <= server < last
-        assert stats.calls["structure", server] == (2 * HOPS if remote else 0)
-        assert stats.calls["feature", server] == (1 if remote else 0)
-    assert stats.rows["structure", "remote"] > 0 and stats.rows["feature", "remote"] > 0 and stats.wait_s > 0
-    assert stats.rows["write", "remote"] == 0
+        for hop in range(HOPS):
+            assert stats.calls("structure", hop, "remote", server) == (2 if remote else 0)
+        assert stats.calls("feature", owner=server) == (1 if remote else 0)
+    assert stats.calls() == requests
+    for hop in range(HOPS):
+        assert stats.rows("structure", hop, "remote") > 0
+    assert stats.rows("feature", None, "remote") > 0 and stats.wait_s > 0
+    assert stats.rows("write") == stats.rows("table") == 0

@@ -230,7 +230,7 @@ class DistGraph:
             {e: a.rows.flat for e, a in adjacency.items()}, {e: a.indices.flat for e, a in adjacency.items()})
 
     def stats(self, reset: bool = False):
-        """What was moved since the graph was opened, or since the last reset: see `Transport.stats`."""
+        """`Stats` of what was moved for this rank since the graph was opened, or since the last reset."""
         return self.service.transport.stats(reset)
 
     def split(self, name: str, of: str | EType | None = None) -> np.ndarray:

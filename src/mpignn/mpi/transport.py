@@ -134,8 +134,8 @@ class MpiTransport(Transport):
         if server is not None:
             lo, hi = window.spec.bounds[server:server + 2]
             mine = rows if (lo, hi) == (window.lo, window.hi) else int(((ids >= lo) & (ids < hi)).sum())
-        self._stats.count(window.spec.kind, "self", mine, part.row_bytes)
-        self._stats.count(window.spec.kind, "node", rows - mine, part.row_bytes)
+        for target, count in ("self", mine), ("node", rows - mine):
+            self._stats.count(window.spec.kind, part.request.hop, target, count, part.row_bytes)
 
 
 class _Fetch(Pending):
@@ -154,14 +154,15 @@ class _Fetch(Pending):
             ask = transport._path_to(server).ask(server, wanting, landed)
             landed += ask.nbytes
             self._asks.append(ask)
-            stats.count_calls(wanting[0].request.window.spec.kind, server, ask.calls)
+            first = wanting[0].request
+            stats.count_calls(first.window.spec.kind, first.hop, "remote", server, ask.calls)
         self._landing = transport._pool.empty(landed, np.uint8)
         begin = 0
         for ask in self._asks:
             ask.start(self._landing[begin:begin + ask.nbytes])
             begin += ask.nbytes
         for part in parts:
-            stats.count(part.request.window.spec.kind, "remote", part.rows.size, part.row_bytes)
+            stats.count(part.request.window.spec.kind, part.request.hop, "remote", part.rows.size, part.row_bytes)
         transport._unfinished[id(self)] = self      # kept from being forgotten: memory is still written to
 
     def wait(self) -> None:

@@ -12,8 +12,9 @@ from mpignn.transport.api import Request, Transport, Window
 class RowReader:
     """Collects the rows that other nodes hold, for one round trip."""
 
-    def __init__(self, transport: Transport):
-        self._transport = transport
+    def __init__(self, transport: Transport, hop: int | None = None):
+        """Not collective.  ``hop`` is what the transport's `Stats` shall count the rows under."""
+        self._transport, self._hop = transport, hop
         self._requests: list[Request] = []
         self._targets: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -32,7 +33,7 @@ class RowReader:
         if count:
             missing = missing[:count]
             rows = np.empty((count, window.spec.width), window.spec.dtype)
-            self._requests.append(Request(window, ids[missing], rows))
+            self._requests.append(Request(window, ids[missing], rows, self._hop))
             self._targets.append((out, missing))
 
     def finish(self) -> None:

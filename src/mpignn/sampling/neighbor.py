@@ -112,7 +112,7 @@ class NeighborSampler:
 
     def _draw_hop(self, service: GraphService, space: "_Workspace", batches: "list[_Batch]", hop: int,
                   fanouts: Mapping[EType, int]) -> None:
-        reader = RowReader(service.transport)
+        reader = RowReader(service.transport, hop)
         for batch in batches:
             _read_rows(service, space, batch, fanouts, reader)
         reader.finish()

@@ -5,7 +5,6 @@ Shapes: S servers, N rows asked for, W elements in a row.
 
 import copy
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpignn.errors import CommError
+from mpignn.transport.stats import Stats
 
 if TYPE_CHECKING:
     from mpignn.transport.table import Table
@@ -29,7 +29,7 @@ class ArraySpec:
         bounds: (S + 1,) row numbers, ascending; server s owns rows ``bounds[s]:bounds[s + 1]``.
         step: Elements between the starts of two rows.  Less than ``width`` where rows overlap: with
             width 2 and step 1, row v of an ``indptr`` is the pair (start, end) of v's in-edges.
-        kind: What `Stats` counts its rows as.
+        kind: What `Stats` counts its rows as when they are read.
     """
 
     name: str
@@ -87,42 +87,13 @@ class Request:
     Attributes:
         ids: (N,) int64 global row numbers, any order, repeats and N = 0 allowed.
         out: (N, W), C-contiguous, dtype of the window.
+        hop: Of the sampler that asks, for `Stats`; None for all else.
     """
 
     window: Window
     ids: np.ndarray
     out: np.ndarray
-
-
-KINDS = ("structure", "feature", "write")
-TARGETS = ("self", "node", "remote")
-
-
-class Stats:
-    """What one rank had moved.  Rows that kernels read in place from a view are not moved, and not counted.
-
-    Attributes:
-        calls: Messages, or one-sided calls, by kind and server.
-        rows, bytes: By kind and target: owned by the rank itself, by others of its node, by other nodes.  Of other
-            nodes each row of a request counts once, however often it is asked for in it.
-        wait_s: Seconds spent waiting for rows of other nodes.
-    """
-
-    def __init__(self):
-        self.calls: Counter[tuple[str, int]] = Counter()
-        self.rows: Counter[tuple[str, str]] = Counter()
-        self.bytes: Counter[tuple[str, str]] = Counter()
-        self.wait_s = 0.0
-
-    def count(self, kind: str, target: str, rows: int, row_bytes: int) -> None:
-        """Add rows of one kind, of `KINDS`, and target, of `TARGETS`."""
-        if rows:
-            self.rows[kind, target] += rows
-            self.bytes[kind, target] += rows * row_bytes
-
-    def count_calls(self, kind: str, server: int, calls: int) -> None:
-        """Add messages to a server."""
-        self.calls[kind, server] += calls
+    hop: int | None = None
 
 
 class Pending(ABC):
@@ -146,7 +117,7 @@ class Transport(ABC):
         self._stats = Stats()
 
     def stats(self, reset: bool = False) -> Stats:
-        """What `gather` moved for this rank, up to now.  Not collective.
+        """What was moved for this rank by `gather` and by tables, up to now.  Not collective.
 
         Args:
             reset: Count from 0 again.

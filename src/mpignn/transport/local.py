@@ -28,7 +28,7 @@ class LocalTransport(Transport):
             check_request(request)
             gather_rows(request.window.view, request.ids, 0, request.out)
             spec = request.window.spec
-            self._stats.count(spec.kind, "self", request.ids.size, spec.width * spec.dtype.itemsize)
+            self._stats.count(spec.kind, request.hop, "self", request.ids.size, spec.width * spec.dtype.itemsize)
         return _Done()
 
     def table(self, spec: ArraySpec) -> Table:

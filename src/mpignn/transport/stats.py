@@ -1,0 +1,74 @@
+"""What one rank had moved: calls, rows and bytes, by what they were for and where they were."""
+
+from collections import Counter
+from collections.abc import Hashable
+
+KINDS = ("structure", "feature", "table", "write")
+"""The graph's structure and its data, rows of trainers' tensors that were read, and such that were written."""
+TARGETS = ("self", "node", "remote")
+"""Where rows are owned: by the rank itself, by others of its node, by other nodes."""
+ANY = "any"
+
+
+class Stats:
+    """What one rank had moved.  Rows that kernels read in place from a view are not moved, and not counted.
+
+    Methods give sums over all that fits their arguments.  A ``hop`` is that of the sampler, the seeds' hop being 0;
+    None where rows were asked for by something else.  Not collective.
+
+    Attributes:
+        wait_s: Seconds spent waiting for rows of other nodes and for writes to be acknowledged.
+    """
+
+    def __init__(self):
+        self._calls: Counter[tuple[Hashable, ...]] = Counter()
+        self._rows: Counter[tuple[Hashable, ...]] = Counter()
+        self._bytes: Counter[tuple[Hashable, ...]] = Counter()
+        self.wait_s = 0.0
+
+    def calls(self, kind: str = ANY, hop: int | str | None = ANY, target: str = ANY, owner: int | str = ANY) -> int:
+        """Messages, or one-sided calls.
+
+        Args:
+            kind: One of `KINDS`.
+            hop: Of the sampler.
+            target: One of `TARGETS`.
+            owner: Number of a server for structure and features, of a trainer for tables and writes.
+        """
+        return _sum(self._calls, kind, hop, target, owner)
+
+    def rows(self, kind: str = ANY, hop: int | str | None = ANY, target: str = ANY) -> int:
+        """Rows; arguments of `calls`.
+
+        A row of another node counts once for each request that asks for it, however often that names it.
+        """
+        return _sum(self._rows, kind, hop, target)
+
+    def bytes(self, kind: str = ANY, hop: int | str | None = ANY, target: str = ANY) -> int:
+        """Bytes of `rows`; arguments of `calls`."""
+        return _sum(self._bytes, kind, hop, target)
+
+    def count(self, kind: str, hop: int | None, target: str, rows: int, row_bytes: int) -> None:
+        """Add rows."""
+        if rows:
+            self._rows[kind, hop, target] += rows
+            self._bytes[kind, hop, target] += rows * row_bytes
+
+    def count_calls(self, kind: str, hop: int | None, target: str, owner: int, calls: int) -> None:
+        """Add messages to an owner."""
+        self._calls[kind, hop, target, owner] += calls
+
+    def __str__(self) -> str:
+        """A line for each kind, hop and target, for people."""
+        called = {key[:3] for key in self._calls}
+        lines = []
+        for kind, hop, target in sorted(called | set(self._rows), key=str):
+            calls, rows, size = (f(kind, hop, target) for f in (self.calls, self.rows, self.bytes))
+            where = kind if hop is None else f"{kind} hop {hop}"
+            lines.append(f"{where:18s} {target:7s} {calls:9,d} calls {rows:12,d} rows {size / 1e6:12,.1f} MB")
+        return "\n".join([*lines, f"waited {self.wait_s:.3f} s"])
+
+
+def _sum(counter: Counter, *wanted: Hashable) -> int:
+    return sum(count for key, count in counter.items()
+               if all(w in (ANY, k) for w, k in zip(wanted, key, strict=True)))
