@@ -54,6 +54,14 @@ class GraphConfig:
 
 
 @dataclass(frozen=True)
+class TaskConfig:
+    """What shall be predicted."""
+
+    task: str = _option("node_classification", "what is learnt", choices=("node_classification",))
+    target_ntype: str | None = _option(None, "node type of the seeds (default: the one that has a split train)")
+
+
+@dataclass(frozen=True)
 class SamplingConfig:
     """Neighbourhoods."""
 
@@ -102,6 +110,7 @@ class Config:
 
     world: WorldConfig = WorldConfig()
     graph: GraphConfig = GraphConfig()
+    task: TaskConfig = TaskConfig()
     sampling: SamplingConfig = SamplingConfig()
     loader: LoaderConfig = LoaderConfig()
     model: ModelConfig = ModelConfig()

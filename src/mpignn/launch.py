@@ -22,7 +22,7 @@ from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, MpignnError, ResourceError
 from mpignn.publish import Opened, Plan, open_graph
 from mpignn.roles import Role
-from mpignn.train.task import node_classification
+from mpignn.train.goal import find_goal
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +76,7 @@ def run_training(config: Config) -> int:
     An error that not all ranks share is printed with rank, role and phase, and aborts the job.
     """
     def check(opened: Opened) -> None:
-        node_classification(config.graph.features, config.graph.labels, opened.placement.book.schema,
-                            opened.placement.infos, opened.splits)
+        find_goal(config, opened.placement.book.schema, opened.placement.infos, opened.splits)
 
     def work(graphs: Sequence[DistGraph], world, run_dir: Path) -> None:
         importlib.import_module("mpignn.trainer").train(graphs[0], config, run_dir)

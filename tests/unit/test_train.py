@@ -1,13 +1,14 @@
-"""The optimiser, and which graphs offer a task."""
+"""The optimiser, and which graphs offer a goal."""
 
 import numpy as np
 import pytest
 import torch
 
+from mpignn.config import load_config
 from mpignn.errors import DataError, UnknownName
 from mpignn.graph.types import ArrayInfo, Schema
+from mpignn.train.goal import find_goal
 from mpignn.train.optimizer import Adam, FlatParameters
-from mpignn.train.task import node_classification
 
 SCHEMA = Schema(("paper",), (("paper", "cites", "paper"),))
 INFOS = {info.name: info for info in (
@@ -38,6 +39,24 @@ def test_adam_is_that_of_torch(decay):
         torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
 
 
+def test_an_optimizer_goes_on_from_its_state():
+    torch.manual_seed(0)
+    start = torch.randn(6)
+    runs = [FlatParameters([torch.nn.Parameter(start.clone())]) for _ in range(2)]
+    first, second = (Adam(flat, 0.1) for flat in runs)
+    gradients = torch.randn(6, 6)
+    for gradient in gradients:
+        runs[0].grad.copy_(gradient)
+        first.step()
+    for number, gradient in enumerate(gradients):
+        if number == 3:
+            state, second = second.state(), Adam(runs[1], 0.1)
+            second.load_state(state)
+        runs[1].grad.copy_(gradient)
+        second.step()
+    assert torch.equal(runs[0].values, runs[1].values)
+
+
 def test_a_parameter_without_gradient_has_zeros():
     used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
     flat = FlatParameters([used, unused])
@@ -47,9 +66,13 @@ def test_a_parameter_without_gradient_has_zeros():
     assert unused.tolist() == [2, 2]
 
 
-def test_the_task_of_a_graph():
-    task = node_classification("features", "labels", SCHEMA, INFOS, SPLITS)
-    assert (task.ntype, task.columns) == ("paper", 7)
+def goal(schema=SCHEMA, infos=INFOS, splits=SPLITS, **flags):
+    return find_goal(load_config(None, flags), schema, infos, splits)
+
+
+def test_the_goal_of_a_graph():
+    assert (goal().ntype, dict(goal().columns), goal().labels) == ("paper", {"paper": 7}, "labels")
+    assert goal(target_ntype="paper") == goal()
 
 
 @pytest.mark.parametrize(("change", "error", "part"), [
@@ -57,11 +80,11 @@ def test_the_task_of_a_graph():
     ({"features": "counts"}, DataError, "floating-point"),
     ({"features": "labels"}, DataError, "floating-point"),
     ({"labels": "features"}, DataError, "whole number"),
+    ({"target_ntype": "author"}, UnknownName, "'author' is not one of: paper"),
     ({"splits": {}}, DataError, "train_mask"),
     ({"splits": {"paper": {"train": np.arange(0)}}}, DataError, "train_mask"),
     ({"schema": Schema(("paper", "author"), SCHEMA.etypes)}, DataError, "2 node types"),
 ])
-def test_a_graph_that_offers_no_task(change, error, part):
-    arguments = {"features": "features", "labels": "labels", "schema": SCHEMA, "infos": INFOS, "splits": SPLITS}
+def test_a_graph_that_offers_no_goal(change, error, part):
     with pytest.raises(error, match=part):
-        node_classification(**arguments | change)
+        goal(**change)

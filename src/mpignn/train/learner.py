@@ -1,43 +1,37 @@
-"""A model that learns: equal on all trainers before and after every step.
-
-Shapes: B seeds of this trainer's share, C classes.
-"""
+"""A network that learns: equal on all trainers before and after every step."""
 
 import time
 
 import torch
 import torch.distributed
-from torch.nn.functional import cross_entropy
 
 from mpignn.config import TrainConfig
-from mpignn.graph.block import Block
+from mpignn.train.network import Network
 from mpignn.train.optimizer import Adam, FlatParameters
-from mpignn.train.task import NodeClassification
+from mpignn.train.task import Batch, Task
 from mpignn.transport.group import Group
-
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 
 
 class Learner:
-    """A model, its optimiser, and what it reads of a batch.
+    """A network, its optimiser, and the reduction of gradients.
 
     Attributes:
+        network: What learns.
         compute_s: Wall seconds of forward, backward and update since `reset_clock`.
         sync_s: Wall seconds of reducing gradients, waiting for slower trainers included.
     """
 
-    def __init__(self, model: torch.nn.Module, task: NodeClassification, config: TrainConfig, trainers: Group):
+    def __init__(self, network: Network, config: TrainConfig, trainers: Group):
         """Take the first trainer's parameters.  Collective over the trainers.
 
         Args:
-            model: Maps (blocks, features) to (B, C) logits.
-            task: What it reads and predicts.
+            network: Of the same shape on all trainers.
             config: Settings of the optimisation.
             trainers: Those who learn together.
         """
-        self._model = model.to(DTYPES[config.precision])
-        self._task, self._dtype, self._trainers = task, DTYPES[config.precision], trainers
-        self._flat = FlatParameters(self._model.parameters())
+        self.network = network
+        self._trainers = trainers
+        self._flat = FlatParameters(network.parameters())
         self._optimizer = Adam(self._flat, config.lr, weight_decay=config.weight_decay)
         self._best = self._flat.values
         torch.distributed.broadcast(self._flat.values, src=0)
@@ -47,11 +41,12 @@ class Learner:
         """Count time anew.  Not collective."""
         self.compute_s = self.sync_s = 0.0
 
-    def step(self, blocks: list[Block], scale: float) -> float:
+    def step(self, task: Task, batch: Batch, scale: float) -> float:
         """One optimiser step on the seeds of all trainers.  Collective over the trainers.
 
         Args:
-            blocks: This trainer's share, possibly of no seeds.
+            task: Says what the loss is.
+            batch: This trainer's share, possibly of no seeds.
             scale: Of the loader: trainers / seeds of all.
 
         Returns:
@@ -59,7 +54,7 @@ class Learner:
         """
         started = time.perf_counter()
         self._flat.grad.zero_()
-        loss = cross_entropy(self.logits(blocks), self.labels(blocks), reduction="sum")
+        loss = task.loss(self.network, batch)
         (loss * scale).backward()
         total = torch.tensor([loss.item()], dtype=torch.float64)
         computed = time.perf_counter()
@@ -72,18 +67,14 @@ class Learner:
         self.sync_s += synced - computed
         return total.item()
 
-    def logits(self, blocks: list[Block]) -> torch.Tensor:
-        """(B, C) what the model says of a batch.  Not collective."""
-        features = blocks[0].src_frames[self._task.ntype][self._task.features]
-        return self._model(blocks, features.to(self._dtype))
+    def state(self) -> dict[str, torch.Tensor]:
+        """Copies of all that the next step depends on, equal on all trainers.  Not collective."""
+        return {"parameters": self._flat.values.clone(), **self._optimizer.state()}
 
-    def labels(self, blocks: list[Block]) -> torch.Tensor:
-        """(B,) int64 what it should say.  Not collective."""
-        return blocks[-1].dst_frames[self._task.ntype][self._task.labels]
-
-    def train(self, mode: bool) -> None:
-        """Switch dropout on or off.  Not collective."""
-        self._model.train(mode)
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from what `state` returned.  Not collective."""
+        self._flat.values.copy_(state["parameters"])
+        self._optimizer.load_state(state)
 
     def keep(self) -> None:
         """Remember the parameters as they are.  Not collective."""

@@ -54,3 +54,13 @@ class Adam:
         self._square.mul_(second).addcmul_(grad, grad, value=1 - second)
         spread = self._square.sqrt().div_((1 - second ** self._step) ** 0.5).add_(self._eps)
         values.addcdiv_(self._mean, spread, value=-self._lr / (1 - first ** self._step))
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Copies of its moments, and the number of steps.  Not collective."""
+        return {"mean": self._mean.clone(), "square": self._square.clone(), "step": torch.tensor(self._step)}
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from what `state` returned.  Not collective."""
+        self._mean.copy_(state["mean"])
+        self._square.copy_(state["square"])
+        self._step = int(state["step"])

@@ -5,6 +5,7 @@ One rank writes: the first trainer.  All others hold a `Report` that does nothin
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mpignn.config import METRICS
 from mpignn.errors import ResourceError
 
-_COLUMNS = (("epoch", 5), ("loss", 8), ("val_acc", 8), ("seconds", 8), ("seeds/s", 9), ("edges/s", 9),
-            ("sample", 7), ("fetch", 7), ("compute", 7), ("sync", 7))
+_COLUMNS = (("seconds", 8), ("seeds/s", 9), ("edges/s", 9), ("sample", 7), ("fetch", 7), ("compute", 7), ("sync", 7))
+_WORDS = {"val_acc": "validation accuracy", "test_acc": "test accuracy"}
 
 
 class Report:
@@ -40,8 +41,17 @@ class Report:
 class RunReport(Report):
     """Writes metrics.jsonl, a progress bar where there is a terminal, and a table line for each epoch."""
 
-    def __init__(self, run_dir: Path):
+    def __init__(self, run_dir: Path, metrics: Sequence[str]):
+        """Not collective.
+
+        Args:
+            run_dir: Where to write.
+            metrics: Names of what is measured, the most important one first.
+        """
         self._run_dir = run_dir
+        self._metrics = tuple(metrics)
+        measured = [f"val_{name}" for name in metrics]
+        self._columns = (("epoch", 5), ("loss", 8), *((name, max(8, len(name))) for name in measured), *_COLUMNS)
         self._file = open(run_dir / METRICS, "x", encoding="utf-8")     # noqa: SIM115 (open for the whole run)
         self._console = Console(highlight=False)
         self._progress: Progress | None = None
@@ -52,7 +62,7 @@ class RunReport(Report):
 
     def plan(self, epochs: int, steps: int) -> None:
         self._last_epoch = epochs - 1
-        self._console.print(" ".join(name.rjust(width) for name, width in _COLUMNS), soft_wrap=True)
+        self._console.print(" ".join(name.rjust(width) for name, width in self._columns), soft_wrap=True)
         if self._console.is_terminal:
             self._progress = Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
                                       TimeRemainingColumn(), console=self._console, transient=True, auto_refresh=False)
@@ -75,10 +85,11 @@ class RunReport(Report):
         seconds = event["seconds"] or 1e-9
         for key in ("seconds", "seeds", "edges", "sample_s", "fetch_s", "compute_s", "sync_s"):
             self._totals[key] = self._totals.get(key, 0) + event[key]
-        cells = [f"{event['epoch']}", _number(event["loss"], ".4f"), _number(event["val_acc"], ".4f"),
+        cells = [f"{event['epoch']}", _number(event["loss"], ".4f"),
+                 *(_number(event[f"val_{name}"], ".4f") for name in self._metrics),
                  f"{event['seconds']:.2f}", _rate(event["seeds"] / seconds), _rate(event["edges"] / seconds),
                  *(f"{event[k]:.2f}" for k in ("sample_s", "fetch_s", "compute_s", "sync_s"))]
-        self._console.print(" ".join(cell.rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)),
+        self._console.print(" ".join(cell.rjust(width) for cell, (_, width) in zip(cells, self._columns, strict=True)),
                             soft_wrap=True)
         if event["epoch"] == self._last_epoch:
             self._stop_bar()
@@ -92,9 +103,10 @@ class RunReport(Report):
                 ("sampling", "sample_s"), ("fetching", "fetch_s"), ("computing", "compute_s"), ("gradients", "sync_s")))
             self._console.print(f"\nspeed: {_rate(total['seeds'] / seconds)} seeds/s, {_rate(total['edges'] / seconds)}"
                                 f" edges/s; time of the first trainer: {parts}", soft_wrap=True)
-        self._console.print(f"validation accuracy {_number(event['val_acc'], '.4f')}, test accuracy "
-                            f"{_number(event['test_acc'], '.4f')} after {event['epochs']} epochs, "
-                            f"{event['seconds']:.1f} s; run folder {self._run_dir}", soft_wrap=True)
+        measured = [f"{split}_{name}" for name in self._metrics for split in ("val", "test")]
+        values = ", ".join(f"{_WORDS.get(key, key)} {_number(event[key], '.4f')}" for key in measured)
+        self._console.print(f"{values} after {event['epochs']} epochs, {event['seconds']:.1f} s; run folder "
+                            f"{self._run_dir}", soft_wrap=True)
 
     def close(self) -> None:
         self._stop_bar()

@@ -1,70 +1,58 @@
-"""What shall be predicted from what.
+"""What a task is: which rows a batch brings, what the loss of a batch is, and by what a model is judged."""
 
-Shapes: B seeds of a batch.
-"""
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import torch
 
-import numpy as np
+from mpignn.config import Config
+from mpignn.dist.graph import DistGraph
+from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.train.goal import Goal
+from mpignn.train.metrics import Metric, make_metrics
+from mpignn.train.network import Network
 
-from mpignn.errors import DataError, UnknownName
-from mpignn.graph.types import ArrayInfo, Schema
+Batch = Any     # whatever the loader of the task yields
 
 
-@dataclass(frozen=True)
-class NodeClassification:
-    """One class for each node of a type.
+class Task(ABC):
+    """What is learnt.  The loop and the learner know nothing else of it.
 
     Attributes:
-        ntype: The node type that has the training nodes.
-        features: Node data that the model reads.
-        labels: Node data that holds the class.
-        columns: Width of a row of features.
+        goal: What the graph was asked for.
+        outputs: Columns of what the model shall say of a seed.
+        metrics: Names of what is measured; the first one chooses the best parameters.
     """
 
-    ntype: str
-    features: str
-    labels: str
-    columns: int
+    def __init__(self, goal: Goal, outputs: int, metrics: Sequence[str]):
+        self.goal, self.outputs, self.metrics = goal, outputs, tuple(metrics)
 
+    def new_metrics(self) -> list[Metric]:
+        """Metrics that have seen nothing.  Not collective."""
+        return make_metrics(self.metrics)
 
-def node_classification(features: str, labels: str, schema: Schema, infos: Mapping[str, ArrayInfo],
-                        splits: Mapping[str, Mapping[str, np.ndarray]]) -> NodeClassification:
-    """The task that a graph offers under these names.  Not collective.
+    @abstractmethod
+    def sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
+        """Draws the blocks, and says which rows come with them.  Not collective."""
 
-    Args:
-        features, labels: Names of node data.
-        schema, infos, splits: Of the graph.
+    @abstractmethod
+    def seeds(self, g: DistGraph, split: str) -> Any:
+        """The seeds of a split, as the loader takes them; None where the graph has no such split.  Not collective."""
 
-    Raises:
-        DataError: Not exactly one node type has a split named train, it is empty, the data is of the wrong kind, or
-            there are several node or edge types.
-        UnknownName: The node type has no data of such a name.
-    """
-    if not schema.is_homogeneous:
-        raise DataError(f"the graph has {len(schema.ntypes)} node types and {len(schema.etypes)} edge types: the "
-                        "models sage and mlp take one of each; merge them in the source")
-    found = [t for t in schema.ntypes if "train" in splits.get(t, {})]
-    if len(found) != 1:
-        raise DataError(f"{len(found)} node types have a split named train ({', '.join(found) or 'none'}), not one: "
-                        "give the source a train_mask")
-    (ntype,) = found
-    if splits[ntype]["train"].size == 0:
-        raise DataError(f"no {ntype} is in the split train: mark some in the source's train_mask")
-    read, told = _info(infos, ntype, features), _info(infos, ntype, labels)
-    if len(read.row_shape) != 1 or read.dtype.kind != "f":
-        raise DataError(f"{read.name} is {read.dtype} with rows of shape {read.row_shape}: the model reads one row of "
-                        "floating-point numbers per node")
-    if told.row_shape != () or told.dtype.kind not in "iu":
-        raise DataError(f"{told.name} is {told.dtype} with rows of shape {told.row_shape}: a class per node is one "
-                        "whole number")
-    return NodeClassification(ntype, features, labels, read.width)
+    @abstractmethod
+    def loader(self, g: DistGraph, config: Config, split: str, sampler: NeighborSampler, seed: int, shuffle: bool):
+        """Batches of a split.  Not collective.
 
+        Returns:
+            Like a `NodeDataLoader`: it can be iterated, has a length, ``set_epoch``, ``scale``, ``global_size``
+            and ``stats``.
+        """
 
-def _info(infos: Mapping[str, ArrayInfo], ntype: str, name: str) -> ArrayInfo:
-    base = f"node/{ntype}/data/"
-    if base + name not in infos:
-        known = ", ".join(n.removeprefix(base) for n in infos if n.startswith(base)) or "none"
-        raise UnknownName(f"{base}{name} is not in the graph; data there: {known}")
-    return infos[base + name]
+    @abstractmethod
+    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
+        """The loss, *summed* over this trainer's seeds, which may be none.  Not collective."""
+
+    @abstractmethod
+    def observe(self, network: Network, batch: Batch, metrics: Sequence[Metric]) -> None:
+        """Tell the metrics of a batch.  Not collective."""

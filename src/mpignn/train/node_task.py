@@ -1,0 +1,92 @@
+"""Predicting something of nodes.
+
+Shapes: B seeds of a batch, C classes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from mpignn.config import Config
+from mpignn.dist.graph import DistGraph
+from mpignn.errors import DataError
+from mpignn.loader.node import NodeDataLoader
+from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.train.goal import Goal
+from mpignn.train.metrics import Metric
+from mpignn.train.network import Network
+from mpignn.train.task import Batch, Task
+from mpignn.transport.api import Request
+
+
+class NodeTask(Task):
+    """Something of each node of a type, with the nodes of a split as seeds."""
+
+    def sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
+        goal = self.goal
+        reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
+        return NeighborSampler(fanouts, prefetch_node_feats=reads, prefetch_labels={goal.ntype: [goal.labels]})
+
+    def seeds(self, g: DistGraph, split: str) -> dict[str, np.ndarray] | None:
+        ids = g.splits[self.goal.ntype].get(split)
+        return None if ids is None else {self.goal.ntype: ids}
+
+    def loader(self, g: DistGraph, config: Config, split: str, sampler: NeighborSampler, seed: int,
+               shuffle: bool) -> NodeDataLoader:
+        return NodeDataLoader(g, self.seeds(g, split), sampler, shuffle=shuffle, seed=seed,
+                              global_batch_size=config.global_batch_size(g.trainers.size),
+                              prefetch=config.loader.prefetch)
+
+    def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
+        """(B, ...) what the model says of the seeds.  Not collective."""
+        rows = network(batch[2])
+        return rows[self.goal.ntype] if isinstance(rows, dict) else rows
+
+    def labels_of(self, batch: Batch) -> torch.Tensor:
+        """(B, ...) what it should say.  Not collective."""
+        return batch[2][-1].dst_frames[self.goal.ntype][self.goal.labels]
+
+    def observe(self, network: Network, batch: Batch, metrics: Sequence[Metric]) -> None:
+        outputs, labels = self.outputs_of(network, batch), self.labels_of(batch)
+        for metric in metrics:
+            metric.add(outputs, labels)
+
+
+class NodeClassification(NodeTask):
+    """One class for each node: softmax and cross-entropy."""
+
+    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
+        return cross_entropy(self.outputs_of(network, batch), self.labels_of(batch), reduction="sum")
+
+
+def make_node_task(goal: Goal, g: DistGraph) -> NodeTask:
+    """The task of a goal, with as many outputs as its labels ask for.  Collective over the trainers.
+
+    Raises:
+        DataError: On all trainers: a label is negative, or larger than a class can be.
+    """
+    return NodeClassification(goal, _num_classes(g, goal), ("acc",))
+
+
+def _num_classes(g: DistGraph, goal: Goal) -> int:
+    """One more than the largest label in any split.  Collective over the trainers, who look at a share each."""
+    labels, _ = g.service.node_data(goal.ntype, goal.labels)
+    problem, largest = None, -1
+    for name, ids in g.splits[goal.ntype].items():
+        mine = ids[g.trainers.rank::g.trainers.size]
+        found = np.empty((mine.size, 1), labels.spec.dtype)
+        g.service.transport.gather([Request(labels, mine, found)]).wait()
+        if mine.size and found.min() < 0:
+            orig = np.empty((1, 1), np.int64)
+            at = mine[int(np.argmin(found)):][:1]
+            g.service.transport.gather([Request(g.service.orig_ids(goal.ntype), at, orig)]).wait()
+            problem = DataError(f"{goal.labels} of {goal.ntype} {orig[0, 0]}, in split {name}, is {found.min()}: "
+                                "labels are 0 or more; leave unlabelled nodes out of the splits")
+        largest = max(largest, int(found.max(initial=-1)))
+    if largest >= g.num_nodes(goal.ntype):
+        problem = DataError(f"{goal.labels} of {goal.ntype} go up to {largest}, but there are "
+                            f"{g.num_nodes(goal.ntype)} nodes: these are ids, not classes")
+    g.trainers.agree(problem)
+    return max(g.trainers.allgather(largest)) + 1
