@@ -110,13 +110,16 @@ def _partition_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", default="metis", help="metis, random, range, or a file with one partition per line "
                                                           "(default: metis)")
     parser.add_argument("--seed", type=int, default=0, help="of random and metis (default: 0)")
+    parser.add_argument("--out-edges", action="store_true", help="store each edge with its source, too, for "
+                                                                 "out-degrees and sampling along the edges")
 
 
 def _partition(arguments: argparse.Namespace) -> int:
     _refuse_mpirun("partition")
     from mpignn.storage.describe import describe
     from mpignn.storage.write import partition_graph
-    partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed)
+    partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
+                    out_edges=arguments.out_edges)
     print(describe(arguments.out))
     return 0
 

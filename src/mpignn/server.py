@@ -44,15 +44,17 @@ def load(transport: Transport, path: Path, server: int, threads: int = 1) -> Non
 def _check_ids(file: GraphFile, name: str, shard: np.ndarray) -> None:
     """A sampler follows these numbers without looking: they must lie inside the graph."""
     kind, owner, what = name.split("/", 2)
-    if kind != "edge" or what not in ("indptr", "indices") or shard.size == 0:
+    if kind not in ("edge", "out") or what not in ("indptr", "indices", "edge_id") or shard.size == 0:
         return
     etype = file.schema.etype(owner)
-    if what == "indices":
-        limit = file.book.num_nodes(etype[0])
+    if what != "indptr":
+        end = etype[2 if kind == "out" else 0]
+        limit = file.book.num_edges(etype) if what == "edge_id" else file.book.num_nodes(end)
         if shard.min() < 0 or shard.max() >= limit:
             at = int(np.argmax((shard < 0) | (shard >= limit)))
-            raise DataError(f"{file.path}: {name} holds node {shard[at]}, but the graph has {limit} nodes of type "
-                            f"{etype[0]}: rerun `mpignn partition`")
+            held = f"edge {shard[at]}" if what == "edge_id" else f"node {shard[at]}"
+            many = f"{limit} such edges" if what == "edge_id" else f"{limit} nodes of type {end}"
+            raise DataError(f"{file.path}: {name} holds {held}, but the graph has {many}: rerun `mpignn partition`")
     elif (shard[1:] < shard[:-1]).any() or shard[0] < 0 or shard[-1] > file.book.num_edges(etype):
         raise DataError(f"{file.path}: {name} does not ascend from 0 to {file.book.num_edges(etype)}: "
                         "rerun `mpignn partition`")

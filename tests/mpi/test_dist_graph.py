@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from graphs import edge_list, random_assignment, random_graph, random_hetero_graph
+from mpignn.dist.lookup import read_rows
 from mpignn.errors import CommError, DataError, IDError, UnknownName
 from mpignn.graph.types import etype_key
 from mpignn.storage.write import write_graph
@@ -18,15 +19,15 @@ GRAPHS = {"one type": random_graph(1, 40, 160, shuffled=True), "types": random_h
 
 
 @contextmanager
-def opened(world, data, parts=3):
+def opened(world, data, parts=3, out_edges=False, replicate="none"):
     """The graph as a trainer sees it; None on a rank that only serves."""
     from mpignn.publish import open_graph
     folder = tempfile.mkdtemp() if world.rank == 0 else None
     folder = Path(world.world.bcast(folder))
     if world.rank == 0:
-        write_graph(data, random_assignment(data, parts, seed=1), parts, folder / "graph")
+        write_graph(data, random_assignment(data, parts, seed=1), parts, folder / "graph", out_edges)
     world.world.barrier()
-    with open_graph(world, folder / "graph") as g:
+    with open_graph(world, folder / "graph", replicate) as g:
         yield g
 
 
@@ -97,8 +98,28 @@ def test_edges_degrees_and_ids(world, name):
             u, v, ids = g.edge_ids(pairs[:, 0], pairs[:, 1], etype, return_uv=True)
             assert sorted(ids.tolist()) == list(range(len(edges)))
             assert [edges[i] for i in ids.tolist()] == list(zip(u.tolist(), v.tolist(), strict=True))
-            with pytest.raises(DataError, match="no out-CSC was stored"):
-                g.out_degrees([0], etype)
+            with pytest.raises(DataError, match="partition it with --out-edges"):
+                g.out_degrees([], etype)
+
+
+@pytest.mark.ranks(1, 2, 4, **SHAPES)
+@pytest.mark.parametrize("replicate", ["none", "topology"])
+def test_out_edges(world, replicate):
+    for name in "types", "a type without nodes", "no edges":
+        data = GRAPHS[name]
+        with opened(world, data, out_edges=True, replicate=replicate) as g:
+            if world.trainers is None:
+                continue
+            for etype in data.csc:
+                edges = new_edges(g, data, etype)
+                degrees = np.bincount([s for s, _ in edges], minlength=g.num_nodes(etype[0]))
+                assert g.out_degrees(np.arange(degrees.size), etype).tolist() == degrees.tolist()
+                adjacency = g.service.adjacency(etype, "out")
+                ids, dst = (read_rows(g.service, window, np.arange(len(edges)))[:, 0].tolist()
+                            for window in (adjacency.edge_ids, adjacency.indices))
+                assert sorted(ids) == list(range(len(edges))) and dst == [edges[i][1] for i in ids]
+                with pytest.raises(IDError, match=f"{degrees.size} "):
+                    g.out_degrees([degrees.size], etype)
 
 
 @pytest.mark.ranks(1, 3, ranks_per_node=(None, 1))

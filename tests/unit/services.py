@@ -11,6 +11,7 @@ import numpy as np
 from mpignn.dist.service import GraphService, array_specs
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import CSC, csc_from_coo, in_edges
+from mpignn.graph.csc import out_edges as out_edges_of
 from mpignn.graph.types import ArrayInfo, GraphData, etype_key
 from mpignn.transport.local import LocalTransport
 
@@ -67,7 +68,8 @@ class Served:
 
 
 def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: int = 1,
-          visible: tuple[int, int] | None = None, index_dtype=np.int32, seed: int = 0) -> Served:
+          visible: tuple[int, int] | None = None, index_dtype=np.int32, seed: int = 0,
+          out_edges: bool = False) -> Served:
     """Publish a graph.
 
     Args:
@@ -77,6 +79,7 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
         visible: The views show only the servers ``first:last``; None for all, by a `LocalTransport`.
         index_dtype: Of ``indices``.
         seed: Of the random partition.
+        out_edges: Whether edges are there by source, too.
     """
     if isinstance(parts, int):
         rng = np.random.default_rng(seed)
@@ -90,8 +93,10 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
     for etype, csc in graph.csc.items():
         degree, src, order = in_edges(csc, orig[etype[2]])
         edges[etype] = CSC(_starts(degree), new[etype[0]][src].astype(index_dtype), order)
+    out = {e: _by_source(graph.csc[e], csc.edge_ids, orig[e[0]], new[e[2]]) for e, csc in edges.items() if out_edges}
     book = RangePartitionBook(graph.schema, node_ranges,
-                              {e: csc.indptr[node_ranges[e[2]]] for e, csc in edges.items()})
+                              {e: csc.indptr[node_ranges[e[2]]] for e, csc in edges.items()},
+                              {e: csc.indptr[node_ranges[e[0]]] for e, csc in out.items()})
     arrays = {f"node/{t}/orig_id": order for t, order in orig.items()}
     for ntype, data in graph.node_data.items():
         arrays |= {f"node/{ntype}/data/{name}": rows[orig[ntype]] for name, rows in data.items()}
@@ -99,13 +104,24 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
         base = f"edge/{etype_key(etype)}"
         arrays |= {f"{base}/indptr": csc.indptr, f"{base}/indices": csc.indices}
         arrays |= {f"{base}/data/{name}": rows[csc.edge_ids] for name, rows in graph.edge_data.get(etype, {}).items()}
+    for etype, csc in out.items():
+        base = f"out/{etype_key(etype)}"
+        arrays |= {f"{base}/indptr": csc.indptr, f"{base}/indices": csc.indices.astype(index_dtype),
+                   f"{base}/edge_id": csc.edge_ids}
     infos = {name: ArrayInfo(name, rows.dtype, rows.shape[1:]) for name, rows in arrays.items()}
-    specs = array_specs(book, list(infos.values()), servers, lambda etype, row: edges[etype].indptr[row])
+    specs = array_specs(book, list(infos.values()), servers, lambda etype, row, direction="in":
+                        (out if direction == "out" else edges)[etype].indptr[row])
     transport = LocalTransport(specs) if visible is None else PartialTransport(specs, *visible)
     for name, rows in arrays.items():
         transport.shard(name)[:] = rows.reshape(-1)
     transport.publish()
     return Served(GraphService(book, infos, transport), transport, new, orig)
+
+
+def _by_source(csc, new_edges, orig_src, new_dst) -> CSC:
+    """The out-edges of the new sources in order: their places, destinations and edge ids, all new."""
+    degree, dst, order = in_edges(out_edges_of(csc, orig_src.size), orig_src)
+    return CSC(_starts(degree), new_dst[dst], np.argsort(new_edges)[order])
 
 
 def make_graph(num_nodes: Mapping[str, int], edges: Mapping[tuple, tuple[np.ndarray, np.ndarray]]) -> GraphData:

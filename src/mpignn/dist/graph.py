@@ -161,13 +161,13 @@ class DistGraph:
         return _tensor(lookup.in_degrees(self.service, etype, self._checked(ids, etype[2])))
 
     def out_degrees(self, ids, etype: str | EType | None = None) -> "torch.Tensor":
-        """Not to be had.
+        """(N,) number of out-edges of each source.
 
         Raises:
-            DataError: Always: the graph's files hold in-edges only.
+            DataError: The graph was partitioned without ``--out-edges``.
         """
-        raise DataError(f"out-degrees of {etype_key(self.schema.etype(etype))!r} edges: the graph holds in-edges (CSC) "
-                        "and no out-CSC was stored; add the reversed edges as an edge type, or the degrees as node data")
+        etype = self.schema.etype(etype)
+        return _tensor(lookup.out_degrees(self.service, etype, self._checked(ids, etype[0])))
 
     def find_edges(self, eids, etype: str | EType | None = None) -> "tuple[torch.Tensor, torch.Tensor]":
         """(N,) source and (N,) destination of each edge."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mpignn.dist.service import GraphService
+from mpignn.dist.service import OUT, GraphService
 from mpignn.errors import IDError
 from mpignn.graph.types import EType, etype_key
 from mpignn.transport.api import Request, Window
@@ -27,6 +27,16 @@ def read_rows(service: GraphService, window: Window, ids: np.ndarray) -> np.ndar
 def in_degrees(service: GraphService, etype: EType, nodes: np.ndarray) -> np.ndarray:
     """(N,) int64 number of in-edges of each destination.  Not collective."""
     bounds = read_rows(service, service.adjacency(etype).rows, nodes)
+    return bounds[:, 1] - bounds[:, 0]
+
+
+def out_degrees(service: GraphService, etype: EType, nodes: np.ndarray) -> np.ndarray:
+    """(N,) int64 number of out-edges of each source.  Not collective.
+
+    Raises:
+        DataError: No out-edges were stored.
+    """
+    bounds = read_rows(service, service.adjacency(etype, OUT).rows, nodes)
     return bounds[:, 1] - bounds[:, 0]
 
 

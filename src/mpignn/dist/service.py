@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpignn.errors import UnknownName
+from mpignn.errors import DataError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 from mpignn.roles import Topology
@@ -18,19 +18,27 @@ REPLICATED = ("none", "topology", "all")
 """What each node, or each group of nodes, may hold a copy of: nothing, the structure, or everything."""
 
 
+IN, OUT = DIRECTIONS = ("in", "out")
+
+
 @dataclass(frozen=True)
 class Adjacency:
-    """The in-edges of one edge type.
+    """The edges of one edge type, in-edges by destination or out-edges by source.
+
+    A row's edges are in order of the original id of their other ends, equal ones of original edge id.  So the original
+    id of the row's node and the place in the row say which edge it is, whatever the partitioning.
 
     Attributes:
-        rows: Row v is (start, end): the in-edges of destination v have the global ids ``start:end``.
-        orig: Row v is the original id of destination v.
-        indices: Row e is the source of edge e.
+        rows: Row v is (start, end): the edges of node v, destination or source, are at the places ``start:end``.
+        orig: Row v is the original id of node v.
+        indices: Row i is the other end of the edge at place i: its source, or its destination.
+        edge_ids: Row i is the global id of the edge at place i; None of in-edges, where it is i.
     """
 
     rows: Window
     orig: Window
     indices: Window
+    edge_ids: Window | None = None
 
 
 class GraphService:
@@ -51,10 +59,24 @@ class GraphService:
     def schema(self) -> Schema:
         return self.book.schema
 
-    def adjacency(self, etype: EType) -> Adjacency:
-        """Where the in-edges of an edge type are.  Not collective."""
-        windows, base = self.transport.windows, f"edge/{etype_key(etype)}"
-        return Adjacency(windows[f"{base}/indptr"], self.orig_ids(etype[2]), windows[f"{base}/indices"])
+    def adjacency(self, etype: EType, direction: str = IN) -> Adjacency:
+        """Where the edges of an edge type are.  Not collective.
+
+        Args:
+            etype: Edge type.
+            direction: ``in`` by destination, ``out`` by source.
+
+        Raises:
+            DataError: No out-edges were stored.
+        """
+        windows, key = self.transport.windows, etype_key(etype)
+        if direction == IN:
+            return Adjacency(windows[f"edge/{key}/indptr"], self.orig_ids(etype[2]), windows[f"edge/{key}/indices"])
+        if etype not in self.book.out_ranges:
+            raise DataError(f"out-edges of {key!r} were asked for, but the graph holds in-edges only: partition it with "
+                            "--out-edges, or add the reversed edges as an edge type")
+        return Adjacency(windows[f"out/{key}/indptr"], self.orig_ids(etype[0]), windows[f"out/{key}/indices"],
+                         windows[f"out/{key}/edge_id"])
 
     def orig_ids(self, ntype: str) -> Window:
         """(N, 1) original ids of a node type.  Not collective."""
@@ -131,11 +153,11 @@ class Replication:
 
 def is_structure(name: str) -> bool:
     """Whether an array is part of the graph's structure, and no feature."""
-    return name.split("/", 2)[2] in ("orig_id", "indptr", "indices")
+    return name.split("/", 2)[2] in ("orig_id", "indptr", "indices", "edge_id")
 
 
 def array_specs(book: RangePartitionBook, infos: Iterable[ArrayInfo], num_servers: int,
-                edge_start: Callable[[EType, int], int], copies: Replication | None = None) -> list[ArraySpec]:
+                edge_start: Callable[..., int], copies: Replication | None = None) -> list[ArraySpec]:
     """How the arrays of a graph are cut over the servers, as seen from one node.
 
     Without copies that is the same everywhere.  A replicated array is cut over the servers of the node's own copy, and
@@ -146,23 +168,28 @@ def array_specs(book: RangePartitionBook, infos: Iterable[ArrayInfo], num_server
         book: Sizes and ranges.
         infos: The arrays.
         num_servers: S.
-        edge_start: ``edge_start(etype, row)`` is the first global edge id of destination ``row``.
+        edge_start: ``edge_start(etype, row)`` is the first global edge id of destination ``row``; where the book has
+            out-edges, ``edge_start(etype, row, "out")`` the first place of those of source ``row``.
         copies: What is replicated.
     """
     def cut(first: int, last: int) -> dict[str, list[int]]:
         nodes = {t: server_rows(book.node_ranges[t], last - first).tolist() for t in book.schema.ntypes}
         edges = {etype_key(e): [edge_start(e, row) for row in nodes[e[2]]] for e in book.schema.etypes}
-        return {key: [0] * first + rows + rows[-1:] * (num_servers - last) for key, rows in (nodes | edges).items()}
+        out = {f"out/{etype_key(e)}": [edge_start(e, row, OUT) for row in nodes[e[0]]] for e in book.out_ranges}
+        return {key: [0] * first + rows + rows[-1:] * (num_servers - last)
+                for key, rows in (nodes | edges | out).items()}
 
     def cut_all(infos: list[ArrayInfo], bounds: Mapping[str, list[int]]) -> list[ArraySpec]:
         specs = []
         for info in infos:
-            _, owner, what = info.name.split("/", 2)
+            direction, owner, what = info.name.split("/", 2)
             if what == "indptr":
-                specs.append(array_spec(info.name, info.dtype, 2, bounds[owner.split(":")[2]], 1, "structure"))
+                node = owner.split(":")[0 if direction == OUT else 2]
+                specs.append(array_spec(info.name, info.dtype, 2, bounds[node], 1, "structure"))
             else:
                 kind = "structure" if is_structure(info.name) else "feature"
-                specs.append(array_spec(info.name, info.dtype, info.width, bounds[owner], kind=kind))
+                cuts = bounds[f"out/{owner}" if direction == OUT else owner]
+                specs.append(array_spec(info.name, info.dtype, info.width, cuts, kind=kind))
         return specs
 
     copied = [info for info in infos if copies is not None and copies.covers(info.name)]
@@ -181,7 +208,7 @@ class Placement:
         topology: Node and role of every rank.
         replicate: One of `REPLICATED`.
         groups: First server and one past the last that hold the copy for each node.
-        edge_starts: First global edge id of the rows at which servers cut, by edge type and row.
+        edge_starts: First edge of the rows at which servers cut, by edge type, row and direction.
     """
 
     book: RangePartitionBook
@@ -189,28 +216,30 @@ class Placement:
     topology: Topology
     replicate: str
     groups: tuple[tuple[int, int], ...]
-    edge_starts: Mapping[tuple[EType, int], int]
+    edge_starts: Mapping[tuple[EType, int, str], int]
 
     def specs(self, node: int) -> list[ArraySpec]:
         """How the arrays are cut over the servers, as seen from a node; see `array_specs`.  Not collective."""
         return array_specs(self.book, list(self.infos.values()), len(self.topology.server_ranks),
-                           lambda etype, row: self.edge_starts[etype, row],
+                           lambda etype, row, direction=IN: self.edge_starts[etype, row, direction],
                            Replication(self.replicate, *self.groups[node]))
 
 
 def place(book: RangePartitionBook, infos: Mapping[str, ArrayInfo], topology: Topology,
-          edge_start: Callable[[EType, int], int], replicate: str = "none", width: int = 1) -> Placement:
+          edge_start: Callable[..., int], replicate: str = "none", width: int = 1) -> Placement:
     """Place the arrays of a graph in a job.  Not collective.
 
     Args:
         book, infos: Of the graph.
         topology: Node and role of every rank.
-        edge_start: ``edge_start(etype, row)`` is the first global edge id of destination ``row``.
+        edge_start: As in `array_specs`.
         replicate: One of `REPLICATED`.
         width: Nodes that share a copy, see `Topology.copy_groups`.
     """
     groups = topology.copy_groups(width)
     cuts = {len(topology.server_ranks)} | {last - first for first, last in groups if replicate != "none"}
-    starts = {(e, row): edge_start(e, row) for servers in cuts for e in book.schema.etypes
+    starts = {(e, row, IN): edge_start(e, row) for servers in cuts for e in book.schema.etypes
               for row in server_rows(book.node_ranges[e[2]], servers).tolist()}
+    starts |= {(e, row, OUT): edge_start(e, row, OUT) for servers in cuts for e in book.out_ranges
+               for row in server_rows(book.node_ranges[e[0]], servers).tolist()}
     return Placement(book, dict(infos), topology, replicate, groups, starts)

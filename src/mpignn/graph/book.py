@@ -109,9 +109,12 @@ class RangePartitionBook(PartitionBook):
         schema: Names of the types.
         node_ranges: (P + 1,) int64 for each node type: partition p owns the ids ``ranges[p]:ranges[p + 1]``.
         edge_ranges: (P + 1,) int64 for each edge type, likewise.
+        out_ranges: (P + 1,) int64 for each edge type whose edges are also stored by source: partition p owns the
+            places ``ranges[p]:ranges[p + 1]`` of that list, the out-edges of its nodes.
     """
 
-    def __init__(self, schema: Schema, node_ranges: Mapping[str, np.ndarray], edge_ranges: Mapping[EType, np.ndarray]):
+    def __init__(self, schema: Schema, node_ranges: Mapping[str, np.ndarray], edge_ranges: Mapping[EType, np.ndarray],
+                 out_ranges: Mapping[EType, np.ndarray] | None = None):
         """Not collective.
 
         Raises:
@@ -122,7 +125,8 @@ class RangePartitionBook(PartitionBook):
         self.schema = schema
         self.node_ranges = {t: _ranges(node_ranges, t, t) for t in schema.ntypes}
         self.edge_ranges = {e: _ranges(edge_ranges, e, etype_key(e)) for e in schema.etypes}
-        lengths = {r.size for r in (*self.node_ranges.values(), *self.edge_ranges.values())}
+        self.out_ranges = {e: _ranges(out_ranges, e, etype_key(e)) for e in out_ranges or ()}
+        lengths = {r.size for r in (*self.node_ranges.values(), *self.edge_ranges.values(), *self.out_ranges.values())}
         if len(lengths) != 1:
             raise DataError(f"the types disagree about the number of partitions: {sorted(n - 1 for n in lengths)}")
         self._parts = lengths.pop() - 1

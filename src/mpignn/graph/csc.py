@@ -52,6 +52,21 @@ def csc_from_coo(src: np.ndarray, dst: np.ndarray, num_dst: int) -> CSC:
     return CSC(indptr, src[order], None if in_place else order)
 
 
+def out_edges(csc: CSC, num_src: int) -> CSC:
+    """The same edges by source instead: ``indices`` are destinations, and each row is ordered by destination, equal
+    ones by edge id.
+
+    Args:
+        csc: In-edges.
+        num_src: Number of sources.
+    """
+    src, dst = np.empty(csc.num_edges, csc.indices.dtype), np.empty(csc.num_edges, np.int64)
+    order = slice(None) if csc.edge_ids is None else csc.edge_ids
+    src[order] = csc.indices
+    dst[order] = np.repeat(np.arange(csc.num_dst), np.diff(csc.indptr))
+    return csc_from_coo(dst, src, num_src)
+
+
 def in_edges(csc: CSC, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The in-edges of some destinations, row after row, each in neighbour order.
 

@@ -16,7 +16,7 @@ from mpignn.graph.types import EType, etype_key
 from mpignn.partition.report import PartTally, make_report
 from mpignn.storage.blocks import file_crc, rows_per_block
 from mpignn.storage.read import GraphFile
-from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, axis, edge_path, head_line, node_path
+from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, axis, edge_path, head_line, node_path, out_path
 
 _CHUNK_EDGES = 1 << 21
 
@@ -78,6 +78,8 @@ class _Content:
             self._guarded(self._check_splits, key)
         if not self._found:
             self._guarded(self._check_edges)
+        for etype in self._graph.book.out_ranges if not self._found else ():
+            self._guarded(self._check_out_edges, etype)
         return self._found
 
     def _guarded(self, step, *args) -> None:
@@ -158,6 +160,37 @@ class _Content:
         found = make_report(book, tallies, {key: named for key, named in splits.items() if named})
         for place in _differences(found, graph.report):
             yield f"{graph.path}: the report's {place} is not what the edges give"
+
+    def _check_out_edges(self, etype: EType) -> Iterator[str]:
+        """Each edge once, with its source, in order.  Holds all edges of the type in memory."""
+        book, base = self._graph.book, out_path(etype)
+        where, num_src = f"{self._graph.path.parent}: {base}", book.num_nodes(etype[0])
+        indptr = self._read(f"{base}/indptr", 0, num_src)
+        if (np.diff(indptr) < 0).any() or not np.array_equal(indptr[book.node_ranges[etype[0]]],
+                                                             book.out_ranges[etype]):
+            yield f"{where}/indptr falls, or does not agree with its ranges"
+            return
+        starts = self._read(f"{edge_path(etype)}/indptr", 0, book.num_nodes(etype[2]))
+        sources = self._read(f"{edge_path(etype)}/indices", 0, book.num_edges(etype))
+        seen = np.zeros(book.num_edges(etype), bool)
+        for begin, end in row_chunks(indptr, 0, num_src, _CHUNK_EDGES):
+            lo, hi = int(indptr[begin]), int(indptr[end])
+            dst, ids = self._read(f"{base}/indices", lo, hi), self._read(f"{base}/edge_id", lo, hi)
+            src = np.repeat(np.arange(begin, end), np.diff(indptr[begin:end + 1]))
+            if not (_inside(dst, starts.size - 1) and _inside(ids, seen.size)):
+                yield f"{where} has ids outside the graph, among the edges of sources {begin}..{end - 1}"
+                return
+            wrong = np.flatnonzero((sources[ids] != src) | (ids < starts[dst]) | (ids >= starts[dst + 1]))
+            orig = self._orig[etype[2]][dst]
+            falls = 1 + np.flatnonzero((np.diff(src) == 0) & ((np.diff(orig) < 0) | (np.diff(orig) == 0)
+                                                              & (np.diff(ids) <= 0)))
+            seen[ids] = True
+            for bad, what in (wrong, "an edge that is not its own"), (falls, "its edges in another order"):
+                if bad.size:
+                    yield f"{where}: source {src[bad[0]]} has {what}"
+                    return
+        if not seen.all():
+            yield f"{where} lacks edge {int(np.argmin(seen))}"
 
     def _check_rows(self, etype: EType, src: np.ndarray, indptr: np.ndarray, first_row: int) -> str | None:
         """The first problem of some rows that start at ``first_row``; indptr is relative to ``src``."""

@@ -15,7 +15,7 @@ from mpignn.errors import DataError, IDError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 from mpignn.storage.blocks import Stretch, damage_named, read_rows, stretches
-from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, node_path, part_file
+from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, node_path, out_path, part_file
 
 _OPEN_PARTS = 64        # part files kept open at a time: a job may have thousands of them, and few handles
 
@@ -120,20 +120,27 @@ class GraphFile:
         """Global rows of an array, those of all parts together."""
         return int(axis(self._info(name).name, self.book)[0][-1])
 
-    def edge_start(self, etype: EType, row: int) -> int:
+    def edge_start(self, etype: EType, row: int, direction: str = "in") -> int:
         """Global id of the first in-edge of destination ``row``, in 0..N; the number of edges for row N.
 
         A read of one number, without its block's checksum.
+
+        Args:
+            etype: Edge type.
+            row: Destination; of out-edges, source.
+            direction: ``out``: the first place among the out-edges instead.
         """
-        ranges, edges = self.book.node_ranges[etype[2]], self.book.edge_ranges[etype]
+        out = direction == "out"
+        ranges = self.book.node_ranges[etype[0 if out else 2]]
+        edges, base = (self.book.out_ranges if out else self.book.edge_ranges)[etype], (out_path if out else edge_path)
         part = int(np.searchsorted(ranges, row, side="right")) - 1
         if not 0 <= row <= ranges[-1]:
             raise IDError(f"{self.path}: row {row} of {etype_key(etype)} asked for, of {ranges[-1]}")
         if row == ranges[part]:
             return int(edges[part])
-        where = f"{self._part_path(part)}: {edge_path(etype)}/indptr"
+        where = f"{self._part_path(part)}: {base(etype)}/indptr"
         with damage_named(where):
-            start = int(self._part(part)[f"{edge_path(etype)}/indptr"][row - ranges[part]])
+            start = int(self._part(part)[f"{base(etype)}/indptr"][row - ranges[part]])
         if not edges[part] <= start <= edges[part + 1]:
             raise DataError(f"{where}[{row - ranges[part]}] = {start} is outside the partition's edges "
                             f"{edges[part]}..{edges[part + 1]}; {MEND}")
@@ -177,7 +184,8 @@ class GraphFile:
         rows = out.reshape(hi - lo + extra, *info.row_shape)
         found: list[Stretch] = []
         if extra and lo == hi:
-            out[0] = self.edge_start(self.schema.etype(name.split("/")[1]), lo)
+            kind, key, _ = name.split("/")
+            out[0] = self.edge_start(self.schema.etype(key), lo, "out" if kind == "out" else "in")
             return found
         first = int(np.searchsorted(ranges, lo, side="right")) - 1
         last = int(np.searchsorted(ranges, hi, side="left"))
@@ -199,16 +207,18 @@ class GraphFile:
         self.graph_id = _text(attrs["graph_id"])
         self.num_parts = int(attrs["num_parts"])
         self.schema = Schema(tuple(self._texts("types/ntype")), tuple(map(tuple, self._texts("types/etype"))))
+        self.infos = {name: ArrayInfo(name, np.dtype(dtype), tuple(map(int, shape.split())))
+                      for name, dtype, shape in self._texts("arrays")}
+        stored_out = [e for e in self.schema.etypes if f"{out_path(e)}/indptr" in self.infos]
         shape = self.num_parts + 1
         self.book = RangePartitionBook(
             self.schema, {t: self._read_whole(f"ranges/{node_path(t)}", np.int64, shape) for t in self.schema.ntypes},
-            {e: self._read_whole(f"ranges/{edge_path(e)}", np.int64, shape) for e in self.schema.etypes})
+            {e: self._read_whole(f"ranges/{edge_path(e)}", np.int64, shape) for e in self.schema.etypes},
+            {e: self._read_whole(f"ranges/{out_path(e)}", np.int64, shape) for e in stored_out})
         self._bytes = self._read_whole("parts/bytes", np.int64, self.num_parts)
         self.part_crcs = self._read_whole("parts/crc32", np.uint32, self.num_parts)
         self.report = json.loads(self._texts("report")[0])
         self._splits = {key: tuple(sorted(named)) for key, named in self.report["splits"].items()}
-        self.infos = {name: ArrayInfo(name, np.dtype(dtype), tuple(map(int, shape.split())))
-                      for name, dtype, shape in self._texts("arrays")}
 
     def _texts(self, name: str) -> list:
         found = self._file[name]

@@ -4,6 +4,7 @@
       /types/ntype (T,)   /types/etype (R, 3)
       /arrays (K, 3)                                          path in the part files, dtype, shape of a row
       /ranges/node/<ntype>   /ranges/edge/<src:rel:dst>       int64 (P + 1,)
+      /ranges/out/<src:rel:dst>                               int64 (P + 1,), if out-edges are stored
       /map/<ntype>                                            int64 (N,) new id of each original id
       /split/<ntype | src:rel:dst>/{train,val,test}           int64 new ids, in order of original id
       /report                                                 JSON text
@@ -12,6 +13,13 @@
     part-00000.h5   attributes schema, graph_id, part
       /node/<ntype>/orig_id   /node/<ntype>/data/<name>
       /edge/<src:rel:dst>/indptr   .../indices   .../data/<name>
+      /out/<src:rel:dst>/indptr   .../indices   .../edge_id   if asked for: the same edges by source
+
+The out-edges of a node lie with the node, in order of the destination's original id, equal ones of original edge id; so
+(edge type, original source, place in its row) is an edge's identity among out-edges, whatever the partitioning.
+``indptr`` (n_src + 1,) int64 holds global places: the parts' lists lie end to end, as those of in-edges do.  At a
+place, ``indices`` int32 | int64 is the destination and ``edge_id`` int64 the global id of the edge, that is, its place
+among the in-edges.
 
 Datasets are contiguous and uncompressed.  Each has an attribute ``crc32``: one CRC-32 for each block of as many
 whole rows as fit 64 MiB, at least one.  graph.h5 begins with a line of text, in the 512 bytes that HDF5 leaves to
@@ -43,6 +51,10 @@ def edge_path(etype: EType) -> str:
     return f"edge/{etype_key(etype)}"
 
 
+def out_path(etype: EType) -> str:
+    return f"out/{etype_key(etype)}"
+
+
 def axis(array: str, book: RangePartitionBook) -> tuple[np.ndarray, int]:
     """The ranges that cut the rows of an array, and how many rows a part file has beyond its range.
 
@@ -53,12 +65,14 @@ def axis(array: str, book: RangePartitionBook) -> tuple[np.ndarray, int]:
     if kind == "node":
         return book.node_ranges[owner], 0
     etype = parse_etype(owner)
+    if kind == "out":
+        return (book.node_ranges[etype[0]], 1) if what == "indptr" else (book.out_ranges[etype], 0)
     return (book.node_ranges[etype[2]], 1) if what == "indptr" else (book.edge_ranges[etype], 0)
 
 
-def index_dtype(num_sources: int) -> np.dtype:
-    """What type-wise source ids are stored as."""
-    return np.dtype(np.int32 if num_sources <= 1 << 31 else np.int64)
+def index_dtype(num_nodes: int) -> np.dtype:
+    """What type-wise ids of the other ends of edges are stored as."""
+    return np.dtype(np.int32 if num_nodes <= 1 << 31 else np.int64)
 
 
 def head_line(crc: int) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.csc import in_edges, row_chunks
+from mpignn.graph.csc import in_edges, out_edges, row_chunks
 from mpignn.graph.types import GraphData, etype_key
 from mpignn.partition.assign import assign, checked_assignment
 from mpignn.partition.relabel import Relabeling, new_indptr, relabel
@@ -30,6 +30,7 @@ from mpignn.storage.schema import (
     head_line,
     index_dtype,
     node_path,
+    out_path,
     part_file,
 )
 from mpignn.storage.sink import writing
@@ -41,7 +42,7 @@ _CHUNK_BYTES = 1 << 24          # of rows of a feature
 
 
 def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: int,
-                    method: str | Path | Callable = "metis", seed: int = 0) -> dict:
+                    method: str | Path | Callable = "metis", seed: int = 0, out_edges: bool = False) -> dict:
     """Cut a graph into partitions and write them to a new folder.  Not collective; one process.
 
     Args:
@@ -51,6 +52,8 @@ def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: 
         method: ``metis``, ``random``, ``range``, a file with one partition per line, or a function, as
             `mpignn.partition.assign.assign` takes them.
         seed: Of the method.
+        out_edges: Store each edge a second time with its source, for `DistGraph.out_degrees` and for sampling along
+            the edges; 12 bytes more an edge, on disk and in the servers' memory.
 
     Returns:
         The report of `mpignn.partition.report.make_report`.
@@ -67,24 +70,26 @@ def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: 
         validate(source)
     data = source if isinstance(source, GraphData) else read_source(source)
     parts = assign(data, num_parts, method, seed)
-    return _write(data, parts, num_parts, out)
+    return _write(data, parts, num_parts, out, out_edges)
 
 
-def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: str | Path) -> dict:
+def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: str | Path,
+                out_edges: bool = False) -> dict:
     """Write a graph by a given assignment.  Equal input gives equal bytes.  Not collective.
 
     Args:
         assignment: (N,) partition of each node of each type, in ``0:num_parts``.
         out: Folder to create.
+        out_edges: As in `partition_graph`.
 
     Returns and raises: As `partition_graph`.
     """
     validate(data)
-    return _write(data, checked_assignment(data.num_nodes, assignment, num_parts), num_parts, Path(out))
+    return _write(data, checked_assignment(data.num_nodes, assignment, num_parts), num_parts, Path(out), out_edges)
 
 
-def _write(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: Path) -> dict:
-    writer = _Writer(data, assignment, num_parts)
+def _write(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: Path, by_source: bool) -> dict:
+    writer = _Writer(data, assignment, num_parts, by_source)
     with new_folder(out) as folder:
         check_space(out, writer.num_bytes())
         report = writer.write(folder)
@@ -95,16 +100,19 @@ def _write(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int
 
 
 class _Writer:
-    def __init__(self, data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int):
+    def __init__(self, data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, by_source: bool):
         self.data = data
         self.nodes: dict[str, Relabeling] = {t: relabel(assignment[t], num_parts) for t in data.num_nodes}
         self.indptr = {e: new_indptr(csc, self.nodes[e[2]]) for e, csc in data.csc.items()}
+        self.out = {e: out_edges(csc, data.num_nodes[e[0]]) for e, csc in data.csc.items() if by_source}
+        self.out_indptr = {e: new_indptr(out, self.nodes[e[0]]) for e, out in self.out.items()}
         self.book = RangePartitionBook(
             data.schema, {t: found.ranges for t, found in self.nodes.items()},
-            {e: indptr[self.nodes[e[2]].ranges] for e, indptr in self.indptr.items()})
-        # Where each original edge went; wanted for the splits only.
+            {e: indptr[self.nodes[e[2]].ranges] for e, indptr in self.indptr.items()},
+            {e: indptr[self.nodes[e[0]].ranges] for e, indptr in self.out_indptr.items()})
+        # Where each original edge went; wanted for the splits and the out-edges only.
         self.new_edge = {e: np.empty(csc.num_edges, np.int64) for e, csc in data.csc.items()
-                         if data.splits.get(etype_key(e))}
+                         if e in self.out or data.splits.get(etype_key(e))}
         self._digest = hashlib.blake2b(digest_size=16)
 
     def num_bytes(self) -> int:
@@ -112,6 +120,8 @@ class _Writer:
         total = sum(2 * 8 * n for n in self.data.num_nodes.values())
         for etype, csc in self.data.csc.items():
             total += 8 * csc.num_dst + index_dtype(self.data.num_nodes[etype[0]]).itemsize * csc.num_edges
+        for etype, out in self.out.items():
+            total += 8 * out.num_dst + (8 + index_dtype(self.data.num_nodes[etype[2]]).itemsize) * out.num_edges
         for named in (*self.data.node_data.values(), *self.data.edge_data.values()):
             total += sum(array.nbytes for array in named.values())
         return total + sum(8 * ids.size for named in self.data.splits.values() for ids in named.values())
@@ -119,6 +129,10 @@ class _Writer:
     def write(self, folder: Path) -> dict:
         parts = range(self.book.num_partitions())
         tallies = [self._write_part(folder / part_file(part), part) for part in parts]
+        for part in parts if self.out else ():      # once all edges have their ids
+            with writing(folder / part_file(part), "r+") as file:
+                for etype in self.out:
+                    self._write_out_edges(file, etype, part)
         splits = {key: {name: self._new_split(key, ids) for name, ids in sorted(named.items())}
                   for key, named in sorted(self.data.splits.items())}
         report = make_report(self.book, tallies, splits)
@@ -154,6 +168,8 @@ class _Writer:
             write_array(file, f"map/{ntype}", self.nodes[ntype].new_id)
         for etype in schema.etypes:
             write_array(file, f"ranges/{edge_path(etype)}", self.book.edge_ranges[etype])
+        for etype, ranges in self.book.out_ranges.items():
+            write_array(file, f"ranges/{out_path(etype)}", ranges)
         for key, named in splits.items():
             for name, ids in named.items():
                 write_array(file, f"split/{key}/{name}", ids)
@@ -168,6 +184,10 @@ class _Writer:
             indices = index_dtype(self.data.num_nodes[etype[0]]).str
             found += [(f"{edge_path(etype)}/indptr", "<i8", ""), (f"{edge_path(etype)}/indices", indices, "")]
             found += _data_arrays(edge_path(etype), self.data.edge_data.get(etype, {}))
+        for etype in self.out:
+            indices = index_dtype(self.data.num_nodes[etype[2]]).str
+            found += [(f"{out_path(etype)}/{name}", dtype, "") for name, dtype in
+                      (("indptr", "<i8"), ("indices", indices), ("edge_id", "<i8"))]
         return found
 
     def _write_part(self, path: Path, part: int) -> tuple:
@@ -212,6 +232,21 @@ class _Writer:
         self._note(f"{base}/indices", indices.crcs)
         for name, array in sorted(edge_data.items()):
             self._write_data(file, f"{base}/data/{name}", array, orig_edges)
+
+    def _write_out_edges(self, file: h5py.File, etype, part: int) -> None:
+        indptr, base = self.out_indptr[etype], out_path(etype)
+        lo, hi = (int(i) for i in self.book.node_ranges[etype[0]][part:part + 2])
+        shape, new_dst = (int(indptr[hi] - indptr[lo]),), self.nodes[etype[2]].new_id
+        self._note(f"{base}/indptr", write_array(file, f"{base}/indptr", indptr[lo:hi + 1]))
+        indices = ArrayWriter(file, f"{base}/indices", shape, index_dtype(new_dst.size))
+        ids = ArrayWriter(file, f"{base}/edge_id", shape, np.int64)
+        for begin, end in row_chunks(indptr, lo, hi, _CHUNK_EDGES):
+            _, dst, edge_ids = in_edges(self.out[etype], self.nodes[etype[0]].orig_id[begin:end])
+            indices.append(new_dst[dst])
+            ids.append(self.new_edge[etype][edge_ids])
+        for name, writer in ("indices", indices), ("edge_id", ids):
+            writer.close()
+            self._note(f"{base}/{name}", writer.crcs)
 
     def _write_data(self, file: h5py.File, path: str, array: np.ndarray, orig: np.ndarray) -> None:
         """Write the rows ``orig`` of an array, some MiB at a time."""
