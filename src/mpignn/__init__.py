@@ -6,6 +6,7 @@ import importlib
 _PUBLIC = {
     "BasicPartitionBook": "mpignn.graph.basic_book",
     "Block": "mpignn.graph.block",
+    "DistDataLoader": "mpignn.loader.base",
     "DistGraph": "mpignn.dist.graph",
     "DistTensor": "mpignn.dist.tensor",
     "GraphFile": "mpignn.storage.read",

@@ -17,8 +17,8 @@ ALLOWED = {     # by prefix of the module's name below mpignn
     "h5py": ("storage.",),
     "numba": ("kernels.",),
     "llvmlite": ("kernels.simd",),
-    "torch": ("nn.", "train.", "loader.node", "loader.edge", "loader.split", "mpi.process_group", "dist.tensor",
-              "dist.graph", "trainer"),
+    "torch": ("nn.", "train.", "loader.base", "loader.fetch", "loader.edge", "loader.split", "mpi.process_group",
+              "dist.tensor", "dist.graph", "trainer"),
 }
 
 

@@ -41,11 +41,11 @@ class BatchPlan:
         return full + (rest > 0 and not self.drop_last)
 
     def positions(self, key: int, step: int) -> np.ndarray:
-        """(G,) int64 places in the seed set of the seeds of a step.
+        """(G,) int64 places in the seed set of the seeds of a step; none beyond the last.
 
         The order is a bijection of the places keyed by ``key``, so no permutation is ever stored.
         """
-        first = step * self.global_batch_size
+        first = min(step * self.global_batch_size, self.num_seeds)
         count = min(self.global_batch_size, self.num_seeds - first)
         if self.shuffle:
             return permute(key, self.num_seeds, first, count)
@@ -81,3 +81,19 @@ def deal(home: np.ndarray, node_of_trainer: np.ndarray) -> tuple[np.ndarray, np.
     free = capacity - np.minimum(owned, capacity)
     seat[seat == num_nodes] = np.repeat(np.arange(num_nodes), free)
     return np.argsort(seat, kind="stable"), np.concatenate([[0], np.cumsum(seats)]).astype(np.int64)
+
+
+def even_share(order: np.ndarray, bounds: np.ndarray, trainer: int) -> np.ndarray:
+    """A trainer's seeds as `deal` says, and where it has one less than others the first of the next trainer as well.
+
+    Args:
+        order, bounds: As from `deal`, of at least one seed.
+        trainer: Its number.
+
+    Returns:
+        (n,) int64, n = G / T rounded up, each once.
+    """
+    mine = order[bounds[trainer]:bounds[trainer + 1]]
+    if mine.size == np.diff(bounds).max():
+        return mine
+    return np.append(mine, order[bounds[trainer + 1] % order.size])

@@ -1,0 +1,259 @@
+"""Passes over ids in an order that does not depend on the number of ranks: what all loaders share.
+
+A loader of its own kind says what a batch is, in `DistDataLoader._make`; which ids make a step, who computes them,
+what is prepared ahead and where a pass stands is decided here.
+
+Shapes: N ids of a pass, G ids of a global batch, n of them this trainer's, T trainers.
+"""
+
+import operator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mpignn.dist.graph import DistGraph
+from mpignn.errors import ConfigError, DataError
+from mpignn.graph.block import Block
+from mpignn.kernels.rng import derive
+from mpignn.loader.fetch import to_device
+from mpignn.loader.plan import BatchPlan, deal, even_share
+
+# Streams of randomness under one seed.
+_ORDER, _DRAWS = 1, 2
+
+IDS = "ids"     # what ids without types are a type of
+
+
+@dataclass
+class LoaderStats:
+    """What a trainer's loader did since the pass began.
+
+    Attributes:
+        sample_s: Wall seconds of choosing seeds and of picking and relabelling all hops.
+        fetch_s: Wall seconds of gathering features and labels.
+        seeds, edges, rows: Seeds, sampled edges and input rows delivered.
+    """
+
+    sample_s: float = 0.0
+    fetch_s: float = 0.0
+    seeds: int = 0
+    edges: int = 0
+    rows: int = 0
+
+    def add(self, share: "Share", blocks: Sequence[Block]) -> None:
+        """Count a batch that is delivered."""
+        self.seeds += sum(places.size for places in share.mine.values())
+        self.edges += sum(block.num_edges() for block in blocks)
+        self.rows += blocks[0].num_src_total if blocks else 0
+
+
+@dataclass(frozen=True)
+class Share:
+    """One step, and what this trainer computes of it.
+
+    Attributes:
+        step: Of the pass.
+        size: Ids of the global batch.
+        key: 64 bits that the step's draws derive from, equal on all trainers.
+        whole: (G,) int64 ids of the global batch by type, in an order that does not depend on the partitioning.
+        mine: (n,) int64 places in ``whole`` of this trainer's ids, which ascend.
+    """
+
+    step: int
+    size: int
+    key: int
+    whole: Mapping[Hashable, np.ndarray]
+    mine: Mapping[Hashable, np.ndarray]
+
+    @property
+    def ids(self) -> dict[Hashable, np.ndarray]:
+        """(n,) int64 this trainer's ids of each type, ascending."""
+        return {kind: ids[self.mine[kind]] for kind, ids in self.whole.items()}
+
+
+class DistDataLoader:
+    """Batches of ids, in an order that does not depend on the number of ranks.
+
+    Iterating yields what ``collate_fn`` makes of the ids of a step.  Every trainer makes the same number of steps; its
+    share of a step may be empty.  All trainers iterate in step if other ranks own rows.
+
+    Attributes:
+        scale: Trainers / ids of the current global batch.  With a loss summed over a trainer's ids times
+            ``scale``, gradients averaged over the trainers are those of the exact global mean.
+        global_size: Ids of the current global batch.
+        plan: How a pass is cut into steps.
+        stats: `LoaderStats` of the current pass.
+
+    Iterating is not collective.
+    """
+
+    def __init__(self, ids, batch_size: int | None = None, collate_fn: Callable[[Any], Any] | None = None, *,
+                 g: DistGraph | None = None, global_batch_size: int | None = None, shuffle: bool = False,
+                 drop_last: bool = False, seed: int = 0, prefetch: int = 2, use_ddp: bool = True,
+                 pad: str | None = None, num_workers: int = 0, device: Any = None):
+        """Plan the passes.  Collective over the trainers if not ``use_ddp``, else not collective.
+
+        Args:
+            ids: (N,) all ids, integers, the same on all trainers and in an order that does not depend on the
+                partitioning; or a dict of them by type.
+            batch_size: Ids of a step per trainer; or
+            collate_fn: Makes a batch of this trainer's ids of a step: an int64 tensor, or a dict of them by
+                type.  Without, they are the batch.
+            g: Whose trainers share the ids.  Without a graph this process takes all.
+            global_batch_size: ids of a step over all trainers.
+            shuffle: Permute the ids anew in every epoch.
+            drop_last: Leave out a last batch that is not full.
+            seed: Of order and draws.
+            prefetch: Batches that are prepared together.
+            use_ddp: Deal the ids to the trainers.  If not, ``ids`` are this trainer's own, as from `node_split`, of
+                ``batch_size`` in a step; a trainer that has run out gets empty batches.
+            pad: ``repeat``: where the ids of a step do not divide evenly, trainers with one less repeat one of another
+                trainer.  What is learnt then depends on the number of trainers.
+            num_workers: 0.
+            device: Where the tensors of a batch go.
+
+        Raises:
+            ConfigError: Not exactly one batch size, prefetch below 1, workers, or options that exclude each other.
+            DataError: Ids that are no integers of one dimension.
+        """
+        if num_workers != 0:
+            raise ConfigError(f"num_workers is {num_workers}: a process that is forked or spawned beside MPI hangs or "
+                              "crashes; leave it at 0, batches are prepared ahead with prefetch=k instead")
+        if (batch_size is None) == (global_batch_size is None):
+            raise ConfigError("give the loader either batch_size (per trainer) or global_batch_size")
+        if prefetch < 1:
+            raise ConfigError(f"prefetch is {prefetch}; it must be at least 1")
+        if pad not in (None, "repeat"):
+            raise ConfigError(f"pad is {pad!r}; it is 'repeat', or None for shares that may differ by one")
+        if not use_ddp and (pad or batch_size is None):
+            raise ConfigError("use_ddp=False takes this trainer's own ids in steps of batch_size: neither "
+                              "global_batch_size nor pad go with it")
+        self._typed = isinstance(ids, Mapping)
+        by_type = {self._kind(kind): self._checked(self._kind(kind), given)
+                   for kind, given in (ids if self._typed else {None: ids}).items()}
+        self._ids, self._collate, self._prefetch, self._seed = by_type, collate_fn, prefetch, seed
+        self._starts = np.cumsum([0, *(of_type.size for of_type in by_type.values())])    # places of each type's ids
+        self._trainers = None if g is None else g.trainers
+        self._node_of_trainer = np.zeros(1, np.int64) if g is None else np.asarray(
+            [g.topology.node_of_rank[rank] for rank in g.topology.trainer_ranks], np.int64)
+        self._pad, self._device = pad, device
+        count, size = int(self._starts[-1]), batch_size
+        self._counts = None         # ids of each trainer, where they have their own
+        if not use_ddp:
+            self._counts = np.asarray([count] if g is None else g.trainers.allgather(count), np.int64)
+        elif batch_size is None:
+            size = global_batch_size
+        else:
+            size = batch_size * self._node_of_trainer.size
+        self.plan = BatchPlan(count, size, shuffle, drop_last)
+        self._epoch = self._first = self._step = 0
+        self.scale, self.global_size, self.stats = 0.0, 0, LoaderStats()
+
+    def __len__(self) -> int:
+        """Steps of a whole pass."""
+        if self._counts is None:
+            return self.plan.steps
+        steps = [BatchPlan(int(n), self.plan.global_batch_size, False, self.plan.drop_last).steps
+                 for n in self._counts]
+        return min(steps) if self.plan.drop_last else max(steps)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the draws of the next pass."""
+        if epoch != self._epoch:
+            self._epoch, self._first, self._step = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the passes stand: ``epoch``, and ``step`` as the number of batches delivered in it.
+
+        Everything else is a function of these, so a loader on another number of trainers can go on from here.
+        """
+        return {"epoch": self._epoch, "step": self._step}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Let the next pass deliver what was left of the one that `state_dict` was taken from.
+
+        Raises:
+            ConfigError: Not the state of such a loader.
+        """
+        try:
+            epoch, step = operator.index(state["epoch"]), operator.index(state["step"])
+        except (KeyError, TypeError):
+            raise ConfigError(f"a loader's state is its epoch and step, not {state!r}") from None
+        if not 0 <= step <= len(self):
+            raise ConfigError(f"step {step} of a loader with {len(self)} steps: its state is of another batch size or "
+                              "another set of ids")
+        self._epoch, self._first, self._step = epoch, step, step
+
+    def __iter__(self) -> Iterator[Any]:
+        epoch, first, self._first = self._epoch, self._first, 0
+        self._step, self.stats = first, LoaderStats()
+        for begin in range(first, len(self), self._prefetch):
+            shares = [self._share(epoch, step) for step in range(begin, min(begin + self._prefetch, len(self)))]
+            for share, batch in zip(shares, self._make(shares), strict=True):
+                self._step = share.step + 1
+                self.global_size = share.size
+                self.scale = self._node_of_trainer.size / share.size
+                self.stats.add(share, self._blocks(batch))
+                yield batch if self._device is None else to_device(batch, self._device)
+
+    def seeds_of(self, step: int) -> dict[Hashable, np.ndarray]:
+        """This trainer's ids of a step, ascending by type.  Not collective."""
+        return self._share(self._epoch, step).ids
+
+    def _kind(self, kind: Hashable) -> Hashable:
+        """The type meant by a key of ``ids``, or by None where these have no types."""
+        return IDS if kind is None else kind
+
+    def _checked(self, kind: Hashable, ids) -> np.ndarray:
+        array = np.asarray(ids)
+        if array.ndim != 1 or array.size and array.dtype.kind not in "iu":
+            raise DataError(f"{kind}: a loader takes integers in one dimension, not {array.dtype} of shape "
+                            f"{array.shape}")
+        return array.astype(np.int64, copy=False)
+
+    def _home(self, kind: Hashable, ids: np.ndarray) -> np.ndarray:
+        """The node that had best compute each id."""
+        return np.zeros(ids.size, np.int64)
+
+    def _make(self, shares: Sequence[Share]) -> list[Any]:
+        """The batches of some steps."""
+        batches = []
+        for share in shares:
+            ids = {kind: torch.from_numpy(of_kind) for kind, of_kind in share.ids.items()}
+            batch = ids if self._typed else ids[IDS]
+            batches.append(batch if self._collate is None else self._collate(batch))
+        return batches
+
+    def _blocks(self, batch: Any) -> Sequence[Block]:
+        """The blocks of a batch."""
+        return ()
+
+    def _share(self, epoch: int, step: int) -> Share:
+        at = self.plan.positions(derive(self._seed, _ORDER, epoch), step)
+        types = np.searchsorted(self._starts, at, side="right") - 1
+        places = [np.flatnonzero(types == t) for t in range(len(self._ids))]
+        whole, home = {}, np.empty_like(at)
+        for t, (kind, ids) in enumerate(self._ids.items()):
+            whole[kind] = ids[at[places[t]] - self._starts[t]]
+            home[places[t]] = self._home(kind, whole[kind])
+        if self._counts is None:
+            me = 0 if self._trainers is None else self._trainers.rank
+            order, bounds = deal(home, self._node_of_trainer)
+            mine, size = order[bounds[me]:bounds[me + 1]], at.size
+            if self._pad and at.size:
+                mine = even_share(order, bounds, me)
+                size = mine.size * self._node_of_trainer.size
+        else:
+            mine = np.arange(at.size)
+            first = step * self.plan.global_batch_size
+            size = int(np.clip(self._counts - first, 0, self.plan.global_batch_size).sum())
+        own = np.zeros(at.size, bool)
+        own[mine] = True
+        ascending = {}
+        for t, (kind, ids) in enumerate(whole.items()):
+            found = np.flatnonzero(own[places[t]])
+            ascending[kind] = found[np.argsort(ids[found], kind="stable")]
+        return Share(step, size, derive(self._seed, _DRAWS, epoch, step), whole, ascending)

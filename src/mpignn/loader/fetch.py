@@ -1,0 +1,151 @@
+"""Data of nodes and edges for the batches that are prepared together.
+
+Shapes: N rows wanted.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from mpignn.buffers import Pool
+from mpignn.dist.graph import DistGraph
+from mpignn.dist.service import GraphService
+from mpignn.errors import UnknownName
+from mpignn.graph.block import EID, NID, Block, Frame
+from mpignn.graph.types import EType
+from mpignn.sampling.neighbor import Names
+from mpignn.transport.api import Request, Window
+
+_pool = Pool()      # of all loaders: training and evaluation take turns, and need not hold memory twice
+
+
+class Fetch:
+    """Rows for the frames of several batches, all of them in one request: a row that several want comes once."""
+
+    def __init__(self, service: GraphService):
+        self._service = service
+        self._wanted: dict[str, list[tuple[Frame, str, np.ndarray, bool]]] = {}
+        self._windows: dict[str, tuple[Window, tuple[int, ...]]] = {}
+
+    def nodes(self, frame: Frame, ntype: str, names: Iterable[str], ids: np.ndarray, label: bool = False) -> None:
+        """Want node data in a frame.
+
+        Args:
+            frame: Gets (N, ...) tensors under ``names``.
+            ntype: Node type.
+            names: Of data that it has.
+            ids: (N,) int64.
+            label: Make whole numbers int64.
+
+        Not collective.
+        """
+        for name in names:
+            self._want(self._service.node_data(ntype, name), frame, name, ids, label)
+
+    def edges(self, frame: Frame, etype: EType, names: Iterable[str], ids: np.ndarray, label: bool = False) -> None:
+        """Want edge data in a frame, as `nodes` does it.  Not collective."""
+        for name in names:
+            self._want(self._service.edge_data(etype, name), frame, name, ids, label)
+
+    def _want(self, data: tuple[Window, tuple[int, ...]], frame: Frame, name: str, ids: np.ndarray,
+              label: bool) -> None:
+        key = data[0].spec.name
+        self._windows[key] = data
+        self._wanted.setdefault(key, []).append((frame, name, ids, label))
+
+    def finish(self) -> None:
+        """Fetch all that is wanted.  Not collective."""
+        requests = []
+        for key, wanted in self._wanted.items():
+            window, _ = self._windows[key]
+            ids = wanted[0][2] if len(wanted) == 1 else np.concatenate([ids for _, _, ids, _ in wanted])
+            requests.append(Request(window, ids, _pool.empty((ids.size, window.spec.width), window.spec.dtype)))
+        self._service.transport.gather(requests).wait()
+        for request, (key, wanted) in zip(requests, self._wanted.items(), strict=True):
+            _, shape = self._windows[key]
+            begin = 0
+            for frame, name, ids, label in wanted:
+                rows = torch.from_numpy(request.out[begin:begin + ids.size].reshape(ids.size, *shape))
+                frame[name] = rows.to(torch.int64) if label and not rows.dtype.is_floating_point else rows
+                begin += ids.size
+        self._wanted = {}
+
+
+def put_ids(block: Block) -> None:
+    """Put the ids of nodes, and of edges if there are any, into the frames of a block.  Not collective."""
+    for ntype, ids in block.src_ids.items():
+        tensor = torch.from_numpy(ids)
+        block.src_frames.setdefault(ntype, {})[NID] = tensor
+        block.dst_frames.setdefault(ntype, {})[NID] = tensor[:block.num_dst[ntype]]
+    for etype, csc in block.csc.items():
+        if csc.edge_ids is not None:
+            block.edge_frames.setdefault(etype, {})[EID] = torch.from_numpy(csc.edge_ids)
+
+
+def names_by_ntype(g: DistGraph, names: Names, ntypes: Iterable[str] | None = None) -> dict[str, list[str]]:
+    """Names of node data by node type.  Not collective.
+
+    Args:
+        g: The graph.
+        names: By type; or names without types, which are those of every type that has such data.
+        ntypes: Types that names without types must all be of.
+
+    Raises:
+        UnknownName: There is no data of a name.
+    """
+    if ntypes is not None and not isinstance(names, Mapping):
+        names = dict.fromkeys(ntypes, names)
+    if isinstance(names, Mapping):
+        found = {g.schema.ntype(ntype): list(of_type) for ntype, of_type in names.items()}
+        for ntype, of_type in found.items():
+            for name in of_type:
+                g.service.node_data(ntype, name)
+        return found
+    found = {t: [n for n in names if f"node/{t}/data/{n}" in g.service.infos] for t in g.schema.ntypes}
+    for name in names:
+        if not any(name in of_type for of_type in found.values()):
+            raise UnknownName(f"no node type has data named {name!r}")
+    return found
+
+
+def names_by_etype(g: DistGraph, names: Names, etypes: Iterable[EType]) -> dict[EType, list[str]]:
+    """Names of edge data by edge type.  Not collective.
+
+    Args:
+        g: The graph.
+        names: By type; or names without types, which are those of all ``etypes``.
+        etypes: Of the edges at hand.
+
+    Raises:
+        UnknownName: There is no data of a name.
+    """
+    if not isinstance(names, Mapping):
+        names = dict.fromkeys(etypes, names)
+    found = {g.schema.etype(etype): list(of_type) for etype, of_type in names.items()}
+    for etype, of_type in found.items():
+        for name in of_type:
+            g.service.edge_data(etype, name)
+    return found
+
+
+def tensors(ids: Mapping[Any, np.ndarray] | np.ndarray) -> Any:
+    """Ids as tensors that share their memory."""
+    if isinstance(ids, Mapping):
+        return {kind: torch.from_numpy(of_kind) for kind, of_kind in ids.items()}
+    return torch.from_numpy(ids)
+
+
+def to_device(batch: Any, device: Any) -> Any:
+    """A batch with its tensors on a device.  What kernels read, the structure of blocks, stays where it is."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {kind: to_device(part, device) for kind, part in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)([to_device(part, device) for part in batch])
+    if isinstance(batch, Block):
+        for frames in batch.src_frames, batch.dst_frames, batch.edge_frames:
+            frames.update(to_device(frames, device))
+    return batch
