@@ -126,13 +126,51 @@ def runs_and_single_rows(table: Table, rank: int, num_trainers: int, rng: np.ran
     table.sync()
 
 
+def asked_for(rank: int, rng: np.random.Generator) -> np.ndarray:
+    """Ids that trainer ``rank`` asks for: each other ones, sometimes none; the same on all who ask."""
+    rng = np.random.default_rng([int(rng.integers(1 << 30)), rank])
+    return rng.integers(0, NUM_ROWS, int(rng.choice([0, 1, 7, 200])))
+
+
+def rows_come_together(table: Table, rank: int, num_trainers: int, rng: np.random.Generator) -> None:
+    known = start(table, rank)
+    for _ in range(4):
+        ids = asked_for(rank, rng)
+        out = np.full((ids.size, table.spec.width), 77).astype(table.spec.dtype)
+        table.gather_together(ids, out)
+        np.testing.assert_array_equal(out, known[ids])
+    table.sync()
+
+
+def rows_go_to_their_owners(table: Table, rank: int, num_trainers: int, rng: np.random.Generator) -> None:
+    """In order of the trainer that sent them, and then of its own order."""
+    for _ in range(4):
+        state = rng.bit_generator.state
+        ids_of = []
+        for trainer in range(num_trainers):
+            rng.bit_generator.state = state     # all draw from the same place
+            ids_of.append(asked_for(trainer, rng))
+        rows_of = [(np.arange(ids.size)[:, None] * 7 + trainer + np.arange(table.spec.width)).astype(table.spec.dtype)
+                   for trainer, ids in enumerate(ids_of)]
+        got = table.to_owners(ids_of[rank], rows_of[rank])
+        ids = np.concatenate(ids_of)
+        here = (ids >= table.lo) & (ids < table.hi)
+        np.testing.assert_array_equal(got.ids, ids[here])
+        np.testing.assert_array_equal(np.concatenate([got.mine, got.received])[got.places],
+                                      np.concatenate(rows_of)[here])
+    table.sync()
+
+
 def wrong_calls_are_refused(table: Table, rank: int, num_trainers: int, rng: np.random.Generator) -> None:
     width, dtype = table.spec.width, table.spec.dtype
     good = np.zeros((2, width), dtype)
     for ids, bad in (([0, NUM_ROWS], NUM_ROWS), ([-1, 0], -1)):
-        for call in (table.gather, table.put, lambda i, r: table.accumulate(i, r, "add")):
-            with pytest.raises(IDError, match=f"row of {table.spec.name}: {bad} is not in"):
+        for call in (table.gather, table.gather_together, table.put, lambda i, r: table.accumulate(i, r, "add")):
+            with pytest.raises(IDError, match=f"{table.spec.name}: {bad} is not in"):
                 call(np.array(ids), good)
+        wrong = np.array(ids if rank == num_trainers - 1 else [0, 1])     # one trainer's mistake is raised on all
+        with pytest.raises(IDError, match=f"{table.spec.name}: {bad} is not in"):
+            table.to_owners(wrong, good)
     for rows in (np.zeros((3, width), dtype), np.zeros((2, width + 1), dtype), np.zeros((2, width), np.complex64)):
         with pytest.raises(CommError, match="not contiguous"):
             table.put(np.array([0, 1]), rows)
@@ -142,4 +180,4 @@ def wrong_calls_are_refused(table: Table, rank: int, num_trainers: int, rng: np.
 CHECKS: dict[str, Callable[[Table, int, int, np.random.Generator], None]] = {
     check.__name__: check for check in (
         writes_of_all_trainers, one_trainer_reads_what_it_wrote, additions_to_the_same_rows_lose_nothing,
-        runs_and_single_rows, wrong_calls_are_refused)}
+        runs_and_single_rows, rows_come_together, rows_go_to_their_owners, wrong_calls_are_refused)}

@@ -18,7 +18,7 @@ from mpignn.graph.types import EType
 from mpignn.roles import Topology
 from mpignn.transport.api import Pending, Request, Transport, Window, array_spec
 from mpignn.transport.group import Group
-from mpignn.transport.table import Table
+from mpignn.transport.table import Delivered, Table
 
 log = logging.getLogger(__name__)
 
@@ -203,6 +203,14 @@ class GraphTable(Table):
 
     def _gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
         return self._transport.gather([Request(self._window, ids, out)])
+
+    def _gather_together(self, ids: np.ndarray, out: np.ndarray, problem: MpignnError | None) -> None:
+        if problem is not None:
+            raise problem
+        self._gather(ids, out).wait()       # its owners serve while they wait
+
+    def _to_owners(self, ids: np.ndarray, rows: np.ndarray, problem: MpignnError | None) -> Delivered:
+        raise CommError(f"{self._name} is data of the graph, which no trainer owns")
 
     _put, _accumulate = put, accumulate
 

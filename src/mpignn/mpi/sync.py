@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from mpignn.buffers import Pool
+from mpignn.errors import MpignnError
 from mpignn.mpi.library import MPI
 from mpignn.transport.group import Group
 
@@ -65,7 +67,10 @@ class MpiGroup(Group):
     Attributes:
         comm: The communicator; this group's own, nobody else sends on it.
         blocks: Whether collectives spin until they are done, which needs a core for each rank.
+        chunk_bytes: No single `exchange` call moves more, unless rows are larger; the same on all ranks.
     """
+
+    chunk_bytes = CHUNK_BYTES
 
     def __init__(self, comm: MPI.Intracomm, blocks: bool):
         self.comm = comm
@@ -91,6 +96,27 @@ class MpiGroup(Group):
     def all_sum(self, array: np.ndarray) -> np.ndarray:
         self.all_reduce(array, MPI.SUM)
         return array
+
+    def exchange(self, rows: np.ndarray, counts: np.ndarray, pool: Pool,
+                 problem: MpignnError | None = None) -> tuple[np.ndarray, np.ndarray]:
+        row_bytes = rows.itemsize * rows.shape[1]
+        step = max(1, self.chunk_bytes // self.size // max(1, row_bytes))    # rows of a pair of ranks in one call
+        told = np.empty((self.size, 2), np.int64)       # rows for a rank, and how many calls they take; -1: a problem
+        told[:, 0] = counts if problem is None else 0
+        told[:, 1] = -(-int(counts.max()) // step) if problem is None else -1
+        heard = np.empty_like(told)
+        self.call("Alltoall", told, heard)
+        if heard[:, 1].min() < 0:
+            self.agree(problem)
+        arriving = heard[:, 0].copy()
+        got = pool.empty((int(arriving.sum()), rows.shape[1]), rows.dtype)
+        if row_bytes:
+            datatype = MPI.BYTE.Create_contiguous(row_bytes).Commit()
+            for first in range(0, int(heard[:, 1].max()) * step, step):
+                self.call("Alltoallv", [rows, _stretches(counts, first, step), datatype],
+                          [got, _stretches(arriving, first, step), datatype])
+            datatype.Free()
+        return got, arriving
 
     def all_reduce(self, array: np.ndarray, op: MPI.Op) -> None:
         """Reduce element-wise over the group, in place.  Collective over the group.
@@ -138,3 +164,9 @@ def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
     step = CHUNK_BYTES // array.itemsize
     for first in range(0, flat.size, step):
         yield flat[first:first + step]
+
+
+def _stretches(counts: np.ndarray, first: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each rank, how many of its ``counts`` rows are among the ``step`` from ``first`` on, and where they start."""
+    starts = np.cumsum(counts) - counts
+    return np.clip(counts - first, 0, step), starts + np.minimum(first, counts)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mpignn.buffers import Pool
-from mpignn.errors import ResourceError
+from mpignn.errors import MpignnError, ResourceError
 from mpignn.kernels.gather import gather_rows, scatter_rows
 from mpignn.mpi.host import available_memory
 from mpignn.mpi.library import MPI
@@ -23,7 +23,7 @@ from mpignn.mpi.segment import SharedMemory
 from mpignn.mpi.sync import CHUNK_BYTES, MpiGroup
 from mpignn.mpi.world import World
 from mpignn.transport.api import ArraySpec, Pending
-from mpignn.transport.table import Table
+from mpignn.transport.table import Delivered, Table
 
 # What MPI can reduce element by element.
 _BASIC = {np.dtype(name): datatype for name, datatype in (
@@ -125,6 +125,48 @@ class MpiTable(Table):
         touched = self._each_target(rows, landing, self._win.Get, MPI.BYTE, self._row_bytes)
         scatter_rows(self._rows, ids[near], self._node_lo, near, out)
         return _Reading(self._win, touched, landing, which, far, out)
+
+    def _gather_together(self, ids: np.ndarray, out: np.ndarray, problem: MpignnError | None) -> None:
+        self.flush()
+        everyone = self._groups.all
+        if self._groups.node.size == everyone.size:
+            if problem is not None:
+                raise problem
+            gather_rows(self._rows, ids, self._node_lo, out)
+            return
+        here = (ids >= self._node_lo) & (ids < self._node_hi)
+        near, far = np.flatnonzero(here), np.flatnonzero(~here)
+        rows, which = np.unique(ids[far], return_inverse=True)
+        asked, counts = everyone.exchange(rows[:, None], self._per_owner(rows), self._pool, problem)
+        packed = self._pool.empty((len(asked), self.spec.width), self.spec.dtype)
+        gather_rows(self.local, asked.reshape(-1), self.lo, packed)
+        landing, _ = everyone.exchange(packed, counts, self._pool)
+        scatter_rows(self._rows, ids[near], self._node_lo, near, out)
+        scatter_rows(landing, which, 0, far, out)
+
+    def _to_owners(self, ids: np.ndarray, rows: np.ndarray, problem: MpignnError | None) -> Delivered:
+        everyone = self._groups.all
+        me = everyone.rank
+        owner = np.searchsorted(self._bounds[1:-1], ids, side="right").astype(np.int16)     # sorted by radix
+        order = np.argsort(owner, kind="stable")
+        counts = np.bincount(owner, minlength=everyone.size)
+        first = int(counts[:me].sum())
+        mine = order[first:first + counts[me]]
+        leaving = np.concatenate([order[:first], order[first + mine.size:]])
+        counts[me] = 0
+        packed = self._pool.empty((leaving.size, self.spec.width), self.spec.dtype)
+        if leaving.size:
+            gather_rows(rows, leaving, 0, packed)
+        foreign, arriving = everyone.exchange(ids[leaving][:, None], counts, self._pool, problem)
+        received, _ = everyone.exchange(packed, counts, self._pool)
+        before = int(arriving[:me].sum())
+        foreign, places = foreign.reshape(-1), len(rows) + np.arange(len(received))
+        return Delivered(np.concatenate([foreign[:before], ids[mine], foreign[before:]]),
+                         np.concatenate([places[:before], mine, places[before:]]), rows, received)
+
+    def _per_owner(self, rows: np.ndarray) -> np.ndarray:
+        """(T,) how many of ascending rows each trainer owns."""
+        return np.diff(np.searchsorted(rows, self._bounds))
 
     def _put(self, ids: np.ndarray, rows: np.ndarray) -> None:
         self.flush()        # what this trainer wrote before must not arrive later

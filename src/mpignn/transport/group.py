@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mpignn.buffers import Pool
 from mpignn.errors import MpignnError
 
 
@@ -34,6 +35,24 @@ class Group(ABC):
     @abstractmethod
     def all_sum(self, array: np.ndarray) -> np.ndarray:
         """Element-wise sum over the group, in place; returns ``array``."""
+
+    @abstractmethod
+    def exchange(self, rows: np.ndarray, counts: np.ndarray, pool: Pool,
+                 problem: MpignnError | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Send rows to each rank, and get those that the others send here.
+
+        Args:
+            rows: (N, W) of equal W and dtype on all ranks, C-contiguous: first those for rank 0, then for rank 1, ...
+            counts: (size,) int64 how many for each; they sum to N, which may be 0.
+            pool: Where memory for the result comes from.
+            problem: What is wrong on this rank; it takes part so that all learn of it.
+
+        Returns:
+            (M, W) rows, in order of the rank that sent them, and (size,) int64 how many each sent.
+
+        Raises:
+            MpignnError: On all ranks: the problem of the lowest rank that has one.
+        """
 
     def agree(self, problem: MpignnError | None) -> None:
         """Raise the problem of the lowest rank that has one, on all ranks; else return.
@@ -67,3 +86,8 @@ class LocalGroup(Group):
 
     def all_sum(self, array: np.ndarray) -> np.ndarray:
         return array
+
+    def exchange(self, rows: np.ndarray, counts: np.ndarray, pool: Pool,
+                 problem: MpignnError | None = None) -> tuple[np.ndarray, np.ndarray]:
+        self.agree(problem)
+        return rows, counts

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpignn.errors import MpignnError
 from mpignn.kernels.gather import gather_rows
 from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request, read_only
-from mpignn.transport.table import REDUCTIONS, Table
+from mpignn.transport.table import REDUCTIONS, Delivered, Table
 
 
 class LocalTransport(Transport):
@@ -58,6 +59,16 @@ class LocalTable(Table):
     def _gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
         gather_rows(self.local, ids, 0, out)
         return _Done()
+
+    def _gather_together(self, ids: np.ndarray, out: np.ndarray, problem: MpignnError | None) -> None:
+        if problem is not None:
+            raise problem
+        gather_rows(self.local, ids, 0, out)
+
+    def _to_owners(self, ids: np.ndarray, rows: np.ndarray, problem: MpignnError | None) -> Delivered:
+        if problem is not None:
+            raise problem
+        return Delivered(ids, np.arange(ids.size), rows, rows[:0])
 
     def _put(self, ids: np.ndarray, rows: np.ndarray) -> None:
         self.local[ids] = rows

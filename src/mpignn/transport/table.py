@@ -4,15 +4,34 @@ Shapes: T trainers, N rows asked for or given, W elements in a row.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 
-from mpignn.errors import CommError
+from mpignn.errors import CommError, MpignnError
 from mpignn.graph.book import checked_ids
 from mpignn.transport.api import ArraySpec, Pending
 
 REDUCTIONS: dict[str, np.ufunc] = {"add": np.add, "min": np.minimum, "max": np.maximum}
 """How `Table.accumulate` may join what is there and what is given."""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Rows that the trainers sent to the owner of each.
+
+    Attributes:
+        ids: (K,) int64 rows of the table that this trainer owns; in order of the trainer that sent them, then as it
+            gave them; repeats allowed.
+        places: (K,) int64 where row i lies: in ``mine``, or, counted on from its end, in ``received``.
+        mine: What this trainer gave itself, no copy; not all of it need be for this trainer.
+        received: What came from the others.
+    """
+
+    ids: np.ndarray
+    places: np.ndarray
+    mine: np.ndarray
+    received: np.ndarray
 
 
 class Table(ABC):
@@ -46,6 +65,29 @@ class Table(ABC):
         """
         ids = self._checked(ids, out, "out")
         return self._gather(ids, out)
+
+    def gather_together(self, ids: np.ndarray, out: np.ndarray) -> None:
+        """Copy row ``ids[i]`` to ``out[i]``; waits for nobody who is not in this call.  Collective over the trainers.
+
+        `gather` may wait for a busy owner's next MPI call.  Here the owners are in the same call, and send what lies
+        on other nodes.  Arguments as for `gather`; each trainer has its own, none at all allowed.
+
+        Raises:
+            IDError, CommError: On all trainers, if rows are sent at all.
+        """
+        ids, problem = self._tried(ids, out, "out")
+        self._gather_together(ids, out, problem)
+
+    def to_owners(self, ids: np.ndarray, rows: np.ndarray) -> Delivered:
+        """Send ``rows[i]`` to the owner of row ``ids[i]``, and get what is sent here.  Collective over the trainers.
+
+        The table itself stays as it is.  Arguments as for `put`, but every repeat is sent.
+
+        Raises:
+            IDError, CommError: On all trainers.
+        """
+        ids, problem = self._tried(ids, rows, "rows")
+        return self._to_owners(ids, rows, problem)
 
     def put(self, ids: np.ndarray, rows: np.ndarray) -> None:
         """Replace row ``ids[i]`` by ``rows[i]``; of repeated ids the last counts.  Not collective.
@@ -91,12 +133,27 @@ class Table(ABC):
     def _gather(self, ids: np.ndarray, out: np.ndarray) -> Pending: ...
 
     @abstractmethod
+    def _gather_together(self, ids: np.ndarray, out: np.ndarray, problem: MpignnError | None) -> None:
+        """With a problem: let all trainers raise it."""
+
+    @abstractmethod
+    def _to_owners(self, ids: np.ndarray, rows: np.ndarray, problem: MpignnError | None) -> Delivered:
+        """With a problem: let all trainers raise it."""
+
+    @abstractmethod
     def _put(self, ids: np.ndarray, rows: np.ndarray) -> None:
         """``ids`` ascend strictly; there is at least one."""
 
     @abstractmethod
     def _accumulate(self, ids: np.ndarray, rows: np.ndarray, how: str) -> None:
         """``ids`` ascend strictly; there is at least one."""
+
+    def _tried(self, ids: np.ndarray, rows: np.ndarray, what: str) -> tuple[np.ndarray, MpignnError | None]:
+        """As `_checked`; with what is wrong, no ids."""
+        try:
+            return self._checked(ids, rows, what), None
+        except MpignnError as error:
+            return np.empty(0, np.int64), error
 
     def _checked(self, ids: np.ndarray, rows: np.ndarray, what: str) -> np.ndarray:
         spec = self.spec
