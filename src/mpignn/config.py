@@ -57,8 +57,11 @@ class GraphConfig:
 class TaskConfig:
     """What shall be predicted."""
 
-    task: str = _option("node_classification", "what is learnt", choices=("node_classification",))
+    task: str = _option("node_classification", "what is learnt",
+                        choices=("node_classification", "node_multilabel", "node_regression"))
     target_ntype: str | None = _option(None, "node type of the seeds (default: the one that has a split train)")
+    metrics: tuple[str, ...] | None = _option(None, "what is measured; the first one chooses the best parameters "
+                                                    "(default: what is usual for the task)")
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,15 @@ class TrainConfig:
 
     epochs: int = _option(10, "passes over the training nodes", low=0)
     lr: float = _option(0.003, "learning rate of Adam", low=0)
+    schedule: str = _option("constant", "course of the learning rate after the warm-up; linear and cosine end at 0",
+                            choices=("constant", "linear", "cosine"))
+    warmup_steps: int = _option(0, "steps in which the learning rate rises to lr", low=0)
+    clip: float | None = _option(None, "longest gradient of all parameters together; longer ones are scaled", low=0)
     weight_decay: float = _option(0.0, "L2 penalty added to the gradient", low=0)
     seed: int = _option(0, "of everything random", low=0, below=2**63)
     precision: str = _option("fp32", "of the model", choices=("fp32", "fp64"))
     eval_every: int = _option(1, "epochs between validations; 0: only at the end", low=0)
+    patience: int | None = _option(None, "stop after so many validations without a better one", low=1)
     data_path_only: bool = _option(False, "sample and fetch, but run no model")
     run_dir: str | None = _option(None, "folder for config.toml and metrics.jsonl (default: runs/NAME-TIME)")
     log: str = _option("info", "detail of the log", choices=("debug", "info", "warning"))

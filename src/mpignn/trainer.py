@@ -58,7 +58,7 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
     """
     with phase("set up training"):
         goal = find_goal(config, g.schema, g.service.infos, g.splits)
-        task = make_task(goal, g)
+        task = make_task(goal, g, config.task.metrics)
         _tell(g, task, config)
         learner = None
         if not config.train.data_path_only:
@@ -73,9 +73,9 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
 def make_network(g: DistGraph, task: Task, config: Config) -> Network:
     """The network that a task and the settings ask for, with parameters from torch's generator.  Not collective."""
     model = config.model
-    inputs = Inputs(g.schema, task.goal.features, task.goal.columns, model.hidden, DTYPES[config.train.precision])
-    layers = make_model(model.model, inputs.columns, model.hidden, task.outputs, config.num_layers, model.dropout,
-                        model.aggregator)
+    inputs = Inputs(g.schema, task.goal.features, task.goal.columns, DTYPES[config.train.precision])
+    layers = make_model(model.model, inputs.columns[task.goal.ntype], model.hidden, task.outputs, config.num_layers,
+                        model.dropout, model.aggregator)
     return Network(inputs, layers.to(DTYPES[config.train.precision]))
 
 

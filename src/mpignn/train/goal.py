@@ -25,6 +25,7 @@ class Goal:
         features: Node data that the model reads.
         columns: Width of a row of features, for each node type; 0 where a type has none.
         labels: Node data that holds what shall be predicted.
+        outputs: Columns of the labels, if these are several numbers each.
     """
 
     task: str
@@ -32,6 +33,7 @@ class Goal:
     features: str
     columns: Mapping[str, int]
     labels: str
+    outputs: int
 
 
 def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
@@ -52,12 +54,23 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
         raise DataError(f"the graph has {len(schema.ntypes)} node types and {len(schema.etypes)} edge types: the "
                         f"model {model} takes one of each; choose another --model, or merge them in the source")
     ntype = _target(schema, splits, config.task.target_ntype)
-    labels = config.graph.labels
-    told = _info(infos, ntype, labels)
-    if told.row_shape != () or told.dtype.kind not in "iu":
-        raise DataError(f"{told.name} is {told.dtype} with rows of shape {told.row_shape}: a class per node is one "
-                        "whole number")
-    return Goal(config.task.task, ntype, config.graph.features, _columns(schema, infos, config.graph.features), labels)
+    told = _info(infos, ntype, config.graph.labels)
+    _check_labels(config.task.task, told)
+    return Goal(config.task.task, ntype, config.graph.features, _columns(schema, infos, config.graph.features),
+                config.graph.labels, told.width)
+
+
+def _check_labels(task: str, told: ArrayInfo) -> None:
+    """Raise what keeps an array from being the labels of a task."""
+    kind, rank = told.dtype.kind, len(told.row_shape)
+    if task == "node_classification":
+        good, wanted = rank == 0 and kind in "iu", "a class per node is one whole number"
+    elif task == "node_multilabel":
+        good, wanted = rank == 1 and kind in "iufb", "several labels per node are a row of 0 and 1"
+    else:
+        good, wanted = rank <= 1 and kind in "iuf", "what is predicted of a node is a number, or a row of numbers"
+    if not good:
+        raise DataError(f"{told.name} is {told.dtype} with rows of shape {told.row_shape}: {wanted}")
 
 
 def _target(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]], asked: str | None) -> str:

@@ -8,6 +8,7 @@ import torch.distributed
 from mpignn.config import TrainConfig
 from mpignn.train.network import Network
 from mpignn.train.optimizer import Adam, FlatParameters
+from mpignn.train.schedule import rate
 from mpignn.train.task import Batch, Task
 from mpignn.transport.group import Group
 
@@ -30,7 +31,7 @@ class Learner:
             trainers: Those who learn together.
         """
         self.network = network
-        self._trainers = trainers
+        self._config, self._trainers, self._total_steps = config, trainers, 0
         self._flat = FlatParameters(network.parameters())
         self._optimizer = Adam(self._flat, config.lr, weight_decay=config.weight_decay)
         self._best = self._flat.values
@@ -40,6 +41,10 @@ class Learner:
     def reset_clock(self) -> None:
         """Count time anew.  Not collective."""
         self.compute_s = self.sync_s = 0.0
+
+    def plan(self, steps: int) -> None:
+        """Say how many steps the whole run has, for the course of the learning rate.  Not collective."""
+        self._total_steps = steps
 
     def step(self, task: Task, batch: Batch, scale: float) -> float:
         """One optimiser step on the seeds of all trainers.  Collective over the trainers.
@@ -52,6 +57,7 @@ class Learner:
         Returns:
             The loss summed over the seeds of all trainers.
         """
+        config = self._config
         started = time.perf_counter()
         self._flat.grad.zero_()
         loss = task.loss(self.network, batch)
@@ -62,7 +68,9 @@ class Learner:
         torch.distributed.all_reduce(total)
         synced = time.perf_counter()
         self._flat.grad /= self._trainers.size
-        self._optimizer.step()
+        if config.clip is not None:
+            self._flat.clip(config.clip)
+        self._optimizer.step(rate(config.schedule, self._optimizer.steps, self._total_steps, config.warmup_steps))
         self.compute_s += computed - started + time.perf_counter() - synced
         self.sync_s += synced - computed
         return total.item()

@@ -10,13 +10,11 @@ import torch
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import TrainingError
-from mpignn.kernels.rng import derive
 from mpignn.log import phase
 from mpignn.train.learner import Learner
+from mpignn.train.network import Network
 from mpignn.train.report import Report
 from mpignn.train.task import Task
-
-_EVALUATION = 3         # stream of randomness, beside those of training
 
 
 @dataclass
@@ -27,11 +25,13 @@ class Position:
         epoch: The pass that is under way or comes next.
         best: The best value of the task's first metric on the split val; None before the first.
         best_epoch: After which that was.
+        worse: Validations since then.
     """
 
     epoch: int = 0
     best: float | None = None
     best_epoch: int = -1
+    worse: int = 0
 
 
 def fit(g: DistGraph, learner: Learner | None, task: Task, config: Config, report: Report) -> dict[str, float | None]:
@@ -53,63 +53,58 @@ def fit(g: DistGraph, learner: Learner | None, task: Task, config: Config, repor
     Raises:
         TrainingError: The loss is not finite.
     """
-    settings = config.train
-    sampler = task.sampler(config.sampling.fanouts)
-    training = task.loader(g, config, "train", sampler, settings.seed, shuffle=True)
-    evaluations = {}
-    if learner is not None:
-        if config.eval_fanouts != config.sampling.fanouts:
-            sampler = task.sampler(config.eval_fanouts)
-        seed = derive(settings.seed, _EVALUATION)
-        evaluations = {split: task.loader(g, config, split, sampler, seed, shuffle=False)
-                       for split in ("val", "test") if task.seeds(g, split) is not None}
+    settings, first = config.train, f"val_{task.metrics[0]}"
+    training = task.loader(g, config, "train", config.sampling.fanouts, settings.seed, shuffle=True)
+    splits = [split for split in ("val", "test") if learner is not None and task.seeds(g, split) is not None]
     position, result = Position(), dict.fromkeys([f"val_{name}" for name in task.metrics])
     started = time.perf_counter()
     report.plan(settings.epochs, len(training))
+    if learner is not None:
+        learner.plan(settings.epochs * len(training))
     for position.epoch in range(settings.epochs):
         epoch = position.epoch
         with phase(f"epoch {epoch}"):
             event = _epoch(g, learner, task, training, epoch, report)
         values = dict.fromkeys(result)
         due = settings.eval_every and (epoch + 1) % settings.eval_every == 0
-        if "val" in evaluations and (due or epoch == settings.epochs - 1):
-            values = evaluate(g, learner, task, evaluations["val"], "val")
-            if _is_better(task, values["val_" + task.metrics[0]], position):
+        if "val" in splits and (due or epoch == settings.epochs - 1):
+            values = evaluate(g, learner.network, task, config, "val")
+            if values[first] is not None and _is_better(task, values[first], position):
                 result = values
                 learner.keep()
         report.epoch(epoch=epoch, **values, **event)
+        if settings.patience is not None and position.worse >= settings.patience:
+            break
     result |= dict.fromkeys([f"test_{name}" for name in task.metrics])
-    if "test" in evaluations:
+    if "test" in splits:
         learner.restore()
-        result |= evaluate(g, learner, task, evaluations["test"], "test")
-    report.final(**result, epochs=settings.epochs, seconds=time.perf_counter() - started)
+        result |= evaluate(g, learner.network, task, config, "test")
+    report.final(**result, epochs=min(position.epoch + 1, settings.epochs), seconds=time.perf_counter() - started)
     return result
 
 
-def evaluate(g: DistGraph, learner: Learner, task: Task, loader, split: str) -> dict[str, float | None]:
-    """The metrics of a split with sampled neighbours, the same draws in every call.  Collective over the trainers.
+def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: str) -> dict[str, float | None]:
+    """The metrics of a task on a split, with the same draws in every call.  Collective over the trainers.
 
     Returns:
         ``<split>_<metric>`` for each metric of the task; None for a split of nothing.
     """
-    metrics = task.new_metrics()
-    network = learner.network
     network.eval()
     with phase(f"evaluate {split}"), torch.no_grad():
-        for batch in loader:
-            task.observe(network, batch, metrics)
+        metrics = task.measure(g, network, config, split)
         network.train()
         return {f"{split}_{metric.name}": metric.value(g.trainers) for metric in metrics}
 
 
-def _is_better(task: Task, value: float | None, position: Position) -> bool:
-    """Whether a value of the first metric is the best so far; if so it is noted."""
-    first = task.new_metrics()[0]
-    if value is None or position.best is not None and (
-            value <= position.best if first.more_is_better else value >= position.best):
-        return False
-    position.best, position.best_epoch = value, position.epoch
-    return True
+def _is_better(task: Task, value: float, position: Position) -> bool:
+    """Whether a value of the first metric is the best so far; it is noted."""
+    better = position.best is None or (
+        value > position.best if task.new_metrics()[0].more_is_better else value < position.best)
+    if better:
+        position.best, position.best_epoch, position.worse = value, position.epoch, 0
+    else:
+        position.worse += 1
+    return better
 
 
 def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, epoch: int, report: Report) -> dict:

@@ -16,53 +16,39 @@ Rows = torch.Tensor | dict[str, torch.Tensor]       # by node type where the gra
 
 
 class Inputs(nn.Module):
-    """The rows that the first layer reads.
+    """The rows that the first layer reads: the features, in the type that the model computes in.
 
-    On a homogeneous graph these are the features.  Else a linear map brings the features of each node type to the same
-    number of columns, and a type without features has one learnt row that all its nodes share.
+    A node type without features has no rows; the model knows what to do then.
 
     Attributes:
-        columns: Of what comes out.
+        columns: Of the rows of each node type that has any.
 
     Args:
         schema: Of the graph.
         features: Name of the node data.
         widths: F for each node type; 0 where it has no features.
-        hidden: Columns that several types are brought to.
         dtype: Of what comes out.
     """
 
-    def __init__(self, schema: Schema, features: str, widths: Mapping[str, int], hidden: int, dtype: torch.dtype):
+    def __init__(self, schema: Schema, features: str, widths: Mapping[str, int], dtype: torch.dtype):
         super().__init__()
-        self._schema, self._features, self._dtype = schema, features, dtype
-        self.columns = widths[schema.ntypes[0]] if schema.is_homogeneous else hidden
-        self.maps = nn.ModuleDict()         # by number of the node type: its name may be none for a module
-        self.shared = nn.ParameterDict()
-        for number, ntype in enumerate(() if schema.is_homogeneous else schema.ntypes):
-            if widths[ntype]:
-                self.maps[str(number)] = nn.Linear(widths[ntype], hidden, dtype=dtype)
-            else:
-                self.shared[str(number)] = nn.Parameter(torch.randn(1, hidden, dtype=dtype) * hidden ** -0.5)
+        self.columns = {ntype: width for ntype, width in widths.items() if width}
+        self.features = features
+        self._schema, self._dtype = schema, dtype
 
     def forward(self, block: Block) -> Rows:
-        """(S, columns) rows of the sources of a first block, whose frames hold the features.  Not collective."""
-        rows = {ntype: self.of_type(ntype, block.src_frames.get(ntype, {}).get(self._features), ids)
-                for ntype, ids in block.src_ids.items()}
-        return rows[self._schema.ntype()] if self._schema.is_homogeneous else rows
+        """(S, F) rows of the sources of a first block, whose frames hold the features.  Not collective."""
+        return self.of_nodes({ntype: block.src_frames[ntype][self.features] for ntype in self.columns}, block.src_ids)
 
-    def of_type(self, ntype: str, features: torch.Tensor | None, ids: np.ndarray) -> torch.Tensor:
-        """(S, columns) rows of some nodes of a type.  Not collective.
+    def of_nodes(self, features: Mapping[str, torch.Tensor], ids: Mapping[str, np.ndarray]) -> Rows:
+        """(S, F) rows of some nodes of each type.  Not collective.
 
         Args:
-            ntype: Node type.
-            features: (S, F) their features, in any floating-point type; None where the type has none.
+            features: (S, F) their features, in any floating-point type, where the node type has such.
             ids: (S,) int64 their global ids.
         """
-        number = str(self._schema.ntypes.index(ntype))
-        if number in self.shared:
-            return self.shared[number].expand(ids.size, -1)
-        features = features.to(self._dtype)
-        return self.maps[number](features) if number in self.maps else features
+        rows = {ntype: of_type.to(self._dtype) for ntype, of_type in features.items()}
+        return rows[self._schema.ntype()] if self._schema.is_homogeneous else rows
 
 
 class Network(nn.Module):

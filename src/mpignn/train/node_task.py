@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
@@ -24,20 +24,20 @@ from mpignn.transport.api import Request
 class NodeTask(Task):
     """Something of each node of a type, with the nodes of a split as seeds."""
 
-    def sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
-        goal = self.goal
-        reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
-        return NeighborSampler(fanouts, prefetch_node_feats=reads, prefetch_labels={goal.ntype: [goal.labels]})
-
     def seeds(self, g: DistGraph, split: str) -> dict[str, np.ndarray] | None:
         ids = g.splits[self.goal.ntype].get(split)
         return None if ids is None else {self.goal.ntype: ids}
 
-    def loader(self, g: DistGraph, config: Config, split: str, sampler: NeighborSampler, seed: int,
+    def loader(self, g: DistGraph, config: Config, split: str, fanouts: Sequence[int], seed: int,
                shuffle: bool) -> NodeDataLoader:
-        return NodeDataLoader(g, self.seeds(g, split), sampler, shuffle=shuffle, seed=seed,
+        return NodeDataLoader(g, self.seeds(g, split), self.sampler(fanouts), shuffle=shuffle, seed=seed,
                               global_batch_size=config.global_batch_size(g.trainers.size),
                               prefetch=config.loader.prefetch)
+
+    def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
+        goal = self.goal
+        reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
+        return NeighborSampler(fanouts, prefetch_node_feats=reads, prefetch_labels={goal.ntype: [goal.labels]})
 
     def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
         """(B, ...) what the model says of the seeds.  Not collective."""
@@ -61,13 +61,43 @@ class NodeClassification(NodeTask):
         return cross_entropy(self.outputs_of(network, batch), self.labels_of(batch), reduction="sum")
 
 
-def make_node_task(goal: Goal, g: DistGraph) -> NodeTask:
+class NodeMultilabel(NodeTask):
+    """Several labels for each node: of each whether it applies, by its logistic loss, averaged over the labels."""
+
+    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
+        outputs = self.outputs_of(network, batch)
+        labels = self.labels_of(batch).to(outputs.dtype)
+        return binary_cross_entropy_with_logits(outputs, labels, reduction="sum") / outputs.shape[1]
+
+
+class NodeRegression(NodeTask):
+    """One number for each node, or several: squared error, averaged over the numbers."""
+
+    def labels_of(self, batch: Batch) -> torch.Tensor:
+        labels = super().labels_of(batch)
+        return labels.reshape(len(labels), self.outputs)
+
+    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
+        outputs = self.outputs_of(network, batch)
+        return (outputs - self.labels_of(batch).to(outputs.dtype)).square().sum() / self.outputs
+
+
+def make_node_task(goal: Goal, g: DistGraph, metrics: Sequence[str] | None = None) -> NodeTask:
     """The task of a goal, with as many outputs as its labels ask for.  Collective over the trainers.
+
+    Args:
+        goal: Of a kind that is about nodes.
+        g: The graph.
+        metrics: Names of what is measured; None: accuracy, micro F1 or root mean squared error.
 
     Raises:
         DataError: On all trainers: a label is negative, or larger than a class can be.
     """
-    return NodeClassification(goal, _num_classes(g, goal), ("acc",))
+    if goal.task == "node_regression":
+        return NodeRegression(goal, goal.outputs, metrics or ("rmse",))
+    if goal.task == "node_multilabel":
+        return NodeMultilabel(goal, goal.outputs, metrics or ("micro_f1",))
+    return NodeClassification(goal, _num_classes(g, goal), metrics or ("acc",))
 
 
 def _num_classes(g: DistGraph, goal: Goal) -> int:

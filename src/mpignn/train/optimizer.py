@@ -30,6 +30,10 @@ class FlatParameters:
             p.grad = self.grad[start:stop].view_as(p)
             start = stop
 
+    def clip(self, longest: float) -> None:
+        """Scale the gradient down to a Euclidean length, if it is longer.  Not collective."""
+        self.grad *= min(1.0, longest / (float(self.grad.norm()) + 1e-6))
+
 
 class Adam:
     """Adam: Kingma and Ba 2015, with the L2 penalty added to the gradient as `torch.optim.Adam` does."""
@@ -42,9 +46,14 @@ class Adam:
         self._square = torch.zeros_like(parameters.values)
         self._step = 0
 
+    @property
+    def steps(self) -> int:
+        """How many it has made."""
+        return self._step
+
     @torch.no_grad()
-    def step(self) -> None:
-        """Update the parameters from their gradients.  Not collective."""
+    def step(self, share: float = 1.0) -> None:
+        """Update the parameters from their gradients, with a share of the learning rate.  Not collective."""
         values, grad = self._parameters.values, self._parameters.grad
         if self._decay:
             grad = grad.add(values, alpha=self._decay)
@@ -53,7 +62,7 @@ class Adam:
         self._mean.lerp_(grad, 1 - first)
         self._square.mul_(second).addcmul_(grad, grad, value=1 - second)
         spread = self._square.sqrt().div_((1 - second ** self._step) ** 0.5).add_(self._eps)
-        values.addcdiv_(self._mean, spread, value=-self._lr / (1 - first ** self._step))
+        values.addcdiv_(self._mean, spread, value=-share * self._lr / (1 - first ** self._step))
 
     def state(self) -> dict[str, torch.Tensor]:
         """Copies of its moments, and the number of steps.  Not collective."""

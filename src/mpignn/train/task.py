@@ -4,14 +4,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
+from mpignn.kernels.rng import derive
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.goal import Goal
-from mpignn.train.metrics import Metric, make_metrics
+from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
+
+_EVALUATION = 3         # stream of randomness, beside those of training
 
 Batch = Any     # whatever the loader of the task yields
 
@@ -27,21 +31,36 @@ class Task(ABC):
 
     def __init__(self, goal: Goal, outputs: int, metrics: Sequence[str]):
         self.goal, self.outputs, self.metrics = goal, outputs, tuple(metrics)
+        self._samplers: dict[tuple[int, ...], NeighborSampler] = {}     # each holds memory that passes share
 
     def new_metrics(self) -> list[Metric]:
         """Metrics that have seen nothing.  Not collective."""
-        return make_metrics(self.metrics)
+        return [make_metric(name) for name in self.metrics]
 
-    @abstractmethod
     def sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
         """Draws the blocks, and says which rows come with them.  Not collective."""
+        fanouts = tuple(fanouts)
+        if fanouts not in self._samplers:
+            self._samplers[fanouts] = self._new_sampler(fanouts)
+        return self._samplers[fanouts]
+
+    def measure(self, g: DistGraph, network: Network, config: Config, split: str) -> list[Metric]:
+        """The metrics, told of all that the network says of this trainer's share of a split.
+
+        Collective over the trainers.
+        """
+        metrics = self.new_metrics()
+        seed = derive(config.train.seed, _EVALUATION)
+        for batch in self.loader(g, config, split, config.eval_fanouts, seed, shuffle=False):
+            self.observe(network, batch, metrics)
+        return metrics
 
     @abstractmethod
-    def seeds(self, g: DistGraph, split: str) -> Any:
-        """The seeds of a split, as the loader takes them; None where the graph has no such split.  Not collective."""
+    def seeds(self, g: DistGraph, split: str) -> dict[Any, np.ndarray] | None:
+        """The seeds of a split by type, as the loader takes them; None if there is no such split.  Not collective."""
 
     @abstractmethod
-    def loader(self, g: DistGraph, config: Config, split: str, sampler: NeighborSampler, seed: int, shuffle: bool):
+    def loader(self, g: DistGraph, config: Config, split: str, fanouts: Sequence[int], seed: int, shuffle: bool):
         """Batches of a split.  Not collective.
 
         Returns:
@@ -56,3 +75,6 @@ class Task(ABC):
     @abstractmethod
     def observe(self, network: Network, batch: Batch, metrics: Sequence[Metric]) -> None:
         """Tell the metrics of a batch.  Not collective."""
+
+    @abstractmethod
+    def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler: ...
