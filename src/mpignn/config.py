@@ -85,11 +85,22 @@ class LoaderConfig:
 class ModelConfig:
     """The network."""
 
-    model: str = _option("sage", "architecture", choices=("sage", "mlp"))
-    aggregator: str = _option("mean", "how neighbours are combined", choices=("mean", "sum", "gcn", "pool"))
+    model: str = _option("sage", "architecture", choices=("sage", "gcn", "gat", "gatv2", "rgcn", "mlp"))
+    aggregator: str = _option("mean", "how sage combines neighbours", choices=("mean", "sum", "gcn", "pool"))
     layers: int | None = _option(None, "number of layers (default: as many as fanouts)", low=1)
     hidden: int = _option(256, "width of the hidden layers", low=1)
     dropout: float = _option(0.5, "share of hidden values dropped in training", low=0, below=1)
+    input_dropout: float = _option(0.0, "the same of the features", low=0, below=1)
+    norm: str = _option("both", "what gcn divides by: the roots of both degrees, that of the destination, nothing",
+                        choices=("both", "right", "none"))
+    heads: int = _option(4, "attention heads of the hidden layers of gat and gatv2, which share the width", low=1)
+    out_heads: int = _option(1, "of their last layer, averaged", low=1)
+    attention_dropout: float = _option(0.0, "share of attention weights dropped in training", low=0, below=1)
+    residual: bool = _option(False, "add its input to the output of a gat or gatv2 layer")
+    bases: int | None = _option(None, "matrices that those of rgcn's relations are made of (default: a free one "
+                                      "for each relation)", low=1)
+    regularizer: str = _option("basis", "how rgcn's relations are made of bases: sums, or blocks on the diagonal",
+                               choices=("basis", "bdd"))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
-from mpignn.kernels import dropout, gather, permute, segment
+from mpignn.kernels import dropout, edges, gather, permute, segment
 from mpignn.log import phase
 from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
@@ -39,6 +39,8 @@ def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
         permute.warm()
         dtype = np.float64 if config.train.precision == "fp64" else np.float32
         segment.warm(dtype)
+        if config.model.model.startswith("gat"):
+            edges.warm(dtype)
         dropout.warm(dtype)
 
 
@@ -72,10 +74,9 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
 
 def make_network(g: DistGraph, task: Task, config: Config) -> Network:
     """The network that a task and the settings ask for, with parameters from torch's generator.  Not collective."""
-    model = config.model
     inputs = Inputs(g.schema, task.goal.features, task.goal.columns, DTYPES[config.train.precision])
-    layers = make_model(model.model, inputs.columns[task.goal.ntype], model.hidden, task.outputs, config.num_layers,
-                        model.dropout, model.aggregator)
+    layers = make_model(config.model, g.schema, inputs.columns, task.outputs, config.num_layers)
+    task.source_info = layers.needs_source_info
     return Network(inputs, layers.to(DTYPES[config.train.precision]))
 
 

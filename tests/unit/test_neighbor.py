@@ -131,6 +131,21 @@ def test_a_homogeneous_graph_gives_bare_arrays_and_takes_them():
     assert np.array_equal(inputs, again)
 
 
+@pytest.mark.parametrize("visible", [None, (0, 1)])
+def test_sources_come_with_original_ids_and_whole_in_degrees_if_asked_for(visible):
+    graph = hetero(40, 10, 300, seed=1)
+    served = serve(graph, 3, 3, visible)
+    seeds = {"paper": np.array([7, 3, 39, 0])}
+    _, _, blocks = NeighborSampler([2, 0, 3], source_info=True).sample(served.service, seeds, 1)
+    for block in blocks:
+        for t, ids in block.src_ids.items():
+            np.testing.assert_array_equal(block.src_orig[t], served.orig[t][ids])
+        for etype, csc in graph.csc.items():
+            np.testing.assert_array_equal(block.in_degrees[etype], np.diff(csc.indptr)[block.src_orig[etype[2]]])
+    (plain,) = NeighborSampler([2]).sample(served.service, seeds, 1)[2]
+    assert plain.src_orig is None and plain.in_degrees == {}
+
+
 def test_the_last_fanout_is_for_the_seeds():
     served = serve(homo(500, 20_000))
     _, _, blocks = NeighborSampler([2, 7]).sample(served.service, np.arange(10), 0)

@@ -2,36 +2,20 @@ import numpy as np
 import pytest
 import torch
 
+from blocks import LOOP, SCHEMA, counts, know_sources, make_block, rows
+from mpignn.config import ModelConfig
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
-from mpignn.graph.types import Schema
 from mpignn.nn import MODELS, GraphSAGE, SAGEConv, make_model
 from mpignn.nn.sage import AGGREGATORS
-
-LOOP = ("node", "to", "node")
-SCHEMA = Schema(("node",), (LOOP,))
-
-
-def make_block(degrees, num_src, seed=0, key=0):
-    """Random in-edges with repeats; destination d has original id 1000 + 7 d."""
-    indptr = np.concatenate([[0], np.cumsum(degrees, dtype=np.int64)]).astype(np.int64)
-    indices = np.random.default_rng(seed).integers(0, max(num_src, 1), indptr[-1]).astype(np.int32)
-    num_dst = len(degrees)
-    return Block(SCHEMA, {"node": np.arange(num_src)}, {"node": num_dst}, {"node": 1000 + 7 * np.arange(num_dst)},
-                 {LOOP: CSC(indptr, indices)}, key=key)
-
-
-def rows(num, columns, dtype=torch.float64, seed=0):
-    return torch.randn(num, columns, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def dense_layer(layer, block, src, dst):
     """The formulas of the layer over a dense matrix of edge counts, in NumPy."""
     state = {name: value.detach().numpy() for name, value in layer.state_dict().items()}
     csc = block.csc[LOOP]
-    count = np.zeros((csc.num_dst, len(src)))
-    np.add.at(count, (np.repeat(np.arange(csc.num_dst), np.diff(csc.indptr)), csc.indices), 1)
+    count = counts(csc, len(src))
     degree = count.sum(1, keepdims=True)
     weight = state["fc_neigh.weight"]
     if layer.aggregator_type == "gcn":
@@ -100,8 +84,15 @@ def test_parameters_have_the_names_and_spread_of_dgl(aggregator, names):
     assert aggregator != "gcn" or not state["bias"].any()
 
 
+def make(name, *, in_feats=7, layers=2, **options):
+    return make_model(ModelConfig(model=name, hidden=8, **options), SCHEMA, {"node": in_feats}, 3, layers)
+
+
 def stack_of_blocks(key):
-    return [make_block([4, 2, 0, 5, 3, 3], 10, 1, key), make_block([3, 0, 6], 6, 2, key)]
+    blocks = [make_block([4, 2, 0, 5, 3, 3], 10, 1, key), make_block([3, 0, 6], 6, 2, key)]
+    for block in blocks:
+        know_sources(block, 5 + np.arange(10)[:block.num_src_nodes()] % 4)
+    return blocks
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -134,7 +125,9 @@ def split_share(blocks, seeds):
         place[src] = np.arange(src.size)
         indptr = np.concatenate([[0], np.cumsum(np.diff(csc.indptr)[needed])]).astype(np.int64)
         shares.append(Block(SCHEMA, {"node": src}, {"node": needed.size}, {"node": block.dst_orig["node"][needed]},
-                            {LOOP: CSC(indptr, place[csc.indices[edges]])}, key=block.key))
+                            {LOOP: CSC(indptr, place[csc.indices[edges]])}, key=block.key,
+                            src_orig={"node": block.src_orig["node"][src]},
+                            in_degrees={LOOP: block.in_degrees[LOOP][src]}))
         needed = src
     return shares[::-1], needed
 
@@ -143,13 +136,13 @@ def split_share(blocks, seeds):
 def test_loss_and_gradients_are_the_sum_over_any_shares(name):
     """With dropout on, and a trainer that has nothing to do."""
     torch.manual_seed(0)
-    model = make_model(name, 7, 8, 3, 2, dropout=0.5).double()
+    model = make(name, dropout=0.5, input_dropout=0.2, attention_dropout=0.3).double()
     blocks, x, labels = stack_of_blocks(5), rows(10, 7), torch.tensor([0, 2, 1])
 
     def run(seeds):
         share, inputs = split_share(blocks, seeds)
         loss = torch.nn.functional.cross_entropy(model(share, x[inputs]), labels[list(seeds)], reduction="sum")
-        return [loss, *torch.autograd.grad(loss, list(model.parameters()))]
+        return [loss, *torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)]
     whole = run([0, 1, 2])
     for shares in ([[0], [1, 2], []], [[2, 0], [1]], [[1], [2], [0]]):
         parts = [run(share) for share in shares]
@@ -166,7 +159,7 @@ def test_an_empty_share_has_zero_gradients(aggregator):
 
 def test_mlp_sees_its_seeds_only():
     torch.manual_seed(0)
-    model, blocks, x = make_model("mlp", 7, 8, 3, 3).eval(), stack_of_blocks(1), rows(10, 7, torch.float32)
+    model, blocks, x = make("mlp", layers=3).eval(), stack_of_blocks(1), rows(10, 7, torch.float32)
     changed = x.clone()
     changed[3:] = 99
     assert torch.equal(model(blocks, x), model(blocks, changed))
@@ -177,10 +170,10 @@ def test_mlp_sees_its_seeds_only():
 
 
 def test_what_cannot_be_built_or_run_is_refused():
-    for call, message in [(lambda: make_model("sag", 2, 2, 2, 2), "sage, mlp"),
-                          (lambda: make_model("sage", 2, 2, 2, 2, aggregator_type="lstm"), "mean, sum, gcn, pool"),
-                          (lambda: make_model("sage", 2, 2, 2, 0), "at least 1 layer"),
-                          (lambda: make_model("mlp", 2, 2, 2, 2, dropout=1.5), "probability"),
+    for call, message in [(lambda: make("sag"), "sage, gcn"),
+                          (lambda: make("sage", aggregator="lstm"), "mean, sum, gcn, pool"),
+                          (lambda: make("sage", layers=0), "at least 1 layer"),
+                          (lambda: make("mlp", dropout=1.5), "probability"),
                           (lambda: GraphSAGE(7, 8, 3, 3)(stack_of_blocks(1), rows(10, 7)), "3 layers but 2 blocks")]:
         with pytest.raises(ConfigError, match=message):
             call()

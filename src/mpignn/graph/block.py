@@ -31,6 +31,9 @@ class Block:
             global edge ids if the sampler was asked for them.
         src_frames, dst_frames: Named rows of each node type, (S, ...) and (D, ...).  A loader puts ids under `NID`.
         edge_frames: Named rows of each edge type, (E, ...).  A loader puts ids under `EID` if there are any.
+        src_orig: (S,) original ids of the sources, if the sampler was asked for them, else None.
+        in_degrees: (S,) in-degrees in the whole graph of the sources of each edge type's DESTINATION type, of which
+            the first D are the destinations; empty unless the sampler was asked for them.
         key: 64 bits that what is random on this batch (dropout) is derived from; the loader sets it anew for
             every global batch, equal on all trainers.
     """
@@ -43,6 +46,8 @@ class Block:
     src_frames: dict[str, Frame] = field(default_factory=dict)
     dst_frames: dict[str, Frame] = field(default_factory=dict)
     edge_frames: dict[EType, Frame] = field(default_factory=dict)
+    src_orig: Mapping[str, np.ndarray] | None = None
+    in_degrees: Mapping[EType, np.ndarray] = field(default_factory=dict)
     key: int = 0
 
     def num_src_nodes(self, ntype: str | None = None) -> int:

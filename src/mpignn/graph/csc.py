@@ -90,6 +90,16 @@ def in_edges(csc: CSC, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     return degree, src, ids
 
 
+def with_self_loops(csc: CSC) -> CSC:
+    """Each destination once more among its own in-neighbours, last in its row; without edge ids.
+
+    The destinations must be the first sources.
+    """
+    indptr = csc.indptr + np.arange(csc.num_dst + 1)
+    indices = np.insert(csc.indices, csc.indptr[1:], np.arange(csc.num_dst, dtype=csc.indices.dtype))
+    return CSC(indptr, indices)
+
+
 def row_chunks(indptr: np.ndarray, lo: int, hi: int, max_edges: int) -> Iterator[tuple[int, int]]:
     """Cut the rows ``lo:hi`` into stretches ``(first, last)`` of at most ``max_edges`` edges, or of one row."""
     while lo < hi:

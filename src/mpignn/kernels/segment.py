@@ -11,13 +11,14 @@ Shapes: S sources, D destinations, E edges, F columns.
 import numba
 import numpy as np
 
+from mpignn.kernels.parallel import over_rows
 from mpignn.kernels.simd import prefetch, read_only
 
 _AHEAD = 8      # edges; 8 to 16 are equally good, 2 are a third slower
 
 
 def segment_sum(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.ndarray, *,
-                mean: bool = False, start: np.ndarray | None = None) -> None:
+                mean: bool = False, start: np.ndarray | None = None, threads: int = 1) -> None:
     """``out[d]`` is the sum of ``x[indices[e]]`` over the in-edges e of d, in their order; 0 if there are none.
 
     Args:
@@ -27,28 +28,32 @@ def segment_sum(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.
         out: (D, F), C-contiguous, dtype of ``x``.
         mean: Divide by the number of in-edges.
         start: (K, F) with K <= D: the sums of the first K destinations begin with these rows instead of 0.
+        threads: Used at most; the results are the same.
 
     Not collective.
     """
     start = x[:0] if start is None else start
     assert out.shape == (indptr.size - 1, x.shape[1]) and start.shape[0] <= out.shape[0]
     assert x.flags.c_contiguous and out.dtype == x.dtype == start.dtype
-    _sum(read_only(indptr), read_only(indices), read_only(x), mean, read_only(start), out)
+    indptr, indices, x, start = (read_only(a) for a in (indptr, indices, x, start))
+    over_rows(indptr, threads, lambda lo, hi: _sum(indptr[lo:hi + 1], indices, x, mean, start[lo:hi], out[lo:hi]))
 
 
-def segment_max(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.ndarray, winner: np.ndarray) -> None:
+def segment_max(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.ndarray, winner: np.ndarray,
+                threads: int = 1) -> None:
     """``out[d, j]`` is the greatest ``x[indices[e], j]`` over the in-edges e of d; 0 if there are none.
 
     Not a number wins over all numbers, as in torch; of equal values, the first.
 
     Args:
-        indptr, indices, x, out: As in `segment_sum`.
+        indptr, indices, x, out, threads: As in `segment_sum`.
         winner: (D, F) int32, filled with the row of ``x`` that each value is from; -1 if there are no in-edges.
 
     Not collective.
     """
     assert out.shape == winner.shape == (indptr.size - 1, x.shape[1]) and x.flags.c_contiguous
-    _max(read_only(indptr), read_only(indices), read_only(x), out, winner)
+    indptr, indices, x = read_only(indptr), read_only(indices), read_only(x)
+    over_rows(indptr, threads, lambda lo, hi: _max(indptr[lo:hi + 1], indices, x, out[lo:hi], winner[lo:hi]))
 
 
 def spread_max(grad: np.ndarray, winner: np.ndarray, out: np.ndarray) -> None:
@@ -73,9 +78,16 @@ def transpose(indptr: np.ndarray, indices: np.ndarray, num_src: int) -> tuple[np
 
     Not collective.
     """
-    out_indptr, out_indices = np.zeros(num_src + 1, np.int64), np.empty(indices.size, np.int32)
-    _transpose(read_only(indptr), read_only(indices), out_indptr, out_indices)
-    return out_indptr, out_indices
+    return transpose_edges(indptr, indices, num_src)[:2]
+
+
+def transpose_edges(indptr: np.ndarray, indices: np.ndarray,
+                    num_src: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `transpose`, and the (E,) int32 place that each out-edge had among the in-edges."""
+    out_indptr = np.zeros(num_src + 1, np.int64)
+    out_indices, out_edges = np.empty(indices.size, np.int32), np.empty(indices.size, np.int32)
+    _transpose(read_only(indptr), read_only(indices), out_indptr, out_indices, out_edges)
+    return out_indptr, out_indices, out_edges
 
 
 def warm(dtype=np.float32) -> None:
@@ -138,7 +150,7 @@ def _spread(grad, winner, out):
 
 
 @numba.njit(nogil=True, cache=True)
-def _transpose(indptr, indices, out_indptr, out_indices):
+def _transpose(indptr, indices, out_indptr, out_indices, out_edges):
     for e in range(indices.shape[0]):
         out_indptr[indices[e] + 1] += 1
     for s in range(1, out_indptr.shape[0]):
@@ -148,4 +160,5 @@ def _transpose(indptr, indices, out_indptr, out_indices):
         for e in range(indptr[d], indptr[d + 1]):
             source = indices[e]
             out_indices[place[source]] = d
+            out_edges[place[source]] = e
             place[source] += 1

@@ -69,7 +69,7 @@ class _Sum(Function):
         ctx.csc, ctx.mean, ctx.num_src = csc, mean, x.shape[0]
         ctx.set_materialize_grads(False)        # of two outputs one is often unused
         out = empty(csc.num_dst, x)
-        segment_sum(csc.indptr, csc.indices, _rows(x), out.numpy(), mean=mean)
+        segment_sum(csc.indptr, csc.indices, _rows(x), out.numpy(), mean=mean, threads=torch.get_num_threads())
         return x[:csc.num_dst], out
 
     @staticmethod
@@ -84,7 +84,8 @@ class _Sum(Function):
             grad = torch.div(grad, in_degrees(csc, grad.dtype).clamp_(min=1), out=empty(grad.shape[0], grad))
         out = empty(ctx.num_src, grad)
         start = None if grad_self is None else _rows(grad_self)
-        segment_sum(*transpose(csc.indptr, csc.indices, ctx.num_src), _rows(grad), out.numpy(), start=start)
+        segment_sum(*transpose(csc.indptr, csc.indices, ctx.num_src), _rows(grad), out.numpy(), start=start,
+                    threads=torch.get_num_threads())
         return out, None, None
 
 
@@ -93,7 +94,7 @@ class _Max(Function):
     def forward(ctx, x, csc):
         out = empty(csc.num_dst, x)
         winner = empty(csc.num_dst, x[:0].int())
-        segment_max(csc.indptr, csc.indices, _rows(x), out.numpy(), winner.numpy())
+        segment_max(csc.indptr, csc.indices, _rows(x), out.numpy(), winner.numpy(), torch.get_num_threads())
         ctx.winner, ctx.num_src = winner.numpy(), x.shape[0]
         return out
 

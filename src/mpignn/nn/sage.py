@@ -9,9 +9,8 @@ from torch import nn
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
-from mpignn.kernels.rng import derive
 from mpignn.nn import message
-from mpignn.nn.dropout import KeyedDropout
+from mpignn.nn.stack import Stack, widths
 
 AGGREGATORS = ("mean", "sum", "gcn", "pool")
 
@@ -102,7 +101,7 @@ class SAGEConv(nn.Module):
         return self.fc_self(own).addmm_(neigh, self.fc_neigh.weight.t())
 
 
-class GraphSAGE(nn.Module):
+class GraphSAGE(Stack):
     """`SAGEConv` layers with ReLU and keyed dropout between them.
 
     Args:
@@ -110,34 +109,10 @@ class GraphSAGE(nn.Module):
         num_layers: Layers, as many as blocks.
         dropout: Chance of dropping an element between two layers.
         aggregator_type: As for `SAGEConv`.
+        input_dropout: Chance of dropping an element of the input.
     """
 
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
-                 aggregator_type: str = "mean"):
-        super().__init__()
-        if num_layers < 1:
-            raise ConfigError(f"a model needs at least 1 layer, not {num_layers}")
-        sizes = [in_feats] + [hidden] * (num_layers - 1) + [num_classes]
-        self.layers = nn.ModuleList(SAGEConv(*pair, aggregator_type) for pair in zip(sizes, sizes[1:], strict=False))
-        self.dropout = KeyedDropout(dropout)
-
-    def forward(self, blocks: list[Block], x: torch.Tensor, key: int | None = None) -> torch.Tensor:
-        """The output of the last block's destinations.  Not collective.
-
-        Args:
-            blocks: One per layer, input layer first.
-            x: (S, F) rows of the sources of the first block.
-            key: What dropout is drawn from, equal on all trainers; the blocks' own if not given.
-
-        Raises:
-            ConfigError: There are more or fewer blocks than layers.
-        """
-        if len(blocks) != len(self.layers):
-            raise ConfigError(f"{len(self.layers)} layers but {len(blocks)} blocks: the fanouts do not match the model")
-        key = blocks[-1].key if key is None else key
-        for number, (layer, block) in enumerate(zip(self.layers, blocks, strict=True)):
-            if number:
-                before = blocks[number - 1]
-                x = self.dropout(torch.relu_(x), derive(key, number), before.dst_orig[before.schema.ntype()])
-            x = layer(block, x)
-        return x
+                 aggregator_type: str = "mean", input_dropout: float = 0.0):
+        super().__init__([SAGEConv(*pair, aggregator_type) for pair in
+                          widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout)

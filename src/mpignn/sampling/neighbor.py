@@ -40,7 +40,8 @@ class NeighborSampler:
     """
 
     def __init__(self, fanouts: Sequence[int | Mapping[EType, int]], replace: bool = False,
-                 return_eids: bool = False, prefetch_node_feats: Names = (), prefetch_labels: Names = ()):
+                 return_eids: bool = False, prefetch_node_feats: Names = (), prefetch_labels: Names = (),
+                 source_info: bool = False):
         """Say how much to draw.
 
         Args:
@@ -51,6 +52,8 @@ class NeighborSampler:
             return_eids: Put global edge ids into the blocks.
             prefetch_node_feats: Node data that a loader puts into ``blocks[0].srcdata``: names, or names by node
                 type; without types, of every node type that has such data.
+            source_info: Put original ids and whole in-degrees of all sources into the blocks, of which only those
+                of the input nodes are read for this alone.
             prefetch_labels: Node data that a loader puts into ``blocks[-1].dstdata``, whole numbers as int64: likewise;
                 without types, of every node type that has seeds.
 
@@ -65,7 +68,7 @@ class NeighborSampler:
                     raise ConfigError(f"fanout {fanout!r} is none: -1 keeps all in-edges, 0 none, k > 0 at most k")
         self.fanouts = tuple(fanouts)
         self._replace = bool(replace)
-        self._return_eids = bool(return_eids)
+        self._return_eids, self._source_info = bool(return_eids), bool(source_info)
         self.prefetch_node_feats, self.prefetch_labels = prefetch_node_feats, prefetch_labels
         self._idle: list[_Workspace] = []
 
@@ -107,6 +110,13 @@ class NeighborSampler:
             space = _Workspace()
         for hop, fanouts in enumerate(hops):
             self._draw_hop(service, space, batches, hop, fanouts)
+        if self._source_info:
+            reader = RowReader(service.transport)
+            for batch in batches:
+                self._read_rows(service, space, batch, hops[-1], reader)
+            reader.finish()
+            for batch in batches:
+                _tell_sources(batch)
         self._idle.append(space)
         return [_result(schema, batch) for batch in batches]
 
@@ -114,13 +124,23 @@ class NeighborSampler:
                   fanouts: Mapping[EType, int]) -> None:
         reader = RowReader(service.transport, hop)
         for batch in batches:
-            _read_rows(service, space, batch, fanouts, reader)
+            self._read_rows(service, space, batch, fanouts, reader)
         reader.finish()
         draws = [[self._plan(service, space, batch, hop, number, etype, fanouts[etype], reader)
                   for number, etype in enumerate(service.schema.etypes)] for batch in batches]
         reader.finish()
         for batch, drawn in zip(batches, draws, strict=True):
             batch.blocks.append(_close_hop(service, space, batch, drawn, self._return_eids))
+
+    def _read_rows(self, service: GraphService, space: "_Workspace", batch: "_Batch", fanouts: Mapping[EType, int],
+                   reader: RowReader) -> None:
+        """Read the original ids and the rows of the frontier.  It begins with the last one, not read again."""
+        for ntype, nodes in batch.nodes.items():
+            batch.orig[ntype] = _extend(service.orig_ids(ntype), nodes, batch.orig.get(ntype), space.pool, reader)
+        for etype, fanout in fanouts.items():
+            if fanout != 0 or self._source_info:
+                batch.bounds[etype] = _extend(service.adjacency(etype).rows, batch.nodes[etype[2]],
+                                              batch.bounds.get(etype), space.pool, reader)
 
     def _plan(self, service: GraphService, space: "_Workspace", batch: "_Batch", hop: int, number: int,
               etype: EType, fanout: int, reader: RowReader) -> "_Draw":
@@ -220,17 +240,6 @@ class _Workspace:
         return seen, slot
 
 
-def _read_rows(service: GraphService, space: _Workspace, batch: _Batch, fanouts: Mapping[EType, int],
-               reader: RowReader) -> None:
-    """Read the original ids and the rows of the frontier.  It begins with the last one, which is not read again."""
-    for ntype, nodes in batch.nodes.items():
-        batch.orig[ntype] = _extend(service.orig_ids(ntype), nodes, batch.orig.get(ntype), space.pool, reader)
-    for etype, fanout in fanouts.items():
-        if fanout != 0:
-            batch.bounds[etype] = _extend(service.adjacency(etype).rows, batch.nodes[etype[2]],
-                                          batch.bounds.get(etype), space.pool, reader)
-
-
 def _extend(window: Window, nodes: np.ndarray, known: np.ndarray | None, pool: Pool, reader: RowReader) -> np.ndarray:
     rows = pool.empty((nodes.shape[0], window.spec.width), window.spec.dtype)
     have = 0 if known is None else known.shape[0]
@@ -270,6 +279,15 @@ def _close_hop(service: GraphService, space: _Workspace, batch: _Batch, draws: S
                   {t: orig.reshape(-1) for t, orig in batch.orig.items()}, csc)
     batch.nodes = src
     return block
+
+
+def _tell_sources(batch: _Batch) -> None:
+    """Sources of a block are the first entries of the frontier that the last hop left."""
+    orig = {t: ids.reshape(-1) for t, ids in batch.orig.items()}
+    degrees = {etype: bounds[:, 1] - bounds[:, 0] for etype, bounds in batch.bounds.items()}
+    for block in batch.blocks:
+        block.src_orig = {t: ids[:block.num_src_nodes(t)] for t, ids in orig.items()}
+        block.in_degrees = {e: degree[:block.num_src_nodes(e[2])] for e, degree in degrees.items()}
 
 
 def _by_etype(entry: int | Mapping[EType, int], schema: Schema) -> dict[EType, int]:

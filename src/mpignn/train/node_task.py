@@ -37,7 +37,8 @@ class NodeTask(Task):
     def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
         goal = self.goal
         reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
-        return NeighborSampler(fanouts, prefetch_node_feats=reads, prefetch_labels={goal.ntype: [goal.labels]})
+        return NeighborSampler(fanouts, prefetch_node_feats=reads, prefetch_labels={goal.ntype: [goal.labels]},
+                               source_info=self.source_info)
 
     def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
         """(B, ...) what the model says of the seeds.  Not collective."""

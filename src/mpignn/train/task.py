@@ -27,10 +27,12 @@ class Task(ABC):
         goal: What the graph was asked for.
         outputs: Columns of what the model shall say of a seed.
         metrics: Names of what is measured; the first one chooses the best parameters.
+        source_info: Whether blocks shall say more of their sources, as the model may need: see `NeighborSampler`.
     """
 
     def __init__(self, goal: Goal, outputs: int, metrics: Sequence[str]):
         self.goal, self.outputs, self.metrics = goal, outputs, tuple(metrics)
+        self.source_info = False
         self._samplers: dict[tuple[int, ...], NeighborSampler] = {}     # each holds memory that passes share
 
     def new_metrics(self) -> list[Metric]:

@@ -1,0 +1,245 @@
+"""Rows on the edges of a block: brought from its ends, weighed, normalised, dropped, reduced; all differentiable.
+
+Where a row per edge can be avoided, `mpignn.nn.message` and `weighted_sum` avoid it.
+
+Shapes: S sources, D destinations, E edges, H heads, K columns of a head; ``...`` is any shape of a row.
+"""
+
+import numpy as np
+import torch
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from mpignn.errors import DataError
+from mpignn.graph.csc import CSC
+from mpignn.kernels import edges as kernels
+from mpignn.kernels.gather import gather_rows
+from mpignn.kernels.segment import segment_sum, transpose_edges
+from mpignn.nn import message
+from mpignn.nn.memory import empty
+
+
+def from_src(csc: CSC, x: torch.Tensor) -> torch.Tensor:
+    """(E, ...) the row of each edge's source, of (S, ...) float32 or float64.  Not collective.
+
+    Raises:
+        DataError: Another type or place, or too few rows for the edges.
+    """
+    return _FromSource.apply(_checked(csc, x, int(csc.indices.max(initial=-1)) + 1), csc)
+
+
+def from_dst(csc: CSC, x: torch.Tensor) -> torch.Tensor:
+    """(E, ...) the row of each edge's destination, of (D, ...) float32 or float64.  Not collective.
+
+    Raises:
+        DataError: Another type or place, or not a row for each destination.
+    """
+    if x.shape[0] != csc.num_dst:
+        raise DataError(f"{x.shape[0]} rows of destinations, but the block has {csc.num_dst}")
+    return _FromDestination.apply(_checked(csc, x), csc)
+
+
+def reduce_edges(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
+    """(D, ...) the ``sum``, ``mean``, ``max`` or ``min`` of the rows of each destination's in-edges; 0 without any.
+
+    Args:
+        csc: D destinations.
+        x: (E, ...) float32 or float64.
+        how: One of the four.
+
+    Not collective.
+
+    Raises:
+        DataError: Another type or place, or not a row for each edge.
+    """
+    _check_edges(csc, x)
+    flat = _flat(_checked(csc, x))
+    own = CSC(csc.indptr, np.arange(csc.num_edges))     # each edge as a source of its own
+    if how == "min":
+        out = message.copy_u_max(own, flat.neg()).neg()
+    else:
+        out = {"sum": message.copy_u_sum, "mean": message.copy_u_mean, "max": message.copy_u_max}[how](own, flat)
+    return out.view(csc.num_dst, *x.shape[1:])
+
+
+def weighted_sum(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The sum of the sources' rows over the in-edges of each destination, each head times its weight on the edge.
+
+    Args:
+        csc: D destinations, ``indices`` as rows of ``x``.
+        x: (S, H, K) float32 or float64, on the CPU.
+        weights: (E, H), of the type of ``x``.
+
+    Returns:
+        (D, H, K), once differentiable in ``x`` and ``weights``; 0 without in-edges.  No row per edge is made.
+
+    Not collective.
+
+    Raises:
+        DataError: Shapes, types or places that do not fit.
+    """
+    _check_edges(csc, weights)
+    if x.ndim != 3 or weights.shape[1:] != x.shape[1:2] or weights.dtype != x.dtype:
+        raise DataError(f"weights are {weights.dtype} {tuple(weights.shape)} and rows {x.dtype} {tuple(x.shape)}; they "
+                        "must be of one type, (edges, heads) and (sources, heads, columns)")
+    return _Weighted.apply(_checked(csc, x, int(csc.indices.max(initial=-1)) + 1), weights, csc)
+
+
+def edge_softmax(csc: CSC, x: torch.Tensor) -> torch.Tensor:
+    """``exp(x)`` of each edge over the sum of those of all in-edges of its destination.
+
+    Args:
+        csc: D destinations.
+        x: (E, ...) float32 or float64, on the CPU.
+
+    Returns:
+        (E, ...), once differentiable.
+
+    Not collective.
+
+    Raises:
+        DataError: Another type or place, or not a row for each edge.
+    """
+    _check_edges(csc, x)
+    return _Softmax.apply(_checked(csc, x), csc)
+
+
+def edge_dropout(csc: CSC, x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torch.Tensor:
+    """Zero elements with chance p, by a hash of (key, destination, position in its row, column), and scale the rest.
+
+    Args:
+        csc: D destinations.
+        x: (E, ...) float32 or float64, on the CPU.
+        p: From 0 to 1.
+        key: 64 bits: seed, step and layer in one.
+        rows: (D,) int64 original ids of the destinations.
+
+    Returns:
+        (E, ...), once differentiable.
+
+    Not collective.
+    """
+    _check_edges(csc, x)
+    return _Dropout.apply(_checked(csc, x), csc, p, key, rows) if p > 0 else x
+
+
+class _FromSource(Function):
+    @staticmethod
+    def forward(ctx, x, csc):
+        ctx.csc, ctx.num_src = csc, x.shape[0]
+        return _gathered(x, csc.indices.astype(np.int64))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        out = empty(ctx.num_src, grad)
+        indptr, _, place = transpose_edges(ctx.csc.indptr, ctx.csc.indices, ctx.num_src)
+        _sum(indptr, place, grad, out)
+        return out, None
+
+
+class _FromDestination(Function):
+    @staticmethod
+    def forward(ctx, x, csc):
+        ctx.csc = csc
+        return _gathered(x, np.repeat(np.arange(csc.num_dst), np.diff(csc.indptr)))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        out = empty(ctx.csc.num_dst, grad)
+        _sum(ctx.csc.indptr, np.arange(ctx.csc.num_edges), grad, out)
+        return out, None
+
+
+class _Weighted(Function):
+    @staticmethod
+    def forward(ctx, x, weights, csc):
+        ctx.save_for_backward(x, weights)
+        ctx.csc = csc
+        out = empty(csc.num_dst, x)
+        kernels.weighted_sum(csc.indptr, csc.indices, _array(x), _array(weights), out.numpy(),
+                             torch.get_num_threads())
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, weights = ctx.saved_tensors
+        grad_x, grad_weights = empty(x.shape[0], x), empty(weights.shape[0], weights)
+        transposed = transpose_edges(ctx.csc.indptr, ctx.csc.indices, x.shape[0])
+        kernels.weighted_sum_backward(*transposed, _array(x), _array(weights), _array(grad), grad_x.numpy(),
+                                      grad_weights.numpy(), torch.get_num_threads())
+        return grad_x, grad_weights, None
+
+
+class _Softmax(Function):
+    @staticmethod
+    def forward(ctx, x, csc):
+        out = empty(csc.num_edges, x)
+        kernels.segment_softmax(csc.indptr, _array(_flat(x)), _flat(out).numpy(), torch.get_num_threads())
+        ctx.save_for_backward(out)
+        ctx.csc = csc
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        (result,) = ctx.saved_tensors
+        out = empty(result.shape[0], result)
+        kernels.segment_softmax_backward(ctx.csc.indptr, _array(_flat(result)), _array(_flat(grad)),
+                                         _flat(out).numpy(), torch.get_num_threads())
+        return out, None
+
+
+class _Dropout(Function):
+    """The backward draws the mask again, as that of `keyed_dropout` does."""
+
+    @staticmethod
+    def forward(ctx, x, csc, p, key, rows):
+        ctx.drawn = csc, p, key, rows
+        return _drop(x, *ctx.drawn)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        return _drop(grad, *ctx.drawn), None, None, None, None
+
+
+def _drop(x, csc, p, key, rows):
+    out = empty(x.shape[0], x)
+    kernels.edge_dropout(csc.indptr, _array(_flat(x)), key, rows, p, _flat(out).numpy(), torch.get_num_threads())
+    return out
+
+
+def _gathered(x: torch.Tensor, ids: np.ndarray) -> torch.Tensor:
+    out = empty(ids.size, x)
+    gather_rows(_array(_flat(x)), ids, 0, _flat(out).numpy())
+    return out
+
+
+def _sum(indptr: np.ndarray, indices: np.ndarray, x: torch.Tensor, out: torch.Tensor) -> None:
+    segment_sum(indptr, indices, _array(_flat(x)), _flat(out).numpy(), threads=torch.get_num_threads())
+
+
+def _check_edges(csc: CSC, x: torch.Tensor) -> None:
+    if x.shape[:1] != (csc.num_edges,):
+        raise DataError(f"rows of edges are {tuple(x.shape)}, but the block has {csc.num_edges} edges")
+
+
+def _checked(csc: CSC, x: torch.Tensor, least: int = 0) -> torch.Tensor:
+    if x.ndim == 0 or x.dtype not in (torch.float32, torch.float64) or x.device.type != "cpu":
+        raise DataError(f"rows of a message are {x.dtype} {tuple(x.shape)} on {x.device}; "
+                        "they must be float32 or float64 on the CPU")
+    if x.shape[0] < least:
+        raise DataError(f"{x.shape[0]} rows of sources, but the block has {least} or more")
+    return x
+
+
+def _flat(x: torch.Tensor) -> torch.Tensor:
+    """(N, columns), of (N, ...) with no rows too."""
+    return x.reshape(x.shape[0], int(np.prod(x.shape[1:])))
+
+
+def _array(x: torch.Tensor) -> np.ndarray:
+    return x.detach().contiguous().numpy()

@@ -1,0 +1,181 @@
+"""Graph attention: GAT (Velickovic et al. 2018) and GATv2 (Brody, Alon and Yahav 2022).
+
+Shapes: S sources, D destinations, E edges, F columns in, H heads, K columns of a head.
+"""
+
+import torch
+from torch import nn
+from torch.nn.functional import elu, leaky_relu
+
+from mpignn.errors import ConfigError
+from mpignn.graph.block import Block
+from mpignn.graph.csc import with_self_loops
+from mpignn.kernels.rng import derive
+from mpignn.nn import edges
+from mpignn.nn.sage import Rows
+from mpignn.nn.stack import Stack, widths
+
+_ATTENTION = -1         # sets keys of attention dropout apart from those of rows
+
+
+class _Attention(nn.Module):
+    """What both layers share: ``sum of softmax(e_uv) z_u`` over the in-neighbours u of v, per head."""
+
+    def __init__(self, in_feats: int | tuple[int, int], out_feats: int, num_heads: int, attn_drop: float,
+                 negative_slope: float, residual: bool, self_loops: bool, residual_bias: bool):
+        super().__init__()
+        if not 0 <= attn_drop <= 1:
+            raise ConfigError(f"attention dropout {attn_drop} is not a probability")
+        self.num_heads, self.out_feats, self.negative_slope = num_heads, out_feats, negative_slope
+        self.attn_drop, self.self_loops = attn_drop, self_loops
+        dst_feats = in_feats[1] if isinstance(in_feats, tuple) else in_feats
+        self.res_fc = None
+        if residual:
+            same = dst_feats == num_heads * out_feats
+            self.res_fc = nn.Identity() if same else nn.Linear(dst_feats, num_heads * out_feats, bias=residual_bias)
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(x.shape[0], self.num_heads, self.out_feats)
+
+    def forward(self, block: Block, x: Rows, key: int | None = None) -> torch.Tensor:
+        """One hop.  Not collective.
+
+        Args:
+            block: Of a graph with one edge type.
+            x: (S, F) rows of the sources, or a pair of these and the (D, F) rows of the destinations.
+            key: What attention dropout is drawn from, with the original id of the destination and the position of
+                the edge in its row; the block's own if not given.
+
+        Returns:
+            (D, H, K); D may be 0.  Without in-edges (and loops), what a sum of nothing gives.
+        """
+        etype = block.schema.etype()
+        csc = block.csc[etype]
+        own = x[1] if isinstance(x, tuple) else x[:csc.num_dst]
+        if self.self_loops:
+            csc = with_self_loops(csc)
+        z, logits = self._project(csc, x, own)
+        attention = edges.edge_softmax(csc, logits)
+        if self.training:
+            key = derive(block.key if key is None else key, _ATTENTION)
+            attention = edges.edge_dropout(csc, attention, self.attn_drop, key, block.dst_orig[etype[2]])
+        out = edges.weighted_sum(csc, z, attention)
+        return out if self.res_fc is None else out + self._heads(self.res_fc(own))
+
+
+class GATConv(_Attention):
+    """``e_uv = LeakyReLU(a_l z_u + a_r z_v)`` with ``z = W x``, with the formulas, names and initial distributions of
+    DGL's layer of that name.
+
+    Args:
+        in_feats: F, or a pair where sources and destinations differ in it and have a W each.
+        out_feats: K.
+        num_heads: H.
+        attn_drop: Chance of dropping an edge's share of a head.
+        negative_slope: Of LeakyReLU.
+        residual: Add ``x_v``, through a matrix if it has not H * K columns.
+        bias: Learn one, which starts at 0.
+        self_loops: v counts as one more in-neighbour of its own; needs sources and destinations of one kind.
+    """
+
+    def __init__(self, in_feats: int | tuple[int, int], out_feats: int, num_heads: int, attn_drop: float = 0.0,
+                 negative_slope: float = 0.2, residual: bool = False, bias: bool = True, self_loops: bool = False):
+        super().__init__(in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops, False)
+        width = num_heads * out_feats
+        if isinstance(in_feats, tuple):
+            self.fc_src = nn.Linear(in_feats[0], width, bias=False)
+            self.fc_dst = nn.Linear(in_feats[1], width, bias=False)
+        else:
+            self.fc = nn.Linear(in_feats, width, bias=False)
+        self.attn_l = nn.Parameter(torch.empty(1, num_heads, out_feats))
+        self.attn_r = nn.Parameter(torch.empty(1, num_heads, out_feats))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(width)) if bias else None)
+        _normal_(self)
+
+    def forward(self, block: Block, x: Rows, key: int | None = None) -> torch.Tensor:
+        out = super().forward(block, x, key)
+        return out if self.bias is None else out + self._heads(self.bias[None])
+
+    def _project(self, csc, x: Rows, own: torch.Tensor):
+        if isinstance(x, tuple):
+            src, dst = (self.fc_src, self.fc_dst) if hasattr(self, "fc_src") else (self.fc, self.fc)
+            z, z_own = self._heads(src(x[0])), self._heads(dst(own))
+        else:
+            z = self._heads(self.fc(x))
+            z_own = z[:csc.num_dst]
+        left, right = (z * self.attn_l).sum(-1), (z_own * self.attn_r).sum(-1)
+        return z, leaky_relu(edges.from_src(csc, left) + edges.from_dst(csc, right), self.negative_slope)
+
+
+class GATv2Conv(_Attention):
+    """``e_uv = a LeakyReLU(z_u + y_v)`` with ``z = W_src x + b_src`` and ``y = W_dst x + b_dst``, with the names and
+    initial distributions of DGL's layer of that name.
+
+    DGL's layer ignores W_dst on blocks whose sources and destinations share their rows; this one does not.
+
+    Args:
+        in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops: As for `GATConv`.
+        bias: Learn b_src and b_dst, which start at 0.
+        share_weights: W_dst and b_dst are W_src and b_src.
+    """
+
+    def __init__(self, in_feats: int | tuple[int, int], out_feats: int, num_heads: int, attn_drop: float = 0.0,
+                 negative_slope: float = 0.2, residual: bool = False, bias: bool = True, share_weights: bool = False,
+                 self_loops: bool = False):
+        super().__init__(in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops, bias)
+        src_feats, dst_feats = in_feats if isinstance(in_feats, tuple) else (in_feats, in_feats)
+        if share_weights and src_feats != dst_feats:
+            raise ConfigError(f"weights cannot be shared: {src_feats} and {dst_feats} columns differ")
+        self.fc_src = nn.Linear(src_feats, num_heads * out_feats, bias=bias)
+        self.fc_dst = self.fc_src if share_weights else nn.Linear(dst_feats, num_heads * out_feats, bias=bias)
+        self.attn = nn.Parameter(torch.empty(1, num_heads, out_feats))
+        _normal_(self)
+
+    def _project(self, csc, x: Rows, own: torch.Tensor):
+        z = self._heads(self.fc_src(x[0] if isinstance(x, tuple) else x))
+        y = self._heads(self.fc_dst(own))
+        both = leaky_relu(edges.from_src(csc, z) + edges.from_dst(csc, y), self.negative_slope)
+        return z, (both * self.attn).sum(-1)
+
+
+class GAT(Stack):
+    """Attention layers, loops included, with ELU and keyed dropout between them.
+
+    Heads are concatenated between layers and averaged at the end.
+
+    Args:
+        in_feats, hidden, num_classes: Columns of the input, of each layer between (of all its heads together), and
+            of the output.
+        num_layers: Layers, as many as blocks.
+        dropout: Chance of dropping an element between two layers.
+        input_dropout: Chance of dropping an element of the input.
+        heads, out_heads: Heads of the layers between, and of the last one.
+        attention_dropout: Chance of dropping an edge's share of a head.
+        residual: As for `GATConv`.
+        v2: `GATv2Conv` instead of `GATConv`.
+    """
+
+    def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
+                 input_dropout: float = 0.0, heads: int = 4, out_heads: int = 1, attention_dropout: float = 0.0,
+                 residual: bool = False, v2: bool = False):
+        if hidden % heads:
+            raise ConfigError(f"{hidden} hidden columns cannot be shared out among {heads} heads")
+        kind = GATv2Conv if v2 else GATConv
+        layers = []
+        for number, (before, after) in enumerate(widths(in_feats, hidden, num_classes, num_layers)):
+            size, count = (after, out_heads) if number == num_layers - 1 else (after // heads, heads)
+            layers.append(kind(before, size, count, attention_dropout, residual=residual, self_loops=True))
+        super().__init__(layers, dropout, input_dropout, elu)
+
+    def _call(self, number: int, block: Block, x: torch.Tensor, key: int) -> torch.Tensor:
+        out = self.layers[number](block, x, derive(key, number))
+        return out.mean(1) if number == self.num_layers - 1 else out.flatten(1)
+
+
+def _normal_(layer: nn.Module) -> None:
+    """Xavier's normal distribution with the gain of ReLU for what multiplies, 0 for what is added."""
+    for name, value in layer.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(value)
+        else:
+            nn.init.xavier_normal_(value, gain=nn.init.calculate_gain("relu"))

@@ -1,0 +1,130 @@
+"""Graph convolution (Kipf and Welling 2017).
+
+Shapes: S sources, D destinations, E edges, F columns in.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from mpignn.errors import ConfigError, DataError
+from mpignn.graph.block import Block
+from mpignn.graph.csc import CSC
+from mpignn.nn import edges, message
+from mpignn.nn.sage import Rows
+from mpignn.nn.stack import Stack, widths
+
+NORMS = ("both", "right", "none")
+
+
+class GraphConv(nn.Module):
+    """``sum of c_uv W x_u + b`` over the in-neighbours u of v, with the names and initial distributions of DGL's layer.
+
+    ``c_uv`` is ``1 / sqrt(d_u d_v)`` for ``both``, ``1 / d_v`` for ``right`` and 1 for ``none``, where a degree of 0
+    counts as 1.  Degrees are in-degrees in the *whole* graph if the block knows them (`NeighborSampler` with
+    ``source_info``), so d_u takes the graph to be symmetric; a row of which k edges were sampled then stands for all
+    d_v: its sum is scaled by d_v / k, which is 1 for all neighbours.  Otherwise they are degrees in the block, as in
+    DGL: d_v its in-degree, d_u its out-degree.
+
+    Where F is larger than ``out_feats``, W is applied before the aggregation: the same result from less data.
+
+    Args:
+        in_feats: F, or a pair, equal if ``self_loops``, where sources and destinations differ in it.
+        out_feats: Columns out.
+        norm: both, right or none.
+        bias: Learn b, which starts at 0.
+        self_loops: v counts as one more in-neighbour of its own: degrees grow by one.
+    """
+
+    def __init__(self, in_feats: int | tuple[int, int], out_feats: int, norm: str = "both", bias: bool = True,
+                 self_loops: bool = False):
+        super().__init__()
+        if norm not in NORMS:
+            raise ConfigError(f"norm {norm!r} is not one of: {', '.join(NORMS)}")
+        src_feats = in_feats[0] if isinstance(in_feats, tuple) else in_feats
+        self.norm, self.self_loops, self.linear_first = norm, self_loops, src_feats > out_feats
+        self.weight = nn.Parameter(torch.empty(src_feats, out_feats))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(out_feats)) if bias else None)
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, block: Block, x: Rows, edge_weight: torch.Tensor | None = None) -> torch.Tensor:
+        """One hop.  Not collective.
+
+        Args:
+            block: Of a graph with one edge type.
+            x: (S, F) rows of the sources, or a pair of these and the (D, F) rows of the destinations.
+            edge_weight: (E,) times which a source counts; degrees stay numbers of edges, and loops weigh 1.
+
+        Returns:
+            (D, out_feats); D may be 0.
+        """
+        etype = block.schema.etype()
+        csc = block.csc[etype]
+        src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
+        before, after, fill = self._scales(block, etype, src)
+        if before is not None:
+            src, own = src * before, own * before[:csc.num_dst] if self.self_loops else own
+        if self.linear_first:
+            src, own = src @ self.weight, own @ self.weight if self.self_loops else own
+        out = _summed(csc, src, edge_weight)
+        if fill is not None:
+            out = out * fill
+        if self.self_loops:
+            out = out + own
+        if not self.linear_first:
+            out = out @ self.weight
+        if after is not None:
+            out = out * after
+        return out if self.bias is None else out + self.bias
+
+    def _scales(self, block: Block, etype, src: torch.Tensor):
+        """What rows are multiplied by: sources before the sum, the sum itself, destinations after it."""
+        if self.norm == "none":
+            return None, None, None
+        csc, loops = block.csc[etype], int(self.self_loops)
+        sampled = np.diff(csc.indptr)
+        known = block.in_degrees.get(etype)
+        whole = sampled if known is None else known[:csc.num_dst]
+        fill = None
+        if not np.array_equal(whole, sampled):
+            fill = _column(whole / np.maximum(sampled, 1), src)
+        if self.norm == "right":
+            return None, _column(1 / np.maximum(whole + loops, 1), src), fill
+        if known is None:
+            known = np.bincount(csc.indices, minlength=src.shape[0])
+        scale = [_column(1 / np.sqrt(np.maximum(degree + loops, 1)), src) for degree in (known, whole)]
+        return *scale, fill
+
+
+class GCN(Stack):
+    """`GraphConv` layers of Kipf and Welling, loops included, with ReLU and keyed dropout between them.
+
+    Args:
+        in_feats, hidden, num_classes: Columns of the input, of each layer between, and of the output.
+        num_layers: Layers, as many as blocks.
+        dropout: Chance of dropping an element between two layers.
+        input_dropout: Chance of dropping an element of the input.
+        norm: As for `GraphConv`.
+    """
+
+    needs_source_info = True
+
+    def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
+                 input_dropout: float = 0.0, norm: str = "both"):
+        super().__init__([GraphConv(*pair, norm, self_loops=True) for pair in
+                          widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout)
+
+    def _call(self, number: int, block: Block, x: torch.Tensor, key: int) -> torch.Tensor:
+        if not block.in_degrees:    # degrees in the block would depend on who else is in it
+            raise DataError("GCN takes its degrees from the whole graph: give the sampler source_info")
+        return super()._call(number, block, x, key)
+
+
+def _summed(csc: CSC, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    if weight is None:
+        return message.copy_u_sum(csc, x)
+    return edges.weighted_sum(csc, x[:, None], weight.to(x.dtype).reshape(-1, 1))[:, 0]
+
+
+def _column(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(values).to(like.device, like.dtype)[:, None]

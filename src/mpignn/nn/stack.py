@@ -1,0 +1,108 @@
+"""What the models have in common: a layer per block, and what goes between two layers.
+
+Shapes: S sources and D destinations of a node type, F columns.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from mpignn.errors import ConfigError, DataError
+from mpignn.graph.block import Block
+from mpignn.kernels.rng import derive
+from mpignn.nn.dropout import KeyedDropout
+
+Rows = torch.Tensor | Mapping[str, torch.Tensor]
+
+
+class Stack(nn.Module):
+    """Layers with an activation and keyed dropout between them.
+
+    Rows are tensors where the graph has one node type and one edge type, dicts of them by node type elsewhere.
+
+    Attributes:
+        layers: Called as ``layer(block, x)``.
+        needs_source_info: The blocks must say more of their sources: `NeighborSampler` with ``source_info``.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], dropout: float, input_dropout: float = 0.0,
+                 activation: Callable[[torch.Tensor], torch.Tensor] = torch.relu_):
+        super().__init__()
+        if len(layers) < 1:
+            raise ConfigError(f"a model needs at least 1 layer, not {len(layers)}")
+        self.layers = nn.ModuleList(layers)
+        self.dropout, self.input_dropout = KeyedDropout(dropout), KeyedDropout(input_dropout)
+        self._activation = activation
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def needs_source_info(self) -> bool:
+        return self.input_dropout.p > 0
+
+    def forward(self, blocks: list[Block], x: Rows, key: int | None = None) -> Rows:
+        """The output of the last block's destinations.  Not collective.
+
+        Args:
+            blocks: One per layer, input layer first.
+            x: (S, F) rows of the sources of the first block.
+            key: What dropout is drawn from, equal on all trainers; the blocks' own if not given.
+
+        Raises:
+            ConfigError: There are more or fewer blocks than layers.
+        """
+        if len(blocks) != len(self.layers):
+            raise ConfigError(f"{len(self.layers)} layers but {len(blocks)} blocks: the fanouts do not match the model")
+        key = blocks[-1].key if key is None else key
+        for number, block in enumerate(blocks):
+            x = self.forward_layer(number, block, x, key)
+        return x
+
+    def forward_layer(self, number: int, block: Block, x: Rows, key: int | None = None) -> Rows:
+        """One layer and what goes between it and the next: `forward` is a loop over this.  Not collective.
+
+        Args:
+            number: Of the layer, from 0.
+            block: With the layer's in-edges.
+            x: (S, F) rows of its sources: features for layer 0, else what this returned for the layer before.
+            key: As in `forward`.
+
+        Returns:
+            (D, F) rows of its destinations.
+        """
+        key = block.key if key is None else key
+        if number == 0:
+            x = self._drop_input(block, x, key)
+        x = self._call(number, block, x, key)
+        if number == len(self.layers) - 1:
+            return x
+        if isinstance(x, torch.Tensor):
+            return self.dropout(self._activation(x), derive(key, number + 1), block.dst_orig[_dst_type(block)])
+        return {t: self.dropout(self._activation(rows), derive(key, number + 1, block.schema.ntypes.index(t)),
+                                block.dst_orig[t]) for t, rows in x.items()}
+
+    def _call(self, number: int, block: Block, x: Rows, key: int) -> Rows:
+        return self.layers[number](block, x)
+
+    def _drop_input(self, block: Block, x: Rows, key: int) -> Rows:
+        if not self.training or self.input_dropout.p == 0:
+            return x
+        if block.src_orig is None:
+            raise DataError("dropout of the input needs the original ids of the sources: give the sampler source_info")
+        if isinstance(x, torch.Tensor):
+            return self.input_dropout(x, derive(key, 0), block.src_orig[block.schema.ntype()])
+        return {t: self.input_dropout(rows, derive(key, 0, block.schema.ntypes.index(t)), block.src_orig[t])
+                for t, rows in x.items()}
+
+
+def widths(in_feats: int, hidden: int, out_feats: int, num_layers: int) -> list[tuple[int, int]]:
+    """Columns into and out of each layer."""
+    sizes = [in_feats] + [hidden] * (num_layers - 1) + [out_feats]
+    return list(zip(sizes, sizes[1:], strict=False)) if num_layers > 0 else []
+
+
+def _dst_type(block: Block) -> str:
+    return block.schema.etype()[2]
