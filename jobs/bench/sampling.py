@@ -24,7 +24,7 @@ from machine import header
 from mpignn.dist.service import GraphService, array_specs
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema, etype_key
-from mpignn.kernels.pick import pick_neighbors, plan_rows
+from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_neighbors, plan_rows
 from mpignn.kernels.rng import derive
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.transport.local import LocalTransport
@@ -69,9 +69,9 @@ def one_hop(service, fanout):
         seeds = np.random.default_rng(repeat).choice(num_nodes, size, replace=False)
         start = time.perf_counter()
         bounds, orig = adjacency.rows.view[seeds], adjacency.orig.flat[seeds]
-        plan_rows(bounds, fanout, False, 0, adjacency.indices.hi, indptr)
-        pick_neighbors(np.uint64(derive(repeat)), False, orig, bounds, indptr, bits, adjacency.indices.flat, 0, seen,
-                       out[:indptr[-1]])
+        plan_rows(bounds, NONE_TAKEN, fanout, False, 0, adjacency.indices.hi, indptr)
+        pick_neighbors(np.uint64(derive(repeat)), False, orig, bounds, NONE_GONE, NONE_TAKEN, indptr, bits,
+                       adjacency.indices.flat, 0, seen, out[:indptr[-1]])
         return time.perf_counter() - start, int(indptr[-1])
     return call
 

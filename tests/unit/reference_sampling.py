@@ -1,5 +1,7 @@
 """What the kernels of sampling draw, in plain Python: the same numbers, bit for bit."""
 
+import math
+
 import numpy as np
 
 from mpignn.kernels.rng import GOLDEN, derive
@@ -31,8 +33,33 @@ def below(stream, number, n):
     return bits * n >> 32
 
 
-def pick_row(key, orig, degree, fanout, replace):
-    """Positions picked in a row."""
+def unit(stream, number):
+    """A number between 0 and 1 of 52 random bits."""
+    return ((word(stream, number) >> 12) + 0.5) * 2.0**-52
+
+
+def pick_row(key, orig, degree, fanout, replace, weights=None, allowed=None):
+    """Positions picked in a row.
+
+    Args:
+        weights: Of each position.
+        allowed: Positions that may be picked, ascending; None for all.
+    """
+    allowed = list(range(degree)) if allowed is None else allowed
+    if weights is None:
+        return [allowed[rank] for rank in _pick_ranks(key, orig, len(allowed), fanout, replace)]
+    allowed = [p for p in allowed if weights[p] > 0]
+    stream = draw(key, orig)
+    if replace and allowed:
+        sums = np.cumsum([float(weights[p]) for p in allowed])
+        found = np.searchsorted(sums, [unit(stream, number) * sums[-1] for number in range(fanout)], side="right")
+        return [allowed[min(j, len(allowed) - 1)] for j in found]
+    if fanout < 0 or len(allowed) <= fanout:
+        return allowed
+    return sorted(allowed, key=lambda p: -math.log1p(-unit(stream, p)) / float(weights[p]))[:fanout]
+
+
+def _pick_ranks(key, orig, degree, fanout, replace):
     if degree == 0 or fanout == 0:
         return []
     if fanout < 0 or (not replace and fanout >= degree):
@@ -47,13 +74,15 @@ def pick_row(key, orig, degree, fanout, replace):
     return picked
 
 
-def sample(graph, seeds, fanouts, key, replace=False):
+def sample(graph, seeds, fanouts, key, replace=False, prob=None, mask=None, exclude=()):
     """The canonical form of a batch: for each hop and edge type a list of (dst, (src, ...)), all in original ids.
 
     Args:
         graph: A `GraphData`.
         seeds: Original ids by node type.
         fanouts: A dict by edge type for each hop, that of the seeds first.
+        prob, mask: Names of edge data.
+        exclude: Pairs of an edge type and an original edge id.
     """
     frontier = {t: set(np.asarray(seeds.get(t, ())).tolist()) for t in graph.num_nodes}
     hops = []
@@ -62,8 +91,14 @@ def sample(graph, seeds, fanouts, key, replace=False):
         for number, (etype, csc) in enumerate(graph.csc.items()):
             found[etype] = []
             for v in sorted(frontier[etype[2]]):
-                row = csc.indices[csc.indptr[v]:csc.indptr[v + 1]]
-                picks = pick_row(derive(key, hop, number), v, row.size, fanout[etype], replace)
+                places = range(csc.indptr[v], csc.indptr[v + 1])
+                row, data = csc.indices[list(places)], graph.edge_data.get(etype, {})
+                ids = list(places) if csc.edge_ids is None else csc.edge_ids[list(places)].tolist()
+                weights = data[prob][ids] if prob in data else None
+                allowed = [p for p, edge in enumerate(ids) if (etype, edge) not in exclude
+                           and (mask not in data or data[mask][edge])]
+                picks = pick_row(derive(key, hop, number), v, row.size, fanout[etype],
+                                 replace and fanout[etype] >= 0, weights, allowed)
                 found[etype].append((v, tuple(row[picks].tolist())))
                 reached[etype[0]].update(row[picks].tolist())
         hops.append(found)

@@ -59,12 +59,14 @@ class Served:
         transport: Under it.
         new: (N,) id of each original id, for each node type.
         orig: (N,) original id of each id.
+        orig_edges: (E,) original id of each edge id, for each edge type.
     """
 
     service: GraphService
     transport: LocalTransport
     new: Mapping[str, np.ndarray]
     orig: Mapping[str, np.ndarray]
+    orig_edges: Mapping[tuple, np.ndarray]
 
 
 def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: int = 1,
@@ -115,7 +117,8 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
     for name, rows in arrays.items():
         transport.shard(name)[:] = rows.reshape(-1)
     transport.publish()
-    return Served(GraphService(book, infos, transport), transport, new, orig)
+    return Served(GraphService(book, infos, transport), transport, new, orig,
+                  {e: csc.edge_ids for e, csc in edges.items()})
 
 
 def _by_source(csc, new_edges, orig_src, new_dst) -> CSC:

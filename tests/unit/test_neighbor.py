@@ -53,7 +53,7 @@ def test_draws_are_the_reference_for_any_partitioning(graph, fanouts, replace, p
     served = serve(graph, parts, servers=data.draw(st.integers(1, 5)),
                    index_dtype=data.draw(st.sampled_from([np.int32, np.int64])))
     new = {t: served.new[t][ids] for t, ids in seeds.items()}
-    _, _, blocks = NeighborSampler(fanouts, replace).sample(served.service, new, key)
+    _, _, blocks = NeighborSampler(fanouts, replace=replace).sample(served.service, new, key)
     hops = [dict.fromkeys(graph.csc, fanout) for fanout in reversed(fanouts)]
     assert canonical_form(served.service, blocks) == reference(graph, seeds, hops, key, replace)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mpignn.kernels.pick import pick_edges, pick_neighbors, plan_rows
+from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_edges, pick_neighbors, plan_rows
 from mpignn.kernels.rng import derive
 
 ALARM = 1e-6
@@ -22,9 +22,9 @@ def pick(key, orig, bounds, fanout, replace):
     """Edge ids picked: flat, and the start of each row's."""
     orig, bounds = np.asarray(orig, np.int64), np.asarray(bounds, np.int64).reshape(-1, 2)
     indptr = np.empty(orig.size + 1, np.int64)
-    longest, _ = plan_rows(bounds, fanout, replace, 0, 1 << 62, indptr)
+    longest, _ = plan_rows(bounds, NONE_TAKEN, fanout, replace, 0, 1 << 62, indptr)
     bits, out = np.zeros(longest // 64 + 1, np.uint64), np.empty(indptr[-1], np.int64)
-    pick_edges(np.uint64(key), replace, orig, bounds, indptr, bits, out)
+    pick_edges(np.uint64(key), replace, orig, bounds, NONE_GONE, NONE_TAKEN, indptr, bits, out)
     assert not bits.any()
     return out, indptr
 
@@ -66,7 +66,8 @@ def test_both_kernels_pick_the_same(rows, fanout, replace, dtype, first_edge, da
     edges, indptr = pick(5, orig, bounds, fanout, replace)
     seen, bits = np.zeros(num_nodes // 64 + 1, np.uint64), np.zeros(8, np.uint64)
     out = np.empty(indptr[-1], dtype)
-    pick_neighbors(np.uint64(5), replace, orig, bounds, indptr, bits, indices, first_edge, seen, out)
+    pick_neighbors(np.uint64(5), replace, orig, bounds, NONE_GONE, NONE_TAKEN, indptr, bits, indices, first_edge,
+                   seen, out)
     assert np.array_equal(out, indices[edges - first_edge])
     assert np.flatnonzero(np.unpackbits(seen.view(np.uint8), bitorder="little")).tolist() == np.unique(out).tolist()
     assert not bits.any()
@@ -77,9 +78,9 @@ def test_rows_are_planned_by_degree_and_view():
     for fanout, replace, counts in ((3, False, [0, 3, 3, 0, 1]), (3, True, [0, 3, 3, 0, 3]), (0, False, [0] * 5),
                                     (-1, False, [0, 3, 7, 0, 1]), (0, True, [0] * 5)):
         indptr = np.empty(6, np.int64)
-        assert plan_rows(bounds, fanout, replace, 11, 20, indptr) == (7, 2)
+        assert plan_rows(bounds, NONE_TAKEN, fanout, replace, 11, 20, indptr) == (7, 2)
         assert np.diff(indptr).tolist() == counts
-        assert plan_rows(bounds, fanout, replace, 10, 21, indptr) == (7, 0)
+        assert plan_rows(bounds, NONE_TAKEN, fanout, replace, 10, 21, indptr) == (7, 0)
 
 
 def test_a_destination_draws_the_same_wherever_it_stands():

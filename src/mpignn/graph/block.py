@@ -36,6 +36,7 @@ class Block:
             the first D are the destinations; empty unless the sampler was asked for them.
         key: 64 bits that what is random on this batch (dropout) is derived from; the loader sets it anew for
             every global batch, equal on all trainers.
+        dst_ids: (D,) int64 ids of the destinations where they are not the first sources, see `to_block`; else None.
     """
 
     schema: Schema
@@ -49,6 +50,7 @@ class Block:
     src_orig: Mapping[str, np.ndarray] | None = None
     in_degrees: Mapping[EType, np.ndarray] = field(default_factory=dict)
     key: int = 0
+    dst_ids: Mapping[str, np.ndarray] | None = None
 
     def num_src_nodes(self, ntype: str | None = None) -> int:
         """Sources of a type; without a type, of the only one."""

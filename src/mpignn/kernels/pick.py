@@ -4,28 +4,71 @@ A pick is a position in the destination's row.  What a destination draws is a fu
 of the draw), so it is the same whoever draws it, and whether its row is in the view (`pick_neighbors`) or
 elsewhere (`pick_edges`).  Rows have fewer than 2**31 in-edges.
 
-Shapes: D destinations, E picks, M edges in the view.
+Excluded edges are taken out before the draw: of a row of d edges without x of them, ranks among the d - x others are
+drawn, and turned into positions.
+
+Shapes: D destinations, E picks, M edges in the view, X excluded edges.
 """
 
 import numba
 import numpy as np
 
 from mpignn.kernels.rng import draw, scale, word
-from mpignn.kernels.simd import prefetch
+from mpignn.kernels.simd import prefetch, read_only
 
 _U64 = np.uint64
 _1, _6, _32, _63, _64 = _U64(1), _U64(6), _U64(32), _U64(63), _U64(64)
 _LOW = _U64((1 << 32) - 1)
 
 _GROUP = 8      # rows picked while the lines of the group before arrive; 8 to 32 are equally good
+_STRETCHES = 1 << 18        # bits that say where excluded edges lie: 32 KiB
+_SHORT = 64     # stretches looked at one by one; a row that spans more is searched at once
+
+NONE_GONE = read_only(np.empty(0, np.int64))
+NONE_TAKEN = np.empty((0, 2), np.int32)
+"""For rows that nothing is excluded from."""
 
 
 @numba.njit(nogil=True, cache=True)
-def plan_rows(bounds, fanout, replace, lo, hi, indptr):
+def find_excluded(bounds, gone, taken):
+    """Find the excluded edges of each row.
+
+    Args:
+        bounds: (D, 2) int64 global edge ids of the start and end of each row.
+        gone: (X,) int64 excluded global edge ids, sorted and unique; at least one.
+        taken: (D, 2) int32, written: those of row i are ``gone[taken[i, 0]:taken[i, 1]]``.
+
+    A bit for each stretch of edge ids tells most rows at once that nothing of theirs is excluded: two binary searches
+    a row instead cost as much as the draw.
+    """
+    low, high = gone[0], gone[gone.shape[0] - 1]
+    shift = 0
+    while (high - low) >> shift >= _STRETCHES:
+        shift += 1
+    marks = np.zeros(((high - low) >> shift) // 64 + 1, np.uint64)
+    for x in range(gone.shape[0]):
+        stretch = (gone[x] - low) >> shift
+        marks[stretch >> 6] |= _1 << (_U64(stretch) & _63)
+    for i in range(bounds.shape[0]):
+        taken[i, 0] = taken[i, 1] = 0
+        start, end = bounds[i, 0], bounds[i, 1]
+        if start < end and start <= high and end > low:
+            first, last = (max(start, low) - low) >> shift, (min(end - 1, high) - low) >> shift
+            hit = last - first > _SHORT
+            if not hit:
+                for stretch in range(first, last + 1):
+                    hit |= marks[stretch >> 6] >> (_U64(stretch) & _63) & _1 != 0
+            if hit:
+                taken[i, 0], taken[i, 1] = np.searchsorted(gone, start), np.searchsorted(gone, end)
+
+
+@numba.njit(nogil=True, cache=True)
+def plan_rows(bounds, taken, fanout, replace, lo, hi, indptr):
     """Count the picks of each row.
 
     Args:
         bounds: (D, 2) int64 global edge ids of the start and end of each row.
+        taken: As left by `find_excluded`, or `NONE_TAKEN`.
         fanout: Picks wanted of a row; -1 for all, and then ``replace`` must be False.
         replace: Whether an edge may be picked again.
         lo, hi: The view holds edges ``lo:hi``.
@@ -39,6 +82,8 @@ def plan_rows(bounds, fanout, replace, lo, hi, indptr):
     for i in range(bounds.shape[0]):
         start, end = bounds[i, 0], bounds[i, 1]
         degree = end - start
+        if taken.shape[0]:
+            degree -= taken[i, 1] - taken[i, 0]
         count = degree
         if degree > 0 and fanout >= 0 and (replace or degree > fanout):
             count = fanout
@@ -50,29 +95,30 @@ def plan_rows(bounds, fanout, replace, lo, hi, indptr):
 
 
 @numba.njit(nogil=True, cache=True)
-def pick_edges(key, replace, orig, bounds, indptr, bits, out):
+def pick_edges(key, replace, orig, bounds, gone, taken, indptr, bits, out):
     """Pick from rows that may be anywhere.
 
     Args:
         key: uint64 of the hop and edge type.
         replace: As for `plan_rows`.
         orig: (D,) int64 original ids of the destinations.
-        bounds, indptr: As left by `plan_rows`.
+        bounds, taken, indptr: As left by `plan_rows`.
+        gone: As for `find_excluded`, or `NONE_GONE`.
         bits: One bit for each position of the longest row, all 0, uint64; left so.
         out: (E,) int64, written: the global edge ids of the picks, in the order drawn.
     """
     for i in range(orig.shape[0]):
-        _pick_row(key, replace, orig[i], bounds[i, 1] - bounds[i, 0], bits, out, indptr[i], indptr[i + 1])
+        _pick_row(key, replace, orig[i], bounds, i, gone, taken, bits, out, indptr[i], indptr[i + 1])
         for e in range(indptr[i], indptr[i + 1]):
             out[e] += bounds[i, 0]
 
 
 @numba.njit(nogil=True, cache=True)
-def pick_neighbors(key, replace, orig, bounds, indptr, bits, indices, lo, seen, out):
+def pick_neighbors(key, replace, orig, bounds, gone, taken, indptr, bits, indices, lo, seen, out):
     """Pick from rows in the view, and mark the neighbors met.
 
     Args:
-        key, replace, orig, bounds, indptr, bits: As for `pick_edges`.
+        key, replace, orig, bounds, gone, taken, indptr, bits: As for `pick_edges`.
         indices: (M,) int32 or int64 sources of the edges in the view.
         lo: Global id of the first of them.
         seen: Bitmap over the sources' ids, uint64; the bits of the neighbors are set.
@@ -85,7 +131,7 @@ def pick_neighbors(key, replace, orig, bounds, indptr, bits, indices, lo, seen, 
     base, size = indices.ctypes.data, indices.itemsize
     for first in range(0, num_dst + _GROUP, _GROUP):
         for i in range(first, min(first + _GROUP, num_dst)):
-            _pick_row(key, replace, orig[i], bounds[i, 1] - bounds[i, 0], bits, out, indptr[i], indptr[i + 1])
+            _pick_row(key, replace, orig[i], bounds, i, gone, taken, bits, out, indptr[i], indptr[i + 1])
             for e in range(indptr[i], indptr[i + 1]):
                 prefetch(base + (bounds[i, 0] - lo + out[e]) * size)
         for i in range(max(first - _GROUP, 0), min(first, num_dst)):
@@ -96,8 +142,39 @@ def pick_neighbors(key, replace, orig, bounds, indptr, bits, indices, lo, seen, 
 
 
 @numba.njit(inline="always")
-def _pick_row(key, replace, orig, degree, bits, out, first, last):
-    """Write the positions picked in a row to ``out[first:last]``."""
+def _pick_row(key, replace, orig, bounds, i, gone, taken, bits, out, first, last):
+    """Write the positions picked in row ``i`` to ``out[first:last]``."""
+    degree = bounds[i, 1] - bounds[i, 0]
+    excluded = 0
+    if taken.shape[0]:
+        excluded = taken[i, 1] - taken[i, 0]
+    pick_ranks(key, replace, orig, degree - excluded, bits, out, first, last)
+    if excluded:
+        step_over(gone, taken[i, 0], taken[i, 1], bounds[i, 0], out, first, last)
+
+
+@numba.njit
+def step_over(gone, a, b, start, out, first, last):
+    """Turn ranks among the edges that are left of a row into positions in it.
+
+    Args:
+        gone: (X,) int64 excluded edge ids; those of the row are ``gone[a:b]``, and it begins with edge ``start``.
+        out: ``out[first:last]`` is changed.
+    """
+    for e in range(first, last):
+        rank, low, high = out[e], a, b
+        while low < high:       # how many excluded edges have as many others before them, or fewer
+            middle = (low + high) // 2
+            if gone[middle] - start - (middle - a) <= rank:
+                low = middle + 1
+            else:
+                high = middle
+        out[e] = rank + (low - a)
+
+
+@numba.njit(inline="always")
+def pick_ranks(key, replace, orig, degree, bits, out, first, last):
+    """Write which of ``degree`` things are picked to ``out[first:last]``, in the order drawn."""
     if replace:
         stream = draw(key, _U64(orig))
         _with_replacement(stream, _U64(degree), out, first, last)

@@ -25,7 +25,29 @@ def derive(*parts: int) -> int:
     return _mix(key)
 
 
-def _mix(x: int) -> int:
+def number_repeats(ids: np.ndarray) -> np.ndarray:
+    """Numbers by which repeated ids draw anew: the first of equal ids keeps its own.
+
+    Args:
+        ids: (N,) int64.
+
+    Returns:
+        (N,) int64: ``ids[i]``, or where j equal ids stand before it, 64 bits that depend on it and on j.
+
+    Not collective.
+    """
+    order = np.argsort(ids, kind="stable")
+    place = np.arange(ids.size)
+    new = np.ones(ids.size, bool)
+    new[1:] = ids[order[1:]] != ids[order[:-1]]
+    before = np.empty(ids.size, np.int64)
+    before[order] = place - np.maximum.accumulate(np.where(new, place, 0))
+    numbers, again = ids.astype(_U64), before > 0
+    numbers[again] = _mix(numbers[again] ^ _mix(before[again].astype(_U64) * GOLDEN))
+    return numbers.view(np.int64)
+
+
+def _mix(x):
     x = (x ^ (x >> 30)) * int(_A) & _MASK
     x = (x ^ (x >> 27)) * int(_B) & _MASK
     return x ^ (x >> 31)

@@ -1,0 +1,226 @@
+"""Which in-edges of a destination are kept where each has a weight, a mark, or both.
+
+As in `pick`, a pick depends on (key, original id of the destination, number of the draw), and excluded edges are taken
+out first.  An edge of weight 0 or mark False is never picked.
+
+Shapes: D destinations, E picks, M edges in the view, X excluded edges, A edges of rows that were fetched.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+from mpignn.kernels.pick import pick_ranks
+from mpignn.kernels.rng import draw, word
+from mpignn.kernels.simd import prefetch, read_only
+
+_U64 = np.uint64
+_12 = _U64(12)
+_STEP = 2.0**-52
+_FEW = 32       # up to so many picks the best are kept in order as they are met; beyond, all keys are sorted
+_AHEAD = 16     # picks
+
+NO_WEIGHTS = read_only(np.empty(0, np.float32))
+NO_MARKS = read_only(np.empty(0, np.bool_))
+"""For edges that have none."""
+
+
+@numba.njit(nogil=True, cache=True)
+def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weights, weights_away, weighted,
+                  marks, marks_away, masked, lo, away, keys, places, bits, out, counts, begin, end):
+    """Pick from the rows ``begin:end``.
+
+    Args:
+        key, orig, bounds, gone, taken: As for `pick.pick_edges`.
+        fanout, replace: As for `pick.plan_rows`.
+        indptr: (D + 1,) int64, as left by `pick.plan_rows`: room for the picks of each row.
+        weights, marks: (M,) weight and mark of each edge in the view, read only; `NO_WEIGHTS` or `NO_MARKS`.
+        weights_away, marks_away: (A,) the same of the rows that were fetched.
+        weighted, masked: Whether there are weights, and marks.
+        lo: Global id of the first edge in the view.
+        away: (D,) int64 where a row that was fetched begins in what was; -1 for one in the view.
+        keys, places: (longest row,) float64 and int64, for use in here.
+        bits: As for `pick.pick_edges`.
+        out: (E,) int64, written: the global edge ids of the picks of row i from ``indptr[i]`` on, in the order drawn.
+        counts: (D,) int64, written: how many there are.
+
+    Returns:
+        The least id of an edge whose weight is negative, infinite or not a number; -1 if there is none.
+
+    Without replacement: an edge of weight w gets the key -log(u) / w, and those with the least keys are kept, the
+    least first (Efraimidis and Spirakis 2006): that is drawing one after the other, in proportion to the weights of
+    those left.  A row of which all are kept keeps them in its order.  With replacement: a search in the running sums.
+    Marks alone: `pick.pick_ranks` among those marked.
+    """
+    bad = np.int64(-1)
+    for i in range(begin, end):
+        start, degree = bounds[i, 0], bounds[i, 1] - bounds[i, 0]
+        first, room = indptr[i], indptr[i + 1] - indptr[i]
+        a, b = 0, 0
+        if taken.shape[0]:
+            a, b = np.int64(taken[i, 0]), np.int64(taken[i, 1])
+        excluded = gone[a:b]
+        row = _row(weights, weights_away, lo, start, degree if weighted else 0, away[i])
+        marked = _row(marks, marks_away, lo, start, degree if masked else 0, away[i])
+        if not weighted:
+            left = _allowed(row, marked, start, excluded, places, degree)
+            count = room if replace and left else min(room, left)
+            pick_ranks(key, replace, orig[i], left, bits, out, first, first + count)
+            for e in range(first, first + count):
+                out[e] = places[out[e]]
+        else:
+            for p in range(degree):
+                if not 0.0 <= row[p] < np.inf and (bad < 0 or start + p < bad):
+                    bad = start + p
+            stream = draw(key, _U64(orig[i]))
+            if replace:
+                count = _in_proportion(stream, row, marked, start, excluded, keys, places, out, first, room)
+            elif room == degree - (b - a):
+                count = _allowed(row, marked, start, excluded, out[first:], degree)
+            elif room <= _FEW:
+                count = _least_few(stream, row, marked, start, excluded, keys, places, out, first, room)
+            else:
+                count = _least_many(stream, row, marked, start, excluded, keys, places, out, first, room)
+        for e in range(first, first + count):
+            out[e] += start
+        counts[i] = count
+    return bad
+
+
+@numba.njit(nogil=True, cache=True)
+def close_gaps(counts, indptr, out):
+    """Move the picks of all rows together: row i has the first ``counts[i]`` of ``out[indptr[i]:indptr[i + 1]]``.
+
+    Args:
+        counts: (D,) int64.
+        indptr: (D + 1,) int64, changed: where the picks of each row go.
+        out: (E,) int64, changed.
+    """
+    to = 0
+    for i in range(counts.shape[0]):
+        first = indptr[i]
+        indptr[i] = to
+        for e in range(first, first + counts[i]):
+            out[to] = out[e]
+            to += 1
+    indptr[counts.shape[0]] = to
+
+
+@numba.njit(nogil=True, cache=True)
+def take(indices, indices_away, lo, away, bounds, indptr, edge_ids, out):
+    """Read the neighbors that were picked.
+
+    Args:
+        indices: (M,) int32 or int64 sources of the edges in the view, the first being edge ``lo``; read only.
+        indices_away: (A,) of its type, of the rows that were fetched.
+        away, bounds, indptr: As for `pick_weighted`.
+        edge_ids: (E,) int64.
+        out: (E,) of the type of ``indices``, written.
+    """
+    base, size = indices.ctypes.data, indices.itemsize
+    for i in range(away.shape[0]):
+        for e in range(indptr[i], indptr[i + 1]):
+            if e + _AHEAD < edge_ids.shape[0]:      # a wrong guess, if that edge is away, does no harm
+                prefetch(base + (edge_ids[e + _AHEAD] - lo) * size)
+            if away[i] < 0:
+                out[e] = indices[edge_ids[e] - lo]
+            else:
+                out[e] = indices_away[away[i] + edge_ids[e] - bounds[i, 0]]
+
+
+@numba.njit(inline="always")
+def _row(flat, away, lo, start, degree, at):
+    if degree == 0:
+        return flat[:0]
+    return flat[start - lo:start - lo + degree] if at < 0 else away[at:at + degree]
+
+
+@numba.njit(inline="always")
+def _weight(row, marked, p):
+    weight = np.float64(row[p]) if row.shape[0] else 1.0
+    if marked.shape[0]:
+        weight = weight if marked[p] else 0.0
+    return weight
+
+
+@numba.njit
+def _allowed(row, marked, start, excluded, places, degree):
+    """Write the positions that may be picked, in order; return their number."""
+    count, x = 0, 0
+    for p in range(degree):
+        if x < excluded.shape[0] and excluded[x] == start + p:
+            x += 1
+        elif _weight(row, marked, p) > 0.0:
+            places[count] = p
+            count += 1
+    return count
+
+
+@numba.njit(inline="always")
+def _unit(stream, p):
+    """A number between 0 and 1, both excluded, of 52 random bits."""
+    return (np.float64(word(stream, _U64(p)) >> _12) + 0.5) * _STEP
+
+
+@numba.njit
+def _in_proportion(stream, row, marked, start, excluded, sums, places, out, first, room):
+    count = _allowed(row, marked, start, excluded, places, row.shape[0])
+    total = 0.0
+    for j in range(count):
+        total += row[places[j]]
+        sums[j] = total
+    if count == 0:
+        return 0
+    for number in range(room):
+        x = _unit(stream, number) * total
+        out[first + number] = places[min(np.searchsorted(sums[:count], x, side="right"), count - 1)]
+    return room
+
+
+@numba.njit
+def _least_few(stream, row, marked, start, excluded, keys, places, out, first, room):
+    """Keep the least keys in order as they are met.
+
+    -log(1 - v) is at least v, so an edge with v above the largest key that is kept times its weight needs no
+    logarithm; the rest take it as -log1p(-v), which is exact where keys are small and decide.
+    """
+    kept, positive, x = 0, 0, 0
+    for p in range(row.shape[0]):
+        weight = _weight(row, marked, p)
+        if x < excluded.shape[0] and excluded[x] == start + p:
+            x += 1
+            continue
+        positive += weight > 0.0
+        v = _unit(stream, p)
+        if v < keys[room - 1] * weight if kept == room else weight > 0.0:
+            key = -math.log1p(-v) / weight
+            if kept < room:
+                kept += 1
+            elif key >= keys[room - 1]:
+                continue
+            at = kept - 1
+            while at > 0 and keys[at - 1] > key:
+                keys[at], places[at] = keys[at - 1], places[at - 1]
+                at -= 1
+            keys[at], places[at] = key, p
+    if positive <= room:
+        return _allowed(row, marked, start, excluded, out[first:], row.shape[0])
+    for j in range(room):
+        out[first + j] = places[j]
+    return room
+
+
+@numba.njit
+def _least_many(stream, row, marked, start, excluded, keys, places, out, first, room):
+    """Sort the keys of all."""
+    count = _allowed(row, marked, start, excluded, places, row.shape[0])
+    if count <= room:
+        out[first:first + count] = places[:count]
+        return count
+    for j in range(count):
+        keys[j] = -math.log1p(-_unit(stream, places[j])) / _weight(row, marked, places[j])
+    order = np.argsort(keys[:count])
+    for j in range(room):
+        out[first + j] = places[order[j]]
+    return room

@@ -1,0 +1,103 @@
+"""Blocks made of edges that were drawn.
+
+Shapes: D destinations and S sources of a node type, E edges of an edge type.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mpignn.dist.lookup import read_rows
+from mpignn.dist.service import GraphService
+from mpignn.errors import IDError
+from mpignn.graph.block import Block
+from mpignn.graph.csc import CSC
+from mpignn.graph.types import EType, etype_key
+from mpignn.kernels.pick import pick_neighbors
+from mpignn.kernels.relabel import look_up, mark, place_dst, place_new
+from mpignn.sampling.draw import Draw, Front, Ids, Workspace, by_ntype, check_unique
+from mpignn.sampling.frontier import Frontier, FrontierEdges
+
+
+def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequence[Draw], return_eids: bool) -> Block:
+    """The block of a hop; draws that the view has all rows for are made on the way.  Not collective."""
+    for draw in draws:
+        seen, _ = space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0]))
+        if draw.neighbors is None:
+            window = service.adjacency(draw.etype).indices
+            draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
+            pick_neighbors(draw.key, draw.rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr,
+                           space.bits(draw.longest), window.flat, window.lo, seen, draw.neighbors)
+        else:
+            mark(draw.neighbors, seen)
+    edges = {draw.etype: CSC(draw.indptr, draw.neighbors, draw.edge_ids if return_eids else None) for draw in draws}
+    return _assemble(service, space, front.nodes, {t: orig.reshape(-1) for t, orig in front.orig.items()}, edges)
+
+
+def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True) -> Block:
+    """Make a block of a frontier, for layers to compute on.
+
+    Args:
+        frontier: The edges; several rows of the same destination become one, in their order.
+        dst_nodes: (D,) ids of the destinations, unique, by node type: every destination in ``frontier``, and any
+            others, which get no edges.  Where the graph has one node type, an array will do.
+        include_dst_in_src: Put the destinations before the other sources.  Without, sources are only what edges come
+            from, ascending, and `Block.dst_ids` tells the destinations.
+
+    Returns:
+        The block; edges of a destination in the order of ``frontier``, with their ids.
+
+    Not collective.
+
+    Raises:
+        IDError: An id outside the graph or given twice, or a destination of the frontier that is not among them.
+    """
+    service, space = frontier.service, Workspace()
+    nodes = by_ntype(service, dst_nodes, "destination")
+    for ntype, ids in nodes.items():
+        check_unique(ids, f"destinations of type {ntype!r}")
+    orig = {t: read_rows(service, service.orig_ids(t), ids)[:, 0] for t, ids in nodes.items()}
+    edges = {}
+    for etype, drawn in frontier.edges.items():
+        edges[etype] = _by_destination(etype, drawn, nodes[etype[2]])
+        mark(edges[etype].indices, space.maps(etype[0], service.book.num_nodes(etype[0]))[0])
+    return _assemble(service, space, nodes, orig, edges, include_dst_in_src)
+
+
+def _by_destination(etype: EType, drawn: FrontierEdges, dst: np.ndarray) -> CSC:
+    """Edges grouped by the destinations, neighbors and edge ids global."""
+    if drawn.edge_dir == "in" and np.array_equal(drawn.nodes, dst):
+        return CSC(drawn.indptr, drawn.neighbors, drawn.eid)
+    order = np.argsort(dst, kind="stable")
+    place = np.minimum(np.searchsorted(dst, drawn.dst, sorter=order), max(dst.size - 1, 0))
+    place = order[place] if dst.size else place
+    missing = np.flatnonzero(dst[place] != drawn.dst) if dst.size else np.arange(drawn.dst.size)
+    if missing.size:
+        raise IDError(f"to_block: {etype_key(etype)!r} edges lead to {etype[2]} {drawn.dst[missing[0]]}, which is not "
+                      "among the destinations given")
+    by_dst = np.argsort(place, kind="stable")
+    indptr = np.zeros(dst.size + 1, np.int64)
+    np.cumsum(np.bincount(place, minlength=dst.size), out=indptr[1:])
+    return CSC(indptr, drawn.src[by_dst], drawn.eid[by_dst])
+
+
+def _assemble(service: GraphService, space: Workspace, nodes: Mapping[str, np.ndarray], orig: Mapping[str, np.ndarray],
+              edges: Mapping[EType, CSC], include_dst: bool = True) -> Block:
+    """Give sources their positions; ``edges`` have global ids, which are marked in the maps of ``space``."""
+    maps = {t: space.maps(t, service.book.num_nodes(t)) for t in service.schema.ntypes}
+    src = {}
+    for ntype, dst in nodes.items():
+        seen, slot = maps[ntype]
+        first = dst if include_dst else dst[:0]
+        num_dst = first.shape[0]
+        src[ntype] = space.pool.empty(num_dst + place_dst(first, seen, slot), np.int64)
+        src[ntype][:num_dst] = first
+        place_new(seen, slot, num_dst, src[ntype])
+    csc = {}
+    for etype, by_id in edges.items():
+        ids = by_id.indices
+        indices = ids if ids.dtype == np.int32 else space.pool.empty(ids.shape[0], np.int32)
+        look_up(ids, maps[etype[0]][1], indices)
+        csc[etype] = CSC(by_id.indptr, indices, by_id.edge_ids)
+    return Block(service.schema, src, {t: dst.shape[0] for t, dst in nodes.items()}, orig, csc,
+                 dst_ids=None if include_dst else dict(nodes))

@@ -1,0 +1,380 @@
+"""One hop drawn for several batches together, with two round trips to other nodes.
+
+The first asks for the rows of the nodes to expand, the second for the neighbors picked.  Where edges have weights or
+marks, it asks for those of whole rows, and for all neighbors with them: what is picked is known only then.
+
+Shapes: D nodes of a type to expand, E picks, X excluded edges.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mpignn.buffers import Pool
+from mpignn.dist.lookup import read_rows
+from mpignn.dist.service import GraphService
+from mpignn.errors import ConfigError, DataError, IDError, UnknownName
+from mpignn.graph.book import checked_ids
+from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, find_excluded, pick_edges, plan_rows
+from mpignn.kernels.rng import derive, number_repeats
+from mpignn.kernels.simd import read_only
+from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, close_gaps, pick_weighted, take
+from mpignn.sampling.fetch import RowReader
+from mpignn.transport.api import Window
+
+ALL = -1        # the fanout that keeps every edge
+
+Fanout = int | Mapping[str | EType, int]
+Named = str | Mapping[str | EType, str] | None
+Edges = Mapping[str | EType, np.ndarray]
+Ids = Mapping[str, np.ndarray] | np.ndarray
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How edges of one type are chosen.
+
+    Attributes:
+        fanout: Edges kept of each node; `ALL` keeps all, once each.
+        replace: Whether an edge may be picked again.
+        weights, marks: Weight and mark of each edge; None if all are alike.
+    """
+
+    fanout: int
+    replace: bool = False
+    weights: Window | None = None
+    marks: Window | None = None
+
+    @property
+    def looks(self) -> bool:
+        """Whether an edge has to be looked at to tell if it may be picked."""
+        return self.weights is not None or self.marks is not None
+
+
+@dataclass
+class Front:
+    """The nodes to expand in one batch.
+
+    Attributes:
+        key: What their draws depend on besides edge type and original id.
+        nodes: (D,) int64 ids of each node type.
+        orig: (D, 1) int64 original ids, as far as read.
+        bounds: (D, 2) int64 start and end of the rows for each edge type, as far as read.
+        exclude: (X,) int64 edges never picked, sorted and unique, for edge types that have any.
+        repeats: Whether a node may be there several times; it then draws anew each time.
+    """
+
+    key: tuple[int, ...]
+    nodes: dict[str, np.ndarray]
+    exclude: Mapping[EType, np.ndarray] = field(default_factory=dict)
+    repeats: bool = False
+    orig: dict[str, np.ndarray] = field(default_factory=dict)
+    bounds: dict[EType, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass
+class Draw:
+    """The picks of one edge type in one batch.
+
+    Attributes:
+        etype: The edge type.
+        rule: How they are chosen.
+        key: Of the draws.
+        orig: (D,) int64 number of each node in its draws.
+        bounds: (D, 2) int64 its row.
+        gone, taken: As in `kernels.pick`.
+        indptr: (D + 1,) int64 where the picks of each node begin.
+        longest: Edges of the longest row.
+        outside: Rows with edges outside the view.
+        edge_ids: (E,) int64 global ids; None where they are not asked for and not needed.
+        neighbors: (E,) ids; None while they are still to be drawn from the view.
+    """
+
+    etype: EType
+    rule: Rule
+    key: np.uint64
+    orig: np.ndarray
+    bounds: np.ndarray
+    gone: np.ndarray
+    taken: np.ndarray
+    indptr: np.ndarray
+    longest: int = 0
+    outside: int = 0
+    edge_ids: np.ndarray | None = None
+    neighbors: np.ndarray | None = None
+
+
+class Workspace:
+    """Memory that a call needs for itself: slabs for results, and bitmaps that are all 0 between uses."""
+
+    def __init__(self):
+        self.pool = Pool()
+        self._bits = np.zeros(64, np.uint64)
+        self._maps: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def bits(self, longest: int) -> np.ndarray:
+        """A bit for each position of a row of ``longest`` edges."""
+        if self._bits.shape[0] * 64 < longest:
+            self._bits = np.zeros(2 * (longest // 64 + 1), np.uint64)
+        return self._bits
+
+    def maps(self, ntype: str, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+        """A bit and an int32 position for each node of a type."""
+        seen, slot = self._maps.get(ntype, (None, None))
+        if slot is None or slot.shape[0] != num_nodes:
+            seen, slot = np.zeros(-(-num_nodes // 64), np.uint64), np.empty(num_nodes, np.int32)
+            self._maps[ntype] = seen, slot
+        return seen, slot
+
+
+def check_fanout(entry: Fanout) -> None:
+    """Raise ConfigError if a fanout, or one of a mapping, is no integer of -1 to 2**31 - 1."""
+    for fanout in entry.values() if isinstance(entry, Mapping) else [entry]:
+        if isinstance(fanout, bool) or not isinstance(fanout, int | np.integer) or not ALL <= fanout < 1 << 31:
+            raise ConfigError(f"fanout {fanout!r} is none: -1 keeps all edges of a node, 0 none, k > 0 at most k")
+
+
+def make_rules(service: GraphService, fanout: Fanout, replace: bool = False, prob: Named = None,
+               mask: Named = None) -> dict[EType, Rule]:
+    """How the edges of each type are chosen, in the schema's order.  Not collective.
+
+    Args:
+        service: The graph.
+        fanout: For all edge types, or a mapping that names every one.
+        replace: With replacement.
+        prob, mask: Edge data: a name by edge type, or one name, of every edge type that has such data.
+
+    Raises:
+        ConfigError: A mapping of fanouts leaves out an edge type.
+        UnknownName: No such edge type or data.
+        DataError: Weights that are no numbers, one an edge; or marks that are no booleans.
+    """
+    schema = service.schema
+    fanouts = _fanouts(fanout, schema)
+    weights, marks = _edge_windows(service, prob, "prob"), _edge_windows(service, mask, "mask")
+    for window in weights.values():
+        if window.spec.dtype.kind not in "iuf" or window.spec.dtype == np.float16 or window.spec.width != 1:
+            raise DataError(f"prob: {window.spec.name} is {window.spec.dtype}, {window.spec.width} an edge; weights "
+                            "are one number an edge, float32, float64 or an integer")
+    for window in marks.values():
+        if window.spec.dtype != np.bool_ or window.spec.width != 1:
+            raise DataError(f"mask: {window.spec.name} is {window.spec.dtype}, {window.spec.width} an edge; marks are "
+                            "one boolean an edge")
+    return {e: Rule(fanouts[e], replace and fanouts[e] != ALL, weights.get(e), marks.get(e)) for e in schema.etypes}
+
+
+def by_ntype(service: GraphService, nodes: Ids, what: str) -> dict[str, np.ndarray]:
+    """Ids of every node type, copied: contiguous and writable is the one kind the kernels are compiled for.
+
+    Args:
+        service: The graph.
+        nodes: (D,) ids by node type, of which some may be missing; or of the only one.
+        what: What they are called in messages.
+
+    Raises:
+        IDError: No integers, or the first one that is outside the graph.
+        UnknownName: No such node type.
+    """
+    schema = service.schema
+    if not isinstance(nodes, Mapping):
+        nodes = {schema.ntype(): nodes}
+    found = {ntype: np.empty(0, np.int64) for ntype in schema.ntypes}
+    for name, given in nodes.items():
+        ntype = schema.ntype(name)
+        found[ntype] = checked_ids(given, service.book.num_nodes(ntype), f"{what} of type {ntype!r}").copy()
+    return found
+
+
+def check_unique(ids: np.ndarray, what: str) -> None:
+    """Raise IDError if an id is there twice; names the first."""
+    order = np.argsort(ids, kind="stable")
+    again = order[1:][ids[order[1:]] == ids[order[:-1]]]
+    if again.size:
+        raise IDError(f"{what}: {ids[again.min()]} is given twice; they must be unique")
+
+
+def check_exclude(service: GraphService, exclude: Edges | None) -> dict[EType, np.ndarray]:
+    """Edges to exclude by canonical edge type, leaving out empty ones.  Not collective.
+
+    Raises:
+        IDError: No edge of that id.
+        DataError: Ids that do not ascend strictly.
+        UnknownName: No such edge type.
+    """
+    checked = {}
+    for name, given in (exclude or {}).items():
+        etype = service.schema.etype(name)
+        ids = checked_ids(given, service.book.num_edges(etype), f"excluded {etype_key(etype)!r} edge")
+        if (ids[1:] <= ids[:-1]).any():
+            raise DataError(f"excluded {etype_key(etype)!r} edges must ascend, each once: use numpy.unique")
+        if ids.size:
+            checked[etype] = np.ascontiguousarray(ids)
+    return checked
+
+
+def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], rules: Mapping[EType, Rule],
+             return_eids: bool, hop: int | None = None) -> list[list[Draw]]:
+    """Draw the edges of one hop: for each batch, and each edge type in the schema's order.
+
+    Args:
+        service: The graph.
+        space: Memory for the results.
+        fronts: The nodes; rows that are known already, of the first nodes, are not read again.
+        rules: How edges are chosen.
+        return_eids: Fill in ``edge_ids``.
+        hop: What the transport counts the rows under.
+
+    Not collective.
+
+    Raises:
+        DataError: A weight is negative, infinite or not a number; the edge is named.
+    """
+    reader = RowReader(service.transport, hop)
+    read_fronts(service, space, fronts, [etype for etype, rule in rules.items() if rule.fanout != 0], reader)
+    draws, looking = [], []
+    for front in fronts:
+        numbers = {t: orig.reshape(-1) for t, orig in front.orig.items()}
+        if front.repeats:
+            numbers = {t: number_repeats(orig) for t, orig in numbers.items()}
+        draws.append([])
+        for number, (etype, rule) in enumerate(rules.items()):
+            draw = _plan(service, space, front, number, etype, rule, numbers[etype[2]])
+            draws[-1].append(draw)
+            if draw.neighbors is not None:
+                continue
+            if rule.looks:
+                looking.append(_Rows(service, draw, reader))
+            elif draw.outside or return_eids:
+                draw.edge_ids = space.pool.empty(draw.indptr[-1], np.int64)
+                pick_edges(draw.key, rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr,
+                           space.bits(draw.longest), draw.edge_ids)
+                window = service.adjacency(etype).indices
+                draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
+                reader.read(window, draw.edge_ids, draw.neighbors.reshape(-1, 1))
+    reader.finish()
+    for rows in looking:
+        rows.pick(service, space)
+    return draws
+
+
+def read_fronts(service: GraphService, space: Workspace, fronts: Sequence[Front], etypes: Iterable[EType],
+                reader: RowReader) -> None:
+    """Fill in ``orig``, and ``bounds`` for these edge types, of which only what is new is read.  Not collective."""
+    for front in fronts:
+        for ntype, nodes in front.nodes.items():
+            front.orig[ntype] = _extend(service.orig_ids(ntype), nodes, front.orig.get(ntype), space.pool, reader)
+        for etype in etypes:
+            front.bounds[etype] = _extend(service.adjacency(etype).rows, front.nodes[etype[2]],
+                                          front.bounds.get(etype), space.pool, reader)
+    reader.finish()
+
+
+def _extend(window: Window, nodes: np.ndarray, known: np.ndarray | None, pool: Pool, reader: RowReader) -> np.ndarray:
+    rows = pool.empty((nodes.shape[0], window.spec.width), window.spec.dtype)
+    have = 0 if known is None else known.shape[0]
+    if have:
+        rows[:have] = known
+    reader.read(window, nodes[have:], rows[have:])
+    return rows
+
+
+def _plan(service: GraphService, space: Workspace, front: Front, number: int, etype: EType, rule: Rule,
+          orig: np.ndarray) -> Draw:
+    """Lay out the picks of an edge type."""
+    window = service.adjacency(etype).indices
+    indptr = space.pool.empty(orig.shape[0] + 1, np.int64)
+    key = np.uint64(derive(*front.key, number))
+    draw = Draw(etype, rule, key, orig, front.bounds.get(etype), NONE_GONE, NONE_TAKEN, indptr)
+    if rule.fanout == 0:
+        indptr[:] = 0
+        draw.edge_ids, draw.neighbors = np.empty(0, np.int64), np.empty(0, window.spec.dtype)
+        return draw
+    gone = front.exclude.get(etype)
+    if gone is not None:
+        draw.gone, draw.taken = read_only(gone), np.empty((orig.shape[0], 2), np.int32)
+        find_excluded(draw.bounds, draw.gone, draw.taken)
+    draw.longest, draw.outside = plan_rows(draw.bounds, draw.taken, rule.fanout, rule.replace, window.lo, window.hi,
+                                           indptr)
+    return draw
+
+
+class _Rows:
+    """Whole rows whose weights and marks are looked at; asked for when made, drawn from by `pick`."""
+
+    def __init__(self, service: GraphService, draw: Draw, reader: RowReader):
+        self.draw = draw
+        rule, indices = draw.rule, service.adjacency(draw.etype).indices
+        windows = [w for w in (rule.weights, rule.marks, indices) if w is not None]
+        self.lo, self.hi = max(w.lo for w in windows), max(max(w.lo for w in windows), min(w.hi for w in windows))
+        first, degree = draw.bounds[:, 0], draw.bounds[:, 1] - draw.bounds[:, 0]
+        away = np.flatnonzero((degree > 0) & ((first < self.lo) | (first + degree > self.hi)))
+        ends = np.cumsum(degree[away])
+        self.away = np.full(first.shape[0], -1, np.int64)
+        self.away[away] = ends - degree[away]
+        ids = np.repeat(first[away] - self.away[away], degree[away]) + np.arange(ends[-1] if ends.size else 0)
+        self._fetched = {}
+        for window in windows:
+            self._fetched[window.spec.name] = rows = np.empty((ids.size, 1), window.spec.dtype)
+            reader.read(window, ids, rows)
+
+    def pick(self, service: GraphService, space: Workspace) -> None:
+        """Draw, once the rows are there."""
+        draw, rule = self.draw, self.draw.rule
+        longest = int((draw.bounds[:, 1] - draw.bounds[:, 0]).max(initial=0))
+        edge_ids = space.pool.empty(draw.indptr[-1], np.int64)
+        counts = np.empty(draw.orig.shape[0], np.int64)
+        bad = pick_weighted(
+            draw.key, rule.fanout, rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr,
+            *self._values(rule.weights, NO_WEIGHTS), *self._values(rule.marks, NO_MARKS), self.lo, self.away,
+            np.empty(longest), np.empty(longest, np.int64), space.bits(longest), edge_ids, counts, 0, counts.shape[0])
+        if bad >= 0:
+            raise DataError(_bad_weight(service, draw, bad))
+        if counts.sum() != draw.indptr[-1]:
+            close_gaps(counts, draw.indptr, edge_ids)
+        draw.edge_ids = edge_ids[:draw.indptr[-1]]
+        indices = service.adjacency(draw.etype).indices
+        flat, fetched, _ = self._values(indices, None)
+        draw.neighbors = space.pool.empty(draw.indptr[-1], indices.spec.dtype)
+        take(flat, fetched, self.lo, self.away, draw.bounds, draw.indptr, draw.edge_ids, draw.neighbors)
+
+    def _values(self, window: Window | None, none: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Values in the view from edge ``lo`` on, values fetched, and whether there are any."""
+        if window is None:
+            return none, none, False
+        flat = window.flat[self.lo - window.lo:self.hi - window.lo]
+        return read_only(flat), read_only(self._fetched[window.spec.name][:, 0]), True
+
+
+def _bad_weight(service: GraphService, draw: Draw, edge: int) -> str:
+    row = np.flatnonzero((draw.bounds[:, 0] <= edge) & (edge < draw.bounds[:, 1]))[0]
+    window = draw.rule.weights
+    value = read_rows(service, window, np.array([edge]))[0, 0]
+    place = edge - draw.bounds[row, 0]
+    return (f"{window.spec.name} of edge {edge}, in-edge {place} of {draw.etype[2]} {draw.orig[row]} (original id), is "
+            f"{value}; weights are finite and not negative")
+
+
+def _fanouts(entry: Fanout, schema: Schema) -> dict[EType, int]:
+    if not isinstance(entry, Mapping):
+        return {etype: int(entry) for etype in schema.etypes}
+    given = {schema.etype(name): int(fanout) for name, fanout in entry.items()}
+    for etype in schema.etypes:
+        if etype not in given:
+            raise ConfigError(f"fanouts: edge type {etype_key(etype)} is missing; 0 keeps none of its edges")
+    return {etype: given[etype] for etype in schema.etypes}
+
+
+def _edge_windows(service: GraphService, named: Named, what: str) -> dict[EType, Window]:
+    """The window of the edge data that is named, for each edge type that has it."""
+    if named is None:
+        return {}
+    schema = service.schema
+    if isinstance(named, Mapping):
+        names = {schema.etype(etype): name for etype, name in named.items()}
+    else:
+        names = {e: named for e in schema.etypes if f"edge/{etype_key(e)}/data/{named}" in service.infos}
+        if not names:
+            raise UnknownName(f"{what}: no edge type has data named {named!r}")
+    return {etype: service.edge_data(etype, name)[0] for etype, name in names.items()}

@@ -1,0 +1,140 @@
+"""Edges drawn for some nodes, by themselves: what a sampler of one's own is made of.
+
+Shapes: D nodes of a type to expand, E edges drawn of an edge type, X excluded edges.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpignn.dist.graph import DistGraph
+from mpignn.dist.service import GraphService
+from mpignn.errors import ConfigError, DataError
+from mpignn.graph.types import EType
+from mpignn.sampling.draw import (
+    ALL,
+    Edges,
+    Fanout,
+    Front,
+    Ids,
+    Named,
+    Workspace,
+    by_ntype,
+    check_exclude,
+    check_fanout,
+    draw_hop,
+    make_rules,
+)
+
+
+@dataclass(frozen=True)
+class FrontierEdges:
+    """Edges of one type, in the order of the nodes that they were drawn for, and of the draws.
+
+    Attributes:
+        nodes: (D,) int64 ids, as given: destinations where ``edge_dir`` is "in", else sources.
+        indptr: (D + 1,) int64; those drawn for node i are ``indptr[i]:indptr[i + 1]``.
+        neighbors: (E,) ids of the other ends.
+        eid: (E,) int64 global edge ids.
+        edge_dir: "in" or "out".
+    """
+
+    nodes: np.ndarray
+    indptr: np.ndarray
+    neighbors: np.ndarray
+    eid: np.ndarray
+    edge_dir: str = "in"
+
+    @property
+    def src(self) -> np.ndarray:
+        """(E,) source of each edge."""
+        return self.neighbors if self.edge_dir == "in" else self._repeated()
+
+    @property
+    def dst(self) -> np.ndarray:
+        """(E,) destination of each edge."""
+        return self._repeated() if self.edge_dir == "in" else self.neighbors
+
+    def without(self, eids: np.ndarray) -> "FrontierEdges":
+        """The same without some edges.
+
+        Args:
+            eids: (X,) int64 global edge ids.
+        """
+        keep = ~np.isin(self.eid, eids)
+        kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep, dtype=np.int64)])
+        return replace(self, indptr=kept[self.indptr], neighbors=self.neighbors[keep], eid=self.eid[keep])
+
+    def _repeated(self) -> np.ndarray:
+        return np.repeat(self.nodes, np.diff(self.indptr))
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Edges drawn from a graph; ``frontier[etype]`` are the `FrontierEdges` of a type, of which every one is there.
+
+    Attributes:
+        service: The graph.
+        edges: By edge type.
+    """
+
+    service: GraphService
+    edges: Mapping[EType, FrontierEdges]
+
+    def __getitem__(self, etype: str | EType | None) -> FrontierEdges:
+        """The edges of a type; None is the only one."""
+        return self.edges[self.service.schema.etype(etype)]
+
+
+def sample_neighbors(g: DistGraph | GraphService, nodes: Ids, fanout: Fanout, edge_dir: str = "in", prob: Named = None,
+                     replace: bool = False, exclude_edges: Edges | None = None,
+                     key: int | Sequence[int] = 0, mask: Named = None) -> Frontier:
+    """Draw edges of some nodes.
+
+    What a node draws is a function of (key, edge type, its original id, how often it stood in ``nodes`` before): the
+    same on every rank and for any partitioning.
+
+    Args:
+        g: The graph.
+        nodes: (D,) ids of the nodes by node type, repeats allowed; where there is one node type, an array will do.
+        fanout: Edges kept of each node: -1 all, once each, 0 none; a mapping names every edge type.
+        edge_dir: "in" for edges that end in the nodes, "out" for those that leave them.
+        prob: Edge data that edges are drawn in proportion to: one number an edge, of any sum; one name for all edge
+            types that have such data, or a name by edge type.  An edge of 0 is never drawn, with fanout -1 neither.
+        replace: Draw with replacement: exactly ``fanout`` edges of every node that has any that may be drawn.
+            Without, a node that has no more keeps them all, in the order of its row.
+        exclude_edges: (X,) edges by edge type never drawn, ascending, each once.
+        key: What the draws depend on: an integer, or several such as (seed, epoch, step, hop).
+        mask: Edge data, one boolean an edge, named as ``prob``: only edges where it is True are drawn.
+
+    Returns:
+        The edges, in the order of the nodes and for each in the order drawn.
+
+    Not collective; two round trips to other nodes at most.
+
+    Raises:
+        ConfigError: A fanout is no integer of -1 to 2**31 - 1, or a mapping leaves out an edge type.
+        IDError: A node or edge is outside the graph; names the first.
+        UnknownName: A type or data that the graph does not have.
+        DataError: A weight is negative, infinite or not a number: names the edge.  Or out-edges are asked for of a
+            graph whose files hold in-edges only.
+    """
+    service = g if isinstance(g, GraphService) else g.service
+    check_fanout(fanout)
+    if edge_dir not in ("in", "out"):
+        raise ConfigError(f"edge_dir is {edge_dir!r}; it is 'in' or 'out'")
+    if edge_dir == "out":
+        raise DataError("edge_dir='out': the graph's files hold in-edges (CSC) only; add the reversed edges as an edge "
+                        "type")
+    rules = make_rules(service, fanout, replace, prob, mask)
+    key = tuple(key) if isinstance(key, Sequence) else (int(key),)
+    front = Front(key, by_ntype(service, nodes, "node"), check_exclude(service, exclude_edges), repeats=True)
+    (draws,) = draw_hop(service, Workspace(), [front], rules, return_eids=True)
+    return Frontier(service, {d.etype: FrontierEdges(front.nodes[d.etype[2]], d.indptr, d.neighbors, d.edge_ids)
+                              for d in draws})
+
+
+def in_subgraph(g: DistGraph | GraphService, nodes: Ids) -> Frontier:
+    """All in-edges of some nodes: `sample_neighbors` with fanout -1.  Not collective."""
+    return sample_neighbors(g, nodes, ALL)
