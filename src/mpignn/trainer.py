@@ -8,7 +8,7 @@ import torch
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
-from mpignn.kernels import dropout, edges, gather, permute, segment
+from mpignn.kernels import dropout, edges, gather, match, permute, segment
 from mpignn.log import phase
 from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
@@ -37,6 +37,7 @@ def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
         warm_sampling(index_dtypes)
         gather.warm()
         permute.warm()
+        match.warm(index_dtypes)
         dtype = np.float64 if config.train.precision == "fp64" else np.float32
         segment.warm(dtype)
         if config.model.model.startswith("gat"):

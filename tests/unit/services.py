@@ -100,6 +100,7 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
                               {e: csc.indptr[node_ranges[e[2]]] for e, csc in edges.items()},
                               {e: csc.indptr[node_ranges[e[0]]] for e, csc in out.items()})
     arrays = {f"node/{t}/orig_id": order for t, order in orig.items()}
+    arrays |= {f"node/{t}/new_id": ids for t, ids in new.items()}
     for ntype, data in graph.node_data.items():
         arrays |= {f"node/{ntype}/data/{name}": rows[orig[ntype]] for name, rows in data.items()}
     for etype, csc in edges.items():

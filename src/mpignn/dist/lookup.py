@@ -9,8 +9,12 @@ import numpy as np
 
 from mpignn.dist.service import OUT, GraphService
 from mpignn.errors import IDError
+from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType, etype_key
+from mpignn.kernels.match import match
 from mpignn.transport.api import Request, Window
+
+_CHUNK_EDGES = 1 << 22      # read at a time
 
 
 def read_rows(service: GraphService, window: Window, ids: np.ndarray) -> np.ndarray:
@@ -66,26 +70,41 @@ def edge_ids(service: GraphService, etype: EType, src: np.ndarray,
              dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The edges from ``src[i]`` to ``dst[i]``, which lie side by side: (N,) first id and (N,) how many, int64.
 
-    A row is ordered by original source id, so it is searched by halves.  Not collective.
+    As `match_edges`.  Not collective.
 
     Raises:
         IDError: A pair that no edge joins; the first is named.
     """
-    adjacency, sources = service.adjacency(etype), service.orig_ids(etype[0])
-    wanted = read_rows(service, sources, src).reshape(-1)
-    bounds = read_rows(service, adjacency.rows, dst)
-
-    def orig_source(edges: np.ndarray) -> np.ndarray:
-        found = read_rows(service, adjacency.indices, edges).reshape(-1).astype(np.int64)
-        return read_rows(service, sources, found).reshape(-1)
-
-    first = _first_after(lambda which, edges: orig_source(edges) < wanted[which], bounds[:, 0], bounds[:, 1])
-    last = _first_after(lambda which, edges: orig_source(edges) <= wanted[which], first, bounds[:, 1])
-    missing = np.flatnonzero(first == last)
+    first, count = match_edges(service, etype, src, dst)
+    missing = np.flatnonzero(count == 0)
     if missing.size:
         at = missing[0]
         raise IDError(f"no {etype_key(etype)!r} edge joins {src[at]} to {dst[at]} (pair {at})")
-    return first, last - first
+    return first, count
+
+
+def match_edges(service: GraphService, etype: EType, src: np.ndarray,
+                dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `edge_ids`, but with a count of 0 for pairs that no edge joins.
+
+    The rows of the destinations are read whole, each once, which takes two round trips: one for where they are, one
+    for what is in them (several if that is very much).  Not collective.
+    """
+    adjacency = service.adjacency(etype)
+    nodes, row_of = np.unique(dst, return_inverse=True)
+    bounds = read_rows(service, adjacency.rows, nodes)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(bounds[:, 1] - bounds[:, 0])])
+    order = np.argsort(row_of, kind="stable")
+    first, count = np.zeros(src.size, np.int64), np.zeros(src.size, np.int64)
+    for lo, hi in row_chunks(starts, 0, nodes.size, _CHUNK_EDGES):
+        indptr = starts[lo:hi + 1] - starts[lo]
+        places = np.repeat(bounds[lo:hi, 0] - indptr[:-1], np.diff(indptr)) + np.arange(indptr[-1])
+        sources = read_rows(service, adjacency.indices, places).reshape(-1)
+        which = order[slice(*np.searchsorted(row_of[order], [lo, hi]))]
+        place, found = np.empty(which.size, np.int64), np.empty(which.size, np.int64)
+        match(indptr, sources, row_of[which] - lo, src[which], place, found)
+        first[which], count[which] = bounds[row_of[which], 0] + place, found
+    return first, count
 
 
 def _first_after(before: Callable[[np.ndarray, np.ndarray], np.ndarray], lo: np.ndarray,

@@ -39,12 +39,34 @@ def permute(key: int, n: int, first: int, count: int) -> np.ndarray:
 
 
 def warm() -> None:
-    """Compile the kernel, or load it from the cache."""
+    """Compile the kernels, or load them from the cache."""
     permute(0, 1, 0, 1)
+    one = np.ones(1, np.int64)
+    permute_each(np.zeros(1, np.uint64), one, one - 1, one.copy())
+
+
+@numba.njit(nogil=True, cache=True)
+def permute_each(keys, sizes, places, out):
+    """One place each of many orders: ``out[i]`` stands at ``places[i]`` of the order of ``range(sizes[i])``.
+
+    Args:
+        keys: (N,) uint64 of each order.
+        sizes: (N,) int64, 1 to 2**62.
+        places: (N,) int64, less than ``sizes``; not checked.
+        out: (N,) int64, written.
+    """
+    for i in range(keys.shape[0]):
+        out[i] = _stands_at(keys[i], sizes[i], places[i])
 
 
 @numba.njit(nogil=True, cache=True)
 def _permute(key, n, first, out):
+    for i in range(out.shape[0]):
+        out[i] = _stands_at(key, n, first + i)
+
+
+@numba.njit(inline="always")
+def _stands_at(key, n, place):
     bits = 0
     while (1 << bits) < n:
         bits += 1
@@ -52,14 +74,12 @@ def _permute(key, n, first, out):
     low = np.uint64(bits // 2)
     low_mask = (_ONE << low) - _ONE
     high_mask = (_ONE << np.uint64(bits - bits // 2)) - _ONE
-    for i in range(out.shape[0]):
-        x = np.uint64(first + i)
-        while True:
-            left, right = x >> low, x & low_mask
-            for r in range(0, 2 * pairs, 2):
-                left ^= draw(key + np.uint64(r), right) & high_mask
-                right ^= draw(key + np.uint64(r + 1), left) & low_mask
-            x = left << low | right
-            if x < np.uint64(n):
-                break
-        out[i] = x
+    x = np.uint64(place)
+    while True:
+        left, right = x >> low, x & low_mask
+        for r in range(0, 2 * pairs, 2):
+            left ^= draw(key + np.uint64(r), right) & high_mask
+            right ^= draw(key + np.uint64(r + 1), left) & low_mask
+        x = left << low | right
+        if x < np.uint64(n):
+            return np.int64(x)

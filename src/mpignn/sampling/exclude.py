@@ -1,0 +1,113 @@
+"""Which edges a batch must not see, because they are what it shall predict.
+
+Shapes: E edges of a global batch.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mpignn.dist.lookup import match_edges
+from mpignn.dist.service import GraphService
+from mpignn.errors import ConfigError, DataError
+from mpignn.graph.book import checked_ids
+from mpignn.graph.types import EType, Schema, etype_key
+
+MODES = (None, "self", "reverse_id", "reverse_types")
+
+
+class Exclusion:
+    """The edges of a global batch, and with some modes those that lead back.
+
+    All trainers take out the edges of the whole global batch, not of their share of it, so that what is drawn does
+    not depend on who computes which edge.
+
+    Attributes:
+        needs_ends: Whether reverse edges are found by the ends of the edges.
+    """
+
+    def __init__(self, schema: Schema, mode: str | None, reverse_eids=None,
+                 reverse_etypes: Mapping[str | EType, str | EType] | None = None):
+        """Say which.
+
+        Args:
+            schema: Of the graph.
+            mode: None: no edge.  ``self``: the edges themselves.  ``reverse_id``: also their reverse edges, which are
+                of the same type, and given by id or found by their ends.  ``reverse_types``: also the edges of another
+                type that join their ends the other way round, all of parallel ones.
+            reverse_eids: For ``reverse_id``: what has the global id of each edge's reverse at the edge's global id
+                (array, tensor, `DistTensor`), or a dict of such by edge type.  Without, every edge of the type that
+                joins the ends the other way round is taken out.
+            reverse_etypes: For ``reverse_types``: the type of the reverse edges of each type.
+
+        Raises:
+            ConfigError: An unknown mode, or one that does not fit the other arguments or the graph's types.
+        """
+        if mode not in MODES:
+            raise ConfigError(f"exclude is {mode!r}; it is one of: {', '.join(map(str, MODES))}")
+        if (reverse_eids is not None and mode != "reverse_id") or (reverse_etypes is None) == (mode == "reverse_types"):
+            raise ConfigError(f"exclude is {mode!r}: reverse_eids goes with 'reverse_id', and reverse_etypes with "
+                              "'reverse_types', which needs it")
+        self._mode = mode
+        self._given: dict[EType, object] = {}
+        if reverse_eids is not None:
+            by_type = reverse_eids if isinstance(reverse_eids, Mapping) else {None: reverse_eids}
+            self._given = {schema.etype(etype): ids for etype, ids in by_type.items()}
+        pairs = {schema.etype(etype): schema.etype(back) for etype, back in (reverse_etypes or {}).items()}
+        if mode == "reverse_id":
+            pairs = {etype: etype for etype in schema.etypes if etype not in self._given and etype[0] == etype[2]}
+        for etype, back in pairs.items():
+            if (back[2], back[0]) != (etype[0], etype[2]):
+                raise ConfigError(f"reverse_etypes: {etype_key(back)} does not lead back from {etype[2]} to {etype[0]}")
+        self._back = pairs
+
+    @property
+    def needs_ends(self) -> bool:
+        return bool(self._back)
+
+    def check(self, etype: EType) -> None:
+        """Raise ConfigError if it is not known where the reverse edges of a type of seeds are.  Not collective."""
+        if self._mode in ("reverse_id", "reverse_types") and etype not in self._given and etype not in self._back:
+            argument = "reverse_eids" if self._mode == "reverse_id" else "reverse_etypes"
+            raise ConfigError(f"exclude is {self._mode!r}, but {argument} says nothing of {etype_key(etype)}")
+
+    def edges(self, service: GraphService, etype: EType, eids: Sequence[np.ndarray],
+              ends: tuple[np.ndarray, np.ndarray] | None) -> list[dict[EType, list[np.ndarray]]]:
+        """Global ids to take out for the edges of one type of several global batches, by edge type.
+
+        Args:
+            service: The graph.
+            etype: Type of the edges.
+            eids: (E,) int64 global ids for each batch.
+            ends: (sum of E,) sources and destinations of all of them, if `needs_ends`.
+
+        Not collective.
+
+        Raises:
+            IDError: ``reverse_eids`` has an id outside the graph.
+        """
+        found: list[dict[EType, list[np.ndarray]]] = [{etype: [ids]} for ids in eids]
+        cuts = np.cumsum([ids.size for ids in eids])[:-1]
+        if etype in self._given:
+            back = np.asarray(self._given[etype][np.concatenate(eids)])
+            if back.ndim != 1:
+                raise DataError(f"reverse_eids of {etype_key(etype)!r} has rows of shape {back.shape[1:]}, not one id")
+            back = checked_ids(back, service.book.num_edges(etype), f"reverse_eids of {etype_key(etype)!r}")
+            for batch, ids in zip(found, np.split(back, cuts), strict=True):
+                batch[etype].append(ids)
+        elif etype in self._back:
+            back, (src, dst) = self._back[etype], ends
+            first, count = match_edges(service, back, dst, src)
+            for batch, start, many in zip(found, np.split(first, cuts), np.split(count, cuts), strict=True):
+                ids = np.repeat(start - (np.cumsum(many) - many), many) + np.arange(many.sum())
+                batch.setdefault(back, []).append(ids)
+        return found
+
+
+def joined(parts: Sequence[Mapping[EType, list[np.ndarray]]]) -> dict[EType, np.ndarray]:
+    """Ids by edge type, sorted and each once, out of several lists.  Not collective."""
+    of_type: dict[EType, list[np.ndarray]] = {}
+    for part in parts:
+        for etype, ids in part.items():
+            of_type.setdefault(etype, []).extend(ids)
+    return {etype: np.unique(np.concatenate(ids)) for etype, ids in of_type.items()}
