@@ -10,11 +10,13 @@ _PUBLIC = {
     "DistDataLoader": "mpignn.loader.base",
     "DistGraph": "mpignn.dist.graph",
     "DistTensor": "mpignn.dist.tensor",
+    "EdgeDataLoader": "mpignn.loader.edge",
     "GraphFile": "mpignn.storage.read",
     "MultiLayerFullNeighborSampler": "mpignn.sampling.neighbor",
     "MultiLayerNeighborSampler": "mpignn.sampling.neighbor",
     "NeighborSampler": "mpignn.sampling.neighbor",
     "NodeDataLoader": "mpignn.loader.node",
+    "PairGraph": "mpignn.graph.pairs",
     "RangePartitionBook": "mpignn.graph.book",
     "check": "mpignn.storage.check",
     "edge_split": "mpignn.loader.split",
@@ -29,12 +31,13 @@ _PUBLIC = {
     "to_block": "mpignn.sampling.blocks",
     "wrap": "mpignn.mpi.process_group",
 }
-__all__ = sorted([*_PUBLIC, "nn"])
+_MODULES = {"negative": "mpignn.sampling.negative", "nn": "mpignn.nn"}
+__all__ = sorted([*_PUBLIC, *_MODULES])
 
 
 def __getattr__(name: str):
-    if name == "nn":
-        return importlib.import_module("mpignn.nn")
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mpignn' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mpignn.dist.graph import DistGraph
-from mpignn.errors import ConfigError, DataError
+from mpignn.errors import ConfigError, DataError, IDError
 from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
 from mpignn.loader.fetch import to_device
@@ -213,6 +213,15 @@ class DistDataLoader:
             raise DataError(f"{kind}: a loader takes integers in one dimension, not {array.dtype} of shape "
                             f"{array.shape}")
         return array.astype(np.int64, copy=False)
+
+    def _in_graph(self, ids, count: int, what: str) -> np.ndarray:
+        """Ids as (N,) int64, all of them in ``0:count``; else IDError."""
+        ids = np.asarray(ids).astype(np.int64, copy=False).reshape(-1)
+        bad = (ids < 0) | (ids >= count)
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise IDError(f"seed {at} is {what} {ids[at]}, but the graph has {count} of that type")
+        return ids
 
     def _home(self, kind: Hashable, ids: np.ndarray) -> np.ndarray:
         """The node that had best compute each id."""

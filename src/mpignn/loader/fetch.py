@@ -14,6 +14,7 @@ from mpignn.dist.graph import DistGraph
 from mpignn.dist.service import GraphService
 from mpignn.errors import UnknownName
 from mpignn.graph.block import EID, NID, Block, Frame
+from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import EType
 from mpignn.sampling.neighbor import Names
 from mpignn.transport.api import Request, Window
@@ -148,4 +149,7 @@ def to_device(batch: Any, device: Any) -> Any:
     if isinstance(batch, Block):
         for frames in batch.src_frames, batch.dst_frames, batch.edge_frames:
             frames.update(to_device(frames, device))
+    if isinstance(batch, PairGraph):
+        batch.ends, batch.node_ids = to_device(batch.ends, device), to_device(batch.node_ids, device)
+        batch.edge_frames.update(to_device(batch.edge_frames, device))
     return batch

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mpignn.dist.graph import DistGraph
-from mpignn.errors import IDError
 from mpignn.graph.block import Block
 from mpignn.loader.base import DistDataLoader, Share
 from mpignn.loader.fetch import Fetch, names_by_ntype, put_ids, tensors
@@ -49,12 +48,7 @@ class NodeDataLoader(DistDataLoader):
         return self._g.schema.ntype(kind)
 
     def _checked(self, kind: str, ids) -> np.ndarray:
-        ids, count = np.asarray(ids).astype(np.int64, copy=False).reshape(-1), self._g.num_nodes(kind)
-        bad = (ids < 0) | (ids >= count)
-        if bad.any():
-            at = int(np.argmax(bad))
-            raise IDError(f"seed {at} is {kind} {ids[at]}, but the graph has {count} nodes of that type")
-        return ids
+        return self._in_graph(ids, self._g.num_nodes(kind), kind)
 
     def _home(self, kind: str, ids: np.ndarray) -> np.ndarray:
         return self._g.home(kind, ids)

@@ -1,0 +1,198 @@
+"""Mini-batches of seed edges, for link prediction and for learning about edges.
+
+Shapes: E seed edges, G of them in a global batch, k negative pairs for each.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mpignn.dist.graph import DistGraph
+from mpignn.dist.lookup import find_edges, read_rows
+from mpignn.errors import ConfigError
+from mpignn.graph.block import EID, Block
+from mpignn.graph.pairs import PairGraph
+from mpignn.graph.types import EType, etype_key
+from mpignn.kernels.rng import derive
+from mpignn.loader.base import DistDataLoader, Share
+from mpignn.loader.fetch import Fetch, names_by_etype, names_by_ntype, put_ids, tensors
+from mpignn.sampling.exclude import Exclusion, joined
+from mpignn.sampling.negative import NegativeSampler, SeedEdges, seed_keys
+from mpignn.sampling.neighbor import NeighborSampler
+
+_NEGATIVES = 4      # stream of randomness under the key of a step, beside the hops
+
+
+class EdgeDataLoader(DistDataLoader):
+    """Blocks for the ends of seed edges, in an order that does not depend on the number of ranks.
+
+    Iterating yields ``(input_nodes, pair_graph, blocks)``, with negative pairs ``(input_nodes, pos_graph, neg_graph,
+    blocks)``: DGL's tuples.  The pair graphs (`PairGraph`) hold this trainer's edges of the step and the pairs drawn
+    for them, as positions in the output nodes of the blocks: their ends, each once.  For the rest see `DistDataLoader`.
+    """
+
+    def __init__(self, g: DistGraph, eids, sampler: NeighborSampler, *, batch_size: int | None = None,
+                 exclude: str | None = None, reverse_eids=None,
+                 reverse_etypes: Mapping[str | EType, str | EType] | None = None,
+                 negative_sampler: NegativeSampler | None = None, g_sampling: DistGraph | None = None, **options):
+        """Plan the passes.  Collective over the trainers if not ``use_ddp``, else not collective.
+
+        Args:
+            g: The graph that has the edges.
+            eids: (E,) global ids of all seed edges, the same on all trainers, in an order that does not depend on the
+                partitioning (such as `DistGraph.split`); a dict by edge type where there are several.
+            sampler: Draws the neighbours.  ``prefetch_node_feats`` come with the blocks; ``prefetch_labels`` are edge
+                data and come with the pair graph.
+            batch_size: Seed edges of a step per trainer.
+            exclude: Edges of the global batch that are taken out before neighbours are drawn, in every hop: None,
+                ``self``, ``reverse_id`` or ``reverse_types``, see `Exclusion`.
+            reverse_eids: For ``reverse_id``: id of each edge's reverse, by id; without, these are found by their ends.
+            reverse_etypes: For ``reverse_types``: the edge type that leads back, by edge type.
+            negative_sampler: Draws pairs for each edge.
+            g_sampling: Graph to draw neighbours from in the place of ``g``, with the same nodes by original id;
+                ``exclude`` has then no effect.  Input nodes and blocks are of that graph.
+            options: Of `DistDataLoader`.
+
+        Raises:
+            ConfigError: As `DistDataLoader` and `Exclusion`, or a ``g_sampling`` of other node types or sizes.
+            IDError: A seed is outside the graph.
+            UnknownName: A type that the graph has not, or no data of a name that the sampler asks for.
+        """
+        self._g, self._sampler, self._negative = g, sampler, negative_sampler
+        self._from = g if g_sampling is None else g_sampling
+        super().__init__(eids, batch_size, g=g, **options)
+        exclusion = Exclusion(g.schema, exclude, reverse_eids, reverse_etypes)
+        for etype in self._ids:
+            exclusion.check(etype)
+        self._exclusion = exclusion if exclude is not None and g_sampling is None else None
+        for ntype in {t for etype in self._ids for t in (etype[0], etype[2])}:
+            if self._from.num_nodes(ntype) != g.num_nodes(ntype):
+                raise ConfigError(f"g_sampling has {self._from.num_nodes(ntype)} {ntype} nodes and g has "
+                                  f"{g.num_nodes(ntype)}: they must be the same nodes")
+        self._node_feats = names_by_ntype(self._from, sampler.prefetch_node_feats)
+        self._labels = names_by_etype(g, sampler.prefetch_labels, self._ids)
+
+    def _kind(self, kind: str | EType | None) -> EType:
+        return self._g.schema.etype(kind)
+
+    def _checked(self, kind: EType, ids) -> np.ndarray:
+        return self._in_graph(ids, self._g.num_edges(kind), etype_key(kind))
+
+    def _home(self, kind: EType, ids: np.ndarray) -> np.ndarray:
+        return self._g.home_of_edges(kind, ids)
+
+    def _blocks(self, batch: tuple) -> Sequence[Block]:
+        return batch[-1]
+
+    def _make(self, shares: Sequence[Share]) -> list[tuple]:
+        started = time.perf_counter()
+        found = [self._find(etype, shares) for etype in self._ids]
+        seeds = [_ends_of(found, b) for b in range(len(shares))]
+        exclude = None
+        if self._exclusion is not None:
+            exclude = [joined([of_type.excluded[b] for of_type in found]) for b in range(len(shares))]
+        keys = [share.key for share in shares]
+        sampled = self._sampler.sample_many(self._from.service, seeds, keys, exclude)
+        nodes, edges = Fetch(self._from.service), Fetch(self._g.service)
+        batches = []
+        for b, (share, (inputs, _, blocks)) in enumerate(zip(shares, sampled, strict=True)):
+            for block in blocks:
+                block.key = share.key
+                put_ids(block)
+            for ntype, names in self._node_feats.items():
+                nodes.nodes(blocks[0].src_frames[ntype], ntype, names, blocks[0].src_ids[ntype])
+            graphs = [self._pair_graph(share.key, seeds[b], {f.etype: f.positive[b] for f in found})]
+            for etype, ids in share.ids.items():
+                frame = graphs[0].edge_frames[etype] = {EID: torch.from_numpy(ids)}
+                edges.edges(frame, etype, self._labels.get(etype, ()), ids, label=True)
+            if self._negative is not None:
+                graphs.append(self._pair_graph(share.key, seeds[b], {f.etype: f.negative[b] for f in found}))
+            batches.append((tensors(inputs), *graphs, blocks))
+        sampled_at = time.perf_counter()
+        for fetch in nodes, edges:
+            fetch.finish()
+        self.stats.sample_s += sampled_at - started
+        self.stats.fetch_s += time.perf_counter() - sampled_at
+        return batches
+
+    def _find(self, etype: EType, shares: Sequence[Share]) -> "_Found":
+        """The ends of the edges of one type, what is drawn for these edges, and what shall not be seen."""
+        service, negative, exclusion = self._g.service, self._negative, self._exclusion
+        whole, mine = [share.whole[etype] for share in shares], [share.mine[etype] for share in shares]
+        own = np.concatenate([share.ids[etype] for share in shares])
+        counts = [places.size for places in mine]
+        starts = np.cumsum([0, *(ids.size for ids in whole)])
+        whole_ends = None
+        if exclusion is not None and exclusion.needs_ends or negative is not None and negative.whole_batch:
+            whole_ends = find_edges(service, etype, np.concatenate(whole))
+            at = np.concatenate([start + places for start, places in zip(starts[:-1], mine, strict=True)])
+            src, dst = (ends[at] for ends in whole_ends)
+        else:
+            src, dst = find_edges(service, etype, own)
+        found = _Found(etype, _cut(self._in_sampled(etype, src, dst), counts))
+        if exclusion is not None:
+            found.excluded = exclusion.edges(service, etype, whole, whole_ends)
+        if negative is not None:
+            number = self._g.schema.etypes.index(etype)
+            keys = [np.uint64(derive(share.key, _NEGATIVES, number)) for share in shares]
+            whole_dst = np.split(whole_ends[1], starts[1:-1]) if negative.whole_batch else ()
+            pairs = negative.draw(service, SeedEdges(
+                etype, src, dst, seed_keys(service, etype, own, dst, keys, counts),
+                np.repeat(np.arange(len(shares)), counts), np.concatenate(mine), whole_dst))
+            found.negative = _cut(self._in_sampled(etype, *pairs), [count * negative.k for count in counts])
+        return found
+
+    def _in_sampled(self, etype: EType, src: np.ndarray, dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sources and destinations in the ids of the graph that neighbours are drawn from."""
+        if self._from is self._g:
+            return src, dst
+        return self._renumbered(etype[0], src), self._renumbered(etype[2], dst)
+
+    def _renumbered(self, ntype: str, ids: np.ndarray) -> np.ndarray:
+        known, wanted = self._g.service, self._from.service
+        orig = read_rows(known, known.orig_ids(ntype), ids).reshape(-1)
+        return read_rows(wanted, wanted.new_ids(ntype), orig).reshape(-1)
+
+    def _pair_graph(self, key: int, outputs: Mapping[str, np.ndarray], ends: Mapping[EType, "_Ends"]) -> PairGraph:
+        positions = {etype: tuple(torch.from_numpy(np.searchsorted(outputs[ntype], ids))
+                                  for ntype, ids in ((etype[0], src), (etype[2], dst)))
+                     for etype, (src, dst) in ends.items()}
+        return PairGraph(self._g.schema, positions, tensors(outputs), key=key)
+
+
+_Ends = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass
+class _Found:
+    """What is known of the seed edges of one type before neighbours are drawn.
+
+    Attributes:
+        etype: Their type.
+        positive, negative: For each batch the ends of the edges, and of the pairs drawn for them.
+        excluded: For each batch the edges that it must not see.
+    """
+
+    etype: EType
+    positive: list[_Ends]
+    negative: list[_Ends] | None = None
+    excluded: list[dict[EType, list[np.ndarray]]] | None = None
+
+
+def _cut(ends: _Ends, counts: Sequence[int]) -> list[_Ends]:
+    """Ends of pairs of several batches by batch."""
+    cuts = np.cumsum(counts)[:-1]
+    return list(zip(*(np.split(side, cuts) for side in ends), strict=True))
+
+
+def _ends_of(found: Sequence[_Found], batch: int) -> dict[str, np.ndarray]:
+    """The ends of all pairs of a batch by node type, each once, ascending."""
+    ids: dict[str, list[np.ndarray]] = {}
+    for of_type in found:
+        for src, dst in (pairs[batch] for pairs in (of_type.positive, of_type.negative) if pairs is not None):
+            ids.setdefault(of_type.etype[0], []).append(src)
+            ids.setdefault(of_type.etype[2], []).append(dst)
+    return {ntype: np.unique(np.concatenate(parts)) for ntype, parts in ids.items()}
