@@ -11,6 +11,7 @@ import numpy as np
 
 from mpignn.errors import DataError
 from mpignn.log import phase
+from mpignn.storage.blocks import Store
 from mpignn.storage.read import GraphFile
 from mpignn.transport.api import Transport
 
@@ -31,17 +32,32 @@ def load(transport: Transport, path: Path, server: int, threads: int = 1) -> Non
     """
     started = time.perf_counter()
     shards = {name: transport.shard(name) for name in transport.windows}
+    stores = {name: _Extremes(shard.dtype, transport.store) if name.endswith(("/indices", "/edge_id"))
+              else transport.store for name, shard in shards.items()}
     size = sum(shard.nbytes for shard in shards.values())
     with phase("load graph"), GraphFile(path) as file:
-        file.read_many([(name, *window.spec.bounds[server:server + 2], shards[name])
+        file.read_many([(name, *window.spec.bounds[server:server + 2], shards[name], stores[name])
                         for name, window in transport.windows.items()], threads)
         for name, shard in shards.items():
-            _check_ids(file, name, shard)
+            _check_ids(file, name, shard, stores[name])
     seconds = time.perf_counter() - started
     log.info("loaded and verified %.1f MB in %.2f s: %.2f GB/s", size / 1e6, seconds, size / seconds / 1e9)
 
 
-def _check_ids(file: GraphFile, name: str, shard: np.ndarray) -> None:
+class _Extremes:
+    """Stores elements, and keeps the smallest and the largest, seen while they are in the core's cache anyway."""
+
+    def __init__(self, dtype: np.dtype, store: Store):
+        self._dtype, self._store = dtype, store
+        self.found: list[int] = []
+
+    def __call__(self, out: np.ndarray, piece: np.ndarray) -> None:
+        elements = piece.view(self._dtype)
+        self.found += [int(elements.min()), int(elements.max())]
+        self._store(out, piece)
+
+
+def _check_ids(file: GraphFile, name: str, shard: np.ndarray, store: Store) -> None:
     """A sampler follows these numbers without looking: they must lie inside the graph."""
     kind, owner, what = name.split("/", 2)
     if kind not in ("edge", "out") or what not in ("indptr", "indices", "edge_id") or shard.size == 0:
@@ -50,7 +66,7 @@ def _check_ids(file: GraphFile, name: str, shard: np.ndarray) -> None:
     if what != "indptr":
         end = etype[2 if kind == "out" else 0]
         limit = file.book.num_edges(etype) if what == "edge_id" else file.book.num_nodes(end)
-        if shard.min() < 0 or shard.max() >= limit:
+        if min(store.found) < 0 or max(store.found) >= limit:
             at = int(np.argmax((shard < 0) | (shard >= limit)))
             held = f"edge {shard[at]}" if what == "edge_id" else f"node {shard[at]}"
             many = f"{limit} such edges" if what == "edge_id" else f"{limit} nodes of type {end}"

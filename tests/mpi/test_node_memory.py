@@ -40,6 +40,48 @@ def test_what_a_server_writes_all_ranks_of_the_node_read(world, kind):
 
 
 @pytest.mark.ranks(3)
+@pytest.mark.parametrize("kind", ["memfd", "window"])
+def test_what_a_server_stores_is_there_for_all_and_its_file_is_closed(world, kind):
+    import os
+
+    from mpignn.mpi.segment import Segment
+    segment = Segment(world, 3 << 20, kind if kind == "window" else None)
+    piece = (np.arange(1_500_001) % 249).astype(np.uint8)
+    if Role.SERVER in world.role:
+        segment.store(segment.bytes[4095:4095 + piece.size], piece)
+        segment.bytes[0] = 7        # by the other way, in the same page
+    files = len(os.listdir("/proc/self/fd"))
+    segment.seal()
+    assert files - len(os.listdir("/proc/self/fd")) == (Role.SERVER in world.role and kind == "memfd")
+    world.node.barrier()
+    assert np.array_equal(segment.bytes[4095:4095 + piece.size], piece)
+    assert segment.bytes[0] == 7 and not segment.bytes[1:4095].any() and not segment.bytes[4095 + piece.size:].any()
+    world.node.barrier()
+    segment.free()
+
+
+@pytest.mark.ranks(2)
+def test_storing_where_no_memory_is_left_is_told(world):
+    import errno
+    import os
+
+    from mpignn.mpi.segment import Segment
+    segment = Segment(world, 4096)
+    original = os.pwrite
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.pwrite = full
+    try:
+        if Role.SERVER in world.role:
+            with pytest.raises(ResourceError, match="No space left.*more nodes"):
+                segment.store(segment.bytes[:1], np.zeros(1, np.uint8))
+    finally:
+        os.pwrite = original
+    segment.free()
+
+
+@pytest.mark.ranks(3)
 def test_trainers_cannot_write(world):
     import ctypes
     import mmap

@@ -75,8 +75,12 @@ class MpiTransport(Transport):
         start = (spec.bounds[server] - window.lo) * spec.step
         return window.flat[start:start + spec.elements(server, server + 1)]
 
+    def store(self, out: np.ndarray, piece: np.ndarray) -> None:
+        self._segment.store(out, piece)
+
     def publish(self) -> None:
         self.windows = read_only(self.windows)
+        self._segment.seal()
         world = self._world
         if world.topology.num_nodes == 1:
             world.world.barrier()

@@ -83,6 +83,7 @@ class MpiTable(Table):
         nbytes = (self._node_hi - self._node_lo) * self._row_bytes
         _check_memory(groups, nbytes, spec.name)
         self._memory = SharedMemory(groups.node, groups.all, 0, nbytes, True, segment)
+        self._memory.seal()     # written through `local` and the window
         self._rows = self._memory.bytes.view(spec.dtype).reshape(self._node_hi - self._node_lo, spec.width)
         self.local = self._rows[self.lo - self._node_lo:self.hi - self._node_lo]
         self._pool = Pool()

@@ -14,7 +14,7 @@ import numpy as np
 from mpignn.errors import DataError, IDError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
-from mpignn.storage.blocks import Stretch, damage_named, read_rows, stretches
+from mpignn.storage.blocks import Store, Stretch, damage_named, read_rows, stretches
 from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, node_path, out_path, part_file
 
 _OPEN_PARTS = 64        # part files kept open at a time: a job may have thousands of them, and few handles
@@ -147,7 +147,7 @@ class GraphFile:
         return start
 
     def read(self, name: str, lo: int, hi: int, out: np.ndarray) -> None:
-        """Read the global rows ``lo:hi`` of an array, verifying checksums.  No second copy is made.
+        """Read the global rows ``lo:hi`` of an array, verifying checksums.
 
         Args:
             name: One of ``served``.
@@ -157,10 +157,15 @@ class GraphFile:
         Raises:
             IDError: Rows outside the array.
         """
-        self.read_many([(name, lo, hi, out)])
+        self.read_many([(name, lo, hi, out, np.copyto)])
 
-    def read_many(self, wanted: Iterable[tuple[str, int, int, np.ndarray]], threads: int = 1) -> None:
-        """`read` several times, the blocks of all spread over threads."""
+    def read_many(self, wanted: Iterable[tuple[str, int, int, np.ndarray, Store]], threads: int = 1) -> None:
+        """`read` several times, the blocks of all spread over threads.
+
+        Args:
+            wanted: Arguments of `read`, and what copies whole elements, read but not verified yet, into ``out``.
+            threads: That read at a time.
+        """
         todo = [stretch for one in wanted for stretch in self._stretches(*one)]
         with ThreadPoolExecutor(max(1, min(threads, len(todo)))) as pool:
             try:
@@ -170,14 +175,15 @@ class GraphFile:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _stretches(self, name: str, lo: int, hi: int, out: np.ndarray) -> list[Stretch]:
+    def _stretches(self, name: str, lo: int, hi: int, out: np.ndarray, store: Store) -> list[Stretch]:
         """What there is to read for some rows; arguments and errors of `read`."""
         info = self._info(name)
         ranges, extra = axis(name, self.book)
         if name not in self.infos:
             rows = out.reshape(hi - lo)
             with damage_named(where := f"{self.path}: {name}"):
-                return stretches(self._file[f"map/{name.split('/')[1]}"], where, lo, hi, rows) if lo < hi else []
+                data = self._file[f"map/{name.split('/')[1]}"]
+                return stretches(data, where, lo, hi, rows, store) if lo < hi else []
         if not 0 <= lo <= hi <= ranges[-1]:
             raise IDError(f"{self.path}: rows {lo}..{hi} of {name} asked for, of {ranges[-1]}")
         assert out.dtype == info.dtype and out.shape == ((hi - lo + extra) * info.width,), f"{name}: {out.shape}"
@@ -199,7 +205,7 @@ class GraphFile:
                 # The last number of a part's indptr is the first of the next part's: it is read once.
                 more = extra if end == hi else 0
                 found += stretches(self._part(part)[name], where, begin - base, end - base + more,
-                                   rows[begin - lo:end - lo + more])
+                                   rows[begin - lo:end - lo + more], store)
         return found
 
     def _read_metadata(self) -> None:

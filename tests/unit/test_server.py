@@ -1,0 +1,58 @@
+"""What a server makes of the files that it loads."""
+
+import re
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+
+from graphs import random_graph
+from mpignn import server
+from mpignn.dist.service import place
+from mpignn.errors import DataError
+from mpignn.roles import Topology, assign_roles
+from mpignn.storage.read import GraphFile
+from mpignn.storage.write import partition_graph
+from mpignn.transport.local import LocalTransport
+
+
+def load(folder, threads=1):
+    """All rows of a graph, as a job of one rank has them."""
+    with GraphFile(folder) as file:
+        placement = place(file.book, file.served, Topology((0,), assign_roles((0,))), file.edge_start, "none", 1)
+    transport = LocalTransport(placement.specs(0))
+    server.load(transport, folder, 0, threads)
+    return transport
+
+
+def overwrite(folder, name, at, value):
+    """Change an element of the first part, with a checksum that is right."""
+    with h5py.File(folder / "part-00000.h5", "r+") as file:
+        data = file[f"edge/_N:_E:_N/{name}"]
+        data[at] = value
+        data.attrs["crc32"] = np.array([zlib.crc32(data[()])], np.uint32)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_all_rows_are_loaded_with_any_number_of_threads(tmp_path, threads):
+    partition_graph(random_graph(1), tmp_path / "g", 3, "random")
+    transport = load(tmp_path / "g", threads)
+    with GraphFile(tmp_path / "g") as file:
+        for name, window in transport.windows.items():
+            expected = np.empty_like(window.flat)
+            file.read(name, 0, window.spec.num_rows, expected)
+            assert np.array_equal(window.flat, expected), name
+
+
+@pytest.mark.parametrize(("name", "at", "value", "says"), [
+    ("indices", 3, 40, "indices holds node 40, but the graph has 40 nodes of type _N"),
+    ("indices", 0, -1, "indices holds node -1"),
+    ("indptr", 2, 10 ** 6, "indptr does not ascend"),
+    ("indptr", 0, -1, "indptr does not ascend"),
+])
+def test_ids_outside_the_graph_are_refused_though_their_checksum_is_right(tmp_path, name, at, value, says):
+    partition_graph(random_graph(1), tmp_path / "g", 2, "range")
+    overwrite(tmp_path / "g", name, at, value)
+    with pytest.raises(DataError, match=re.escape(says)):
+        load(tmp_path / "g")
