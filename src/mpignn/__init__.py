@@ -31,7 +31,8 @@ _PUBLIC = {
     "to_block": "mpignn.sampling.blocks",
     "wrap": "mpignn.mpi.process_group",
 }
-_MODULES = {"negative": "mpignn.sampling.negative", "nn": "mpignn.nn"}
+_MODULES = {"fn": "mpignn.function", "function": "mpignn.function", "negative": "mpignn.sampling.negative",
+            "nn": "mpignn.nn"}
 __all__ = sorted([*_PUBLIC, *_MODULES])
 
 

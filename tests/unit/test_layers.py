@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
-LAYERS = [{"errors", "log", "config", "buffers", "roles"}, {"kernels"}, {"graph"}, {"transport"}, {"mpi"},
+LAYERS = [{"errors", "log", "config", "buffers", "roles", "function"}, {"kernels"}, {"graph"}, {"transport"}, {"mpi"},
           {"partition"}, {"storage"}, {"dist"}, {"sampling"}, {"nn"}, {"loader"}, {"train"}, {"server", "trainer"},
           {"publish"}, {"launch", "cli"}, {"__main__"}]
+LATE = {"graph.block": {"nn.passing"}}      # methods that users look for on a block bring in torch when called
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 ALLOWED = {     # by prefix of the module's name below mpignn
     "mpi4py": ("mpi.",),
@@ -72,7 +73,7 @@ def test_every_module_has_a_layer():
 def test_imports_point_down(name):
     below = {full.removeprefix("mpignn.") for full in imports(name) if full.startswith("mpignn.")}
     upward = {b for b in below if b.partition(".")[0] in LAYER and layer(b) > layer(name)}
-    assert not upward
+    assert upward <= LATE.get(name, set())
 
 
 def test_no_module_imports_itself_by_way_of_others():

@@ -7,7 +7,7 @@ import torch
 
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
-from mpignn.nn import message
+from mpignn.nn import edges, message
 from mpignn.nn.dropout import KeyedDropout, keyed_dropout
 
 # Destinations: repeated neighbours, none at all, one, a hub.
@@ -122,3 +122,26 @@ torch.nn.functional.cross_entropy(out, torch.tensor([0, 1])).backward()
 sys.exit("torch._dynamo" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["mean", "max", "attention"])
+def test_any_number_of_threads_gives_the_same_bits(name):
+    rng = np.random.default_rng(0)
+    degrees = rng.integers(0, 40, 6000)
+    csc = CSC(np.concatenate([[0], np.cumsum(degrees)]), rng.integers(0, 9000, degrees.sum()).astype(np.int32))
+    weights = torch.randn(csc.num_edges, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    x, before, results = rows(9000, 16, torch.float32), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            if name == "attention":
+                attention = edges.edge_dropout(csc, edges.edge_softmax(csc, weights), 0.3, 7, np.arange(6000))
+                out = edges.weighted_sum(csc, x.view(-1, 4, 4), attention)
+            else:
+                out = BY_NAME[name](csc, x)
+            grads = torch.autograd.grad(out.square().sum(), [x, weights], allow_unused=True, materialize_grads=True)
+            results.append([out, *grads])
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))

@@ -89,7 +89,7 @@ def test_stack_brings_all_types_to_one_width_and_learns_rows_for_those_without_f
     model = RGCN(HETERO, {"user": 6}, 8, 3, 2, num_bases=2, regularizer="basis").double().eval()
     one, two = hetero_block(), hetero_block(3, num_src=(4, 3), num_dst=(2, 1))
     x = {"user": rows(7, 6)}
-    inputs = {"user": model.inputs["user"](x["user"]), "item": model.learnt["item"].expand(5, 8)}
+    inputs = {"user": model.inputs["0"](x["user"]), "item": model.learnt["1"].expand(5, 8)}
     hidden = {t: torch.relu(h) for t, h in model.layers[0](one, inputs).items()}
     expected = model.layers[1](two, hidden)
     found = model([one, two], x)

@@ -3,8 +3,8 @@
 Shapes: S sources and D destinations of a node type, E edges of an edge type.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -79,14 +79,118 @@ class Block:
     @property
     def srcdata(self) -> Frame:
         """Named rows of the sources, of a graph with one node type."""
-        return self.src_frames.setdefault(self.schema.ntype(), {})
+        return self.srcnodes[self.schema.ntype()].data
 
     @property
     def dstdata(self) -> Frame:
         """Named rows of the destinations, of a graph with one node type."""
-        return self.dst_frames.setdefault(self.schema.ntype(), {})
+        return self.dstnodes[self.schema.ntype()].data
 
     @property
     def edata(self) -> Frame:
         """Named rows of the edges, of a graph with one edge type."""
-        return self.edge_frames.setdefault(self.schema.etype(), {})
+        return self.edges[self.schema.etype()].data
+
+    @property
+    def srcnodes(self) -> "Parts":
+        """``srcnodes[ntype].data``: named rows of the sources of a type."""
+        return Parts(self.src_frames, self.schema.ntype)
+
+    @property
+    def dstnodes(self) -> "Parts":
+        """``dstnodes[ntype].data``: named rows of the destinations of a type."""
+        return Parts(self.dst_frames, self.schema.ntype)
+
+    @property
+    def edges(self) -> "Parts":
+        """``edges[etype].data``: named rows of the edges of a type."""
+        return Parts(self.edge_frames, self.schema.etype)
+
+    def __getitem__(self, etype: str | EType) -> "Block":
+        """The part of one edge type, with the frames of this block."""
+        etype = self.schema.etype(etype)
+        ntypes = tuple(dict.fromkeys((etype[0], etype[2])))
+        return replace(self, schema=Schema(ntypes, (etype,)), csc={etype: self.csc[etype]})
+
+    def local_var(self) -> "Block":
+        """The same block with frames of its own: fields set there do not show here, and the rows are shared."""
+        return replace(self, **{name: {key: dict(frame) for key, frame in getattr(self, name).items()}
+                                for name in ("src_frames", "dst_frames", "edge_frames")})
+
+    # What moves rows needs torch, which this layer is read without: these methods bring it in when they are called.
+
+    def update_all(self, message_func, reduce_func, apply_node_func=None, etype: str | EType | None = None) -> None:
+        """Make a message on every edge, and reduce those of each destination to a field of ``dst_frames``.
+
+        Args:
+            message_func: A built-in of `mpignn.function`, or a function of an `mpignn.nn.passing.EdgeBatch` that
+                returns named (E, ...) messages.
+            reduce_func: A built-in, or a function of a `mpignn.nn.passing.NodeBatch` that returns named rows.
+                Destinations without in-edges get zeros.
+            apply_node_func: Is given all destinations as a ``NodeBatch`` afterwards, and returns fields to set.
+            etype: Of the edges; without it, the only one.
+
+        Not collective.  Differentiable.
+
+        Raises:
+            UnknownName: No such type, field or message.
+            DataError: A field that does not have a row for each source, destination or edge, or is of another type
+                than float32 or float64.
+        """
+        from mpignn.nn import passing
+        passing.update_all(self, message_func, reduce_func, apply_node_func, etype)
+
+    def multi_update_all(self, etype_dict: Mapping, cross_reducer: str, apply_node_func=None) -> None:
+        """`update_all` along several edge types, and reduce fields of one name across the types.
+
+        Args:
+            etype_dict: By edge type ``(message_func, reduce_func)``, or these two and an ``apply_node_func``.
+            cross_reducer: sum, mean, max, min, or stack: (D, types, ...) in the order of ``etype_dict``.
+            apply_node_func: Is given all destinations of a type afterwards, and returns fields to set.
+
+        Not collective.  Differentiable.
+
+        Raises:
+            ConfigError: No such cross reducer.
+            UnknownName, DataError: As `update_all`.
+        """
+        from mpignn.nn import passing
+        passing.multi_update_all(self, etype_dict, cross_reducer, apply_node_func)
+
+    def apply_edges(self, func, etype: str | EType | None = None) -> None:
+        """Set fields of the edges of a type: what a message function, as of `update_all`, makes.  Not collective."""
+        from mpignn.nn import passing
+        passing.apply_edges(self, func, etype)
+
+    @property
+    def edge_index(self) -> Any:
+        """(2, E) int64 tensor of sources and destinations by position, of a block with one edge type."""
+        return self.to_pyg()["edge_index"]
+
+    def to_pyg(self, etype: str | EType | None = None) -> dict[str, Any]:
+        """What layers of PyTorch Geometric take of a bipartite graph: ``conv((x_src, x_dst), **block.to_pyg())``.
+
+        Returns:
+            ``edge_index``, (2, E) int64, and ``size``, (S, D).  Not collective.
+        """
+        from mpignn.nn import passing
+        etype = self.schema.etype(etype)
+        return {"edge_index": passing.edge_index(self.csc[etype]),
+                "size": (self.num_src_nodes(etype[0]), self.num_dst[etype[2]])}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The nodes or edges of a type, as DGL shows them."""
+
+    data: Frame
+
+
+class Parts:
+    """Frames by type, made when they are asked for."""
+
+    def __init__(self, frames: dict, resolve: Callable[[Any], Any]):
+        self._frames, self._resolve = frames, resolve
+
+    def __getitem__(self, name) -> Part:
+        return Part(self._frames.setdefault(self._resolve(name), {}))

@@ -4,11 +4,13 @@ from mpignn.nn.dropout import KeyedDropout, keyed_dropout
 from mpignn.nn.edges import edge_softmax
 from mpignn.nn.gat import GAT, GATConv, GATv2Conv
 from mpignn.nn.gcn import GCN, GraphConv
+from mpignn.nn.hetero import HeteroGraphConv
 from mpignn.nn.mlp import MLP
 from mpignn.nn.models import MODELS, make_model
 from mpignn.nn.rgcn import RGCN, RelGraphConv, TypedLinear
 from mpignn.nn.sage import GraphSAGE, SAGEConv
 from mpignn.nn.stack import Stack
 
-__all__ = ["GAT", "GCN", "MLP", "MODELS", "RGCN", "GATConv", "GATv2Conv", "GraphConv", "GraphSAGE", "KeyedDropout",
-           "RelGraphConv", "SAGEConv", "Stack", "TypedLinear", "edge_softmax", "keyed_dropout", "make_model"]
+__all__ = ["GAT", "GCN", "MLP", "MODELS", "RGCN", "GATConv", "GATv2Conv", "GraphConv", "GraphSAGE", "HeteroGraphConv",
+           "KeyedDropout", "RelGraphConv", "SAGEConv", "Stack", "TypedLinear", "edge_softmax", "keyed_dropout",
+           "make_model"]

@@ -55,11 +55,7 @@ def reduce_edges(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
     _check_edges(csc, x)
     flat = _flat(_checked(csc, x))
     own = CSC(csc.indptr, np.arange(csc.num_edges))     # each edge as a source of its own
-    if how == "min":
-        out = message.copy_u_max(own, flat.neg()).neg()
-    else:
-        out = {"sum": message.copy_u_sum, "mean": message.copy_u_mean, "max": message.copy_u_max}[how](own, flat)
-    return out.view(csc.num_dst, *x.shape[1:])
+    return message.reduce_copies(own, flat, how).view(csc.num_dst, *x.shape[1:])
 
 
 def weighted_sum(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -42,6 +42,13 @@ def copy_u_max(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     return _Max.apply(_checked(csc, x), csc)
 
 
+def reduce_copies(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
+    """`copy_u_sum`, `copy_u_mean` or `copy_u_max`, or the least row, by name: sum, mean, max or min."""
+    if how == "min":
+        return copy_u_max(csc, x.neg()).neg()
+    return {"sum": copy_u_sum, "mean": copy_u_mean, "max": copy_u_max}[how](csc, x)
+
+
 def self_and_sum(csc: CSC, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The destinations' own rows, ``x[:D]``, and `copy_u_sum`: cheaper to differentiate than one by one."""
     return _Sum.apply(_checked(csc, x, csc.num_dst), csc, False)

@@ -149,18 +149,19 @@ class RGCN(Stack):
         first = next(iter(in_feats.values())) if direct else hidden
         super().__init__([RelGraphConv(*pair, len(schema.etypes), regularizer, num_bases) for pair in
                           widths(first, hidden, num_classes, num_layers)], dropout, input_dropout)
-        self.inputs, self.learnt = nn.ModuleDict(), nn.ParameterDict()
-        for t in () if direct else schema.ntypes:
-            if t in in_feats:
-                self.inputs[t] = nn.Linear(in_feats[t], hidden)
+        self.inputs, self.learnt = nn.ModuleDict(), nn.ParameterDict()      # by number: names may hold dots
+        for number, ntype in () if direct else enumerate(schema.ntypes):
+            if ntype in in_feats:
+                self.inputs[str(number)] = nn.Linear(in_feats[ntype], hidden)
             else:
-                self.learnt[t] = nn.Parameter(torch.randn(hidden) / max(hidden, 1)**0.5)
+                self.learnt[str(number)] = nn.Parameter(torch.randn(hidden) / max(hidden, 1)**0.5)
 
     def _call(self, number: int, block: Block, x: Rows, key: int) -> Rows:
         if number == 0 and (self.inputs or self.learnt):
             given = {block.schema.ntype(): x} if isinstance(x, torch.Tensor) else x
-            x = {t: self.inputs[t](given[t]) if t in self.inputs else
-                 self.learnt[t].expand(block.num_src_nodes(t), -1) for t in block.schema.ntypes}
+            x = {ntype: self.inputs[str(n)](given[ntype]) if str(n) in self.inputs else
+                 self.learnt[str(n)].expand(block.num_src_nodes(ntype), -1)
+                 for n, ntype in enumerate(block.schema.ntypes)}
         return self.layers[number](block, x)
 
 
