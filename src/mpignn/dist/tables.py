@@ -121,6 +121,22 @@ class Tables:
         """As `placement.resolve_policy`.  Not collective."""
         return resolve_policy(self.book, num_rows, policy)
 
+    def original_ids(self, policy: str, rows: np.ndarray) -> np.ndarray:
+        """(N,) int64 what rows stand for whatever the partitioning: the original ids of nodes; others are themselves.
+
+        Args:
+            policy: As `policy` returns it.
+            rows: (N,) int64.
+
+        Not collective.
+        """
+        if policy not in self.book.ntypes:
+            return rows
+        found = np.empty((rows.size, 1), np.int64)
+        window = self._transport.windows[f"node/{policy}/orig_id"]
+        self._transport.gather([Request(window, rows, found)]).wait()
+        return found.reshape(-1)
+
     def names(self) -> list[str]:
         """Names of the tensors there are, in the order in which they were made.  Not collective."""
         return [e.description.name for e in self._entries.values() if e.description.name is not None]

@@ -26,7 +26,7 @@ from mpignn.graph.types import EType
 from mpignn.storage.tensors import read_tensor, write_tensor
 from mpignn.transport.api import Window
 from mpignn.transport.group import Group
-from mpignn.transport.table import Table
+from mpignn.transport.table import Delivered, Table
 
 if TYPE_CHECKING:
     from mpignn.dist.graph import DistGraph
@@ -136,6 +136,47 @@ class DistTensor:
         ids, one = self._ids(index)
         self._table.put(ids, self._rows(rows, ids.size, one))
         self._note(PUT, ids)
+
+    def read_together(self, index) -> torch.Tensor:
+        """As ``self[index]``, by a call that all trainers make together.  Collective over the trainers.
+
+        Each has an index of its own, which may mean no rows.  A read of another node's rows on its own may wait until
+        their owner's next MPI call; here the owners are in the same call.
+        """
+        ids, one = self._ids(index)
+        rows = torch.empty((ids.size, *self.shape[1:]), dtype=self.dtype)
+        self._table.gather_together(ids, _array(rows).reshape(ids.size, self._width))
+        return rows[0] if one else rows
+
+    def to_owners(self, ids: np.ndarray, rows: torch.Tensor) -> Delivered:
+        """Send ``rows[i]``, such as a gradient, to the owner of row ``ids[i]``.  Collective over the trainers.
+
+        The tensor stays as it is.  What arrives here is for the rows of `local`, in a fixed order.
+
+        Args:
+            ids: (K,) int64, repeats allowed, empty allowed.
+            rows: (K, ...) of the tensor's dtype.
+
+        Raises:
+            IDError: On all trainers: a row that the tensor does not have; the first is named.
+            CommError: On all trainers: rows of another shape or dtype; data of a graph.
+        """
+        rows = rows.detach().contiguous()
+        return self._table.to_owners(ids, _array(rows).reshape(len(rows), rows[:1].numel() or self._width))
+
+    def beside(self, what: str, row_shape: Sequence[int] | None = None,
+               dtype: torch.dtype | None = None) -> "DistTensor":
+        """Zeros for each row, owned by the same trainers, and as persistent.  Collective over the trainers.
+
+        Args:
+            what: The name is that of this tensor, a slash and this; none if this one has none.
+            row_shape: Of a row; None: as here.
+            dtype: None: as here.
+        """
+        row_shape = self.shape[1:] if row_shape is None else row_shape
+        return DistTensor((len(self), *row_shape), self.dtype if dtype is None else dtype,
+                          None if self.name is None else f"{self.name}/{what}", part_policy=self.part_policy,
+                          persistent=self.persistent, g=_Graph(self._tables))
 
     def add_(self, index, rows) -> None:
         """Add to rows; to repeated ones the sum of what is given.  Not collective.
@@ -251,6 +292,11 @@ class DistTensor:
         return tensor.view(self.dtype).reshape(len(rows), *self.shape[1:])
 
     @property
+    def local_bounds(self) -> tuple[int, int]:
+        """The first of `local_ids`, and one past the last."""
+        return self._table.lo, self._table.hi
+
+    @property
     def local_partition(self) -> torch.Tensor:
         """As `local`; DGL's name."""
         return self.local
@@ -304,7 +350,7 @@ class DistTensor:
         if init_func is not None:
             local = self.local
             try:
-                arguments = (self.local_ids,) if _num_positional(init_func) >= 3 else ()
+                arguments = (self.local_ids,) if takes_ids(init_func) else ()
                 rows = init_func(tuple(local.shape), self.dtype, *arguments)
                 if not isinstance(rows, torch.Tensor) or rows.shape != local.shape or rows.dtype != self.dtype:
                     raise DataError(f"gave {_what(rows)}, asked for {self.dtype} {tuple(local.shape)}")
@@ -365,6 +411,12 @@ class DistTensor:
         return np.ascontiguousarray(_array(rows.contiguous()).reshape(count, self._width))
 
 
+def takes_ids(init_func: Callable) -> bool:
+    """Whether a function that gives first values wants to know of which rows: it has three arguments."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.kind in kinds for parameter in inspect.signature(init_func).parameters.values()) >= 3
+
+
 @dataclass(frozen=True)
 class _Graph:
     """As much of a graph as a tensor asks for."""
@@ -398,11 +450,6 @@ def _stored(dtype: torch.dtype) -> np.dtype:
 def _array(tensor: torch.Tensor) -> np.ndarray:
     """The memory of a contiguous tensor as an array of the type that it is stored in."""
     return tensor.view(_STORED_AS.get(tensor.dtype, tensor.dtype)).numpy()
-
-
-def _num_positional(function: Callable) -> int:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(parameter.kind in kinds for parameter in inspect.signature(function).parameters.values())
 
 
 def _what(value: Any) -> str:

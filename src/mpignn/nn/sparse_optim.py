@@ -1,0 +1,174 @@
+"""Optimisers of embeddings: the owner of a row updates it, with the gradients of all trainers.
+
+Gradients go to the owners in one call that all trainers make.  There they are reduced in order of the trainer that
+sent them, then of its calls, so that a step has the same result, to the last bit, whenever as many trainers
+do the same.  Only the owner reads or writes the state of a row.
+
+Shapes: N rows, F columns.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from mpignn.dist.tensor import DistTensor
+from mpignn.errors import ConfigError
+from mpignn.kernels import sparse
+from mpignn.nn.embedding import DistEmbedding
+
+REDUCTIONS = ("sum", "mean")
+
+
+class SparseOptimizer(ABC):
+    """Updates the rows that got gradients since the last step, and no others.
+
+    Attributes:
+        lr: Learning rate; may be changed between steps.
+    """
+
+    name: str       # of the method, in names of tensors and in states
+
+    def __init__(self, params: Iterable[DistEmbedding], lr: float, reduce: str = "sum"):
+        """Make the state of the rows, or find that of embeddings of the same names.  Collective over the trainers.
+
+        Args:
+            params: What is learnt.
+            lr: Learning rate.
+            reduce: How the gradients of a row, from all calls of all trainers, become one: ``sum``, what dense
+                autograd gives, or ``mean`` over them, as DGL does, which depends on the number of trainers.
+
+        Raises:
+            ConfigError: No embeddings, or a setting that cannot be meant.
+        """
+        self.params = list(params)
+        if not self.params or not all(isinstance(param, DistEmbedding) for param in self.params):
+            raise ConfigError("a sparse optimiser learns one DistEmbedding or more")
+        if reduce not in REDUCTIONS:
+            raise ConfigError(f"reduce {reduce!r} is not one of: {', '.join(REDUCTIONS)}")
+        if not lr >= 0:
+            raise ConfigError(f"the learning rate is {lr}; it must be 0 or more")
+        self.lr, self.reduce = lr, reduce
+        self._state = [self._make_state(param.weight) for param in self.params]
+
+    def step(self, scale: float = 1.0) -> None:
+        """Update, and empty the traces.  Collective over the trainers.
+
+        Args:
+            scale: What reduced gradients are multiplied by: 1 / trainers goes with a loss whose gradients are averaged
+                over the trainers, as with ``loader.scale`` and DDP.
+        """
+        for param, state in zip(self.params, self._state, strict=True):
+            weight = param.weight
+            sent = weight.to_owners(*param.take_gradients())
+            first, last = weight.local_bounds
+            rows, places = sparse.by_row(sent.ids, sent.places, first, last - first)
+            gradients = (rows, places, sent.mine, sent.received, scale, self.reduce == "mean")
+            self._update(gradients, weight.local.numpy(), [tensor.local.numpy() for tensor in state.values()])
+            weight.sync()       # nobody reads a row before its owner has updated it
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop gradients that no step has used.  Not collective."""
+        for param in self.params:
+            param.forget()
+
+    def tensors(self) -> dict[str, DistTensor]:
+        """What `step` keeps for each row of the embeddings that have a name, by name; checkpoints hold it.
+
+        Not collective.
+        """
+        return {tensor.name: tensor for state in self._state for tensor in state.values() if tensor.name is not None}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The settings, equal on all trainers; the rows are in `tensors`.  Not collective."""
+        return {"optimizer": self.name, "reduce": self.reduce, "lr": self.lr}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the settings that `state_dict` returned.  Not collective.
+
+        Raises:
+            ConfigError: They are those of another method.
+        """
+        if set(state) != set(self.state_dict()) or state["optimizer"] != self.name:
+            raise ConfigError(f"a state of {state.get('optimizer')}, this is {self.name}")
+        for key, value in state.items():
+            if key != "optimizer":
+                setattr(self, key, value)
+
+    @abstractmethod
+    def _make_state(self, weight: DistTensor) -> dict[str, DistTensor]:
+        """Tensors of zeros.  Collective over the trainers."""
+
+    @abstractmethod
+    def _update(self, gradients: tuple, weights: np.ndarray, state: list[np.ndarray]) -> None:
+        """Update the rows owned; ``gradients`` are the first arguments of the kernels."""
+
+
+class SparseSGD(SparseOptimizer):
+    """``w -= lr g``."""
+
+    name = "sgd"
+
+    def _make_state(self, weight: DistTensor) -> dict[str, DistTensor]:
+        return {}
+
+    def _update(self, gradients: tuple, weights: np.ndarray, state: list[np.ndarray]) -> None:
+        sparse.sgd(*gradients, weights, self.lr)
+
+
+class SparseAdagrad(SparseOptimizer):
+    """``s += g^2; w -= lr g / (sqrt(s) + eps)``: Duchi, Hazan and Singer 2011."""
+
+    name = "adagrad"
+
+    def __init__(self, params: Iterable[DistEmbedding], lr: float, eps: float = 1e-10, reduce: str = "sum"):
+        """As `SparseOptimizer`; ``eps`` keeps from dividing by 0.  Collective over the trainers."""
+        self.eps = _positive("eps", eps)
+        super().__init__(params, lr, reduce)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "eps": self.eps}
+
+    def _make_state(self, weight: DistTensor) -> dict[str, DistTensor]:
+        return {"square": weight.beside("adagrad/square")}
+
+    def _update(self, gradients: tuple, weights: np.ndarray, state: list[np.ndarray]) -> None:
+        sparse.adagrad(*gradients, weights, *state, self.lr, self.eps)
+
+
+class SparseAdam(SparseOptimizer):
+    """Adam (Kingma and Ba 2015), of which each row counts its own steps: those in which it got gradients."""
+
+    name = "adam"
+
+    def __init__(self, params: Iterable[DistEmbedding], lr: float, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, reduce: str = "sum"):
+        """As `SparseOptimizer`.  Collective over the trainers.
+
+        Args:
+            params, lr, reduce: As there.
+            betas: Decay of the moments.
+            eps: Added to the root of the corrected second moment.
+        """
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ConfigError(f"betas are {betas}; they must be two numbers from 0 to below 1")
+        self.betas, self.eps = tuple(betas), _positive("eps", eps)
+        super().__init__(params, lr, reduce)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "betas": self.betas, "eps": self.eps}
+
+    def _make_state(self, weight: DistTensor) -> dict[str, DistTensor]:
+        return {"mean": weight.beside("adam/mean"), "square": weight.beside("adam/square"),
+                "steps": weight.beside("adam/steps", (), torch.int32)}
+
+    def _update(self, gradients: tuple, weights: np.ndarray, state: list[np.ndarray]) -> None:
+        sparse.adam(*gradients, weights, *state, self.lr, self.betas, self.eps)
+
+
+def _positive(what: str, value: float) -> float:
+    if not value > 0:
+        raise ConfigError(f"{what} is {value}; it must be more than 0")
+    return value

@@ -1,0 +1,177 @@
+"""Embeddings and their optimisers in one process: against torch's own, and what stays in memory."""
+
+import gc
+import weakref
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from services import make_graph, serve
+
+from mpignn.dist.tables import Tables
+from mpignn.errors import ConfigError, DataError, IDError
+from mpignn.nn import DistEmbedding, SparseAdagrad, SparseAdam, SparseSGD
+from mpignn.roles import BOTH, Topology
+from mpignn.transport.group import LocalGroup
+
+N, F = 30, 5
+BESIDE = {SparseSGD: (torch.optim.SGD, {}), SparseAdagrad: (torch.optim.Adagrad, {}),
+          SparseAdam: (torch.optim.Adam, {"betas": (0.8, 0.95)})}
+
+
+@pytest.fixture
+def g():
+    made = make_world(parts=3)
+    yield made
+    made.tables.close()
+
+
+def make_world(parts):
+    """One process that holds a graph of N papers."""
+    graph = make_graph({"P": N, "A": 2}, {("A", "writes", "P"): ([0], [0])})
+    served = serve(graph, parts=parts)
+    tables = Tables(served.service.book, Topology((0,), (BOTH,)), served.service.transport, LocalGroup())
+    return SimpleNamespace(tables=tables, orig=served.orig["P"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("optimizer", BESIDE)
+def test_sums_equal_what_torch_does_with_one_embedding(g, optimizer, dtype):
+    emb = DistEmbedding(N, F, dtype=dtype, g=g)
+    other = torch.nn.Embedding(N, F, sparse=optimizer is not SparseAdam, dtype=dtype)
+    other.weight.data.copy_(emb.weight[:])
+    make, options = BESIDE[optimizer]
+    ours, theirs = optimizer([emb], lr=0.1, **options), make(other.parameters(), lr=0.1, **options)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        hits = rng.integers(0, N, 25)
+        # Torch's Adam counts steps for all rows together, so there all rows must take part in each.
+        calls = [hits, np.arange(N) if optimizer is SparseAdam else hits[:0]]
+        # In single precision sums must be exact, since a quotient of Adam magnifies what is lost when they cancel.
+        factor = torch.from_numpy(rng.integers(1, 9, (2, 1, F)) / 8).to(dtype)
+        power = 1 if dtype == torch.float32 else 2
+        for embedding, opt in ((emb, ours), (other, theirs)):
+            opt.zero_grad()
+            rows = [embedding(torch.from_numpy(ids)) for ids in calls]
+            loss = sum(((r * f) ** power).sum() for r, f in zip(rows, factor, strict=True))
+            loss.backward()
+            opt.step()
+    torch.testing.assert_close(emb.weight[:], other.weight.detach(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", BESIDE)
+def test_mean_is_over_all_hits_and_scale_multiplies(g, optimizer):
+    rows = []
+    for reduce, scale, weight in (("mean", 1.0, 1.0), ("sum", 0.25, 1.0), ("sum", 1.0, 0.25)):
+        emb = DistEmbedding(N, F, init_func=lambda shape, dtype: torch.ones(shape, dtype=dtype), g=g)
+        (emb([3, 3]).sum() * weight + emb([3, 3]).sum() * weight * 3).backward()
+        before = emb.weight[3]
+        opt = optimizer([emb], lr=0.5, reduce=reduce)
+        opt.step(scale)
+        rows.append(emb.weight[3] - before)
+        assert emb.weight[4].tolist() == [1] * F
+    # the four gradients are 1, 1, 3, 3: their mean is 2, a quarter of their sum
+    torch.testing.assert_close(rows[0], rows[1])
+    torch.testing.assert_close(rows[0], rows[2])
+    if optimizer is SparseSGD:
+        assert rows[0].tolist() == [-1.0] * F
+
+
+def test_rows_without_a_gradient_leave_no_trace(g):
+    emb = DistEmbedding(N, F, "emb", g=g)
+    with torch.no_grad():
+        assert not emb([1, 2]).requires_grad
+    rows = emb([1, 2])
+    assert rows.requires_grad and rows.is_leaf
+    gone = weakref.ref(rows)
+    loss = (rows * 2).sum()
+    del rows, loss
+    gc.collect()
+    assert gone() is None and emb.take_gradients()[0].size == 0
+    opt = SparseSGD([emb], lr=1.0)
+    before = emb.weight[:]
+    for forget in (opt.zero_grad, emb.forget):
+        emb([1, 2]).sum().backward()
+        forget()
+        opt.step()
+    assert (emb.weight[:] == before).all()
+    emb([1, 2]).sum().backward()
+    opt.step()
+    opt.step()      # a gradient counts once
+    assert (before - emb.weight[:]).sum(1).tolist() == pytest.approx([0, F, F] + [0] * (N - 3))
+
+
+def test_gradients_of_several_backward_passes_add_up(g):
+    emb = DistEmbedding(N, F, dtype=torch.float64, g=g)
+    rows = emb(torch.tensor([7, 0]))
+    loss = rows.sum()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    emb([7]).sum().backward()
+    ids, grads = emb.take_gradients()
+    assert ids.tolist() == [7, 0, 7] and grads[:, 0].tolist() == [2, 2, 1]
+    assert emb.take_gradients()[1].shape == (0, F)
+
+
+@pytest.mark.parametrize("ids", [[], np.empty(0, np.int32), torch.empty(0, dtype=torch.int64)])
+def test_an_empty_request_is_normal(g, ids):
+    emb = DistEmbedding(N, F, g=g)
+    rows = emb(ids)
+    assert rows.shape == (0, F)
+    rows.sum().backward()
+    SparseAdam([emb], lr=0.1).step()
+
+
+def test_rows_are_found_again_by_name(g):
+    emb = DistEmbedding(N, F, "emb", g=g)
+    emb.weight.local[4] = 7
+    again = torch.nn.Sequential(DistEmbedding(N, F, "emb", g=g))
+    assert again([4]).detach().tolist() == [[7] * F] and emb.weight.persistent
+    assert list(again.parameters()) == [] and again.state_dict() == {}
+    opt = SparseAdam([emb], lr=0.1)
+    assert list(opt.tensors()) == ["emb/adam/mean", "emb/adam/square", "emb/adam/steps"]
+    assert set(opt.tensors()) | {"emb"} == set(g.tables.names())
+    with pytest.raises(DataError, match="another one"):
+        DistEmbedding(N, F, "emb", dtype=torch.float64, g=g)
+
+
+def test_first_values_are_a_function_of_the_original_id(g):
+    torch.manual_seed(3)
+    for name, dtype in (("a", torch.float32), (None, torch.float64)):
+        cut, whole = (DistEmbedding(N, F, name, dtype=dtype, g=graph) for graph in (g, make_world(parts=1)))
+        assert (cut.weight[:] == whole.weight[:][g.orig]).all() and cut.weight.local.abs().max() <= 1
+    assert (DistEmbedding(N, F, "b", g=g).weight[:] != DistEmbedding(N, F, "a", g=g).weight[:]).all()
+    numbers = DistEmbedding(N, 1, init_func=lambda shape, dtype, ids: ids[:, None].to(dtype), g=g)
+    assert numbers.weight[:][:, 0].tolist() == g.orig.tolist()
+    even = DistEmbedding(7, 1, part_policy="even", init_func=lambda shape, dtype, ids: ids[:, None].to(dtype), g=g)
+    assert even.weight[:][:, 0].tolist() == list(range(7))
+
+
+def test_a_state_says_how_to_go_on(g):
+    emb = DistEmbedding(N, F, "emb", g=g)
+    opt = SparseAdam([emb], lr=0.1, betas=(0.5, 0.6), reduce="mean")
+    other = SparseAdam([emb], lr=0.2)
+    other.load_state_dict(opt.state_dict())
+    assert (other.lr, other.betas, other.reduce) == (0.1, (0.5, 0.6), "mean")
+    with pytest.raises(ConfigError, match="a state of adam, this is adagrad"):
+        SparseAdagrad([emb], lr=0.1).load_state_dict(opt.state_dict())
+
+
+def test_what_cannot_be_meant_is_refused(g):
+    emb = DistEmbedding(N, F, g=g)
+    for ids, message in (([0, N], f"row of an embedding: {N} is not in"), ([-1], "-1 is not in"),
+                         ([True], "expected integers"), ([[0]], "expected integers")):
+        with pytest.raises(IDError, match=message):
+            emb(ids)
+    with pytest.raises(ConfigError, match="float32 or float64"):
+        DistEmbedding(N, F, dtype=torch.float16, g=g)
+    for make, message in ((lambda: SparseSGD([], 0.1), "one DistEmbedding or more"),
+                          (lambda: SparseSGD([torch.nn.Embedding(2, 2)], 0.1), "one DistEmbedding or more"),
+                          (lambda: SparseSGD([emb], -1), "learning rate is -1"),
+                          (lambda: SparseSGD([emb], float("nan")), "learning rate is nan"),
+                          (lambda: SparseSGD([emb], 1, reduce="max"), "'max' is not one of: sum, mean"),
+                          (lambda: SparseAdagrad([emb], 1, eps=0), "eps is 0"),
+                          (lambda: SparseAdam([emb], 1, betas=(0.9, 1.0)), "betas are")):
+        with pytest.raises(ConfigError, match=message):
+            make()
