@@ -58,8 +58,26 @@ class TaskConfig:
     """What shall be predicted."""
 
     task: str = _option("node_classification", "what is learnt",
-                        choices=("node_classification", "node_multilabel", "node_regression"))
+                        choices=("node_classification", "node_multilabel", "node_regression", "edge_classification",
+                                 "edge_regression", "link_prediction"))
     target_ntype: str | None = _option(None, "node type of the seeds (default: the one that has a split train)")
+    target_etype: str | None = _option(None, "edge type of the seeds, relation or src:rel:dst (default: the one that "
+                                             "has a split train; for link_prediction all that have)")
+    exclude: str = _option("self", "edges that a batch of edges does not see: its own, also those that join the same "
+                                   "nodes the other way round, or also those of the types X and rev_X",
+                           choices=("none", "self", "reverse_id", "reverse_types"))
+    decoder: str = _option("dot", "how a link is scored from its ends",
+                           choices=("dot", "distmult", "complex", "transe", "rotate"))
+    link_loss: str = _option("cross_entropy", "what is learnt of links: to tell each from false ones, to find it among "
+                                              "them, or to score it higher by a margin",
+                             choices=("cross_entropy", "softmax", "margin"))
+    margin: float = _option(1.0, "of the loss margin", low=0)
+    negatives: str = _option("uniform", "where false links come from: their destination is any node, that of another "
+                                        "link of the batch, or any node in this node's memory",
+                             choices=("uniform", "in_batch", "local"))
+    num_negatives: int = _option(10, "false links for each link", low=1)
+    rank_among: int | None = _option(None, "nodes, drawn once, that a link is ranked among (default: all)", low=1)
+    ranks: str = _option("filtered", "whether other true links compete", choices=("filtered", "raw"))
     metrics: tuple[str, ...] | None = _option(None, "what is measured; the first one chooses the best parameters "
                                                     "(default: what is usual for the task)")
 
@@ -70,6 +88,7 @@ class SamplingConfig:
 
     fanouts: tuple[int, ...] = _option((10, 10, 10), "neighbours kept per node, input layer first; -1: all", low=-1)
     eval_fanouts: tuple[int, ...] | None = _option(None, "the same in validation and test (default: fanouts)", low=-1)
+    edge_mask: str | None = _option(None, "edge data that is true on edges that carry messages (default: all do)")
 
 
 @dataclass(frozen=True)

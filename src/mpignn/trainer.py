@@ -14,11 +14,13 @@ from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
 from mpignn.nn import make_model
 from mpignn.sampling.neighbor import warm as warm_sampling
-from mpignn.train.goal import find_goal
+from mpignn.train.edge_task import make_edge_task
+from mpignn.train.goal import Goal, find_goal
 from mpignn.train.learner import Learner
+from mpignn.train.link_task import make_link_task
 from mpignn.train.loop import fit
 from mpignn.train.network import Inputs, Network
-from mpignn.train.node_task import make_node_task as make_task
+from mpignn.train.node_task import make_node_task
 from mpignn.train.report import Report, RunReport
 from mpignn.train.task import Task
 
@@ -61,7 +63,7 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
     """
     with phase("set up training"):
         goal = find_goal(config, g.schema, g.service.infos, g.splits)
-        task = make_task(goal, g, config.task.metrics)
+        task = make_task(goal, g, config)
         _tell(g, task, config)
         learner = None
         if not config.train.data_path_only:
@@ -73,12 +75,26 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
         report.close()
 
 
+def make_task(goal: Goal, g: DistGraph, config: Config) -> Task:
+    """The task of a goal.  Collective over the trainers.
+
+    Raises:
+        ConfigError: Metrics that there are not.
+        DataError: On all trainers: labels that cannot be classes.
+    """
+    if goal.task == "link_prediction":
+        return make_link_task(goal, g, config.task)
+    make = make_node_task if goal.ntype is not None else make_edge_task
+    return make(goal, g, config.task.metrics)
+
+
 def make_network(g: DistGraph, task: Task, config: Config) -> Network:
     """The network that a task and the settings ask for, with parameters from torch's generator.  Not collective."""
     inputs = Inputs(g.schema, task.goal.features, task.goal.columns, DTYPES[config.train.precision])
-    layers = make_model(config.model, g.schema, inputs.columns, task.outputs, config.num_layers)
+    columns = task.model_columns(config.model.hidden)
+    layers = make_model(config.model, g.schema, inputs.columns, columns, config.num_layers)
     task.source_info = layers.needs_source_info
-    return Network(inputs, layers.to(DTYPES[config.train.precision]))
+    return Network(inputs, layers, task.make_head(columns)).to(DTYPES[config.train.precision])
 
 
 def _tell(g: DistGraph, task: Task, config: Config) -> None:

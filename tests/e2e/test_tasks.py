@@ -25,8 +25,19 @@ def planted(tmp_path_factory):
              features=(1.5 * np.eye(4)[kind] + rng.standard_normal((NODES, 4))).astype(np.float32),
              labels=kind, two=np.stack([kind % 2, kind // 2], axis=1), level=kind + 0.0,
              train_mask=part == 0, val_mask=part == 1, test_mask=part == 2)
-    for parts in (1, 3):
-        partition_graph(folder / "planted.npz", folder / f"parts-{parts}", parts, method="random")
+    # The same with splits of the edges, which join nodes of a kind or not.
+    src, dst = np.unique(np.stack([src[keep], dst[keep]]), axis=1)
+    part = rng.integers(0, 8, src.size)
+    key = "edge/node:to:node"
+    np.savez(folder / "links.npz", **{
+        "num_nodes/node": NODES, f"{key}/src": src, f"{key}/dst": dst, f"{key}/data/message": part > 1,
+        f"{key}/data/same": (kind[src] == kind[dst]) + 0, f"{key}/data/gap": (kind[src] - kind[dst]) + 0.0,
+        "node/node/features": (1.5 * np.eye(4)[kind] + rng.standard_normal((NODES, 4))).astype(np.float32),
+        "split/node:to:node/train": np.flatnonzero(part > 1)[::8], "split/node:to:node/val": np.flatnonzero(part == 0),
+        "split/node:to:node/test": np.flatnonzero(part == 1)})
+    for name in ("planted", "links"):
+        for parts in (1, 3):
+            partition_graph(folder / f"{name}.npz", folder / f"{name}-{parts}", parts, method="random")
     return folder
 
 
@@ -39,14 +50,22 @@ def train(graph, run_dir, np_, *words):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("words", "expected"), [
-    (["--metrics", "acc,macro_f1,micro_f1,roc_auc,average_precision"], {"acc": (0.9, 1), "roc_auc": (0.95, 1)}),
-    (["--task", "node_multilabel", "--labels", "two", "--metrics", "micro_f1,acc,roc_auc"], {"micro_f1": (0.9, 1)}),
-    (["--task", "node_regression", "--labels", "level", "--metrics", "rmse,mae,mse"], {"rmse": (0, 0.7)}),
-], ids=["classes", "labels", "numbers"])
-def test_a_task_ends_the_same_on_five_ranks(planted, tmp_path, words, expected):
-    _, alone = train(planted / "parts-1", tmp_path / "alone", 1, "--epochs", "5", *words)
-    _, shared = train(planted / "parts-3", tmp_path / "shared", 5, "--epochs", "5", *words)
+@pytest.mark.parametrize(("name", "words", "expected"), [
+    ("links", ["--task", "link_prediction", "--num-negatives", "20"], {"mrr": (0.02, 1), "hits@10": (0.05, 1)}),
+    ("links", ["--task", "link_prediction", "--decoder", "transe", "--link-loss", "margin", "--negatives", "in_batch",
+               "--rank-among", "100", "--metrics", "hits@10"], {"hits@10": (0.2, 1)}),
+    ("links", ["--task", "edge_classification", "--labels", "same", "--metrics", "acc,roc_auc"], {"roc_auc": (0.8, 1)}),
+    ("links", ["--task", "edge_regression", "--labels", "gap"], {"rmse": (0, 1)}),
+    ("planted", ["--metrics", "acc,macro_f1,micro_f1,roc_auc,average_precision"],
+     {"acc": (0.9, 1), "roc_auc": (0.95, 1)}),
+    ("planted", ["--task", "node_multilabel", "--labels", "two", "--metrics", "micro_f1,acc,roc_auc"],
+     {"micro_f1": (0.9, 1)}),
+    ("planted", ["--task", "node_regression", "--labels", "level", "--metrics", "rmse,mae,mse"], {"rmse": (0, 0.7)}),
+], ids=["links", "links by translation", "classes of edges", "numbers of edges", "classes", "labels", "numbers"])
+def test_a_task_ends_the_same_on_five_ranks(planted, tmp_path, name, words, expected):
+    words = ["--epochs", "5", *(["--edge-mask", "message"] if name == "links" else []), *words]
+    _, alone = train(planted / f"{name}-1", tmp_path / "alone", 1, *words)
+    _, shared = train(planted / f"{name}-3", tmp_path / "shared", 5, *words)
     for metric, (low, high) in expected.items():
         assert low <= alone[f"test_{metric}"] <= high, alone
     assert alone.keys() == shared.keys()
@@ -56,7 +75,7 @@ def test_a_task_ends_the_same_on_five_ranks(planted, tmp_path, words, expected):
 
 def test_a_run_stops_early_with_the_best_parameters(planted, tmp_path):
     words = ["--epochs", "40", "--patience", "2", "--schedule", "cosine", "--warmup-steps", "3", "--clip", "1"]
-    _, final = train(planted / "parts-1", tmp_path / "run", 1, *words)
+    _, final = train(planted / "planted-1", tmp_path / "run", 1, *words)
     events = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     reached = [event["val_acc"] for event in events if event["event"] == "epoch"]
     assert final["epochs"] == len(reached) < 40

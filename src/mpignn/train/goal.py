@@ -10,7 +10,7 @@ import numpy as np
 
 from mpignn.config import Config
 from mpignn.errors import DataError, UnknownName
-from mpignn.graph.types import ArrayInfo, Schema
+from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 
 ONE_TYPE_MODELS = ("sage", "mlp")       # the others tell node and edge types apart
 
@@ -21,19 +21,23 @@ class Goal:
 
     Attributes:
         task: Its kind, as the configuration names it.
-        ntype: The node type that has the training nodes.
+        ntype: The node type that has the training nodes; None if it is about edges.
+        etypes: The edge types that have training edges; none if it is about nodes.
         features: Node data that the model reads.
         columns: Width of a row of features, for each node type; 0 where a type has none.
-        labels: Node data that holds what shall be predicted.
+        labels: Data of these nodes or edges that holds what shall be predicted; None for the edges themselves.
         outputs: Columns of the labels, if these are several numbers each.
+        edge_mask: Edge data that says which edges carry messages; None: all do.
     """
 
     task: str
-    ntype: str
+    ntype: str | None
+    etypes: tuple[EType, ...]
     features: str
     columns: Mapping[str, int]
-    labels: str
+    labels: str | None
     outputs: int
+    edge_mask: str | None
 
 
 def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
@@ -45,35 +49,49 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
         schema, infos, splits: Of the graph.
 
     Raises:
-        DataError: No node type, or several, have a split named train; it is empty; data is of the wrong kind; or the
-            model cannot tell the types of the graph apart.
-        UnknownName: The node type has no data of such a name, or there is no such type.
+        DataError: No type, or several where one is wanted, have a split named train; it is empty; data is of the wrong
+            kind; or the model cannot tell the types of the graph apart.
+        UnknownName: There is no data of such a name, or no such type.
     """
-    model = config.model.model
+    model, task = config.model.model, config.task.task
     if not schema.is_homogeneous and model in ONE_TYPE_MODELS:
         raise DataError(f"the graph has {len(schema.ntypes)} node types and {len(schema.etypes)} edge types: the "
                         f"model {model} takes one of each; choose another --model, or merge them in the source")
-    ntype = _target(schema, splits, config.task.target_ntype)
-    told = _info(infos, ntype, config.graph.labels)
-    _check_labels(config.task.task, told)
-    return Goal(config.task.task, ntype, config.graph.features, _columns(schema, infos, config.graph.features),
-                config.graph.labels, told.width)
+    ntype, etypes, labels, outputs = None, (), None, 0
+    if task.startswith("node"):
+        ntype = _target_ntype(schema, splits, config.task.target_ntype)
+        labels = config.graph.labels
+        told = _info(infos, f"node/{ntype}/data/", labels)
+    else:
+        etypes = _target_etypes(schema, splits, config.task.target_etype, task)
+        if task != "link_prediction":
+            labels = config.graph.labels
+            told = _info(infos, f"edge/{etype_key(etypes[0])}/data/", labels)
+    if labels is not None:
+        _check_labels(task, told)
+        outputs = told.width
+    mask = config.sampling.edge_mask
+    if mask is not None and not any(f"edge/{etype_key(e)}/data/{mask}" in infos for e in schema.etypes):
+        raise UnknownName(f"edge-mask: no edge type has data named {mask!r}")
+    return Goal(task, ntype, etypes, config.graph.features, _columns(schema, infos, config.graph.features), labels,
+                outputs, mask)
 
 
 def _check_labels(task: str, told: ArrayInfo) -> None:
     """Raise what keeps an array from being the labels of a task."""
     kind, rank = told.dtype.kind, len(told.row_shape)
-    if task == "node_classification":
-        good, wanted = rank == 0 and kind in "iu", "a class per node is one whole number"
-    elif task == "node_multilabel":
-        good, wanted = rank == 1 and kind in "iufb", "several labels per node are a row of 0 and 1"
+    what = "node" if task.startswith("node") else "edge"
+    if task.endswith("classification"):
+        good, wanted = rank == 0 and kind in "iu", f"a class per {what} is one whole number"
+    elif task.endswith("multilabel"):
+        good, wanted = rank == 1 and kind in "iufb", f"several labels per {what} are a row of 0 and 1"
     else:
-        good, wanted = rank <= 1 and kind in "iuf", "what is predicted of a node is a number, or a row of numbers"
+        good, wanted = rank <= 1 and kind in "iuf", f"what is predicted of a {what} is a number, or a row of numbers"
     if not good:
         raise DataError(f"{told.name} is {told.dtype} with rows of shape {told.row_shape}: {wanted}")
 
 
-def _target(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]], asked: str | None) -> str:
+def _target_ntype(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]], asked: str | None) -> str:
     """The node type that has training nodes."""
     found = [t for t in schema.ntypes if "train" in splits.get(t, {})]
     if asked is not None:
@@ -86,6 +104,22 @@ def _target(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]], aske
     return found[0]
 
 
+def _target_etypes(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]], asked: str | None,
+                   task: str) -> tuple[EType, ...]:
+    """The edge types that have training edges: for links any number of them, else one."""
+    found = [e for e in schema.etypes if splits.get(etype_key(e), {}).get("train", np.empty(0)).size]
+    if asked is not None:
+        found = [e for e in found if e == schema.etype(asked)]
+    names = ", ".join(map(etype_key, found[:5])) or "none"
+    if not found:
+        raise DataError("no edge type that is asked for has edges in a split named train: give the source "
+                        "split/<src:rel:dst>/train")
+    if len(found) > 1 and task != "link_prediction":
+        raise DataError(f"{len(found)} edge types have a split named train ({names}), not one: choose with "
+                        "--target-etype")
+    return tuple(found)
+
+
 def _columns(schema: Schema, infos: Mapping[str, ArrayInfo], features: str) -> dict[str, int]:
     """Width of the features of each node type."""
     found = {}
@@ -96,12 +130,11 @@ def _columns(schema: Schema, infos: Mapping[str, ArrayInfo], features: str) -> d
                             "of floating-point numbers per node")
         found[ntype] = 0 if info is None else info.width
     if not any(found.values()):
-        _info(infos, schema.ntypes[0], features)
+        _info(infos, f"node/{schema.ntypes[0]}/data/", features)
     return found
 
 
-def _info(infos: Mapping[str, ArrayInfo], ntype: str, name: str) -> ArrayInfo:
-    base = f"node/{ntype}/data/"
+def _info(infos: Mapping[str, ArrayInfo], base: str, name: str) -> ArrayInfo:
     if base + name not in infos:
         known = ", ".join(n.removeprefix(base) for n in infos if n.startswith(base)) or "none"
         raise UnknownName(f"{base}{name} is not in the graph; data there: {known}")

@@ -57,11 +57,12 @@ class Network(nn.Module):
     Attributes:
         inputs: `Inputs`.
         model: Layers: ``model(blocks, rows)``.
+        head: What a task reads off the model's rows; None if it needs nothing else.
     """
 
-    def __init__(self, inputs: Inputs, model: nn.Module):
+    def __init__(self, inputs: Inputs, model: nn.Module, head: nn.Module | None = None):
         super().__init__()
-        self.inputs, self.model = inputs, model
+        self.inputs, self.model, self.head = inputs, model, head
 
     def forward(self, blocks: list[Block]) -> Rows:
         """(D, ...) what the model says of the last block's destinations.  Not collective.

@@ -11,17 +11,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
-from mpignn.errors import DataError
 from mpignn.loader.node import NodeDataLoader
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.goal import Goal
-from mpignn.train.metrics import Metric
+from mpignn.train.labels import num_classes
 from mpignn.train.network import Network
-from mpignn.train.task import Batch, Task
-from mpignn.transport.api import Request
+from mpignn.train.task import Batch, Labelled
 
 
-class NodeTask(Task):
+class NodeTask(Labelled):
     """Something of each node of a type, with the nodes of a split as seeds."""
 
     def seeds(self, g: DistGraph, split: str) -> dict[str, np.ndarray] | None:
@@ -37,8 +35,8 @@ class NodeTask(Task):
     def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
         goal = self.goal
         reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
-        return NeighborSampler(fanouts, prefetch_node_feats=reads, prefetch_labels={goal.ntype: [goal.labels]},
-                               source_info=self.source_info)
+        return NeighborSampler(fanouts, mask=goal.edge_mask, prefetch_node_feats=reads,
+                               prefetch_labels={goal.ntype: [goal.labels]}, source_info=self.source_info)
 
     def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
         """(B, ...) what the model says of the seeds.  Not collective."""
@@ -48,11 +46,6 @@ class NodeTask(Task):
     def labels_of(self, batch: Batch) -> torch.Tensor:
         """(B, ...) what it should say.  Not collective."""
         return batch[2][-1].dst_frames[self.goal.ntype][self.goal.labels]
-
-    def observe(self, network: Network, batch: Batch, metrics: Sequence[Metric]) -> None:
-        outputs, labels = self.outputs_of(network, batch), self.labels_of(batch)
-        for metric in metrics:
-            metric.add(outputs, labels)
 
 
 class NodeClassification(NodeTask):
@@ -98,26 +91,6 @@ def make_node_task(goal: Goal, g: DistGraph, metrics: Sequence[str] | None = Non
         return NodeRegression(goal, goal.outputs, metrics or ("rmse",))
     if goal.task == "node_multilabel":
         return NodeMultilabel(goal, goal.outputs, metrics or ("micro_f1",))
-    return NodeClassification(goal, _num_classes(g, goal), metrics or ("acc",))
-
-
-def _num_classes(g: DistGraph, goal: Goal) -> int:
-    """One more than the largest label in any split.  Collective over the trainers, who look at a share each."""
-    labels, _ = g.service.node_data(goal.ntype, goal.labels)
-    problem, largest = None, -1
-    for name, ids in g.splits[goal.ntype].items():
-        mine = ids[g.trainers.rank::g.trainers.size]
-        found = np.empty((mine.size, 1), labels.spec.dtype)
-        g.service.transport.gather([Request(labels, mine, found)]).wait()
-        if mine.size and found.min() < 0:
-            orig = np.empty((1, 1), np.int64)
-            at = mine[int(np.argmin(found)):][:1]
-            g.service.transport.gather([Request(g.service.orig_ids(goal.ntype), at, orig)]).wait()
-            problem = DataError(f"{goal.labels} of {goal.ntype} {orig[0, 0]}, in split {name}, is {found.min()}: "
-                                "labels are 0 or more; leave unlabelled nodes out of the splits")
-        largest = max(largest, int(found.max(initial=-1)))
-    if largest >= g.num_nodes(goal.ntype):
-        problem = DataError(f"{goal.labels} of {goal.ntype} go up to {largest}, but there are "
-                            f"{g.num_nodes(goal.ntype)} nodes: these are ids, not classes")
-    g.trainers.agree(problem)
-    return max(g.trainers.allgather(largest)) + 1
+    data, _ = g.service.node_data(goal.ntype, goal.labels)
+    return NodeClassification(goal, num_classes(g, goal.labels, data, goal.ntype, g.num_nodes(goal.ntype)),
+                              metrics or ("acc",))

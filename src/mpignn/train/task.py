@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
@@ -15,7 +16,7 @@ from mpignn.train.goal import Goal
 from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
 
-_EVALUATION = 3         # stream of randomness, beside those of training
+EVALUATION = 3         # stream of randomness, beside those of training
 
 Batch = Any     # whatever the loader of the task yields
 
@@ -46,16 +47,16 @@ class Task(ABC):
             self._samplers[fanouts] = self._new_sampler(fanouts)
         return self._samplers[fanouts]
 
-    def measure(self, g: DistGraph, network: Network, config: Config, split: str) -> list[Metric]:
-        """The metrics, told of all that the network says of this trainer's share of a split.
+    def model_columns(self, hidden: int) -> int:
+        """Columns of what the model says of a node, if its layers have ``hidden``.  Not collective."""
+        return self.outputs
 
-        Collective over the trainers.
+    def make_head(self, columns: int) -> nn.Module | None:
+        """What is read off the model's rows, with parameters from torch's generator; None: nothing else is needed.
+
+        Not collective.
         """
-        metrics = self.new_metrics()
-        seed = derive(config.train.seed, _EVALUATION)
-        for batch in self.loader(g, config, split, config.eval_fanouts, seed, shuffle=False):
-            self.observe(network, batch, metrics)
-        return metrics
+        return None
 
     @abstractmethod
     def seeds(self, g: DistGraph, split: str) -> dict[Any, np.ndarray] | None:
@@ -75,8 +76,32 @@ class Task(ABC):
         """The loss, *summed* over this trainer's seeds, which may be none.  Not collective."""
 
     @abstractmethod
-    def observe(self, network: Network, batch: Batch, metrics: Sequence[Metric]) -> None:
-        """Tell the metrics of a batch.  Not collective."""
+    def measure(self, g: DistGraph, network: Network, config: Config, split: str) -> list[Metric]:
+        """The metrics, told of all that the network says of this trainer's share of a split.
+
+        Collective over the trainers.
+        """
 
     @abstractmethod
     def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler: ...
+
+
+class Labelled(Task):
+    """A task whose seeds have labels, which what the network says is held against."""
+
+    @abstractmethod
+    def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
+        """What the network says of the seeds, a row of each.  Not collective."""
+
+    @abstractmethod
+    def labels_of(self, batch: Batch) -> torch.Tensor:
+        """What it should say.  Not collective."""
+
+    def measure(self, g: DistGraph, network: Network, config: Config, split: str) -> list[Metric]:
+        metrics = self.new_metrics()
+        seed = derive(config.train.seed, EVALUATION)
+        for batch in self.loader(g, config, split, config.eval_fanouts, seed, shuffle=False):
+            outputs, labels = self.outputs_of(network, batch), self.labels_of(batch)
+            for metric in metrics:
+                metric.add(outputs, labels)
+        return metrics

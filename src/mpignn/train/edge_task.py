@@ -1,0 +1,127 @@
+"""Predicting something of edges.
+
+Shapes: E seed edges of a type, F columns of a node's row, C classes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from mpignn.config import Config
+from mpignn.dist.graph import DistGraph
+from mpignn.graph.types import EType, etype_key
+from mpignn.loader.edge import EdgeDataLoader
+from mpignn.nn.decoder import EdgeMLP
+from mpignn.sampling.negative import NegativeSampler
+from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.train.goal import Goal
+from mpignn.train.labels import num_classes
+from mpignn.train.network import Network, Rows
+from mpignn.train.task import Batch, Labelled, Task
+
+
+class EdgeTask(Task):
+    """Something of each edge of some types, from the rows that the model gives both ends.
+
+    The edges of a batch are no messages in it, nor are those that lead back, as far as ``exclude`` says.
+    """
+
+    negative_sampler: NegativeSampler | None = None
+
+    def seeds(self, g: DistGraph, split: str) -> dict[EType, np.ndarray] | None:
+        found = {etype: g.splits[etype_key(etype)][split] for etype in self.goal.etypes
+                 if split in g.splits.get(etype_key(etype), {})}
+        return found or None
+
+    def loader(self, g: DistGraph, config: Config, split: str, fanouts: Sequence[int], seed: int,
+               shuffle: bool) -> EdgeDataLoader:
+        exclude = config.task.exclude
+        back = {}
+        if exclude == "reverse_types":
+            back = {"reverse_etypes": {etype: reverse_of(etype) for etype in self.goal.etypes}}
+        return EdgeDataLoader(g, self.seeds(g, split), self.sampler(fanouts), shuffle=shuffle, seed=seed,
+                              exclude=None if exclude == "none" else exclude, **back,
+                              negative_sampler=self.negative_sampler if shuffle else None,
+                              global_batch_size=config.global_batch_size(g.trainers.size),
+                              prefetch=config.loader.prefetch)
+
+    def model_columns(self, hidden: int) -> int:
+        return hidden
+
+    def ends_of(self, rows: Rows, etype: EType, ends: tuple) -> tuple[torch.Tensor, torch.Tensor]:
+        """(E, F) rows of the sources and of the destinations of pairs.  Not collective.
+
+        Args:
+            rows: What the model says of the output nodes.
+            etype: Of the pairs.
+            ends: (E,) positions of both in the output nodes.
+        """
+        by_type = rows if isinstance(rows, dict) else {etype[0]: rows}
+        return by_type[etype[0]][ends[0]], by_type[etype[2]][ends[1]]
+
+    def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
+        goal = self.goal
+        reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
+        labels = {etype: [goal.labels] for etype in goal.etypes} if goal.labels is not None else ()
+        return NeighborSampler(fanouts, mask=goal.edge_mask, prefetch_node_feats=reads, prefetch_labels=labels,
+                               source_info=self.source_info)
+
+
+class EdgeClassification(EdgeTask, Labelled):
+    """One class for each edge of a type: softmax and cross-entropy of what both ends say."""
+
+    def make_head(self, columns: int) -> nn.Module:
+        return EdgeMLP(columns, self.outputs)
+
+    def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
+        """(E, C) what the network says of the seeds.  Not collective."""
+        (etype,), pairs = self.goal.etypes, batch[1]
+        return network.head(*self.ends_of(network(batch[-1]), etype, pairs.edges(etype)))
+
+    def labels_of(self, batch: Batch) -> torch.Tensor:
+        """(E, ...) what it should say.  Not collective."""
+        (etype,) = self.goal.etypes
+        return batch[1].edge_frames[etype][self.goal.labels]
+
+    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
+        return cross_entropy(self.outputs_of(network, batch), self.labels_of(batch), reduction="sum")
+
+
+class EdgeRegression(EdgeClassification):
+    """One number for each edge of a type, or several: squared error, averaged over the numbers."""
+
+    def labels_of(self, batch: Batch) -> torch.Tensor:
+        labels = super().labels_of(batch)
+        return labels.reshape(len(labels), self.outputs)
+
+    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
+        outputs = self.outputs_of(network, batch)
+        return (outputs - self.labels_of(batch).to(outputs.dtype)).square().sum() / self.outputs
+
+
+def make_edge_task(goal: Goal, g: DistGraph, metrics: Sequence[str] | None = None) -> EdgeTask:
+    """The task of a goal, with as many outputs as its labels ask for.  Collective over the trainers.
+
+    Args:
+        goal: Of the kind edge_classification or edge_regression.
+        g: The graph.
+        metrics: Names of what is measured; None: accuracy or root mean squared error.
+
+    Raises:
+        DataError: On all trainers: a label is negative, or larger than a class can be.
+    """
+    if goal.task == "edge_regression":
+        return EdgeRegression(goal, goal.outputs, metrics or ("rmse",))
+    (etype,) = goal.etypes
+    data, _ = g.service.edge_data(etype, goal.labels)
+    classes = num_classes(g, goal.labels, data, etype_key(etype), g.num_edges(etype))
+    return EdgeClassification(goal, classes, metrics or ("acc",))
+
+
+def reverse_of(etype: EType) -> EType:
+    """The edge type that leads back by its name: ``rev_X`` and ``X`` are each other's."""
+    src, relation, dst = etype
+    return dst, relation.removeprefix("rev_") if relation.startswith("rev_") else f"rev_{relation}", src

@@ -1,0 +1,83 @@
+"""What a network says of every node, one layer after the other, with all neighbours.
+
+A layer is computed for all nodes before the next one begins, so no node is computed twice however many depend on it,
+and what is kept is the rows of two layers, spread over the trainers.
+
+Shapes: N nodes of a type, F columns.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from mpignn.dist.graph import DistGraph
+from mpignn.dist.placement import trainer_rows
+from mpignn.dist.tensor import DistTensor
+from mpignn.log import phase
+from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.train.network import Network
+
+Whole = Mapping[str, DistTensor]        # (N, F) rows of all nodes, by node type
+
+
+@torch.no_grad()
+def layerwise(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: Sequence[str],
+              batch_size: int = 1000) -> dict[str, DistTensor]:
+    """The rows that the last layer gives all nodes of some types.  Collective over the trainers.
+
+    Args:
+        g: The graph.
+        network: In the mode for evaluation.
+        sampler: Of one hop that keeps all neighbours.
+        wanted: Node types.
+        batch_size: Nodes that a trainer computes at a time.
+
+    Returns:
+        (N, F) for each of the types, in new ids, owned by the trainers.
+    """
+    rows: dict[str, DistTensor] | None = None
+    layers = network.model.num_layers
+    for number in range(layers):
+        with phase(f"inference of layer {number}"):
+            types = wanted if number == layers - 1 else g.ntypes
+            before, rows = rows, _layer(g, network, sampler, number, rows, types, batch_size)
+            for tensor in (before or {}).values():
+                tensor.free()
+    return rows
+
+
+def _layer(g: DistGraph, network: Network, sampler: NeighborSampler, number: int, before: Whole | None,
+           types: Sequence[str], batch_size: int) -> dict[str, DistTensor]:
+    """One layer for all nodes of some types: each trainer computes those whose rows it will own."""
+    rank = g.trainers.rank
+    bounds = {t: trainer_rows(g.book, g.topology, t, g.num_nodes(t)) for t in types}
+    steps = 1 + max(sum(int(cuts[r + 1] - cuts[r]) for cuts in bounds.values()) for r in range(g.trainers.size)
+                    ) // batch_size     # the same on all trainers, as every step may be collective
+    rows: dict[str, DistTensor] | None = None
+    for step in range(steps):
+        part = {t: (int(cuts[rank]) + (int(cuts[rank + 1] - cuts[rank]) * np.arange(step, step + 2) // steps))
+                for t, cuts in bounds.items()}
+        _, _, (block,) = sampler.sample(g.service, {t: np.arange(*span) for t, span in part.items()}, 0)
+        x = _inputs(g, network, block.src_ids) if before is None else _read(g, before, block.src_ids)
+        out = network.model.forward_layer(number, block, x)
+        out = {g.schema.ntype(): out} if isinstance(out, torch.Tensor) else {t: out[t] for t in types}
+        if rows is None:
+            rows = {t: DistTensor((g.num_nodes(t), *of_type.shape[1:]), of_type.dtype, part_policy=t, g=g)
+                    for t, of_type in out.items()}
+        for t, of_type in out.items():
+            first, last = part[t] - int(bounds[t][rank])
+            rows[t].local[first:last] = of_type
+    for tensor in rows.values():
+        tensor.sync()
+    return rows
+
+
+def _inputs(g: DistGraph, network: Network, ids: Mapping[str, np.ndarray]):
+    inputs = network.inputs
+    return inputs.of_nodes({t: g.nodes[t].data[inputs.features][ids[t]] for t in inputs.columns}, ids)
+
+
+def _read(g: DistGraph, rows: Whole, ids: Mapping[str, np.ndarray]):
+    found = {t: tensor.read_together(ids[t]) for t, tensor in rows.items()}
+    return found[g.schema.ntype()] if g.is_homogeneous else found

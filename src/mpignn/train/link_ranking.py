@@ -1,0 +1,122 @@
+"""The rank of true links among all that share one of their ends.
+
+Shapes: Q links of this trainer, K known links, C candidates at a time, N candidates in all, F columns of a row.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from mpignn.dist.graph import DistGraph
+from mpignn.dist.lookup import find_edges, read_rows
+from mpignn.dist.tensor import DistTensor
+from mpignn.graph.csc import row_chunks
+from mpignn.graph.types import EType
+from mpignn.kernels.permute import permute
+from mpignn.nn.decoder import Decoder
+
+_CHUNK = 8192           # candidates scored at a time
+_CHUNK_ROWS = 1 << 16   # destinations whose edges are read at a time
+_CLOSE = 1e-6           # scores that differ by no more than this part count as equal
+
+Known = tuple[np.ndarray, np.ndarray]       # (K,) number of the link, and (K,) candidate that is no competitor
+
+
+@torch.no_grad()
+def rank_links(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, etype: EType, eids: np.ndarray,
+               filtered: bool, among: int | None, key: int) -> torch.Tensor:
+    """The rank of each link among other destinations, then among other sources.  Collective over the trainers.
+
+    A rank is 1 plus the number of candidates with a higher score, plus half the number of those with an equal one
+    (Sun et al. 2020), so that a decoder that scores all alike gains nothing.
+
+    Args:
+        g: The graph.
+        rows: (N, F) of all nodes of the types of both ends.
+        decoder: Scores.
+        etype: Of the links.
+        eids: (Q,) int64 this trainer's links, edges of the graph; may be none.
+        filtered: Leave out candidates that are true links too, of whatever split (Bordes et al. 2013).
+        among: How many candidates are drawn, once for all links; None: all nodes.
+        key: Of that draw.
+
+    Returns:
+        (2 Q,) float64.
+    """
+    relation = g.schema.etypes.index(etype)
+    src, dst = find_edges(g.service, etype, eids)
+    src_rows, dst_rows = rows[etype[0]].read_together(src), rows[etype[2]].read_together(dst)
+    sides = [(etype[2], decoder.ask_dst(src_rows, relation), dst_rows,
+              _known_destinations(g, etype, src) if filtered else _same(dst)),
+             (etype[0], decoder.ask_src(dst_rows, relation), src_rows,
+              _known_sources(g, etype, dst) if filtered else _same(src))]
+    ranks = []
+    for ntype, asked, true, known in sides:
+        candidates = np.arange(g.num_nodes(ntype))
+        if among is not None and among < candidates.size:
+            candidates = np.sort(g.new_nids(permute(key, candidates.size, 0, among), ntype).numpy())
+        ranks.append(_rank(rows[ntype], candidates, decoder, asked, decoder.similarity(asked, true), known))
+    return torch.cat(ranks)
+
+
+def _rank(rows: DistTensor, candidates: np.ndarray, decoder: Decoder, asked: torch.Tensor, true: torch.Tensor,
+          known: Known) -> torch.Tensor:
+    """(Q,) float64 ranks; candidates ascend.  Collective over the trainers."""
+    greater, equal = torch.zeros(len(asked), dtype=torch.int64), torch.zeros(len(asked), dtype=torch.int64)
+    links, others = known
+    order = np.argsort(others, kind="stable")
+    links, others = links[order], others[order]
+    margin = _CLOSE * true.abs().clamp(min=1)
+    for first in range(0, candidates.size, _CHUNK):
+        ids = candidates[first:first + _CHUNK]
+        scores = decoder.similarities(asked, rows.read_together(ids))
+        lo, hi = np.searchsorted(others, [ids[0], ids[-1] + 1])
+        place = np.searchsorted(ids, others[lo:hi])
+        here = ids[place] == others[lo:hi]      # of those drawn
+        scores[links[lo:hi][here], place[here]] = -torch.inf
+        above = scores > (true + margin)[:, None]
+        greater += above.sum(1)
+        equal += (scores >= (true - margin)[:, None]).sum(1) - above.sum(1)
+    return 1 + greater + equal / 2
+
+
+def _same(own: np.ndarray) -> Known:
+    """Only what is to be ranked is no competitor of itself."""
+    return np.arange(own.size), own
+
+
+def _known_sources(g: DistGraph, etype: EType, dst: np.ndarray) -> Known:
+    """The sources of all edges to the destination of each link.  Not collective."""
+    nodes, which = np.unique(dst, return_inverse=True)
+    bounds = read_rows(g.service, g.service.adjacency(etype).rows, nodes)[which]
+    degree = bounds[:, 1] - bounds[:, 0]
+    before = np.cumsum(degree) - degree
+    places = np.repeat(bounds[:, 0] - before, degree) + np.arange(degree.sum())
+    found = read_rows(g.service, g.service.adjacency(etype).indices, places).reshape(-1)
+    return np.repeat(np.arange(dst.size), degree), found.astype(np.int64)
+
+
+def _known_destinations(g: DistGraph, etype: EType, src: np.ndarray) -> Known:
+    """The destinations of all edges from the source of each link.  Not collective.
+
+    A graph holds in-edges, so all of them are read once.
+    """
+    adjacency, nodes = g.service.adjacency(etype), np.unique(src)
+    pairs = [np.empty((2, 0), np.int64)]
+    for first in range(0, g.num_nodes(etype[2]), _CHUNK_ROWS):
+        dst = np.arange(first, min(first + _CHUNK_ROWS, g.num_nodes(etype[2])))
+        bounds = read_rows(g.service, adjacency.rows, dst)
+        indptr = np.append(bounds[:, 0], bounds[-1:, 1])
+        for lo, hi in row_chunks(indptr, 0, dst.size, 1 << 22):
+            sources = read_rows(g.service, adjacency.indices, np.arange(indptr[lo], indptr[hi])).reshape(-1)
+            to = np.repeat(dst[lo:hi], np.diff(indptr[lo:hi + 1]))
+            wanted = np.isin(sources, nodes)
+            pairs.append(np.stack([sources[wanted], to[wanted]]))
+    sources, to = np.concatenate(pairs, axis=1)
+    order = np.argsort(sources, kind="stable")
+    sources, to = sources[order], to[order]
+    start, end = np.searchsorted(sources, src, side="left"), np.searchsorted(sources, src, side="right")
+    degree = end - start
+    places = np.repeat(start - (np.cumsum(degree) - degree), degree) + np.arange(degree.sum())
+    return np.repeat(np.arange(src.size), degree), to[places]

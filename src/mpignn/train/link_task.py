@@ -1,0 +1,89 @@
+"""Predicting edges: which pairs of nodes a relation joins.
+
+Shapes: E true links of a type in a batch, k false ones for each, F columns of a node's row.
+"""
+
+
+import torch
+from torch.nn.functional import logsigmoid
+
+from mpignn.config import Config, TaskConfig
+from mpignn.dist.graph import DistGraph
+from mpignn.kernels.rng import derive
+from mpignn.nn.decoder import Decoder, make_decoder
+from mpignn.sampling.negative import InBatch, Local, NegativeSampler, PerSourceUniform
+from mpignn.sampling.neighbor import ALL
+from mpignn.train.edge_task import EdgeTask
+from mpignn.train.goal import Goal
+from mpignn.train.inference import layerwise
+from mpignn.train.link_ranking import rank_links
+from mpignn.train.metrics import Metric
+from mpignn.train.network import Network
+from mpignn.train.task import EVALUATION, Batch
+
+_NEGATIVES: dict[str, type[NegativeSampler]] = {"uniform": PerSourceUniform, "in_batch": InBatch, "local": Local}
+
+
+class LinkPrediction(EdgeTask):
+    """Score true links higher than false ones.
+
+    A false link has another destination; where both ends are of one type, the same node also takes the place of the
+    source.  Validation ranks each link of a split among those with any other destination, and among those with any
+    other source, by the rows that layer-wise inference gives all nodes.
+
+    Attributes:
+        settings: The configured task.
+    """
+
+    def __init__(self, goal: Goal, num_rels: int, settings: TaskConfig):
+        super().__init__(goal, 1, settings.metrics or ("mrr", "hits@1", "hits@3", "hits@10"))
+        self.settings, self._num_rels = settings, num_rels
+        self.negative_sampler = _NEGATIVES[settings.negatives](settings.num_negatives)
+
+    def make_head(self, columns: int) -> Decoder:
+        return make_decoder(self.settings.decoder, self._num_rels, columns)
+
+    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
+        _, pos_graph, neg_graph, blocks = batch
+        rows, head, k = network(blocks), network.head, self.negative_sampler.k
+        total = None
+        for etype in pos_graph.canonical_etypes:
+            relation = pos_graph.schema.etypes.index(etype)
+            src, dst = self.ends_of(rows, etype, pos_graph.edges(etype))
+            other = self.ends_of(rows, etype, neg_graph.edges(etype))[1].view(len(src), k, -1)
+            asked = head.ask_dst(src, relation)
+            true = head.similarity(asked, dst)
+            false = [head.similarity(asked[:, None], other)]
+            if etype[0] == etype[2]:
+                false.append(head.similarity(head.ask_src(dst, relation)[:, None], other))
+            loss = sum(self._loss(true, of_side) for of_side in false) / len(false)
+            total = loss if total is None else total + loss
+        return total
+
+    def _loss(self, true: torch.Tensor, false: torch.Tensor) -> torch.Tensor:
+        """Summed over E links; (E,) scores of these and (E, k) of false ones."""
+        if self.settings.link_loss == "margin":
+            return (self.settings.margin + false - true[:, None]).relu().mean(1).sum()
+        if self.settings.link_loss == "softmax":
+            return -torch.cat([true[:, None], false], 1).log_softmax(1)[:, 0].sum()
+        return -(logsigmoid(true) + logsigmoid(-false).mean(1)).sum()
+
+    def measure(self, g: DistGraph, network: Network, config: Config, split: str) -> list[Metric]:
+        types = tuple(t for t in g.ntypes if any(t in (etype[0], etype[2]) for etype in self.goal.etypes))
+        rows = layerwise(g, network, self.sampler((ALL,)), types)
+        metrics, settings = self.new_metrics(), self.settings
+        for etype, ids in self.seeds(g, split).items():
+            number = g.schema.etypes.index(etype)
+            ranks = rank_links(g, rows, network.head, etype, ids[g.trainers.rank::g.trainers.size],
+                               settings.ranks == "filtered", settings.rank_among,
+                               derive(config.train.seed, EVALUATION, number))
+            for metric in metrics:
+                metric.add(ranks)
+        for tensor in rows.values():
+            tensor.free()
+        return metrics
+
+
+def make_link_task(goal: Goal, g: DistGraph, settings: TaskConfig) -> LinkPrediction:
+    """The task of a goal of the kind link_prediction.  Not collective."""
+    return LinkPrediction(goal, len(g.schema.etypes), settings)

@@ -1,0 +1,85 @@
+"""What is computed for all nodes, layer by layer and spread over trainers, is what one process computes at once."""
+
+import numpy as np
+import pytest
+from test_dist_graph import GRAPHS, opened
+
+from graphs import edge_list
+
+SHAPES = {"ranks_per_node": (None, 2)}
+MODELS = [("sage", "one type"), ("sage", "no edges"), ("gcn", "one type"), ("gat", "one type"), ("mlp", "one type"),
+          ("rgcn", "types"), ("rgcn", "a type without nodes")]
+
+
+@pytest.mark.parametrize("model, name", MODELS)
+@pytest.mark.ranks(1, 3, 5, **SHAPES)
+def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, model, name):
+    with opened(world, GRAPHS[name]) as g:
+        if world.trainers is None:
+            return
+        import torch
+
+        from mpignn.config import ModelConfig
+        from mpignn.nn import make_model
+        from mpignn.sampling.neighbor import ALL, NeighborSampler
+        from mpignn.train.inference import layerwise
+        from mpignn.train.network import Inputs, Network
+
+        torch.manual_seed(0)
+        widths = dict.fromkeys(g.ntypes, 3)
+        inputs = Inputs(g.schema, "features", widths, torch.float32)
+        stack = make_model(ModelConfig(model=model, hidden=8, heads=2), g.schema, inputs.columns, 5, 3)
+        network = Network(inputs, stack).eval()
+        options = {"source_info": stack.needs_source_info}
+        found = layerwise(g, network, NeighborSampler([ALL], **options), g.ntypes, batch_size=4)
+
+        everything = {t: np.arange(g.num_nodes(t)) for t in g.ntypes}
+        _, _, blocks = NeighborSampler([ALL] * 3, **options).sample(g.service, everything, 0)
+        features = {t: g.nodes[t].data["features"][ids] for t, ids in blocks[0].src_ids.items()}
+        with torch.no_grad():
+            expected = stack(blocks, inputs.of_nodes(features, blocks[0].src_ids))
+        expected = expected if isinstance(expected, dict) else {g.ntypes[0]: expected}
+        for t, ids in everything.items():
+            torch.testing.assert_close(found[t].read_together(ids), expected[t], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+@pytest.mark.parametrize("name", ["one type", "types"])
+@pytest.mark.ranks(1, 3, 4, **SHAPES)
+def test_links_have_the_ranks_that_plain_loops_give_them(world, name, filtered):
+    with opened(world, GRAPHS[name]) as g:
+        if world.trainers is None:
+            return
+        import torch
+
+        from mpignn.dist.tensor import DistTensor
+        from mpignn.nn.decoder import make_decoder
+        from mpignn.train.link_ranking import rank_links
+
+        data, rank, size = GRAPHS[name], g.trainers.rank, g.trainers.size
+        generator = torch.Generator().manual_seed(0)
+        # Small whole numbers: some scores are equal.
+        dense = {t: torch.randint(-1, 2, (n, 4), generator=generator).float() for t, n in data.num_nodes.items()}
+        rows = {t: DistTensor(tuple(of_type.shape), torch.float32, part_policy=t, g=g,
+                              init_func=lambda shape, dtype, ids, t=t: dense[t][g.orig_nids(ids, t)])
+                for t, of_type in dense.items()}
+        decoder = make_decoder("distmult", len(g.canonical_etypes), 4)
+        decoder.weight.data.copy_(torch.arange(decoder.weight.numel()).view_as(decoder.weight) % 3)
+        for number, etype in enumerate(g.canonical_etypes):
+            eids = np.arange(rank, g.num_edges(etype), 2 * size)
+            ranks = rank_links(g, rows, decoder, etype, eids, filtered, None, 0).view(2, -1)
+            drawn = rank_links(g, rows, decoder, etype, eids, filtered, 3, key=9)
+            assert drawn.shape == (2 * eids.size,) and (drawn <= 4).all() and (drawn >= 1).all()
+            src, dst = g.find_edges(eids, etype)
+            src, dst = g.orig_nids(src, etype[0]).tolist(), g.orig_nids(dst, etype[2]).tolist()
+            scores = (dense[etype[0]] * decoder.weight[number].detach()) @ dense[etype[2]].T
+            true = {(s, d) for d, s, _ in edge_list(data, etype)}
+            for place, (s, d) in enumerate(zip(src, dst, strict=True)):
+                for side, line, me, others in (
+                        (0, scores[s], d, [(s, v) for v in range(len(scores[s]))]),
+                        (1, scores[:, d], s, [(v, d) for v in range(len(scores))])):
+                    rivals = [float(line[v]) for v, pair in enumerate(others)
+                              if v != me and not (filtered and pair in true)]
+                    mine = float(line[me])
+                    expected = 1 + sum(x > mine for x in rivals) + sum(x == mine for x in rivals) / 2
+                    assert ranks[side, place] == expected, (etype, s, d, side)
