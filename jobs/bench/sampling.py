@@ -2,11 +2,17 @@
 
 The structure lies in shared memory on 4 KiB pages, as a node's segment does.  "one hop" is picking the neighbors of
 20,000 random nodes, without relabelling; "blocks" is all of `NeighborSampler.sample`: checks, picks and
-relabelling of every hop.
+relabelling of every hop.  What is compared runs alternately, on the same seeds.
+
+- weighted: float32 weights; the edge ids are drawn, then their sources read.
+- excluded: 2,000 edges of the seeds' rows, against the same without.
+- heterogeneous: the same edges among two node types, even and odd nodes, so four edge types with half the fanout each;
+  against the one type, in edges a second.
+- two threads, against one.
 
     python jobs/bench/sampling.py GRAPH [--fanouts 5,10,15] [--batch-size 1000] [--repeats 15]
 
-GRAPH is a folder of indptr.npy and indices.npy, or a partitioned graph.
+GRAPH is a folder of indptr.npy and indices.npy, or a partitioned graph of one edge type.
 """
 
 import argparse
@@ -14,6 +20,7 @@ import mmap
 import os
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +31,16 @@ from machine import header
 from mpignn.dist.service import GraphService, array_specs
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema, etype_key
-from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_neighbors, plan_rows
+from mpignn.kernels import threads
+from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, find_excluded, pick_neighbors, plan_rows
 from mpignn.kernels.rng import derive
+from mpignn.kernels.simd import read_only
+from mpignn.kernels.weigh import NO_MARKS, pick_weighted, take
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.transport.local import LocalTransport
+
+SEEDS, EXCLUDED = 20_000, 2_000
+Call = Callable[[int], tuple[float, int]]       # repeat -> seconds, edges
 
 
 def main() -> None:
@@ -37,53 +50,129 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
-    service = load(options.graph)
-    book = service.book
-    print(header())
-    print(f"one thread, {book.num_nodes()} nodes, {book.num_edges()} edges, {options.repeats} repeats after a warm-up")
-    for fanout in 10, 25:
-        report(f"one hop, 20,000 seeds, fanout {fanout}", one_hop(service, fanout), options.repeats)
+    csc, orig = read(options.graph)
+    (etype,) = csc
+    service = serve(csc, orig)
     fanouts = [int(f) for f in options.fanouts.split(",")]
+    print(header())
+    print(f"{service.book.num_nodes()} nodes, {service.book.num_edges()} edges, {options.repeats} repeats")
+    threads.set_num_threads(1)
+    report({"one hop, fanout 10": OneHop(service, 10)}, options.repeats)
+    report({"one hop, fanout 25": OneHop(service, 25),
+            f"one hop, fanout 25, {EXCLUDED} excluded": OneHop(service, 25, exclude=True),
+            "one hop, fanout 25, two threads": on_two(OneHop(service, 25))}, options.repeats)
+    weights = np.random.default_rng(0).random(service.book.num_edges(), np.float32)
+    report({"weighted, one hop, fanout 10": Weighted(service, 10, weights),
+            "weighted, one hop, fanout 10, two threads": on_two(Weighted(service, 10, weights))}, options.repeats)
+    del weights
     name = f"blocks, {options.batch_size} seeds, fanouts {','.join(map(str, fanouts[::-1]))} in hop order"
-    report(name, blocks(service, fanouts, options.batch_size), options.repeats)
+    split = serve(*two_types(csc[etype], orig[etype[0]]))
+    half = [-(-fanout // 2) for fanout in fanouts]
+    whole = blocks(service, fanouts, options.batch_size)
+    report({name: whole, f"{name}, two threads": on_two(whole),
+            f"{name}, heterogeneous": blocks(split, half, options.batch_size)}, options.repeats)
 
 
-def report(name, call, repeats) -> None:
-    """Time ``call(repeat) -> (seconds, edges)``."""
-    timed = [call(repeat) for repeat in range(repeats + 2)][2:]
-    speeds = [edges / seconds / 1e6 for seconds, edges in timed]
-    print(f"{name}: {min(s for s, _ in timed) * 1e3:.2f} ms at best, {statistics.median(speeds):.1f} M edges/s "
-          f"[{min(speeds):.1f}-{max(speeds):.1f}], {timed[-1][1]} edges")
+def report(calls: dict[str, Call], repeats: int) -> None:
+    """Time each of what is compared with the first, alternately."""
+    timed: dict[str, list[tuple[float, int]]] = {name: [] for name in calls}
+    for repeat in range(repeats + 2):
+        for name, call in calls.items():
+            timed[name].append(call(repeat))
+    speeds = {name: [edges / seconds / 1e6 for seconds, edges in pairs[2:]] for name, pairs in timed.items()}
+    first = next(iter(speeds.values()))
+    for name, found in speeds.items():
+        ratio = statistics.median(a / b for a, b in zip(found, first, strict=True))
+        print(f"{name}: {statistics.median(found):.1f} M edges/s [{min(found):.1f}-{max(found):.1f}], "
+              f"{timed[name][-1][1]} edges" + (f", {ratio:.2f} x the first" if found is not first else ""))
 
 
-def one_hop(service, fanout):
-    """Pick the neighbors of random nodes of the first edge type."""
-    etype = service.schema.etypes[0]
-    adjacency, num_nodes = service.adjacency(etype), service.book.num_nodes(etype[2])
-    size = min(20_000, num_nodes)
-    bits, seen = np.zeros(1 << 16, np.uint64), np.zeros(service.book.num_nodes(etype[0]) // 64 + 1, np.uint64)
-    indptr = np.empty(size + 1, np.int64)
-    out = np.empty(size * fanout, adjacency.indices.spec.dtype)
+def on_two(call: Call) -> Call:
+    def both(repeat):
+        threads.set_num_threads(2)
+        try:
+            return call(repeat)
+        finally:
+            threads.set_num_threads(1)
+    return both
+
+
+class OneHop:
+    """Pick the neighbors of random nodes."""
+
+    def __init__(self, service: GraphService, fanout: int, exclude: bool = False):
+        self._adjacency, self._fanout, self._exclude = service.adjacency(service.schema.etypes[0]), fanout, exclude
+        self._num_nodes = service.book.num_nodes()
+        self._size = min(SEEDS, self._num_nodes)
+        self._bits = np.zeros((2, 1 << 16), np.uint64)
+        self._seen = np.zeros((2, self._num_nodes // 64 + 1), np.uint64)
+        self._indptr, self._taken = np.empty(self._size + 1, np.int64), np.empty((self._size, 2), np.int32)
+        self._out = np.empty(self._size * fanout, self._adjacency.indices.spec.dtype)
+
+    def __call__(self, repeat: int) -> tuple[float, int]:
+        seeds = np.random.default_rng(repeat).choice(self._num_nodes, self._size, replace=False)
+        rows, indices, gone, taken = self._adjacency.rows, self._adjacency.indices, NONE_GONE, NONE_TAKEN
+        if self._exclude:
+            gone = read_only(some_edges(rows.view[seeds], repeat))
+        start = time.perf_counter()
+        bounds, orig = rows.view[seeds], self._adjacency.orig.flat[seeds]
+        if self._exclude:
+            taken = self._taken
+            find_excluded(bounds, gone, taken)
+        plan_rows(bounds, taken, self._fanout, False, 0, indices.hi, self._indptr)
+        key, out = np.uint64(derive(repeat)), self._out[:self._indptr[-1]]
+        threads.run(lambda number, first, last: pick_neighbors(
+            key, False, orig, bounds, gone, taken, self._indptr, self._bits[number], indices.flat, 0,
+            self._seen[number], out, first, last), threads.cut(self._indptr))
+        return time.perf_counter() - start, int(self._indptr[-1])
+
+
+def some_edges(bounds: np.ndarray, repeat: int) -> np.ndarray:
+    """Edges of some rows, ascending."""
+    rng = np.random.default_rng((repeat, 1))
+    rows = bounds[rng.integers(0, bounds.shape[0], EXCLUDED)]
+    return np.unique((rows[:, 0] + rng.random(EXCLUDED) * (rows[:, 1] - rows[:, 0])).astype(np.int64))
+
+
+class Weighted:
+    """Pick neighbors of random nodes in proportion to weights."""
+
+    def __init__(self, service: GraphService, fanout: int, weights: np.ndarray):
+        self._adjacency, self._fanout = service.adjacency(service.schema.etypes[0]), fanout
+        self._num_nodes, self._weights = service.book.num_nodes(), read_only(_shared(weights))
+        self._size = min(SEEDS, self._num_nodes)
+        self._indptr, self._counts = np.empty(self._size + 1, np.int64), np.empty(self._size, np.int64)
+        self._away = np.full(self._size, -1, np.int64)
+        self._edges = np.empty(self._size * fanout, np.int64)
+        self._out = np.empty(self._edges.size, self._adjacency.indices.spec.dtype)
+
+    def __call__(self, repeat: int) -> tuple[float, int]:
+        seeds = np.random.default_rng(repeat).choice(self._num_nodes, self._size, replace=False)
+        rows, flat = self._adjacency.rows, self._adjacency.indices.flat
+        start = time.perf_counter()
+        bounds, orig = rows.view[seeds], self._adjacency.orig.flat[seeds]
+        longest, _ = plan_rows(bounds, NONE_TAKEN, self._fanout, False, 0, flat.size, self._indptr)
+        key, edges = np.uint64(derive(repeat)), self._edges[:self._indptr[-1]]
+
+        def piece(_, first, last):
+            pick_weighted(key, self._fanout, False, orig, bounds, NONE_GONE, NONE_TAKEN, self._indptr, self._weights,
+                          self._weights[:0], True, NO_MARKS, NO_MARKS, False, 0, self._away, np.empty(longest),
+                          np.empty(longest, np.int64), np.empty(0, np.uint64), edges, self._counts, first, last)
+            take(flat, flat[:0], 0, self._away, bounds, self._indptr, edges, self._out, first, last)
+
+        threads.run(piece, threads.cut(self._indptr))
+        return time.perf_counter() - start, int(self._indptr[-1])
+
+
+def blocks(service: GraphService, fanouts: list[int], batch_size: int) -> Call:
+    """Sample and relabel all hops for random seeds, as many of each node type."""
+    sampler, ntypes = NeighborSampler(fanouts), service.schema.ntypes
 
     def call(repeat):
-        seeds = np.random.default_rng(repeat).choice(num_nodes, size, replace=False)
+        rng = np.random.default_rng(repeat)
+        seeds = {t: rng.choice(service.book.num_nodes(t), batch_size // len(ntypes), replace=False) for t in ntypes}
         start = time.perf_counter()
-        bounds, orig = adjacency.rows.view[seeds], adjacency.orig.flat[seeds]
-        plan_rows(bounds, NONE_TAKEN, fanout, False, 0, adjacency.indices.hi, indptr)
-        pick_neighbors(np.uint64(derive(repeat)), False, orig, bounds, NONE_GONE, NONE_TAKEN, indptr, bits,
-                       adjacency.indices.flat, 0, seen, out[:indptr[-1]])
-        return time.perf_counter() - start, int(indptr[-1])
-    return call
-
-
-def blocks(service, fanouts, batch_size):
-    """Sample and relabel all hops for random seeds of the first node type."""
-    sampler, ntype = NeighborSampler(fanouts), service.schema.ntypes[0]
-
-    def call(repeat):
-        seeds = np.random.default_rng(repeat).choice(service.book.num_nodes(ntype), batch_size, replace=False)
-        start = time.perf_counter()
-        _, _, made = sampler.sample(service, {ntype: seeds}, repeat)
+        _, _, made = sampler.sample(service, seeds, repeat)
         return time.perf_counter() - start, sum(block.num_edges() for block in made)
     return call
 
@@ -101,23 +190,23 @@ def _shared(array):
     os.ftruncate(handle, max(array.nbytes, 1))
     memory = mmap.mmap(handle, max(array.nbytes, 1))
     os.close(handle)
-    return np.frombuffer(memory, array.dtype, array.size)
+    shared = np.frombuffer(memory, array.dtype, array.size)
+    shared[:] = array
+    return shared
 
 
-def load(path: Path) -> GraphService:
-    """The structure of a graph."""
-    if (path / "indptr.npy").exists():
-        loop = ("node", "to", "node")
-        indptr, indices = np.load(path / "indptr.npy"), np.load(path / "indices.npy")
-        schema, num_nodes, csc = Schema(("node",), (loop,)), {"node": indptr.size - 1}, {loop: (indptr, indices)}
-        orig = {"node": np.arange(indptr.size - 1)}
-    else:
-        schema, num_nodes, orig, csc = _read_parts(path / "graph.h5" if path.is_dir() else path)
-    book = RangePartitionBook(schema, {t: np.array([0, n]) for t, n in num_nodes.items()},
+def serve(csc: dict, orig: dict) -> GraphService:
+    """Publish the structure of a graph.
+
+    Args:
+        csc: (indptr, indices) of each edge type.
+        orig: Original ids of each node type.
+    """
+    book = RangePartitionBook(Schema(tuple(orig), tuple(csc)), {t: np.array([0, ids.size]) for t, ids in orig.items()},
                               {e: np.array([0, indices.size]) for e, (_, indices) in csc.items()})
     arrays = {f"node/{t}/orig_id": ids for t, ids in orig.items()}
     for etype, (indptr, indices) in csc.items():
-        small = num_nodes[etype[0]] < 1 << 31
+        small = orig[etype[0]].size < 1 << 31
         arrays[f"edge/{etype_key(etype)}/indptr"] = indptr
         arrays[f"edge/{etype_key(etype)}/indices"] = indices.astype(np.int32 if small else np.int64, copy=False)
     infos = {name: ArrayInfo(name, array.dtype, ()) for name, array in arrays.items()}
@@ -128,11 +217,33 @@ def load(path: Path) -> GraphService:
     return GraphService(book, infos, transport)
 
 
-def _read_parts(path):
+def two_types(csc: tuple[np.ndarray, np.ndarray], orig: np.ndarray) -> tuple[dict, dict]:
+    """The same edges among even and odd nodes."""
+    indptr, indices = csc
+    names = ("even", "odd")
+    found = {}
+    for d, dst in enumerate(names):
+        degree = np.diff(indptr)
+        of_type = np.repeat(np.arange(degree.size) % 2 == d, degree)
+        for s, src in enumerate(names):
+            chosen = of_type & (indices % 2 == s)
+            kept = np.concatenate([[0], np.cumsum(chosen)])[indptr]
+            counts = np.diff(kept)[d::2]
+            found[src, "to", dst] = np.concatenate([[0], np.cumsum(counts)]), (indices[chosen] // 2).astype(np.int32)
+    return found, {name: np.arange(orig[t::2].size) for t, name in enumerate(names)}
+
+
+def read(path: Path) -> tuple[dict, dict]:
+    """(indptr, indices) of each edge type, and original ids of each node type."""
+    if (path / "indptr.npy").exists():
+        indptr, indices = np.load(path / "indptr.npy"), np.load(path / "indices.npy")
+        small = indptr.size < 1 << 31
+        return ({("node", "to", "node"): (indptr, indices.astype(np.int32 if small else np.int64))},
+                {"node": np.arange(indptr.size - 1)})
+    path = path / "graph.h5" if path.is_dir() else path
     with h5py.File(path) as graph:
         ntypes = tuple(t.decode() for t in graph["types/ntype"][:])
         etypes = tuple(tuple(part.decode() for part in e) for e in graph["types/etype"][:])
-        num_nodes = {t: int(graph[f"ranges/node/{t}"][-1]) for t in ntypes}
     parts = [h5py.File(p) for p in sorted(path.parent.glob("part-*.h5"))]
     orig = {t: np.concatenate([p[f"node/{t}/orig_id"][:] for p in parts]) for t in ntypes}
     csc = {}
@@ -142,7 +253,7 @@ def _read_parts(path):
         csc[etype] = indptr, np.concatenate([p[f"{base}/indices"][:] for p in parts])
     for part in parts:
         part.close()
-    return Schema(ntypes, etypes), num_nodes, orig, csc
+    return csc, orig
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from mpignn import kernels, log
 from mpignn.config import METRICS, Config, WorldConfig, load_config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, MpignnError, ResourceError
+from mpignn.kernels import threads
 from mpignn.publish import Opened, Plan, open_graph
 from mpignn.roles import Role
 from mpignn.train.goal import find_goal
@@ -177,6 +178,7 @@ def _start(config: Config, given: Collection[str]):
         here = sorted(set(mine) - set(theirs)) + sorted(set(theirs) - set(mine))
         problem = ConfigError(f"settings are not those of rank 0: {'; '.join(here)}: start all ranks alike")
     world.world.agree(problem)
+    threads.set_num_threads(world.num_threads)
     world = _choose_access(world, config)
     _job = world, config
     return world

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_sampling import pick_row
 from reference_sampling import sample as reference
 from services import make_graph, serve
 from test_neighbor import CITES, LOOP, OWNS, WROTE, assert_equal, hetero
 
 from mpignn.errors import ConfigError, DataError, IDError, UnknownName
+from mpignn.kernels import threads
+from mpignn.kernels.rng import derive
 from mpignn.sampling.blocks import to_block
 from mpignn.sampling.canonical import canonical_form
 from mpignn.sampling.draw import ALL
@@ -180,7 +183,8 @@ def test_arguments_that_cannot_be_meant_are_named():
     service = serve(graph).service
     papers = {"paper": [0]}
     for error, text, options in [
-            (ConfigError, "sideways", {"edge_dir": "sideways"}), (DataError, "in-edges", {"edge_dir": "out"}),
+            (ConfigError, "sideways", {"edge_dir": "sideways"}),
+            (DataError, "holds in-edges only", {"edge_dir": "out"}),
             (ConfigError, "-2", {"fanout": -2}),
             (ConfigError, "owned:author is missing", {"fanout": {CITES: 1, WROTE: 2}}),
             (UnknownName, "'nothing'", {"prob": "nothing"}), (UnknownName, "m is not", {"mask": {OWNS: "m"}}),
@@ -220,3 +224,64 @@ def test_a_block_has_the_rows_that_are_asked_for_and_drops_none_of_the_edges():
         to_block(frontier, {"paper": [0, 9, 0]})
     with pytest.raises(IDError, match="lead to author 1"):
         to_block(Frontier(service, {OWNS: in_subgraph(service, {"author": [1]})[OWNS]}), {})
+
+
+@pytest.mark.parametrize("options", [{}, {"replace": True}, {"prob": "w"}, {"mask": "m"}, {"return_eids": True}])
+def test_blocks_are_the_same_on_any_number_of_threads(options):
+    rng = np.random.default_rng(0)
+    graph = make_graph({"node": 4000}, {LOOP: rng.integers(0, 4000, (2, 200_000))})
+    graph = replace(graph, edge_data={LOOP: {"w": rng.random(200_000), "m": rng.random(200_000) < 0.5}})
+    served, gone = serve(graph, 2, 3, visible=(0, 2)), {LOOP: np.unique(rng.integers(0, 200_000, 3000))}
+    made = []
+    before = threads.num_threads()
+    try:
+        for count in 1, 2, 3:
+            threads.set_num_threads(count)
+            made.append(NeighborSampler([20, 30], **options).sample(served.service, np.arange(4000), 1, gone)[2])
+            made.append(NeighborSampler([20, 30], **options).sample(served.service, np.arange(4000), 1)[2])
+    finally:
+        threads.set_num_threads(before)
+    for first, other in (0, 2), (0, 4), (1, 3), (1, 5):
+        for block, block2 in zip(made[first], made[other], strict=True):
+            assert block.num_edges() > 3 * threads.GRAIN
+            assert_equal(block, block2)
+
+
+@given(GRAPHS, FANOUT, st.booleans(), st.integers(1, 4), st.sampled_from([None, "w"]), st.sampled_from([None, "m"]),
+       st.booleans(), st.data())
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_out_edges_are_drawn_as_in_edges_of_the_reversed_graph(graph, fanout, repl, parts, prob, mask, excludes, data):
+    servers = data.draw(st.integers(1, 4))
+    visible = data.draw(st.sampled_from([None, (0, servers - 1)]))
+    served = serve(graph, parts, servers, visible, out_edges=True)
+    nodes = {t: np.array(data.draw(st.lists(st.integers(0, n - 1), unique=True)), np.int64)
+             for t, n in graph.num_nodes.items() if n}
+    gone = {e: np.arange(0, csc.num_edges, 3) for e, csc in graph.csc.items() if excludes and csc.num_edges}
+    found = sample_neighbors(served.service, {t: served.new[t][ids] for t, ids in nodes.items()}, fanout, "out", prob,
+                             repl, {e: np.flatnonzero(np.isin(served.orig_edges[e], ids)) for e, ids in gone.items()},
+                             (3, 5), mask)
+    assert visible is None or served.transport.calls <= 3
+    for number, (etype, csc) in enumerate(graph.csc.items()):
+        ids = np.arange(csc.num_edges) if csc.edge_ids is None else csc.edge_ids
+        dst = np.repeat(np.arange(csc.num_dst), np.diff(csc.indptr))
+        drawn, values = found[etype], graph.edge_data[etype]
+        assert np.array_equal(drawn.src, np.repeat(drawn.nodes, np.diff(drawn.indptr)))
+        for i, node in enumerate(nodes.get(etype[0], ())):
+            row = np.flatnonzero(csc.indices == node)
+            row = row[np.lexsort((ids[row], dst[row]))]
+            allowed = [p for p, e in enumerate(ids[row]) if e not in gone.get(etype, ()) and
+                       (mask not in values or values[mask][e])]
+            picks = pick_row(derive(3, 5, number, 1), int(node), row.size, fanout, repl and fanout >= 0,
+                             values[prob][ids[row]] if prob else None, allowed)
+            at = slice(drawn.indptr[i], drawn.indptr[i + 1])
+            assert served.orig_edges[etype][drawn.eid[at]].tolist() == ids[row][picks].tolist()
+            assert served.orig[etype[2]][drawn.dst[at]].tolist() == dst[row][picks].tolist()
+
+
+def test_a_wrong_weight_of_an_out_edge_is_named():
+    graph = weighted(hetero(20, 5, 100, seed=2))
+    graph.edge_data[CITES]["w"][7] = -2
+    served = serve(graph, out_edges=True)
+    edge = int(np.flatnonzero(served.orig_edges[CITES] == 7)[0])
+    with pytest.raises(DataError, match=f"cites:paper/data/w of edge {edge}, an out-edge .* is -2"):
+        sample_neighbors(served.service, {"paper": np.arange(20)}, 2, "out", "w")

@@ -3,7 +3,7 @@
 Neighbors set bits; the set bits in ascending order are the block's new sources.  Against a hash map this is twice as
 fast on a large graph, and what follows walks memory in order.
 
-Shapes: N nodes of a type, V = ceil(N / 64) words of its bitmap, D destinations, S sources, E edges.
+Shapes: T threads, N nodes of a type, V = ceil(N / 64) words of its bitmap, D destinations, S sources, E edges.
 """
 
 import numba
@@ -16,15 +16,28 @@ _0F0F, _0101 = _U64(0x0F0F0F0F0F0F0F0F), _U64(0x0101010101010101)
 
 
 @numba.njit(nogil=True, cache=True)
-def mark(ids, seen):
-    """Set the bits of ``ids``.
+def mark(ids, seen, begin, end):
+    """Set the bits of ``ids[begin:end]``.
 
     Args:
         ids: (E,) int32 or int64.
         seen: (V,) uint64 bitmap.
     """
-    for e in range(ids.shape[0]):
+    for e in range(begin, end):
         seen[ids[e] >> 6] |= _1 << (_U64(ids[e]) & _63)
+
+
+@numba.njit(nogil=True, cache=True)
+def merge(seen):
+    """Set all bits in the first bitmap, and clear the others.
+
+    Args:
+        seen: (T, V) uint64 bitmaps, one of each thread that marked.
+    """
+    for t in range(1, seen.shape[0]):
+        for w in range(seen.shape[1]):
+            seen[0, w] |= seen[t, w]
+            seen[t, w] = _U64(0)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -72,15 +85,15 @@ def place_new(seen, slot, first, src):
 
 
 @numba.njit(nogil=True, cache=True)
-def look_up(ids, slot, out):
-    """``out[e] = slot[ids[e]]``; ``out`` may be ``ids``.
+def look_up(ids, slot, out, begin, end):
+    """``out[e] = slot[ids[e]]`` for the edges ``begin:end``; ``out`` may be ``ids``.
 
     Args:
         ids: (E,) int32 or int64 nodes.
         slot: (N,) int32 position of each node.
         out: (E,) int32.
     """
-    for e in range(ids.shape[0]):
+    for e in range(begin, end):
         out[e] = slot[ids[e]]
 
 

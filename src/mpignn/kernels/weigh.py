@@ -108,8 +108,8 @@ def close_gaps(counts, indptr, out):
 
 
 @numba.njit(nogil=True, cache=True)
-def take(indices, indices_away, lo, away, bounds, indptr, edge_ids, out):
-    """Read the neighbors that were picked.
+def take(indices, indices_away, lo, away, bounds, indptr, edge_ids, out, begin, end):
+    """Read the neighbors that were picked from the rows ``begin:end``.
 
     Args:
         indices: (M,) int32 or int64 sources of the edges in the view, the first being edge ``lo``; read only.
@@ -119,7 +119,7 @@ def take(indices, indices_away, lo, away, bounds, indptr, edge_ids, out):
         out: (E,) of the type of ``indices``, written.
     """
     base, size = indices.ctypes.data, indices.itemsize
-    for i in range(away.shape[0]):
+    for i in range(begin, end):
         for e in range(indptr[i], indptr[i + 1]):
             if e + _AHEAD < edge_ids.shape[0]:      # a wrong guess, if that edge is away, does no harm
                 prefetch(base + (edge_ids[e + _AHEAD] - lo) * size)

@@ -4,19 +4,22 @@ Shapes: D destinations and S sources of a node type, E edges of an edge type.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from mpignn.dist.lookup import read_rows
-from mpignn.dist.service import GraphService
+from mpignn.dist.service import IN, GraphService
 from mpignn.errors import IDError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, etype_key
+from mpignn.kernels import threads
 from mpignn.kernels.pick import pick_neighbors
-from mpignn.kernels.relabel import look_up, mark, place_dst, place_new
+from mpignn.kernels.relabel import look_up, mark, merge, place_dst, place_new
 from mpignn.sampling.draw import Draw, Front, Ids, Workspace, by_ntype, check_unique
 from mpignn.sampling.frontier import Frontier, FrontierEdges
+from mpignn.transport.api import Window
 
 
 def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequence[Draw], return_eids: bool) -> Block:
@@ -26,12 +29,18 @@ def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequ
         if draw.neighbors is None:
             window = service.adjacency(draw.etype).indices
             draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
-            pick_neighbors(draw.key, draw.rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr,
-                           space.bits(draw.longest), window.flat, window.lo, seen, draw.neighbors)
+            _pick_neighbors(draw, window, space.bits(draw.longest), seen)
         else:
-            mark(draw.neighbors, seen)
+            threads.run(lambda number, first, last, seen=seen, ids=draw.neighbors: mark(ids, seen[number], first, last),
+                        threads.stretches(draw.neighbors.shape[0]))
     edges = {draw.etype: CSC(draw.indptr, draw.neighbors, draw.edge_ids if return_eids else None) for draw in draws}
     return _assemble(service, space, front.nodes, {t: orig.reshape(-1) for t, orig in front.orig.items()}, edges)
+
+
+def _pick_neighbors(draw: Draw, window: Window, bits: np.ndarray, seen: np.ndarray) -> None:
+    threads.run(lambda number, first, last: pick_neighbors(
+        draw.key, draw.rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr, bits[number],
+        window.flat, window.lo, seen[number], draw.neighbors, first, last), threads.cut(draw.indptr))
 
 
 def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True) -> Block:
@@ -60,13 +69,14 @@ def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True
     edges = {}
     for etype, drawn in frontier.edges.items():
         edges[etype] = _by_destination(etype, drawn, nodes[etype[2]])
-        mark(edges[etype].indices, space.maps(etype[0], service.book.num_nodes(etype[0]))[0])
+        ids = edges[etype].indices
+        mark(ids, space.maps(etype[0], service.book.num_nodes(etype[0]))[0][0], 0, ids.shape[0])
     return _assemble(service, space, nodes, orig, edges, include_dst_in_src)
 
 
 def _by_destination(etype: EType, drawn: FrontierEdges, dst: np.ndarray) -> CSC:
     """Edges grouped by the destinations, neighbors and edge ids global."""
-    if drawn.edge_dir == "in" and np.array_equal(drawn.nodes, dst):
+    if drawn.edge_dir == IN and np.array_equal(drawn.nodes, dst):
         return CSC(drawn.indptr, drawn.neighbors, drawn.eid)
     order = np.argsort(dst, kind="stable")
     place = np.minimum(np.searchsorted(dst, drawn.dst, sorter=order), max(dst.size - 1, 0))
@@ -90,14 +100,17 @@ def _assemble(service: GraphService, space: Workspace, nodes: Mapping[str, np.nd
         seen, slot = maps[ntype]
         first = dst if include_dst else dst[:0]
         num_dst = first.shape[0]
-        src[ntype] = space.pool.empty(num_dst + place_dst(first, seen, slot), np.int64)
+        merge(seen)
+        src[ntype] = space.pool.empty(num_dst + place_dst(first, seen[0], slot), np.int64)
         src[ntype][:num_dst] = first
-        place_new(seen, slot, num_dst, src[ntype])
+        place_new(seen[0], slot, num_dst, src[ntype])
     csc = {}
     for etype, by_id in edges.items():
         ids = by_id.indices
         indices = ids if ids.dtype == np.int32 else space.pool.empty(ids.shape[0], np.int32)
-        look_up(ids, maps[etype[0]][1], indices)
+        slot = maps[etype[0]][1]
+        look = partial(look_up, ids, slot, indices)
+        threads.run(lambda _, *piece, look=look: look(*piece), threads.stretches(ids.shape[0], 4 * threads.GRAIN))
         csc[etype] = CSC(by_id.indptr, indices, by_id.edge_ids)
     return Block(service.schema, src, {t: dst.shape[0] for t, dst in nodes.items()}, orig, csc,
                  dst_ids=None if include_dst else dict(nodes))

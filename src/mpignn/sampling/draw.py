@@ -3,7 +3,7 @@
 The first asks for the rows of the nodes to expand, the second for the neighbors picked.  Where edges have weights or
 marks, it asks for those of whole rows, and for all neighbors with them: what is picked is known only then.
 
-Shapes: D nodes of a type to expand, E picks, X excluded edges.
+Shapes: D nodes of a type to expand, E picks, X excluded edges, T threads, N nodes of a type, V = ceil(N / 64).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +17,7 @@ from mpignn.dist.service import GraphService
 from mpignn.errors import ConfigError, DataError, IDError, UnknownName
 from mpignn.graph.book import checked_ids
 from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.kernels import threads
 from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, find_excluded, pick_edges, plan_rows
 from mpignn.kernels.rng import derive, number_repeats
 from mpignn.kernels.simd import read_only
@@ -111,20 +112,22 @@ class Workspace:
 
     def __init__(self):
         self.pool = Pool()
-        self._bits = np.zeros(64, np.uint64)
+        self._bits = np.zeros((1, 64), np.uint64)
         self._maps: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def bits(self, longest: int) -> np.ndarray:
-        """A bit for each position of a row of ``longest`` edges."""
-        if self._bits.shape[0] * 64 < longest:
-            self._bits = np.zeros(2 * (longest // 64 + 1), np.uint64)
+        """(T, ...) a bit for each position of a row of ``longest`` edges, for each thread."""
+        count, words = self._bits.shape
+        if words * 64 < longest or count < threads.num_threads():
+            self._bits = np.zeros((threads.num_threads(), max(words, 2 * (longest // 64 + 1))), np.uint64)
         return self._bits
 
     def maps(self, ntype: str, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-        """A bit and an int32 position for each node of a type."""
+        """(T, V) a bit of each thread, and (N,) an int32 position, for each node of a type."""
         seen, slot = self._maps.get(ntype, (None, None))
-        if slot is None or slot.shape[0] != num_nodes:
-            seen, slot = np.zeros(-(-num_nodes // 64), np.uint64), np.empty(num_nodes, np.int32)
+        if slot is None or slot.shape[0] != num_nodes or seen.shape[0] < threads.num_threads():
+            seen = np.zeros((threads.num_threads(), -(-num_nodes // 64)), np.uint64)
+            slot = np.empty(num_nodes, np.int32)
             self._maps[ntype] = seen, slot
         return seen, slot
 
@@ -248,8 +251,7 @@ def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], r
                 looking.append(_Rows(service, draw, reader))
             elif draw.outside or return_eids:
                 draw.edge_ids = space.pool.empty(draw.indptr[-1], np.int64)
-                pick_edges(draw.key, rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr,
-                           space.bits(draw.longest), draw.edge_ids)
+                _pick_edges(space, draw)
                 window = service.adjacency(etype).indices
                 draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
                 reader.read(window, draw.edge_ids, draw.neighbors.reshape(-1, 1))
@@ -278,6 +280,13 @@ def _extend(window: Window, nodes: np.ndarray, known: np.ndarray | None, pool: P
         rows[:have] = known
     reader.read(window, nodes[have:], rows[have:])
     return rows
+
+
+def _pick_edges(space: Workspace, draw: Draw) -> None:
+    bits = space.bits(draw.longest)
+    threads.run(lambda number, first, last: pick_edges(
+        draw.key, draw.rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr, bits[number],
+        draw.edge_ids, first, last), threads.cut(draw.indptr))
 
 
 def _plan(service: GraphService, space: Workspace, front: Front, number: int, etype: EType, rule: Rule,
@@ -324,20 +333,23 @@ class _Rows:
         draw, rule = self.draw, self.draw.rule
         longest = int((draw.bounds[:, 1] - draw.bounds[:, 0]).max(initial=0))
         edge_ids = space.pool.empty(draw.indptr[-1], np.int64)
-        counts = np.empty(draw.orig.shape[0], np.int64)
-        bad = pick_weighted(
-            draw.key, rule.fanout, rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr,
-            *self._values(rule.weights, NO_WEIGHTS), *self._values(rule.marks, NO_MARKS), self.lo, self.away,
-            np.empty(longest), np.empty(longest, np.int64), space.bits(longest), edge_ids, counts, 0, counts.shape[0])
-        if bad >= 0:
-            raise DataError(_bad_weight(service, draw, bad))
+        counts, bits = np.empty(draw.orig.shape[0], np.int64), space.bits(longest)
+        values = *self._values(rule.weights, NO_WEIGHTS), *self._values(rule.marks, NO_MARKS)
+        bad = threads.run(lambda number, first, last: pick_weighted(
+            draw.key, rule.fanout, rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr, *values,
+            self.lo, self.away, np.empty(longest), np.empty(longest, np.int64), bits[number], edge_ids, counts, first,
+            last), threads.cut(draw.indptr, threads.GRAIN // 8))
+        if max(bad) >= 0:
+            raise DataError(_bad_weight(service, draw, min(edge for edge in bad if edge >= 0)))
         if counts.sum() != draw.indptr[-1]:
             close_gaps(counts, draw.indptr, edge_ids)
         draw.edge_ids = edge_ids[:draw.indptr[-1]]
         indices = service.adjacency(draw.etype).indices
         flat, fetched, _ = self._values(indices, None)
         draw.neighbors = space.pool.empty(draw.indptr[-1], indices.spec.dtype)
-        take(flat, fetched, self.lo, self.away, draw.bounds, draw.indptr, draw.edge_ids, draw.neighbors)
+        threads.run(lambda number, first, last: take(
+            flat, fetched, self.lo, self.away, draw.bounds, draw.indptr, draw.edge_ids, draw.neighbors, first, last),
+            threads.cut(draw.indptr))
 
     def _values(self, window: Window | None, none: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
         """Values in the view from edge ``lo`` on, values fetched, and whether there are any."""

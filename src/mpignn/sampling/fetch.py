@@ -5,6 +5,7 @@ Shapes: N rows asked for, W elements in a row.
 
 import numpy as np
 
+from mpignn.kernels import threads
 from mpignn.kernels.view import read_view
 from mpignn.transport.api import Request, Transport, Window
 
@@ -29,9 +30,15 @@ class RowReader:
         Not collective.
         """
         missing = np.empty(ids.shape[0], np.int64)
-        count = read_view(window.flat, window.spec.step, window.lo, window.hi, ids, out, missing)
+
+        def piece(number: int, first: int, last: int) -> np.ndarray:
+            count = read_view(window.flat, window.spec.step, window.lo, window.hi, ids, out, missing, first, last)
+            return missing[first:first + count]
+
+        found = threads.run(piece, threads.stretches(ids.shape[0]))
+        count = sum(places.shape[0] for places in found)
         if count:
-            missing = missing[:count]
+            missing = np.concatenate(found)
             rows = np.empty((count, window.spec.width), window.spec.dtype)
             self._requests.append(Request(window, ids[missing], rows, self._hop))
             self._targets.append((out, missing))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpignn.dist.graph import DistGraph
-from mpignn.dist.service import GraphService
-from mpignn.errors import ConfigError, DataError
+from mpignn.dist.service import DIRECTIONS, IN, OUT, GraphService
+from mpignn.errors import ConfigError
 from mpignn.graph.types import EType
 from mpignn.sampling.draw import (
     ALL,
@@ -26,6 +26,7 @@ from mpignn.sampling.draw import (
     draw_hop,
     make_rules,
 )
+from mpignn.sampling.out import draw_out
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,17 @@ class FrontierEdges:
     indptr: np.ndarray
     neighbors: np.ndarray
     eid: np.ndarray
-    edge_dir: str = "in"
+    edge_dir: str = IN
 
     @property
     def src(self) -> np.ndarray:
         """(E,) source of each edge."""
-        return self.neighbors if self.edge_dir == "in" else self._repeated()
+        return self.neighbors if self.edge_dir == IN else self._repeated()
 
     @property
     def dst(self) -> np.ndarray:
         """(E,) destination of each edge."""
-        return self._repeated() if self.edge_dir == "in" else self.neighbors
+        return self._repeated() if self.edge_dir == IN else self.neighbors
 
     def without(self, eids: np.ndarray) -> "FrontierEdges":
         """The same without some edges.
@@ -87,7 +88,7 @@ class Frontier:
         return self.edges[self.service.schema.etype(etype)]
 
 
-def sample_neighbors(g: DistGraph | GraphService, nodes: Ids, fanout: Fanout, edge_dir: str = "in", prob: Named = None,
+def sample_neighbors(g: DistGraph | GraphService, nodes: Ids, fanout: Fanout, edge_dir: str = IN, prob: Named = None,
                      replace: bool = False, exclude_edges: Edges | None = None,
                      key: int | Sequence[int] = 0, mask: Named = None) -> Frontier:
     """Draw edges of some nodes.
@@ -111,25 +112,25 @@ def sample_neighbors(g: DistGraph | GraphService, nodes: Ids, fanout: Fanout, ed
     Returns:
         The edges, in the order of the nodes and for each in the order drawn.
 
-    Not collective; two round trips to other nodes at most.
+    Not collective; two round trips to other nodes at most, three where `draw_out` says so.
 
     Raises:
         ConfigError: A fanout is no integer of -1 to 2**31 - 1, or a mapping leaves out an edge type.
         IDError: A node or edge is outside the graph; names the first.
         UnknownName: A type or data that the graph does not have.
         DataError: A weight is negative, infinite or not a number: names the edge.  Or out-edges are asked for of a
-            graph whose files hold in-edges only.
+            graph that was partitioned without ``--out-edges``.
     """
     service = g if isinstance(g, GraphService) else g.service
     check_fanout(fanout)
-    if edge_dir not in ("in", "out"):
+    if edge_dir not in DIRECTIONS:
         raise ConfigError(f"edge_dir is {edge_dir!r}; it is 'in' or 'out'")
-    if edge_dir == "out":
-        raise DataError("edge_dir='out': the graph's files hold in-edges (CSC) only; add the reversed edges as an edge "
-                        "type")
     rules = make_rules(service, fanout, replace, prob, mask)
     key = tuple(key) if isinstance(key, Sequence) else (int(key),)
     front = Front(key, by_ntype(service, nodes, "node"), check_exclude(service, exclude_edges), repeats=True)
+    if edge_dir == OUT:
+        return Frontier(service, {e: FrontierEdges(front.nodes[e[0]], *drawn, OUT)
+                                  for e, drawn in draw_out(service, front, rules).items()})
     (draws,) = draw_hop(service, Workspace(), [front], rules, return_eids=True)
     return Frontier(service, {d.etype: FrontierEdges(front.nodes[d.etype[2]], d.indptr, d.neighbors, d.edge_ids)
                               for d in draws})
