@@ -130,6 +130,28 @@ def processes(token: str) -> list[int]:
     return found
 
 
+def wait_for(condition, seconds: float, job: subprocess.Popen) -> None:
+    """Return when ``condition()`` is true; fail if that takes longer than some seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"nothing happened in {seconds:.1f} s; the launcher: {job.poll()}"
+        time.sleep(0.02)
+
+
+def rank_of(pid: int) -> str | None:
+    """The rank of a Python process of a job, by what its launcher told it."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:         # it has ended
+        return None
+    if b"mpignn" not in words or b"mpirun" in words[0]:
+        return None
+    known = dict(v.split(b"=", 1) for v in variables if b"=" in v)
+    rank = known.get(b"OMPI_COMM_WORLD_RANK", known.get(b"PMI_RANK"))
+    return None if rank is None else rank.decode()
+
+
 def kill(pids: Sequence[int]) -> None:
     """End processes at once; those that are gone already are passed over."""
     for pid in pids:

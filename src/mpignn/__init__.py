@@ -35,8 +35,8 @@ _PUBLIC = {
     "to_block": "mpignn.sampling.blocks",
     "wrap": "mpignn.mpi.process_group",
 }
-_MODULES = {"fn": "mpignn.function", "function": "mpignn.function", "negative": "mpignn.sampling.negative",
-            "nn": "mpignn.nn"}
+_MODULES = {"checkpoint": "mpignn.train.checkpoint", "fn": "mpignn.function", "function": "mpignn.function",
+            "negative": "mpignn.sampling.negative", "nn": "mpignn.nn"}
 __all__ = sorted([*_PUBLIC, *_MODULES])
 
 

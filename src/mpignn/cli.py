@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpignn import __doc__ as summary
+from mpignn import stop
 from mpignn.config import add_flags, field_names, nearest
 from mpignn.errors import ConfigError, MpignnError
 from mpignn.launch import configure, is_first, print_error, run_training, version
@@ -27,6 +28,8 @@ def main(argv: Sequence[str]) -> int:
     first = is_first()
     try:
         arguments = _parse(list(argv), first)
+        if arguments.command is not _train:
+            stop.stop_listening()
         return arguments.command(arguments)
     except MpignnError as error:
         if first:

@@ -19,12 +19,21 @@ from typing import Any
 from mpignn.errors import ConfigError
 
 METRICS = "metrics.jsonl"       # of a run folder
+CHECKPOINTS = "checkpoints"     # likewise
+AUTO = "auto"
+
+# No result depends on these, and a run may go on with other values.
+_FREE = frozenset({"graph", "batch_size", "prefetch", "epochs", "run_dir", "log"})
 
 
 def _option(default: Any, text: str, low: float | None = None, below: float | None = None,
-            choices: tuple[str, ...] | None = None) -> Any:
-    """A field with its help and the values it admits: at least ``low`` and less than ``below``."""
-    return field(default=default, metadata={"help": text, "low": low, "below": below, "choices": choices})
+            choices: tuple[str, ...] | None = None, bare: str | None = None) -> Any:
+    """A field with its help and the values it admits: at least ``low`` and less than ``below``.
+
+    ``bare`` is what its flag means without a value.
+    """
+    return field(default=default, metadata={"help": text, "low": low, "below": below, "choices": choices,
+                                            "bare": bare})
 
 
 @dataclass(frozen=True)
@@ -143,6 +152,25 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """Checkpoints, stopping and going on."""
+
+    resume: str | None = _option(
+        None, "go on from the newest whole checkpoint of a run folder, or from one checkpoint; auto, or no value: of "
+              "--run-dir, or of the newest run under runs/, from the start where there is none", bare=AUTO)
+    checkpoint_every: int = _option(1, "epochs between checkpoints; 0: none but when stopped", low=0)
+    checkpoint_steps: int = _option(0, "steps between checkpoints, beside those of epochs; 0: none", low=0)
+    keep: int = _option(2, "newest checkpoints to keep, beside that of the best validation", low=1)
+    on_checkpoint_error: str = _option("stop", "what to do when the disk is full or cannot be written",
+                                       choices=("stop", "continue"))
+    time_limit: float | None = _option(None, "seconds after which to write a checkpoint and leave with exit code 75, "
+                                             "as at SIGUSR1", low=0)
+    hang_timeout: float | None = _option(
+        None, "seconds that nothing may happen on a rank before it ends the job, in any phase; 0: for ever (default: "
+              "1800 in epochs and evaluations, for ever elsewhere)", low=0)
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that a training job can be told."""
 
@@ -153,6 +181,7 @@ class Config:
     loader: LoaderConfig = LoaderConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
 
     @property
     def num_layers(self) -> int:
@@ -165,6 +194,16 @@ class Config:
     def global_batch_size(self, num_trainers: int) -> int:
         """Seeds of one optimiser step."""
         return self.loader.global_batch_size or self.loader.batch_size * num_trainers
+
+    def what_counts(self, num_trainers: int) -> dict[str, Any]:
+        """The settings that results depend on, by name: a run goes on only where these are the same."""
+        values = {option.name: getattr(getattr(self, section), option.name) for section, kind in _sections()
+                  if kind not in (WorldConfig, CheckpointConfig)
+                  for option in dataclasses.fields(kind) if option.name not in _FREE}
+        values["global_batch_size"] = self.global_batch_size(num_trainers)
+        if self.train.schedule != "constant":
+            values["epochs"] = self.train.epochs        # they set the course of the learning rate
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def to_toml(self) -> str:
         """The configuration as a file that `load_config` reads back to an equal one."""
@@ -320,5 +359,7 @@ def add_flags(parser: argparse.ArgumentParser, skip: Sequence[str] = ()) -> None
             if value is bool:
                 group.add_argument(_flag(option.name), action="store_true", default=argparse.SUPPRESS, help=text)
             else:
+                bare = option.metadata["bare"]
+                optional = {} if bare is None else {"nargs": "?", "const": bare}
                 group.add_argument(_flag(option.name), default=argparse.SUPPRESS, help=text,
-                                   metavar=option.name.upper())
+                                   metavar=option.name.upper(), **optional)

@@ -1,6 +1,6 @@
 """What can go wrong, by family; the exit code of a job follows from the class.
 
-Exit codes: 2 usage, 3 data, 4 memory or disk, 1 anything else.
+Exit codes: 2 usage, 3 data, 4 memory or disk, 75 stopped on request, 1 anything else.
 """
 
 
@@ -46,6 +46,13 @@ class ResourceError(MpignnError):
 
 class CommError(MpignnError):
     """Rows asked for or handed out in a way that the transport cannot carry."""
+
+
+class Stopped(MpignnError):
+    """The job was asked to stop and did so, with all that it needs to go on on disk: start it again."""
+
+    exit_code = 75
+    agreed = True
 
 
 class TrainingError(MpignnError):

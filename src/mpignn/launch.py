@@ -13,13 +13,14 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import metadata, resources
 from pathlib import Path
 
-from mpignn import kernels, log
-from mpignn.config import METRICS, Config, WorldConfig, load_config
+from mpignn import kernels, log, stop, watchdog
+from mpignn.config import AUTO, CHECKPOINTS, METRICS, Config, WorldConfig, load_config
 from mpignn.dist.graph import DistGraph
-from mpignn.errors import ConfigError, MpignnError, ResourceError
+from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, Stopped
 from mpignn.kernels import threads
 from mpignn.publish import Opened, Plan, open_graph
 from mpignn.roles import Role
@@ -74,8 +75,12 @@ def run(main: Callable, graph: str | Path | Sequence[str | Path], **config) -> N
 def run_training(config: Config) -> int:
     """Run the built-in training; returns the exit code, the same on all ranks.  Collective over the job.
 
-    An error that not all ranks share is printed with rank, role and phase, and aborts the job.
+    SIGUSR1, SIGTERM and the time limit are wishes to stop.  An error that not all ranks share is printed with rank,
+    role and phase, and aborts the job.
     """
+    stop.listen()
+    stop.limit(config.checkpoint.time_limit)
+
     def check(opened: Opened) -> None:
         find_goal(config, opened.placement.book.schema, opened.placement.infos, opened.splits)
 
@@ -127,7 +132,8 @@ def version(package: str) -> str:
 
 def print_error(error: MpignnError) -> None:
     """One line on stderr."""
-    print(f"mpignn: error: {error}", file=sys.stderr, flush=True)
+    kind = "stopped" if isinstance(error, Stopped) else "error"
+    print(f"mpignn: {kind}: {error}", file=sys.stderr, flush=True)
 
 
 _BUNDLED = "bundled-graph"      # in a run folder, the partitions of a bundled data set
@@ -148,6 +154,7 @@ def _launch(config: Config, given: Collection[str], names: Sequence[str], work: 
     world = None
     try:
         world = _start(config, given)
+        _watch(world, config)
         return _run(world, config, names, work, check, plan)
     except MpignnError as error:
         if world is None or error.agreed or world.size == 1:
@@ -184,6 +191,13 @@ def _start(config: Config, given: Collection[str]):
     return world
 
 
+def _watch(world, config: Config) -> None:
+    """Let each rank watch itself; one that gives up takes those of its machine with it.  Collective over the host."""
+    here = world.host.allgather(watchdog.identity(os.getpid()))
+    peers = [peer for rank, peer in enumerate(here) if rank != world.host.rank]
+    watchdog.Watchdog(config.checkpoint.hang_timeout, peers).start()
+
+
 def _choose_access(world, config: Config):
     """The world with its ways to rows of other nodes.  Collective over the world."""
     global _access
@@ -206,7 +220,10 @@ def _run(world, config: Config, names: Sequence[str], work: Work, check: Callabl
         copies = config.world.replicate, config.world.replicate_nodes
         try:
             opened = [graphs.enter_context(open_graph(world, path, *copies, check, plan)) for path in paths]
-            world.world.agree(_fill_run_dir(run_dir, config) if world.rank == 0 else None)
+            problem = _fill_run_dir(run_dir, config) if world.rank == 0 else None
+            if problem is None and stop.wish() is not None:
+                problem = Stopped("asked to stop before training began")
+            world.world.agree(problem)
         except MpignnError:
             if world.rank == 0:
                 _discard(run_dir)
@@ -273,7 +290,7 @@ def _prepare_here(config: Config, names: Sequence[str], num_servers: int) -> tup
     from mpignn.storage.datasets import bundled_names
     if not names:
         raise ConfigError("no graph is given")
-    run_dir = _make_run_dir(config.train.run_dir, Path(names[0]).stem)
+    run_dir = _make_run_dir(config, Path(names[0]).stem)
     bundled, paths = bundled_names(), []
     for number, name in enumerate(names):
         paths.append(run_dir / f"{_BUNDLED}-{number}" if name in bundled else Path(name))
@@ -293,8 +310,13 @@ def _partition_bundled(name: str, out: Path, num_servers: int) -> None:
     partition_graph(load_bundled(name), out, num_servers)
 
 
-def _make_run_dir(asked: str | None, name: str) -> Path:
-    """The run folder, made here; without a wish, one that no other job has."""
+def _make_run_dir(config: Config, name: str) -> Path:
+    """The run folder, made here: of the run to go on with, the one asked for, or one that no other job has."""
+    asked, resume = config.train.run_dir, config.checkpoint.resume
+    if resume == AUTO and asked is None:
+        asked = _newest_run(name)
+    elif resume not in (None, AUTO):
+        asked = str(_run_of(Path(resume), asked))
     base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     tries = [Path(asked)] if asked else [base, *(base.with_name(f"{base.name}-{n}") for n in range(1, 1000))]
     for path in tries:
@@ -304,17 +326,35 @@ def _make_run_dir(asked: str | None, name: str) -> Path:
             continue
         except OSError as error:
             raise ResourceError(f"{path}: cannot make the run folder: {error.strerror}") from error
-        if (path / METRICS).exists():
-            raise ConfigError(f"{path} holds the metrics of another run: give another --run-dir, or remove it")
+        if (path / METRICS).exists() and resume is None:
+            raise ConfigError(f"{path} holds the metrics of another run: go on with it by --resume, give another "
+                              "--run-dir, or remove it")
         _discard(path, keep=True)
         return path
     raise ConfigError(f"{tries[0]} is no folder: give another --run-dir")
 
 
+def _newest_run(name: str) -> str | None:
+    """The newest run folder of a graph that has a checkpoint, among those that jobs named themselves."""
+    found = sorted(Path("runs").glob(f"{name}-*/{CHECKPOINTS}"), key=lambda path: path.parent.name)
+    return str(found[-1].parent) if found else None
+
+
+def _run_of(path: Path, asked: str | None) -> Path:
+    """The run folder that a checkpoint or a run folder belongs to."""
+    run = path.parent.parent if path.parent.name == CHECKPOINTS else path
+    if not (run / CHECKPOINTS).is_dir():
+        raise DataError(f"{path}: neither a run folder with checkpoints nor a checkpoint in one")
+    if asked is not None and Path(asked).resolve() != run.resolve():
+        raise ConfigError(f"--resume {path} goes on in {run}, but --run-dir is {asked}: leave one of the two out")
+    return run
+
+
 def _fill_run_dir(path: Path, config: Config) -> MpignnError | None:
     """Write config.toml, now that the graph is good; returns what is wrong, if anything."""
     try:
-        (path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+        lasting = replace(config, checkpoint=replace(config.checkpoint, resume=None))
+        (path / "config.toml").write_text(lasting.to_toml(), encoding="utf-8")
         if _access is not None:
             (path / "access.json").write_text(json.dumps(_access, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

@@ -1,6 +1,7 @@
 """Lines that say which rank speaks, and what it is doing.
 
-A rank is always in a phase, such as ``load graph``; errors are reported with it.
+A rank is always in a phase, such as ``load graph``; errors are reported with it.  What it waits for, and when
+something last happened, are noted for the `watchdog`.
 """
 
 import logging
@@ -8,8 +9,33 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-_state = {"who": "rank 0/1", "phase": "start"}
+
+@dataclass
+class Activity:
+    """What this process is doing.
+
+    Attributes:
+        who: Role and rank, as in log lines.
+        phase: What it does.
+        idle: Whether nothing needs to happen in that phase, as where a server only serves.
+        steady: Whether something happens in it all the time, as where batch follows batch.
+        detail: Where in the phase it is; empty where that is not said.
+        waits_for: Whom it waits for; empty while it works.
+        beat: `time.monotonic` when something last happened.
+    """
+
+    who: str = "rank 0/1"
+    phase: str = "start"
+    idle: bool = False
+    steady: bool = False
+    detail: str = ""
+    waits_for: str = ""
+    beat: float = 0.0
+
+
+activity = Activity(beat=time.monotonic())
 
 
 def set_up(level: str, who: str, is_first: bool) -> None:
@@ -21,7 +47,7 @@ def set_up(level: str, who: str, is_first: bool) -> None:
         who: Role and rank, such as ``trainer 0/3 [world 1]``.
         is_first: Whether this rank is the first of its role.
     """
-    _state["who"] = who
+    activity.who = who
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {who} %(message)s", "%H:%M:%S"))
     root = logging.getLogger("mpignn")
@@ -33,19 +59,32 @@ def set_up(level: str, who: str, is_first: bool) -> None:
 
 def who() -> str:
     """Role and rank of this process, as in its log lines."""
-    return _state["who"]
+    return activity.who
 
 
 def current_phase() -> str:
     """What this process is doing."""
-    return _state["phase"]
+    return activity.phase
+
+
+def beat(detail: str = "") -> None:
+    """Note that something has happened, and where in the phase that was.  Not collective."""
+    activity.beat, activity.detail = time.monotonic(), detail
 
 
 @contextmanager
-def phase(name: str) -> Iterator[None]:
-    """Name what happens inside; the name stays the current one if an error leaves the block."""
-    before, _state["phase"] = _state["phase"], name
+def phase(name: str, idle: bool = False, steady: bool = False) -> Iterator[None]:
+    """Name what happens inside; the name stays the current one if an error leaves the block.
+
+    Args:
+        name: Of the phase.
+        idle, steady: As in `Activity`.
+    """
+    before = activity.phase, activity.idle, activity.steady
+    activity.phase, activity.idle, activity.steady = name, idle, steady
+    beat()
     started = time.perf_counter()
     yield
     logging.getLogger(__name__).debug("%s: %.3f s", name, time.perf_counter() - started)
-    _state["phase"] = before
+    activity.phase, activity.idle, activity.steady = before
+    beat()

@@ -33,12 +33,14 @@ class Opened:
     Attributes:
         path: Of the graph.
         graph_id: Hash of all that its files hold.
+        source_id: Hash of the graph in original ids, the same in every cut.
         placement: Its arrays, and where the servers have them.
         splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
     """
 
     path: Path
     graph_id: str
+    source_id: str
     placement: Placement
     splits: dict[str, dict[str, np.ndarray]]
 
@@ -83,7 +85,7 @@ def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes
         transport.publish()
     service = GraphService(opened.placement.book, opened.placement.infos, transport)
     splits = {} if world.trainers is None else opened.splits     # a server has no use for them
-    return DistGraph(service, world.topology, world.trainers, splits, world)
+    return DistGraph(service, world.topology, world.trainers, splits, world, opened.source_id)
 
 
 def _check_memory(world, plan: MemoryPlan) -> None:
@@ -130,7 +132,7 @@ def read_graph(path: Path, topology: Topology, replicate: str, width: int) -> Op
         splits: Mapping = {key: {split: file.split(key, split) for split in file.splits(key)}
                            for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
         placement = place(file.book, file.served, topology, file.edge_start, replicate, width)
-        return Opened(path, file.graph_id, placement, splits)
+        return Opened(path, file.graph_id, file.source_id, placement, splits)
 
 
 def _transport(world, specs: list[ArraySpec]) -> Transport:

@@ -70,7 +70,7 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
             learner = Learner(make_network(g, task, config), config.train, g.trainers)
     report = RunReport(run_dir, task.metrics) if g.trainers.rank == 0 else Report()
     try:
-        fit(g, learner, task, config, report)
+        fit(g, learner, task, config, report, run_dir)
     finally:
         report.close()
 

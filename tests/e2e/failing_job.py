@@ -18,8 +18,8 @@ def main() -> int:
     phase = mpignn.log.phase
 
     @contextmanager
-    def faulty(name):
-        with phase(name):
+    def faulty(name, *how, **more):
+        with phase(name, *how, **more):
             if name == where:
                 from mpi4py import MPI
                 if victim == MPI.COMM_WORLD.rank:

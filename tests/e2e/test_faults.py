@@ -3,14 +3,13 @@
 import os
 import random
 import signal
-import subprocess
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 
-from mpirun import kill, launcher, missing, mpirun, processes, python, shared_files, start
+from mpirun import kill, launcher, missing, mpirun, processes, python, rank_of, shared_files, start, wait_for
 
 JOB = str(Path(__file__).with_name("failing_job.py"))
 WITHIN_S = 5
@@ -78,27 +77,6 @@ def killed(folder: Path, graph: Path, mpi: str, rank: int, delay: float):
     finally:
         kill(processes(token))
         job.wait()
-
-
-def wait_for(condition, seconds: float, job: subprocess.Popen) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"nothing happened in {seconds:.1f} s; the launcher: {job.poll()}"
-        time.sleep(0.02)
-
-
-def rank_of(pid: int) -> str | None:
-    """The rank of a Python process of a job, by what its launcher told it."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:         # it has ended
-        return None
-    if b"mpignn" not in words or b"mpirun" in words[0]:
-        return None
-    known = dict(v.split(b"=", 1) for v in variables if b"=" in v)
-    rank = known.get(b"OMPI_COMM_WORLD_RANK", known.get(b"PMI_RANK"))
-    return None if rank is None else rank.decode()
 
 
 @pytest.mark.parametrize(("mpi", "rank"), [("mpich", 0), ("mpich", 3), ("openmpi", 1)])

@@ -112,10 +112,12 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
         arrays |= {f"{base}/indptr": csc.indptr, f"{base}/indices": csc.indices.astype(index_dtype),
                    f"{base}/edge_id": csc.edge_ids}
     infos = {name: ArrayInfo(name, rows.dtype, rows.shape[1:]) for name, rows in arrays.items()}
-    specs = array_specs(book, list(infos.values()), servers, lambda etype, row, direction="in":
+    maps = {f"node/{t}/new_id": ids for t, ids in new.items()}
+    served = [*infos.values(), *(ArrayInfo(name, np.dtype(np.int64), ()) for name in maps)]
+    specs = array_specs(book, served, servers, lambda etype, row, direction="in":
                         (out if direction == "out" else edges)[etype].indptr[row])
     transport = LocalTransport(specs) if visible is None else PartialTransport(specs, *visible)
-    for name, rows in arrays.items():
+    for name, rows in (arrays | maps).items():
         transport.shard(name)[:] = rows.reshape(-1)
     transport.publish()
     return Served(GraphService(book, infos, transport), transport, new, orig,

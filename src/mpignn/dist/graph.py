@@ -59,6 +59,7 @@ class DistGraph:
         trainers: The trainers, who act together; None on a rank that only serves.
         splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
         tables: The tensors that the trainers make; None on a rank that only serves.
+        source_id: Hash of the graph in original ids, the same in every cut.
         nodes, edges: ``nodes[ntype].data`` and ``edges[etype].data`` map names to the `DistTensor` of a type.
 
     Raises (all methods):
@@ -68,9 +69,10 @@ class DistGraph:
     """
 
     def __init__(self, service: GraphService, topology: Topology, trainers: Group | None,
-                 splits: Mapping[str, Mapping[str, np.ndarray]], world=None):
+                 splits: Mapping[str, Mapping[str, np.ndarray]], world=None,
+                 source_id: str = ""):
         """Not collective.  ``world`` is the job that closes the graph together; None where there is none."""
-        self.topology, self.trainers, self.splits = topology, trainers, splits
+        self.topology, self.trainers, self.splits, self.source_id = topology, trainers, splits, source_id
         self._service: GraphService | None = service
         self._world = world
         self.tables = None if trainers is None else Tables(service.book, topology, service.transport, trainers)
@@ -95,7 +97,7 @@ class DistGraph:
         """
         if self._service is None:
             return
-        with phase("serve" if self.trainers is None else "leave"):
+        with phase(*(("serve", True) if self.trainers is None else ("leave",))):
             if self.tables is not None:
                 self.tables.close()
             if self._world is not None:

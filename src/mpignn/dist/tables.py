@@ -141,6 +141,10 @@ class Tables:
         """Names of the tensors there are, in the order in which they were made.  Not collective."""
         return [e.description.name for e in self._entries.values() if e.description.name is not None]
 
+    def persistent(self) -> list[Entry]:
+        """The tensors that live until the graph is closed, in the order in which they were made.  Not collective."""
+        return [e for e in self._entries.values() if e.description.persistent]
+
     def free(self, entry: Entry) -> None:
         """Give one tensor back.  Collective over the trainers."""
         for number in [n for n, e in self._entries.items() if e is entry]:

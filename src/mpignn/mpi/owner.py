@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mpignn.log import activity
 from mpignn.mpi.layout import Layout, cut_rows
 from mpignn.mpi.library import MPI
 from mpignn.mpi.parts import Ask, Part, Path
@@ -155,5 +156,7 @@ class _Exchange(Ask):
         self._under_way.append(self._comm.Isend([self._message, MPI.INT64_T], self._server, _REQUEST))
 
     def wait(self) -> None:
+        activity.waits_for = f"rows of world rank {self._server}"
         wait_until(lambda: MPI.Request.Testall(self._under_way), _NAP_S)
+        activity.waits_for = ""
         self._under_way = []

@@ -44,7 +44,7 @@ def init_process_group(world: World) -> dist.ProcessGroup:
     if trainers is None:
         raise ConfigError("this rank is a server: only trainers compute with torch, see World.trainers")
     trainers.barrier()      # in there a rank serves others, in Dup it would not
-    own = MpiGroup(trainers.comm.Dup(), trainers.blocks)
+    own = MpiGroup(trainers.comm.Dup(), trainers.blocks, "the trainers' reductions")
     dist.init_process_group(BACKEND, store=dist.HashStore(), rank=own.rank, world_size=own.size, pg_options=own)
     return dist.group.WORLD
 

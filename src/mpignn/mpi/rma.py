@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpignn.log import activity
 from mpignn.mpi.layout import Layout, chunks, merge
 from mpignn.mpi.library import MPI
 from mpignn.mpi.parts import Ask, Part, Path
@@ -75,7 +76,9 @@ class _Gets(Ask):
             begin += size
 
     def wait(self) -> None:
+        activity.waits_for = f"rows of world rank {self._target}"
         self._win.Flush(self._target)
+        activity.waits_for = ""
         for datatype in self._types:
             datatype.Free()
         self._types = []

@@ -14,6 +14,7 @@ import numpy as np
 
 from mpignn.buffers import Pool
 from mpignn.errors import MpignnError
+from mpignn.log import activity
 from mpignn.mpi.library import MPI
 from mpignn.transport.group import Group
 
@@ -23,6 +24,7 @@ _WORK_S = 5e-6              # a look at MPI that takes longer moved something: a
 _NAP_SHARE = 0.1            # a nap is this share of the time that nothing happened, so a wait is only that much longer
 _SHORTEST_NAP_S = 20e-6
 _SERVING_NAP_S = 100e-6
+_NAMED_RANKS = 8            # of a group, where it is told who is waited for
 
 # What this process does for others whenever it waits, for whatever it waits.  MPI's progress is one for the process,
 # and so is this: a wait that did not serve could wait for a rank that waits to be served.
@@ -68,15 +70,17 @@ class MpiGroup(Group):
         comm: The communicator; this group's own, nobody else sends on it.
         blocks: Whether collectives spin until they are done, which needs a core for each rank.
         chunk_bytes: No single `exchange` call moves more, unless rows are larger; the same on all ranks.
+        others: The other ranks, as it is told who is waited for.
     """
 
     chunk_bytes = CHUNK_BYTES
 
-    def __init__(self, comm: MPI.Intracomm, blocks: bool):
+    def __init__(self, comm: MPI.Intracomm, blocks: bool, name: str = "group"):
         self.comm = comm
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()
         self.blocks = blocks
+        self.others = _others(comm, name)
 
     def barrier(self) -> None:
         self._wait(self.comm.Ibarrier(), 5e-3)
@@ -144,7 +148,9 @@ class MpiGroup(Group):
         If the group does not block, its non-blocking twin is waited for politely.
         """
         if self.blocks:
+            activity.waits_for = self.others
             getattr(self.comm, name)(*arguments)
+            activity.waits_for = ""
         else:
             self._wait(getattr(self.comm, f"I{name.lower()}")(*arguments), 1e-3)
 
@@ -152,9 +158,18 @@ class MpiGroup(Group):
         """Give the communicator back.  Collective over the group."""
         self.comm.Free()
 
-    @staticmethod
-    def _wait(request: MPI.Request, longest_nap_s: float) -> None:
+    def _wait(self, request: MPI.Request, longest_nap_s: float) -> None:
+        activity.waits_for = self.others
         wait_until(request.Test, longest_nap_s)
+        activity.waits_for = ""
+
+
+def _others(comm: MPI.Intracomm, name: str) -> str:
+    """Name of a group and the world ranks in it but this one."""
+    ranks = MPI.Group.Translate_ranks(comm.Get_group(), None, MPI.COMM_WORLD.Get_group())
+    others = [str(rank) for rank in ranks if rank != MPI.COMM_WORLD.Get_rank()]
+    more = ", ..." if len(others) > _NAMED_RANKS else ""
+    return f"{name} (world rank {', '.join(others[:_NAMED_RANKS])}{more})" if others else name
 
 
 def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:

@@ -127,8 +127,9 @@ def initialize(servers_per_node: int | None = None, ranks_per_node: int | None =
     trainers = comm.Split(0 if trains else MPI.UNDEFINED, key=order)
     return World(
         rank=comm.rank, size=comm.size, topology=topology,
-        world=MpiGroup(comm, blocks), host=MpiGroup(host, blocks), node=MpiGroup(node, blocks),
-        trainers=MpiGroup(trainers, blocks) if trains else None,
+        world=MpiGroup(comm, blocks, "all ranks"), host=MpiGroup(host, blocks, "the ranks of this machine"),
+        node=MpiGroup(node, blocks, "the ranks of this node"),
+        trainers=MpiGroup(trainers, blocks, "the trainers") if trains else None,
         num_threads=max(1, int(share)),
         serving_nap_s=_NAP_IDLE_S if topology.num_nodes == 1 else 0 if spins else _NAP_SHARED_S)
 

@@ -32,9 +32,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         with full_disk_named(out):
             yield folder
             for name in (*sorted(folder.iterdir()), folder):
-                _sync(name)
+                sync_path(name)
             os.rename(folder, out)
-            _sync(out.parent)
+            sync_path(out.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)       # nothing is there any more once it is renamed
 
@@ -53,11 +53,20 @@ def new_file(out: Path) -> Iterator[Path]:
         raise ConfigError(f"{out}: cannot write a file there")
     try:
         yield partial
-        _sync(partial)
+        sync_path(partial)
         os.replace(partial, out)
-        _sync(out.parent)
+        sync_path(out.parent)
     finally:
         partial.unlink(missing_ok=True)     # nothing is there any more once it is renamed
+
+
+def sync_path(path: Path) -> None:
+    """Return when a file's content, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def check_space(out: Path, num_bytes: int) -> None:
@@ -79,11 +88,3 @@ def full_disk_named(out: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise
         raise ResourceError(f"{out}: cannot be written: {error.strerror}; what was written is removed") from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -26,6 +26,7 @@ class GraphFile:
     Attributes:
         path: Of graph.h5.
         graph_id: Hash of all that the files hold.
+        source_id: Hash of the graph in original ids, the same in every cut; ``graph_id`` in files without one.
         num_parts: P.
         schema: Names of the types.
         book: Who owns what.
@@ -211,6 +212,7 @@ class GraphFile:
     def _read_metadata(self) -> None:
         attrs = self._file.attrs
         self.graph_id = _text(attrs["graph_id"])
+        self.source_id = _text(attrs.get("source_id", self.graph_id))
         self.num_parts = int(attrs["num_parts"])
         self.schema = Schema(tuple(self._texts("types/ntype")), tuple(map(tuple, self._texts("types/etype"))))
         self.infos = {name: ArrayInfo(name, np.dtype(dtype), tuple(map(int, shape.split())))

@@ -1,6 +1,6 @@
 """Names and layout of the files of a partitioned graph.
 
-    graph.h5        attributes schema, graph_id, num_parts
+    graph.h5        attributes schema, graph_id, source_id, num_parts
       /types/ntype (T,)   /types/etype (R, 3)
       /arrays (K, 3)                                          path in the part files, dtype, shape of a row
       /ranges/node/<ntype>   /ranges/edge/<src:rel:dst>       int64 (P + 1,)

@@ -99,6 +99,24 @@ def _write(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int
     return report
 
 
+def source_id(data: GraphData) -> str:
+    """Hash of a graph in original ids: the same however it is cut.  Not collective."""
+    digest = hashlib.blake2b(repr((data.schema, dict(data.num_nodes))).encode(), digest_size=16)
+    arrays = {f"{edge_path(e)}/{what}": array for e, csc in data.csc.items()
+              for what, array in (("indptr", csc.indptr), ("indices", csc.indices), ("edge_ids", csc.edge_ids))
+              if array is not None}
+    for base, named in (*((node_path(t), named) for t, named in data.node_data.items()),
+                        *((edge_path(e), named) for e, named in data.edge_data.items()),
+                        *((f"split/{key}", named) for key, named in data.splits.items())):
+        arrays |= {f"{base}/{name}": array for name, array in named.items()}
+    for name, array in sorted(arrays.items()):
+        crc, step = 0, max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
+        for first in range(0, array.shape[0], step):
+            crc = zlib.crc32(np.ascontiguousarray(array[first:first + step]), crc)
+        digest.update(f"{name} {array.dtype.str} {array.shape} {crc}\n".encode())
+    return digest.hexdigest()
+
+
 class _Writer:
     def __init__(self, data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, by_source: bool):
         self.data = data
@@ -146,6 +164,7 @@ class _Writer:
                 _stamp(file, graph_id, part=part)
         with writing(folder / GRAPH_FILE, userblock_size=HEAD_BYTES) as file:
             _stamp(file, graph_id, num_parts=len(parts))
+            file.attrs["source_id"] = np.bytes_(source_id(self.data))
             self._write_metadata(file, splits, report)
             paths = [folder / part_file(part) for part in parts]
             write_array(file, "parts/bytes", np.array([p.stat().st_size for p in paths], np.int64))

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from mpignn import stop
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.placement import trainer_rows
 from mpignn.dist.tensor import DistTensor
-from mpignn.log import phase
+from mpignn.log import beat, phase
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.network import Network
 
@@ -35,11 +36,14 @@ def layerwise(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: 
 
     Returns:
         (N, F) for each of the types, in new ids, owned by the trainers.
+
+    Raises:
+        Stopped: On all trainers: one of them was asked to stop.
     """
     rows: dict[str, DistTensor] | None = None
     layers = network.model.num_layers
     for number in range(layers):
-        with phase(f"inference of layer {number}"):
+        with phase(f"inference of layer {number}", steady=True):
             types = wanted if number == layers - 1 else g.ntypes
             before, rows = rows, _layer(g, network, sampler, number, rows, types, batch_size)
             for tensor in (before or {}).values():
@@ -68,6 +72,8 @@ def _layer(g: DistGraph, network: Network, sampler: NeighborSampler, number: int
         for t, of_type in out.items():
             first, last = part[t] - int(bounds[t][rank])
             rows[t].local[first:last] = of_type
+        beat()
+        stop.check(g.trainers)
     for tensor in rows.values():
         tensor.sync()
     return rows

@@ -1,6 +1,8 @@
 """A network that learns: equal on all trainers before and after every step."""
 
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.distributed
@@ -34,7 +36,7 @@ class Learner:
         self._config, self._trainers, self._total_steps = config, trainers, 0
         self._flat = FlatParameters(network.parameters())
         self._optimizer = Adam(self._flat, config.lr, weight_decay=config.weight_decay)
-        self._best = self._flat.values
+        self._best: torch.Tensor | None = None
         torch.distributed.broadcast(self._flat.values, src=0)
         self.reset_clock()
 
@@ -46,23 +48,24 @@ class Learner:
         """Say how many steps the whole run has, for the course of the learning rate.  Not collective."""
         self._total_steps = steps
 
-    def step(self, task: Task, batch: Batch, scale: float) -> float:
+    def step(self, task: Task, batch: Batch, scale: float, flags: Sequence[float] = ()) -> list[float]:
         """One optimiser step on the seeds of all trainers.  Collective over the trainers.
 
         Args:
             task: Says what the loss is.
             batch: This trainer's share, possibly of no seeds.
             scale: Of the loader: trainers / seeds of all.
+            flags: What else to sum over the trainers.
 
         Returns:
-            The loss summed over the seeds of all trainers.
+            The loss summed over the seeds of all trainers, and the sums of the flags.
         """
         config = self._config
         started = time.perf_counter()
         self._flat.grad.zero_()
         loss = task.loss(self.network, batch)
         (loss * scale).backward()
-        total = torch.tensor([loss.item()], dtype=torch.float64)
+        total = torch.tensor([loss.item(), *flags], dtype=torch.float64)
         computed = time.perf_counter()
         torch.distributed.all_reduce(self._flat.grad)
         torch.distributed.all_reduce(total)
@@ -73,21 +76,34 @@ class Learner:
         self._optimizer.step(rate(config.schedule, self._optimizer.steps, self._total_steps, config.warmup_steps))
         self.compute_s += computed - started + time.perf_counter() - synced
         self.sync_s += synced - computed
-        return total.item()
+        return total.tolist()
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Copies of all that the next step depends on, equal on all trainers.  Not collective."""
-        return {"parameters": self._flat.values.clone(), **self._optimizer.state()}
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step and `restore` depend on, equal on all trainers.  Not collective."""
+        return {"network": dict(self.network.state_dict()),
+                "best": None if self._best is None else self._named(self._best), "optimizer": self._optimizer.state()}
 
-    def load_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Go on from what `state` returned.  Not collective."""
-        self._flat.values.copy_(state["parameters"])
-        self._optimizer.load_state(state)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned.  Not collective."""
+        self.network.load_state_dict(state["network"])
+        best = state["best"]
+        self._best = None if best is None else torch.cat([best[name].reshape(-1) for name in
+                                                          self._named(self._flat.values)])
+        self._optimizer.load_state(state["optimizer"])
 
     def keep(self) -> None:
         """Remember the parameters as they are.  Not collective."""
         self._best = self._flat.values.clone()
 
-    def restore(self) -> None:
-        """Go back to the parameters last kept, if any were.  Not collective."""
-        self._flat.values.copy_(self._best)
+    def restore(self) -> Callable[[], None]:
+        """Go back to the parameters last kept, if any were; returns what undoes that.  Not collective."""
+        now = self._flat.values.clone()
+        if self._best is not None:
+            self._flat.values.copy_(self._best)
+        return lambda: self._flat.values.copy_(now)
+
+    def _named(self, values: torch.Tensor) -> dict[str, torch.Tensor]:
+        """A vector of all parameters as views of its pieces, by name."""
+        learnt = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        pieces = values.split([p.numel() for p in learnt.values()])
+        return {name: piece.view_as(p) for (name, p), piece in zip(learnt.items(), pieces, strict=True)}

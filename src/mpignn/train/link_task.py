@@ -7,9 +7,11 @@ Shapes: E true links of a type in a batch, k false ones for each, F columns of a
 import torch
 from torch.nn.functional import logsigmoid
 
+from mpignn import stop
 from mpignn.config import Config, TaskConfig
 from mpignn.dist.graph import DistGraph
 from mpignn.kernels.rng import derive
+from mpignn.log import beat
 from mpignn.nn.decoder import Decoder, make_decoder
 from mpignn.sampling.negative import InBatch, Local, NegativeSampler, PerSourceUniform
 from mpignn.sampling.neighbor import ALL
@@ -73,6 +75,8 @@ class LinkPrediction(EdgeTask):
         rows = layerwise(g, network, self.sampler((ALL,)), types)
         metrics, settings = self.new_metrics(), self.settings
         for etype, ids in self.seeds(g, split).items():
+            beat()
+            stop.check(g.trainers)
             number = g.schema.etypes.index(etype)
             ranks = rank_links(g, rows, network.head, etype, ids[g.trainers.rank::g.trainers.size],
                                settings.ranks == "filtered", settings.rank_among,

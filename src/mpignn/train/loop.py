@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,34 +10,21 @@ import torch
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import TrainingError
-from mpignn.log import phase
+from mpignn.log import beat, phase
+from mpignn.train.keeper import Keeper, Position, no_sums
 from mpignn.train.learner import Learner
 from mpignn.train.network import Network
 from mpignn.train.report import Report
 from mpignn.train.task import Task
 
-
-@dataclass
-class Position:
-    """Where a run stands, and by what its next decisions are made.
-
-    Attributes:
-        epoch: The pass that is under way or comes next.
-        best: The best value of the task's first metric on the split val; None before the first.
-        best_epoch: After which that was.
-        worse: Validations since then.
-    """
-
-    epoch: int = 0
-    best: float | None = None
-    best_epoch: int = -1
-    worse: int = 0
+_TIMES = ("seconds", "sample_s", "fetch_s", "compute_s", "sync_s")
 
 
-def fit(g: DistGraph, learner: Learner | None, task: Task, config: Config, report: Report) -> dict[str, float | None]:
+def fit(g: DistGraph, learner: Learner | None, task: Task, config: Config, report: Report,
+        run_dir: Path) -> dict[str, float | None]:
     """Train, validate, test; the parameters that are best by the task's first metric on val are tested.
 
-    Collective over the trainers.
+    Begins, or goes on from a checkpoint, as the settings say.  Collective over the trainers.
 
     Args:
         g: The graph; splits val and test may be missing.
@@ -45,6 +32,7 @@ def fit(g: DistGraph, learner: Learner | None, task: Task, config: Config, repor
         task: What is learnt.
         config: Settings of the run.
         report: Told of every step and epoch.
+        run_dir: Where checkpoints go.
 
     Returns:
         ``val_<metric>``, the best, and ``test_<metric>`` for each metric of the task; None where there is no such split
@@ -52,34 +40,44 @@ def fit(g: DistGraph, learner: Learner | None, task: Task, config: Config, repor
 
     Raises:
         TrainingError: The loss is not finite.
+        Stopped: On all trainers: one of them was asked to stop; a checkpoint is written.
+        ConfigError, DataError: On all trainers: there is no checkpoint to go on from, or it is not of this run.
+        ResourceError: On all trainers: the disk is full.
     """
     settings, first = config.train, f"val_{task.metrics[0]}"
     training = task.loader(g, config, "train", config.sampling.fanouts, settings.seed, shuffle=True)
     splits = [split for split in ("val", "test") if learner is not None and task.seeds(g, split) is not None]
-    position, result = Position(), dict.fromkeys([f"val_{name}" for name in task.metrics])
-    started = time.perf_counter()
-    report.plan(settings.epochs, len(training))
+    nothing = dict.fromkeys([f"val_{name}" for name in task.metrics])
+    keeper = Keeper(g, learner, training, config, report, run_dir)
+    keeper.begin()
+    position = keeper.position
+    report.plan(settings.epochs, len(training), position.steps)
     if learner is not None:
         learner.plan(settings.epochs * len(training))
-    for position.epoch in range(settings.epochs):
-        epoch = position.epoch
-        with phase(f"epoch {epoch}"):
-            event = _epoch(g, learner, task, training, epoch, report)
-        values = dict.fromkeys(result)
-        due = settings.eval_every and (epoch + 1) % settings.eval_every == 0
-        if "val" in splits and (due or epoch == settings.epochs - 1):
-            values = evaluate(g, learner.network, task, config, "val")
-            if values[first] is not None and _is_better(task, values[first], position):
-                result = values
-                learner.keep()
-        report.epoch(epoch=epoch, **values, **event)
+    for epoch in range(position.epoch, settings.epochs):
         if settings.patience is not None and position.worse >= settings.patience:
             break
-    result |= dict.fromkeys([f"test_{name}" for name in task.metrics])
+        with phase(f"epoch {epoch}", steady=True):
+            event, sums = _epoch(g, learner, task, training, keeper, report)
+        values, is_best = nothing, False
+        due = settings.eval_every and (epoch + 1) % settings.eval_every == 0
+        if "val" in splits and (due or epoch == settings.epochs - 1):
+            with keeper.stopping(sums):
+                values = evaluate(g, learner.network, task, config, "val")
+            is_best = values[first] is not None and _is_better(task, values[first], position)
+            if is_best:
+                position.values = values
+                learner.keep()
+        report.epoch(epoch=epoch, **values, **event)
+        position.epoch, position.sums = epoch + 1, no_sums()
+        keeper.after_epoch(is_best)
+    result = nothing | position.values | dict.fromkeys([f"test_{name}" for name in task.metrics])
     if "test" in splits:
-        learner.restore()
-        result |= evaluate(g, learner.network, task, config, "test")
-    report.final(**result, epochs=min(position.epoch + 1, settings.epochs), seconds=time.perf_counter() - started)
+        undo = learner.restore()
+        with keeper.stopping(no_sums(), undo):
+            result |= evaluate(g, learner.network, task, config, "test")
+    report.final(**result, epochs=position.epoch, seconds=keeper.seconds())
+    g.trainers.agree(report.problem)
     return result
 
 
@@ -88,11 +86,16 @@ def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: 
 
     Returns:
         ``<split>_<metric>`` for each metric of the task; None for a split of nothing.
+
+    Raises:
+        Stopped: On all trainers: one of them was asked to stop.
     """
     network.eval()
-    with phase(f"evaluate {split}"), torch.no_grad():
-        metrics = task.measure(g, network, config, split)
-        network.train()
+    with phase(f"evaluate {split}", steady=True), torch.no_grad():
+        try:
+            metrics = task.measure(g, network, config, split)
+        finally:
+            network.train()
         return {f"{split}_{metric.name}": metric.value(g.trainers) for metric in metrics}
 
 
@@ -102,22 +105,34 @@ def _is_better(task: Task, value: float, position: Position) -> bool:
         value > position.best if task.new_metrics()[0].more_is_better else value < position.best)
     if better:
         position.best, position.best_epoch, position.worse = value, position.epoch, 0
+        position.best_steps = position.steps
     else:
         position.worse += 1
     return better
 
 
-def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, epoch: int, report: Report) -> dict:
-    """One pass; returns the epoch's event but for its validation."""
+def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, keeper: Keeper,
+           report: Report) -> tuple[dict, dict[str, float]]:
+    """One pass, or the rest of it; returns the epoch's event but for its validation, and this trainer's sums."""
+    position = keeper.position
+    epoch, before = position.epoch, position.sums
     loader.set_epoch(epoch)
     if learner is not None:
         learner.reset_clock()
-    loss_sum, seeds_seen = 0.0, 0
+    loss_sum, seeds_seen = before["loss_sum"], before["seeds_seen"]
     began = step_began = time.perf_counter()
-    for step, batch in enumerate(loader):
+
+    def sums() -> dict[str, float]:
+        stats = loader.stats
+        return {"loss_sum": loss_sum, "seeds_seen": seeds_seen, "seconds": time.perf_counter() - began,
+                "sample_s": stats.sample_s, "fetch_s": stats.fetch_s,
+                "compute_s": learner.compute_s if learner else 0.0, "sync_s": learner.sync_s if learner else 0.0,
+                "seeds": stats.seeds, "edges": stats.edges, "rows": stats.rows}
+
+    for step, batch in enumerate(loader, loader.state_dict()["step"]):
         loss = None
         if learner is not None:
-            part = learner.step(task, batch, loader.scale)
+            part, *flags = learner.step(task, batch, loader.scale, keeper.flags())
             loss_sum, seeds_seen = loss_sum + part, seeds_seen + loader.global_size
             loss = part / loader.global_size
             if not math.isfinite(loss):
@@ -125,18 +140,21 @@ def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, epoch: int
                                     "features that are not finite")
         now = time.perf_counter()
         report.step(epoch=epoch, step=step, loss=loss, seconds=now - step_began)
-        step_began = now
+        position.steps += 1
+        beat(f"step {step}")
+        if learner is not None:
+            keeper.after_step(flags, sums)
+        step_began = time.perf_counter()
     waiting = time.perf_counter()
-    counts = np.zeros(2 + g.trainers.size, np.int64)
-    counts[:2] = loader.stats.edges, loader.stats.rows
-    counts[2 + g.trainers.rank] = loader.stats.seeds
+    mine = sums()
+    counts = np.zeros(3 + g.trainers.size, np.int64)
+    counts[:3] = mine["edges"], mine["rows"], mine["seeds"]
+    counts[3 + g.trainers.rank] = mine["seeds"]
     g.trainers.all_sum(counts)
-    now = time.perf_counter()
+    mine |= {"seconds": time.perf_counter() - began, "sync_s": mine["sync_s"] + time.perf_counter() - waiting}
+    total = {name: before[name] + mine[name] for name in _TIMES}
     return {
-        "loss": loss_sum / seeds_seen if seeds_seen else None, "seconds": now - began,
-        "sample_s": loader.stats.sample_s, "fetch_s": loader.stats.fetch_s,
-        "compute_s": learner.compute_s if learner else 0.0,
-        "sync_s": (learner.sync_s if learner else 0.0) + now - waiting,
-        "seeds": int(counts[2:].sum()), "edges": int(counts[0]), "rows": int(counts[1]),
-        "seeds_per_trainer": counts[2:].tolist(),
-    }
+        "loss": loss_sum / seeds_seen if seeds_seen else None, **total, "seeds": int(before["seeds"] + counts[2]),
+        "edges": int(before["edges"] + counts[0]), "rows": int(before["rows"] + counts[1]),
+        "seeds_per_trainer": counts[3:].tolist(),
+    }, mine

@@ -4,8 +4,12 @@ One rank writes: the first trainer.  All others hold a `Report` that does nothin
 """
 
 import json
+import logging
+import os
 import time
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +17,42 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mpignn.config import METRICS
-from mpignn.errors import ResourceError
+from mpignn.errors import DataError, ResourceError
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = (("seconds", 8), ("seeds/s", 9), ("edges/s", 9), ("sample", 7), ("fetch", 7), ("compute", 7), ("sync", 7))
 _WORDS = {"val_acc": "validation accuracy", "test_acc": "test accuracy"}
 
 
 class Report:
-    """What is told of a run; this one tells nothing."""
+    """What is told of a run; this one tells nothing.
 
-    def plan(self, epochs: int, steps: int) -> None:
-        """The pass that follows has so many steps."""
+    Attributes:
+        problem: Why something that was told is not on the disk yet.
+    """
+
+    problem: ResourceError | None = None
+
+    def begin(self, anew: bool) -> None:
+        """Begin; ``anew`` in the place of a run that came to nothing."""
+
+    def go_on(self, metrics: dict[str, int]) -> None:
+        """Go on where `settle` returned ``metrics``; what was told since is forgotten.
+
+        Raises:
+            DataError: The metrics are not those of that run.
+        """
+
+    def settle(self) -> dict[str, int] | None:
+        """Return when all that was told is on the disk, and say how much that is.
+
+        Raises:
+            ResourceError: It cannot be written.
+        """
+
+    def plan(self, epochs: int, steps: int, done: int) -> None:
+        """The run has so many passes and steps in each, and so many steps are done."""
 
     def step(self, **event: Any) -> None:
         """A step is done."""
@@ -52,7 +81,10 @@ class RunReport(Report):
         self._metrics = tuple(metrics)
         measured = [f"val_{name}" for name in metrics]
         self._columns = (("epoch", 5), ("loss", 8), *((name, max(8, len(name))) for name in measured), *_COLUMNS)
-        self._file = open(run_dir / METRICS, "x", encoding="utf-8")     # noqa: SIM115 (open for the whole run)
+        self._path = run_dir / METRICS
+        self._handle: int | None = None
+        self._size, self._crc = 0, 0        # of all lines
+        self._unwritten = b""
         self._console = Console(highlight=False)
         self._progress: Progress | None = None
         self._bar = None
@@ -60,14 +92,38 @@ class RunReport(Report):
         self._last_epoch = -1
         self._totals: dict[str, float] = {}
 
-    def plan(self, epochs: int, steps: int) -> None:
+    def begin(self, anew: bool) -> None:
+        kind = os.O_TRUNC if anew else os.O_EXCL
+        with self._problems_named():
+            self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | kind, 0o666)
+
+    def go_on(self, metrics: dict[str, int]) -> None:
+        self._size, self._crc = metrics["bytes"], metrics["crc32"]
+        found = self._path.read_bytes()[:self._size] if self._path.is_file() else b""
+        if len(found) != self._size or zlib.crc32(found) != self._crc:
+            raise DataError(f"{self._path} does not begin with the {self._size} bytes that the run had written at its "
+                            "checkpoint: put it back, or begin a new run in another --run-dir")
+        with self._problems_named():
+            self._handle = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+            os.ftruncate(self._handle, self._size)
+            os.lseek(self._handle, 0, os.SEEK_END)
+
+    def settle(self) -> dict[str, int]:
+        self._flush()
+        if self.problem is not None:
+            raise self.problem
+        with self._problems_named():
+            os.fsync(self._handle)
+        return {"bytes": self._size, "crc32": self._crc}
+
+    def plan(self, epochs: int, steps: int, done: int) -> None:
         self._last_epoch = epochs - 1
         self._console.print(" ".join(name.rjust(width) for name, width in self._columns), soft_wrap=True)
         if self._console.is_terminal:
             self._progress = Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
                                       TimeRemainingColumn(), console=self._console, transient=True, auto_refresh=False)
             self._progress.start()
-            self._bar = self._progress.add_task("training", total=epochs * steps)
+            self._bar = self._progress.add_task("training", total=epochs * steps, completed=done)
             self._started = self._shown = time.monotonic()
 
     def step(self, **event: Any) -> None:
@@ -110,7 +166,10 @@ class RunReport(Report):
 
     def close(self) -> None:
         self._stop_bar()
-        self._file.close()
+        if self._handle is not None:
+            self._flush()
+            os.close(self._handle)
+            self._handle = None
 
     def _stop_bar(self) -> None:
         if self._progress is not None:
@@ -118,12 +177,30 @@ class RunReport(Report):
             self._progress = None
 
     def _write(self, kind: str, event: dict[str, Any]) -> None:
+        line = (json.dumps({"event": kind, **event}) + "\n").encode()
+        self._size, self._crc = self._size + len(line), zlib.crc32(line, self._crc)
+        self._unwritten += line
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what waits; what the disk does not take waits on."""
         try:
-            self._file.write(json.dumps({"event": kind, **event}) + "\n")
-            self._file.flush()
+            with self._problems_named():
+                while self._unwritten:
+                    self._unwritten = self._unwritten[os.write(self._handle, self._unwritten):]
+            self.problem = None
+        except ResourceError as error:
+            if self.problem is None:
+                log.warning("%s", error)
+            self.problem = error
+
+    @contextmanager
+    def _problems_named(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise ResourceError(f"{self._run_dir / METRICS}: {error.strerror}: free some space and start again, "
-                                "in a new run folder") from error
+            raise ResourceError(f"{self._path}: cannot be written: {error.strerror}: free some space, and start again "
+                                "with --resume") from error
 
 
 def _number(value: float | None, form: str) -> str:

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from mpignn import stop
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.kernels.rng import derive
+from mpignn.log import beat
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.goal import Goal
 from mpignn.train.metrics import Metric, make_metric
@@ -80,6 +82,9 @@ class Task(ABC):
         """The metrics, told of all that the network says of this trainer's share of a split.
 
         Collective over the trainers.
+
+        Raises:
+            Stopped: On all trainers: one of them was asked to stop.
         """
 
     @abstractmethod
@@ -104,4 +109,6 @@ class Labelled(Task):
             outputs, labels = self.outputs_of(network, batch), self.labels_of(batch)
             for metric in metrics:
                 metric.add(outputs, labels)
+            beat()
+            stop.check(g.trainers)
         return metrics

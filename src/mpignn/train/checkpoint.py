@@ -1,0 +1,295 @@
+"""Checkpoints: the whole state of a run, from which any number of ranks goes on, however the graph is partitioned.
+
+What is equal on all trainers is written by the first of them.  The rows of tensors that live on are written by all
+trainers together, by original id, so a checkpoint does not tell how many ranks, servers or partitions there were.
+
+Shapes: N rows of a tensor.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from mpignn.dist.graph import DistGraph
+from mpignn.dist.original import original_order
+from mpignn.dist.tables import Entry
+from mpignn.dist.tensor import DistTensor
+from mpignn.errors import ConfigError, DataError, MpignnError
+from mpignn.log import beat, phase
+from mpignn.storage import snapshot
+from mpignn.storage.snapshot import BlockWriter, Manifest, array_name
+from mpignn.train.state import pack, unpack
+
+log = logging.getLogger(__name__)
+
+_TENSORS, _STATE = "tensors", "state"       # groups of the state file
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A model, an optimiser, a loader: what has a state, equal on all trainers."""
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a checkpoint told beside the state of the objects.
+
+    Attributes:
+        path: The checkpoint.
+        step: Optimiser steps done when it was written.
+        about: What `save` was given to remember.
+    """
+
+    path: Path
+    step: int
+    about: dict[str, Any]
+
+
+def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, Any] | None = None,
+         about: Mapping[str, Any] | None = None, keep: int | None = None, best: int | None = None,
+         **objects: Stateful) -> Path:
+    """Write a checkpoint; it appears under its name when all of it is on the disk.  Collective over the trainers.
+
+    Args:
+        folder: Where checkpoints are; made if it is not there.
+        step: Optimiser steps done, by which the checkpoint is named; one of the same name is replaced.
+        g: The graph; its persistent `DistTensor`s, embeddings among them, are written with all their rows.
+        settings: What the results depend on; `load` refuses a checkpoint that was written with others.
+        about: What else to remember, as JSON can.
+        keep: How many checkpoints to keep, this one included; None: all.
+        best: The step of one to keep beside these.
+        objects: What has a ``state_dict``, by names that `load` will be given again.
+
+    Returns:
+        The folder of the checkpoint.
+
+    Raises:
+        ConfigError: On all trainers: a state that cannot be stored.
+        ResourceError: On all trainers: the disk is full or cannot be written; earlier checkpoints stay as they are.
+    """
+    trainers, out, problem, begun = g.trainers, Path(folder) / snapshot.name_of(step), None, None
+    with phase("write checkpoint"):
+        tensors = _persistent(g)
+        for entry in tensors.values():
+            entry.table.sync()
+        arrays: dict[str, np.ndarray] = {}
+        if trainers.rank == 0:
+            try:
+                tree = {name: pack(found.state_dict(), (_STATE, name), arrays) for name, found in objects.items()}
+                specs = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+                specs |= {array_name(_TENSORS, name): (entry.table.spec.dtype, entry.description.shape)
+                          for name, entry in tensors.items()}
+                begun = snapshot.begin(out, specs)
+            except MpignnError as error:
+                problem = error
+        trainers.agree(problem)
+        partial, manifest = trainers.bcast(begun)
+        crcs = None
+        try:
+            with snapshot.disk_problems_named(out):
+                crcs = _write(g, partial, manifest, tensors, arrays)
+        except MpignnError as error:
+            problem = error
+        shares = trainers.allgather(crcs)
+        try:
+            trainers.agree(problem)
+            if trainers.rank == 0:
+                said = {"graph": g.source_id, "settings": dict(settings or {}), "about": dict(about or {}),
+                        "objects": tree, "tensors": {name: _described(entry) for name, entry in tensors.items()}}
+                merged = {key: crc for share in shares for key, crc in share.items()}
+                problem = _commit(partial, out, snapshot.complete(manifest, merged, step, said), keep, best)
+            trainers.agree(problem)
+        except MpignnError:
+            if trainers.rank == 0:
+                snapshot.abandon(partial)
+            raise
+    log.info("checkpoint %s", out)
+    return out
+
+
+def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None = None,
+         **objects: Stateful) -> Loaded:
+    """Go on from a checkpoint: every object and every persistent tensor as it was.  Collective over the trainers.
+
+    A persistent tensor that is not there yet is made; whoever asks for one of its name then finds it.
+
+    Args:
+        path: A checkpoint, or a folder of them, of which the newest that is whole is taken.
+        g: The graph, however it is partitioned.
+        settings: What the results depend on, as `save` was given.
+        objects: As `save` was given.
+
+    Raises:
+        ConfigError: On all trainers: the checkpoint is of another graph, or of other settings, objects or tensors; the
+            difference is shown.
+        DataError: On all trainers: no checkpoint, or a damaged one; of a folder: none that is whole.
+    """
+    candidates = g.trainers.bcast(_candidates(Path(path)) if g.trainers.rank == 0 else None)
+    if not candidates:
+        g.trainers.agree(DataError(f"{path}: no checkpoint there"))
+    for number, candidate in enumerate(candidates):
+        try:
+            with phase("read checkpoint"):
+                return _load(candidate, g, dict(settings or {}), objects)
+        except DataError as error:
+            if not error.agreed or number == len(candidates) - 1:
+                raise
+            if g.trainers.rank == 0:
+                log.warning("%s; the one before it is tried", error)
+    raise AssertionError("unreachable: the last candidate is returned or raised")
+
+
+def latest(folder: str | Path) -> Path | None:
+    """The newest checkpoint of a folder whose manifest is sound; None if there is none.  Not collective.
+
+    The rows are verified by `load`, which goes on to the one before where they are damaged.
+    """
+    for _, path in reversed(snapshot.found_in(Path(folder))):
+        try:
+            snapshot.read_manifest(path)
+        except DataError as error:
+            log.warning("%s", error)
+        else:
+            return path
+    return None
+
+
+def _candidates(path: Path) -> list[Path]:
+    """The checkpoints meant by a path, the newest first.  What is meant by name has no substitute."""
+    if (path / snapshot.MANIFEST).exists() or (path / snapshot.STATE).exists():
+        return [path]
+    return [found for _, found in reversed(snapshot.found_in(path))]
+
+
+def _persistent(g: DistGraph) -> dict[str, Entry]:
+    """The tensors that belong to a checkpoint, by name, in the same order on all trainers."""
+    return {entry.description.name: entry
+            for entry in sorted(g.tables.persistent(), key=lambda entry: entry.description.name)}
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    """What makes a tensor the same in another job."""
+    description = entry.description
+    return {"shape": list(description.shape), "dtype": description.dtype, "policy": description.policy}
+
+
+def _write(g: DistGraph, partial: Path, manifest: Manifest, tensors: Mapping[str, Entry],
+           arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, int], int]:
+    """Write this trainer's share; returns the checksums of its blocks.  Collective over the trainers but for errors."""
+    orders = {name: original_order(g.service, g.trainers, entry.description.policy) for name, entry in tensors.items()}
+    writer = BlockWriter(partial, manifest.arrays)
+    try:
+        for name, array in arrays.items():
+            stored = manifest.arrays[name]
+            for block in range(stored.num_blocks):
+                first, last = stored.rows(block)
+                writer.write(name, block, array[first:last])
+        for name, block, first, last in _share(g, manifest, list(tensors)):
+            table = tensors[name].table
+            rows = np.empty((last - first, table.spec.width), table.spec.dtype)
+            table.gather(orders[name](first, last), rows).wait()
+            writer.write(array_name(_TENSORS, name), block, rows)
+            beat()
+    finally:
+        writer.close()
+    return writer.crcs
+
+
+def _share(g: DistGraph, manifest: Manifest, names: list[str]) -> Iterator[tuple[str, int, int, int]]:
+    """This trainer's blocks of the tensors: name, number, first row, one past the last; all have as many bytes."""
+    blocks = [(name, block, *stored.rows(block), stored.row_bytes) for name in names
+              for stored in (manifest.arrays[array_name(_TENSORS, name)],) for block in range(stored.num_blocks)]
+    sizes = np.array([(last - first) * row_bytes for _, _, first, last, row_bytes in blocks], np.int64)
+    owner = (np.cumsum(sizes) - sizes // 2) * g.trainers.size // max(1, int(sizes.sum()))
+    for mine, (name, block, first, last, _) in zip(owner == g.trainers.rank, blocks, strict=True):
+        if mine:
+            yield name, block, first, last
+
+
+def _commit(partial: Path, out: Path, manifest: Manifest, keep: int | None, best: int | None) -> MpignnError | None:
+    """Give the checkpoint its name, and remove old ones; returns what is wrong, to be agreed on."""
+    try:
+        snapshot.commit(partial, out, manifest)
+    except MpignnError as error:
+        return error
+    _prune(out.parent, manifest.step, keep, best)
+    return None
+
+
+def _prune(folder: Path, step: int, keep: int | None, best: int | None) -> None:
+    """Remove old checkpoints; what is newer is left for `load` to judge."""
+    if keep is None:
+        return
+    for found, path in [f for f in snapshot.found_in(folder) if f[0] <= step][:-keep]:
+        if found != best:
+            snapshot.abandon(path)
+
+
+def _load(path: Path, g: DistGraph, settings: dict[str, Any], objects: Mapping[str, Stateful]) -> Loaded:
+    trainers, told, problem = g.trainers, None, None
+    if trainers.rank == 0:
+        try:
+            manifest = snapshot.read_manifest(path)
+            snapshot.check_rest(path, manifest)
+            _compare(path, manifest.about, g, settings, objects)
+            told = manifest, {name: snapshot.read_array(path, manifest, name) for name in manifest.arrays
+                              if name.startswith(f"{_STATE}/")}
+        except MpignnError as error:
+            problem = error
+    trainers.agree(problem)
+    manifest, arrays = trainers.bcast(told)
+    _read_rows(path, g, manifest)
+    for name, found in objects.items():
+        found.load_state_dict(unpack(manifest.about["objects"][name], arrays))
+    return Loaded(path, manifest.step, manifest.about["about"])
+
+
+def _compare(path: Path, said: Mapping[str, Any], g: DistGraph, settings: Mapping[str, Any],
+             objects: Mapping[str, Stateful]) -> None:
+    """Raise `ConfigError` if a checkpoint is of something else."""
+    if said["graph"] != g.source_id:
+        raise ConfigError(f"{path} is of another graph: {said['graph']} there, {g.source_id} here")
+    here = {name: _described(entry) for name, entry in _persistent(g).items()}
+    parts = _differences("", said["settings"], settings)
+    parts += _differences("tensor ", said["tensors"], said["tensors"] | here)      # others are made
+    parts += _differences("", dict.fromkeys(said["objects"], "state"), dict.fromkeys(objects, "state"))
+    if parts:
+        raise ConfigError(f"{path} is of another run: {'; '.join(parts)}")
+
+
+def _differences(kind: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    def shown(values: Mapping[str, Any], name: str) -> str:
+        return str(values[name]) if name in values else "nothing"
+    return [f"{kind}{name}: {shown(there, name)} there, {shown(here, name)} here"
+            for name in sorted({*there, *here}) if there.get(name, _differences) != here.get(name, _differences)]
+
+
+def _read_rows(path: Path, g: DistGraph, manifest: Manifest) -> None:
+    """Fill the persistent tensors, made where they are missing.  Collective over the trainers."""
+    there = _persistent(g)
+    made = [DistTensor(about["shape"], getattr(torch, about["dtype"].removeprefix("torch.")), name=name,
+                       part_policy=about["policy"], persistent=True, g=g)
+            for name, about in manifest.about["tensors"].items() if name not in there]
+    tensors, problem = _persistent(g), None
+    assert len(tensors) == len(there) + len(made)
+    orders = {name: original_order(g.service, g.trainers, entry.description.policy) for name, entry in tensors.items()}
+    try:
+        for name, block, first, last in _share(g, manifest, list(manifest.about["tensors"])):
+            table = tensors[name].table
+            rows = snapshot.read_block(path, manifest, array_name(_TENSORS, name), block)
+            table.put(orders[name](first, last), rows.reshape(last - first, table.spec.width))
+            beat()
+    except MpignnError as error:
+        problem = error
+    for entry in tensors.values():
+        entry.table.sync()
+    g.trainers.agree(problem)

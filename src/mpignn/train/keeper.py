@@ -1,0 +1,212 @@
+"""Keeping a run: where it stands, checkpoints when they are due, going on from one, and stopping all together."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpignn import stop
+from mpignn.config import AUTO, CHECKPOINTS, Config
+from mpignn.dist.graph import DistGraph
+from mpignn.errors import MpignnError, ResourceError, Stopped
+from mpignn.storage import snapshot
+from mpignn.train import checkpoint
+from mpignn.train.learner import Learner
+from mpignn.train.report import Report
+
+log = logging.getLogger(__name__)
+
+_SUMS = ("seconds", "sample_s", "fetch_s", "compute_s", "sync_s", "loss_sum", "seeds_seen", "seeds", "edges", "rows")
+
+
+def no_sums() -> dict[str, float]:
+    """`Position.sums` at the beginning of a pass."""
+    return dict.fromkeys(_SUMS, 0)
+
+
+@dataclass
+class Position:
+    """Where a run stands, and by what its next decisions are made; equal on all trainers, but for times.
+
+    Attributes:
+        epoch: The pass that is under way or comes next.
+        steps: Optimiser steps done, of all passes.
+        best: The best value of the task's first metric on the split val; None before the first.
+        best_epoch: After which that was.
+        worse: Validations since then.
+        best_steps: `steps` when `best` was found.
+        values: All metrics of val then.
+        sums: What the pass under way has summed over the trainers before it was interrupted, by name of the sum.
+        seconds: Of the run, before it was interrupted.
+    """
+
+    epoch: int = 0
+    steps: int = 0
+    best: float | None = None
+    best_epoch: int = -1
+    worse: int = 0
+    best_steps: int | None = None
+    values: dict[str, float | None] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=lambda: no_sums())
+    seconds: float = 0.0
+
+
+class Keeper:
+    """Keeps one run of one learner.
+
+    Attributes:
+        position: Where the run stands.
+    """
+
+    def __init__(self, g: DistGraph, learner: Learner | None, loader, config: Config, report: Report, run_dir: Path):
+        """Not collective.
+
+        Args:
+            g: The graph, with its persistent tensors.
+            learner: Who learns; without one there is nothing to keep.
+            loader: Of the training seeds.
+            config: Settings of the run.
+            report: Its metrics go on where a checkpoint left them.
+            run_dir: Its folder.
+        """
+        self.position = Position()
+        self._g, self._learner, self._loader, self._config = g, learner, loader, config
+        self._report, self._folder = report, run_dir / CHECKPOINTS
+        self._settings = config.what_counts(g.trainers.size)
+        self._started = time.perf_counter()
+
+    def begin(self) -> None:
+        """Begin, or go on from the checkpoint that the settings ask for.  Collective over the trainers.
+
+        Raises:
+            ConfigError: On all trainers: it is of another graph or run.
+            DataError: On all trainers: there is none, or it is damaged and none before it is whole.
+        """
+        asked, trainers = self._config.checkpoint.resume, self._g.trainers
+        if self._learner is None or asked is None:
+            self._begin_report(self._report.begin, asked is not None)
+            return
+        path = self._folder if asked == AUTO or (Path(asked) / CHECKPOINTS).is_dir() else Path(asked)
+        if trainers.rank == 0:
+            snapshot.remove_leftovers(self._folder)
+        if asked == AUTO and not trainers.bcast(trainers.rank == 0 and bool(snapshot.found_in(path))):
+            self._begin_report(self._report.begin, True)
+            return
+        found = checkpoint.load(path, self._g, settings=self._settings, learner=self._learner, loader=self._loader)
+        self.position = Position(**found.about["position"])
+        self._begin_report(self._report.go_on, found.about["metrics"])
+        if trainers.rank == 0:
+            for step, newer in snapshot.found_in(self._folder):
+                if step > found.step:       # what they hold comes again; damaged, or one before them was asked for
+                    snapshot.abandon(newer)
+        log.info("going on from %s: epoch %d, after %d steps in all", found.path, self.position.epoch,
+                 self.position.steps)
+
+    def seconds(self) -> float:
+        """What the run has taken, without the time between two jobs of it.  Not collective."""
+        return self.position.seconds + time.perf_counter() - self._started
+
+    def flags(self) -> list[float]:
+        """What this trainer has to say to the others at a step, for `after_step`.  Not collective."""
+        return [float(stop.wish() is not None),
+                float(self._report.problem is not None and self._config.checkpoint.on_checkpoint_error == "stop")]
+
+    def after_step(self, flags: list[float], sums: Callable[[], dict[str, float]]) -> None:
+        """Write a checkpoint if one is due, and stop if a trainer was asked to.  Collective over the trainers.
+
+        Args:
+            flags: The sums of all trainers' `flags`.
+            sums: Of the pass under way, of this trainer, as `Position` has them but without what that brought.
+
+        Raises:
+            Stopped: On all trainers: a checkpoint is written.
+            ResourceError: On all trainers: the disk is full.
+        """
+        wishes, troubles = flags
+        if troubles:
+            self._g.trainers.agree(self._report.problem)
+        every = self._config.checkpoint.checkpoint_steps
+        if wishes:
+            self._leave(sums())
+        elif every and self.position.steps % every == 0:
+            self._save(self._interrupted(sums()))
+
+    def after_epoch(self, is_best: bool) -> None:
+        """Write a checkpoint if one is due.  Collective over the trainers.
+
+        `position` is at the beginning of the next pass.
+        """
+        every = self._config.checkpoint.checkpoint_every
+        if self._learner is None:
+            stop.check(self._g.trainers)
+        elif every and (is_best or self.position.epoch % every == 0 or self._ends()):
+            self._save(self.position)
+
+    @contextmanager
+    def stopping(self, sums: dict[str, float], undo: Callable[[], None] | None = None) -> Iterator[None]:
+        """Write a checkpoint where what happens inside is stopped.  Collective over the trainers.
+
+        Args:
+            sums: Of the pass under way, as for `after_step`.
+            undo: Brings the learner to where it shall go on.
+
+        Raises:
+            Stopped: On all trainers.
+            ResourceError: On all trainers: no checkpoint can be written.
+        """
+        try:
+            yield
+        except Stopped:
+            if undo is not None:
+                undo()
+            self._leave(sums)
+
+    def _ends(self) -> bool:
+        """Whether no pass is left."""
+        settings = self._config.train
+        return self.position.epoch >= settings.epochs or (
+            settings.patience is not None and self.position.worse >= settings.patience)
+
+    def _leave(self, sums: dict[str, float]) -> None:
+        path = self._save(self._interrupted(sums), leaving=True)
+        raise Stopped(f"asked to stop after {self.position.steps} steps; {path} has all of them: start again with "
+                      f"--resume {self._folder.parent}")
+
+    def _interrupted(self, sums: dict[str, float]) -> Position:
+        """The position in the middle of a pass.  Collective over the trainers."""
+        counts = np.array([sums[name] for name in ("seeds", "edges", "rows")], np.int64)
+        self._g.trainers.all_sum(counts)
+        summed = sums | dict(zip(("seeds", "edges", "rows"), counts.tolist(), strict=True))
+        before = self.position
+        return Position(**asdict(before) | {"sums": {name: before.sums[name] + summed[name] for name in _SUMS}})
+
+    def _save(self, position: Position, leaving: bool = False) -> Path | None:
+        options, problem = self._config.checkpoint, None
+        about: dict[str, Any] = {"position": asdict(position) | {"seconds": self.seconds()}}
+        try:
+            about["metrics"] = self._report.settle()
+        except ResourceError as error:
+            problem = error
+        try:
+            self._g.trainers.agree(problem)
+            return checkpoint.save(self._folder, position.steps, self._g, settings=self._settings, about=about,
+                                   keep=options.keep, best=position.best_steps, learner=self._learner,
+                                   loader=self._loader)
+        except ResourceError as error:
+            if leaving or options.on_checkpoint_error == "stop":
+                raise
+            log.warning("%s; training goes on without it", error)
+            return None
+
+    def _begin_report(self, begin: Callable[[Any], None], given: Any) -> None:
+        problem = None
+        try:
+            begin(given)
+        except MpignnError as error:
+            problem = error
+        self._g.trainers.agree(problem)

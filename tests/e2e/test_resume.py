@@ -1,0 +1,152 @@
+"""A run that is stopped or dies goes on as if nothing had happened, on whatever ranks."""
+
+import json
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from mpirun import kill, launcher, missing, mpirun, processes, python, rank_of, run, start, wait_for
+
+EPOCHS, STEPS = 8, 50
+STOPPED = 75
+SETTINGS = ["--fanouts", "3,4,5", "--hidden", "16", "--dropout", "0.5", "--global-batch-size", str(2400 // STEPS),
+            "--epochs", str(EPOCHS), "--lr", "0.01", "--eval-every", "3"]
+
+
+def command(graph: Path, folder: Path, *more: str) -> list[str]:
+    return ["-m", "mpignn", "train", str(graph), *SETTINGS, "--run-dir", str(folder / "run"), *more]
+
+
+def events(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+
+
+def results(folder: Path) -> dict:
+    """All that a run has learnt, by event and place; fails where an event is told twice or is missing."""
+    told = {}
+    for event in events(folder):
+        place = event["event"], event.get("epoch"), event.get("step")
+        assert place not in told, f"{place} is told twice"
+        told[place] = {key: event[key] for key in ("loss", "val_acc", "test_acc", "seeds", "edges") if key in event}
+    steps = [place[1:] for place in told if place[0] == "step"]
+    assert steps == [(epoch, step) for epoch in range(EPOCHS) for step in range(STEPS)]
+    assert [place[1] for place in told if place[0] == "epoch"] == list(range(EPOCHS))
+    assert list(told)[-1][0] == "final"
+    return told
+
+
+def agree(found: dict, expected: dict, rel: float) -> None:
+    assert found.keys() == expected.keys()
+    for place, values in expected.items():
+        assert found[place] == (values if rel == 0 else pytest.approx(values, rel=rel)), place
+
+
+def undisturbed(graph: Path, folder: Path, np: int, *more: str) -> dict:
+    done = mpirun(command(graph, folder, *more), np) if np > 1 else run([python(), *command(graph, folder, *more)])
+    assert done.returncode == 0, str(done)
+    return results(folder)
+
+
+@pytest.fixture(scope="module")
+def on_three(graphs, tmp_path_factory):
+    """What three ranks learn in single precision."""
+    return undisturbed(graphs["metis4"], tmp_path_factory.mktemp("three"), 3)
+
+
+@pytest.fixture(scope="module")
+def alone(graphs, tmp_path_factory):
+    """What one process learns in double precision."""
+    return undisturbed(graphs["one"], tmp_path_factory.mktemp("alone"), 1, "--precision", "fp64")
+
+
+class Job:
+    """A job under way, which is gone with the ``with`` block."""
+
+    def __init__(self, arguments: list[str], np: int, mpi: str, folder: Path):
+        if missing(mpi):
+            pytest.skip(missing(mpi))
+        self.folder, self.token, self.np = folder, uuid.uuid4().hex, np
+        words = [*launcher(np, mpi), python(mpi)] if np > 1 else [python(mpi)]
+        self.process = start([*words, *arguments], self.token)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        kill(processes(self.token))
+        self.process.wait()
+
+    def wait_for_steps(self, count: int) -> None:
+        metrics = self.folder / "run" / "metrics.jsonl"
+        wait_for(lambda: metrics.exists() and metrics.read_bytes().count(b'"event": "step"') >= count, 90, self.process)
+
+    def ranks(self) -> list[int]:
+        """Processes of the ranks that have started, by rank."""
+        if self.np == 1:
+            return [self.process.pid]
+        found = {rank_of(pid): pid for pid in processes(self.token)}
+        return [found[str(rank)] for rank in range(self.np) if str(rank) in found]
+
+    def end(self, seconds: float = 15) -> tuple[int, str]:
+        """Exit code and output."""
+        output, _ = self.process.communicate(timeout=seconds)
+        wait_for(lambda: not processes(self.token), 5, self.process)
+        return self.process.returncode, output
+
+
+def stopped(graph: Path, folder: Path, np: int, mpi: str, steps: int, how, *more: str) -> int:
+    """Begin or go on with a run, and stop it after some steps; returns how many it has done."""
+    with Job(command(graph, folder, "--resume", "auto", *more), np, mpi, folder) as job:
+        job.wait_for_steps(steps)
+        how(job)
+        asked = time.monotonic()
+        code, output = job.end()
+        assert code == STOPPED and "Traceback" not in output, f"exit code {code}\n{output}"
+        assert time.monotonic() - asked < 12
+        assert output.count("mpignn: stopped: asked to stop after") == 1, output
+    done = [event for event in events(folder) if event["event"] == "step"]
+    newest = max((folder / "run" / "checkpoints").iterdir())
+    assert newest.name == f"step-{len(done):09d}"       # no step that was done is done again
+    return len(done)
+
+
+def usr1_to(rank: int):
+    return lambda job: os.kill(job.ranks()[rank], signal.SIGUSR1)
+
+
+def usr1_to_all(job):
+    for _ in range(5):
+        for pid in job.ranks():
+            os.kill(pid, signal.SIGUSR1)
+
+
+def to_launcher(number: int):
+    return lambda job: job.process.send_signal(number)
+
+
+def test_a_run_that_is_stopped_twice_learns_the_same_to_the_last_bit(graphs, on_three, tmp_path):
+    first = stopped(graphs["metis4"], tmp_path, 3, "mpich", 20, usr1_to(2))
+    second = stopped(graphs["metis4"], tmp_path, 3, "mpich", first + 130, usr1_to_all)
+    assert 20 <= first < second < EPOCHS * STEPS
+    done = mpirun(command(graphs["metis4"], tmp_path, "--resume"), 3)
+    assert done.returncode == 0, str(done)
+    agree(results(tmp_path), on_three, 0)
+
+
+SHAPES = [("mpich", 4, "random4", ("--ranks-per-node", "2")), ("openmpi", 3, "metis4", ("--servers-per-node", "0")),
+          ("mpich", 1, "one", ()), ("openmpi", 5, "metis4", ("--servers-per-node", "2", "--access", "owner")),
+          ("mpich", 2, "metis4", ("--servers-per-node", "1", "--prefetch", "3"))]
+
+
+def test_other_ranks_servers_and_partitions_go_on_with_a_run(graphs, alone, tmp_path):
+    ways = [usr1_to(1), to_launcher(signal.SIGUSR1), to_launcher(signal.SIGTERM)]
+    steps = 0
+    for (mpi, np, graph, more), how in zip(SHAPES, ways, strict=False):
+        steps = stopped(graphs[graph], tmp_path, np, mpi, steps + 40, how, "--precision", "fp64", *more)
+    done = mpirun(command(graphs["random4"], tmp_path, "--resume", "auto", "--precision", "fp64"), 3)
+    assert done.returncode == 0, str(done)
+    agree(results(tmp_path), alone, 1e-9)
