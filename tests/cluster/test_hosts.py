@@ -2,10 +2,13 @@
 
 import json
 import sys
+import uuid
+from pathlib import Path
 
 import pytest
 from beds import run
 
+from mpirun import kill, processes, rank_of, start, wait_for
 from recorded import JOB, drawn, recorded
 
 WHERE = """
@@ -63,3 +66,35 @@ def test_training_over_two_hosts_is_that_of_one_process(hosts, mpi, graph, alone
     losses, accuracy = results(tmp_path / "run")
     assert len(expected) == 10 and expected[-1] < expected[0]
     assert losses == pytest.approx(expected, rel=1e-9) and accuracy == expected_accuracy
+
+
+def ranks_in(folder: Path) -> list[int]:
+    """The ranks of a job that works in a folder; a remote shell hands down no environment to know them by."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if bytes(folder) in path.read_bytes() and rank_of(int(path.parent.name)) is not None:
+                found.append(int(path.parent.name))
+        except OSError:     # it has ended
+            continue
+    return found
+
+
+@pytest.mark.timeout(120)
+def test_ranks_end_by_themselves_when_the_link_goes_down(hosts, mpi, graph, tmp_path):
+    """No MPI call tells of it; the launcher may not end either."""
+    words = [*mpi.over_hosts(hosts, 4), mpi.python, "-m", "mpignn", "train", graph, *OPTIONS[:-4], "--epochs", "100000",
+             "--eval-every", "0", "--hang-timeout", "6", "--run-dir", tmp_path / "run"]
+    token = uuid.uuid4().hex
+    job = start([str(word) for word in words], token, mpi.environment())
+    try:
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        wait_for(lambda: metrics.exists() and metrics.stat().st_size > 1000, 60, job)
+        assert len(ranks_in(tmp_path)) == 4
+        run([hosts / "link", "h2", "down"], 5)
+        wait_for(lambda: not ranks_in(tmp_path), 25, job)
+    finally:
+        run([hosts / "link", "h2", "up"], 5)
+        kill([*ranks_in(tmp_path), *processes(token)])
+        output, _ = job.communicate()
+    assert "nothing has happened for 6 s in phase 'epoch" in output and "waiting for" in output, output

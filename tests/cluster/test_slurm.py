@@ -15,6 +15,7 @@ class Slurm:
 
     def __init__(self, state: Path, mpi, folder: Path):
         self.folder = folder
+        self.python = mpi.python
         self.environment = mpi.environment(SLURM_CONF=str(state / "slurm.conf"))
 
     def run(self, *words, **variables) -> str:
@@ -70,3 +71,29 @@ def test_the_exit_code_of_the_program_is_that_of_the_job(cluster):
     job = cluster.run("sbatch", "--parsable", ROOT / "jobs" / "train.sbatch", "--fanout", "5,5", RUN_DIR="run")
     cluster.wait_for(job, "FAILED", 60)
     assert cluster.state(job)[1] == "2:0" and "--fanouts" in cluster.logs()
+
+
+def losses(run_dir: Path) -> list[tuple[int, int, float]]:
+    events = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [(event["epoch"], event["step"], event["loss"]) for event in events if event["event"] == "step"]
+
+
+@pytest.mark.timeout(240)
+def test_a_job_that_is_signalled_is_requeued_and_goes_on(cluster, source, tmp_path):
+    cluster.run(cluster.python, "-m", "mpignn", "partition", source, "graph", "--parts", "2")
+    script = [ROOT / "jobs" / "train.sbatch", "--fanouts", "3,3", "--hidden", "8", "--epochs", "40",
+              "--global-batch-size", "50", "--eval-every", "0"]
+    plain = cluster.run("sbatch", "--parsable", *script, GRAPH="graph", RUN_DIR="plain")
+    cluster.wait_for(plain, "COMPLETED", 90)
+    job = cluster.run("sbatch", "--parsable", *script, GRAPH="graph", RUN_DIR="run")
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    end = time.monotonic() + 60
+    while not (metrics.exists() and metrics.read_text().count('"event": "step"') > 50):
+        assert time.monotonic() < end, cluster.logs()
+        time.sleep(0.05)
+    cluster.run("scancel", "-b", "-s", "USR1", job)
+    cluster.wait_for_line("going on from", 90)
+    cluster.wait_for(job, "COMPLETED", 60)
+    assert cluster.logs().count("mpignn: stopped: asked to stop after") == 1
+    found = losses(tmp_path / "run")
+    assert len(found) == 40 * 18 and found == losses(tmp_path / "plain")
