@@ -68,7 +68,7 @@ def edge_values(opened) -> torch.Tensor:
     """(E, 2) original destination, and place in its row, of each edge."""
     g, etype = opened.g, opened.g.schema.etype("cites")
     _, dst = g.find_edges(torch.arange(g.num_edges(etype)), etype)
-    start = np.concatenate([[0], np.cumsum(g.in_degrees(torch.arange(g.num_nodes("paper")), etype))])
+    start = np.concatenate([[0], np.cumsum(g.in_degrees(np.arange(g.num_nodes("paper")), etype).numpy())])
     orig = torch.from_numpy(opened.orig["paper"])[dst]
     return torch.stack([orig, torch.arange(dst.numel()) - torch.from_numpy(start)[dst]], 1).double()
 

@@ -1,0 +1,55 @@
+"""Wishes to stop: signals that are only noted, however many come, and a time limit."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mpignn import stop
+from mpignn.errors import Stopped
+from mpignn.transport.group import LocalGroup
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Everything as it was, afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
+    yield
+    stop._wishes.clear()
+    stop.limit(None)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_signals_are_noted_however_often_they_come():
+    stop.listen()
+    assert stop.wish() is None
+    stop.check(LocalGroup())
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert stop.wish() == "SIGTERM"
+    with pytest.raises(Stopped) as found:
+        stop.check(LocalGroup())
+    assert found.value.exit_code == 75 and found.value.agreed
+
+
+def test_a_time_limit_is_a_wish_once_it_is_over():
+    stop.limit(1000)
+    assert stop.wish() is None
+    stop.limit(0)
+    assert stop.wish() == "--time-limit"
+    stop.limit(None)
+    assert stop.wish() is None
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_command_that_does_not_train_ends_by_a_signal(early):
+    """Also by one that came before it was known what the command is."""
+    kill = "os.kill(os.getpid(), signal.SIGTERM)\n"
+    program = (f"import os, signal\nfrom mpignn import stop\nstop.listen()\n{kill if early else ''}"
+               f"stop.stop_listening()\n{kill}print('alive')")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")

@@ -1,0 +1,86 @@
+"""When a process that does nothing says so, and when it gives up."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mpignn import log
+from mpignn.watchdog import STEADY_LIMIT_S, Watchdog, identity, sentence
+
+
+@pytest.mark.parametrize(("limit", "how", "expected"), [
+    (None, {}, 0), (None, {"steady": True}, STEADY_LIMIT_S), (None, {"idle": True}, 0),
+    (7.0, {}, 7), (7.0, {"steady": True}, 7), (7.0, {"idle": True}, 0), (0.0, {"steady": True}, 0)])
+def test_how_long_nothing_may_happen(limit, how, expected):
+    with log.phase("p", **how):
+        assert Watchdog(limit).limit_s(log.activity) == expected
+
+
+def test_one_that_works_and_is_quiet_speaks_once_a_minute_and_then_less_often(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("mpignn"), "propagate", True)
+    dog = Watchdog(None)
+    with log.phase("load graph"), caplog.at_level(logging.INFO, "mpignn"):
+        spoken = []
+        for quiet in range(0, 600, 10):
+            before = len(caplog.records)
+            assert not dog.look(quiet)
+            spoken += [quiet] * (len(caplog.records) - before)
+        assert spoken == [60, 120, 240, 480]
+        assert "nothing has happened for 60 s in phase 'load graph', at work" in caplog.messages[0]
+        assert caplog.records[0].levelname == "WARNING"
+        monkeypatch.setattr(log.activity, "waits_for", "the trainers (world rank 2)")
+        dog.look(0)
+        dog.look(70)
+        assert caplog.records[-1].levelname == "INFO"
+        assert caplog.messages[-1].endswith("waiting for the trainers (world rank 2)")
+
+
+def test_it_gives_up_after_the_limit_and_says_where_it_is():
+    dog = Watchdog(100.0)
+    with log.phase("epoch 3"):
+        log.beat("step 17")
+        assert not dog.look(99) and dog.look(100)
+        assert "100 s in phase 'epoch 3', step 17" in sentence(100)
+
+
+PROGRAM = """
+import ctypes, sys, time
+from mpignn import log
+from mpignn.watchdog import Watchdog
+Watchdog(1.0).start()
+with log.phase("busy"):
+    if sys.argv[1] == "beats":
+        for _ in range(20):
+            time.sleep(0.1)
+            log.beat()
+        print("done", flush=True)
+    elif sys.argv[1] == "sleeps":
+        time.sleep(30)
+    else:
+        ctypes.PyDLL(None).sleep(30)        # holds Python's lock
+"""
+
+
+@pytest.mark.parametrize(("what", "code", "within_s"), [("beats", 0, 20), ("sleeps", 1, 10), ("locks", 1, 20)])
+def test_a_process_ends_when_nothing_happens(what, code, within_s):
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", PROGRAM, what], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done
+    assert time.monotonic() - began < within_s
+    assert (what == "beats") == (done.stdout == "done\n")
+    if code:        # where it hung
+        assert "Traceback" not in done.stderr and "line" in done.stderr and "<module>" in done.stderr
+
+
+def test_a_process_is_told_from_a_later_one_of_its_number():
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert identity(other.pid) == identity(other.pid) != identity(os.getpid())
+        assert identity(other.pid)[1]
+    finally:
+        other.communicate(b"\n")
+    assert identity(other.pid) == (other.pid, "")
