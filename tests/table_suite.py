@@ -120,6 +120,9 @@ def runs_and_single_rows(table: Table, rank: int, num_trainers: int, rng: np.ran
         everything = np.ones((NUM_ROWS, table.spec.width), table.spec.dtype)
         table.put(np.arange(NUM_ROWS), everything)
         table.accumulate(np.arange(NUM_ROWS), everything, "add")
+        every_other = np.arange(NUM_ROWS)[::2]      # ids that do not lie side by side
+        table.accumulate(every_other, np.zeros((every_other.size, table.spec.width), table.spec.dtype), "add")
+        table.put(every_other, np.full((every_other.size, table.spec.width), 2, table.spec.dtype))
         np.testing.assert_array_equal(read(table, np.arange(NUM_ROWS)), everything + everything)
     table.sync()
     np.testing.assert_array_equal(read(table, [0, NUM_ROWS - 1]), 2)

@@ -22,6 +22,7 @@ from mpignn.config import AUTO, CHECKPOINTS, METRICS, Config, WorldConfig, load_
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, Stopped
 from mpignn.kernels import threads
+from mpignn.mpi.access import OWNER
 from mpignn.publish import Opened, Plan, open_graph
 from mpignn.roles import Role
 from mpignn.train.goal import find_goal
@@ -201,8 +202,8 @@ def _watch(world, config: Config) -> None:
 def _choose_access(world, config: Config):
     """The world with its ways to rows of other nodes.  Collective over the world."""
     global _access
-    if world.topology.num_nodes == 1:
-        return world
+    if world.topology.num_nodes == 1:       # only the trainers' tensors use MPI then
+        return replace(world, paths=OWNER) if config.world.access == OWNER else world
     from mpignn.mpi.probe import choose_access
     with log.phase("measure access"):
         world, access = choose_access(world, config.world.access)

@@ -21,13 +21,13 @@ RANKS = (1, 2, 3, 4)
 
 
 @contextmanager
-def graph(world):
-    """What tensors ask of a graph of ROWS nodes in 3 partitions; None on a rank that only serves."""
+def graph(world, way, rows=ROWS):
+    """What tensors ask of a graph of so many nodes in 3 partitions; None on a rank that only serves."""
     from mpignn.dist.tables import Tables
     from mpignn.mpi.transport import MpiTransport
-    cuts = np.array([0, 100, 150, ROWS])
+    cuts = np.array([0, rows // 4, rows // 3, rows])
     book = RangePartitionBook(Schema((NTYPE,), (ETYPE,)), {NTYPE: cuts}, {ETYPE: cuts * 2})
-    transport = LocalTransport([]) if world.size == 1 else MpiTransport(world, [])
+    transport = LocalTransport([]) if world.size == 1 else MpiTransport(world, [], way)
     transport.publish()
     g = None
     if world.trainers is not None:
@@ -42,16 +42,21 @@ def graph(world):
 
 
 def on_trainers(function):
-    """Let the trainers of the job call ``function(g, DistTensor, torch)``, while those who only serve wait."""
-    def test(world):
-        with graph(world) as g:
+    """Let the trainers of the job call ``function(g, DistTensor, torch)``, while those who only serve wait.
+
+    By each way to rows of others; of which one process has none.
+    """
+    def test(world, way):
+        if world.size == 1 and way == "owner":
+            return
+        with graph(world, way) as g:
             if g is not None:
                 import torch
 
                 from mpignn.dist.tensor import DistTensor
                 function(g, DistTensor, torch)
     test.__name__, test.__doc__, test.__module__ = function.__name__, function.__doc__, function.__module__
-    return test
+    return pytest.mark.parametrize("way", ["rma", "owner"])(test)
 
 
 @pytest.mark.ranks(*RANKS, **LAUNCHES)

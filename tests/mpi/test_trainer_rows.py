@@ -1,5 +1,8 @@
 """Arrays that trainers own and write, on one node and on several."""
 
+from contextlib import contextmanager
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -8,60 +11,129 @@ from mpignn.errors import CommError, ResourceError
 from mpignn.transport.api import array_spec
 
 LAUNCHES = {"ranks_per_node": (None, 1, 2)}
+both_ways = pytest.mark.parametrize("way", ["rma", "owner"])
 
 
-def tables(world, **options):
-    """The groups of the trainers, and a table for each of the suite's arrays."""
-    from mpignn.mpi.writable import MpiTable, TrainerGroups
+@contextmanager
+def trainers(world, way):
+    """What makes tables, and the groups of the trainers; for trainers only."""
+    from mpignn.mpi.owner_table import OwnerTable, TableService
+    from mpignn.mpi.rma_table import RmaTable
+    from mpignn.mpi.writable import TrainerGroups
     groups = TrainerGroups(world)
-    return groups, [MpiTable(groups, spec, **options) for spec in table_suite.specs(groups.all.size)]
+    if way == "rma":
+        yield partial(RmaTable, groups), groups
+    else:
+        service = TableService(groups.all)
+        yield partial(OwnerTable, groups, service), groups
+        service.free()
+    groups.free()
 
 
 @pytest.mark.parametrize("check", table_suite.CHECKS)
+@both_ways
 @pytest.mark.ranks(2, 3, 4, **LAUNCHES)
-def test_table(world, check):
+def test_table(world, way, check):
     if world.trainers is None:
         return
-    groups, all_tables = tables(world)
-    for table in all_tables:
-        table_suite.CHECKS[check](table, groups.all.rank, groups.all.size, np.random.default_rng(1))
-    for table in all_tables:
-        table.free()
-    groups.free()
+    with trainers(world, way) as (make, groups):
+        all_tables = [make(spec) for spec in table_suite.specs(groups.all.size)]
+        for table in all_tables:
+            table_suite.CHECKS[check](table, groups.all.rank, groups.all.size, np.random.default_rng(1))
+        for table in all_tables:
+            table.free()
 
 
 @pytest.mark.parametrize("options", [{"segment": "window"}, {"chunk_bytes": 1000}])
+@both_ways
 @pytest.mark.ranks(3, 4, **LAUNCHES)
-def test_table_in_other_memory_and_in_small_pieces(world, options):
+def test_table_in_other_memory_and_in_small_pieces(world, way, options):
     if world.trainers is None:
         return
-    groups, all_tables = tables(world, **options)
-    for table in all_tables:
-        for check in table_suite.CHECKS.values():
-            check(table, groups.all.rank, groups.all.size, np.random.default_rng(2))
-        table.free()
-    groups.free()
+    with trainers(world, way) as (make, groups):
+        for spec in table_suite.specs(groups.all.size):
+            table = make(spec, **options)
+            for check in table_suite.CHECKS.values():
+                check(table, groups.all.rank, groups.all.size, np.random.default_rng(2))
+            table.free()
 
 
+@both_ways
 @pytest.mark.ranks(2, 3, ranks_per_node=(None, 1))
-def test_too_large_a_table_is_refused_on_all_trainers(world):
+def test_too_large_a_table_is_refused_on_all_trainers(world, way):
     if world.trainers is None:
         return
-    from mpignn.mpi.writable import MpiTable, TrainerGroups
-    groups = TrainerGroups(world)
-    bounds = np.arange(groups.all.size + 1) * 10**12
-    need = f"needs {bounds[-1] * 1000 / 1e9:.2f} GB of memory on this machine"
-    with pytest.raises(ResourceError, match=need) as raised:
-        MpiTable(groups, array_spec("huge", np.float32, 250, bounds))
-    assert raised.value.agreed
-    groups.free()
+    with trainers(world, way) as (make, groups):
+        bounds = np.arange(groups.all.size + 1) * 10**12
+        need = f"needs {bounds[-1] * 1000 / 1e9:.2f} GB of memory on this machine"
+        with pytest.raises(ResourceError, match=need) as raised:
+            make(array_spec("huge", np.float32, 250, bounds))
+        assert raised.value.agreed
 
 
+@both_ways
+@pytest.mark.ranks(3, 5, **LAUNCHES)
+def test_readings_may_be_under_way_together_and_be_forgotten(world, way):
+    if world.trainers is None:
+        return
+    with trainers(world, way) as (make, groups):
+        (spec, *_) = table_suite.specs(groups.all.size)
+        table = make(spec)
+        known = table_suite.start(table, groups.all.rank)
+        everything = np.arange(spec.num_rows)
+        first, second, never = (np.empty((spec.num_rows, spec.width), spec.dtype) for _ in range(3))
+        begun = [table.gather(everything, first), table.gather(everything[::-1].copy(), second)]
+        table.gather(everything, never)
+        for reading in reversed(begun):
+            reading.wait()
+        np.testing.assert_array_equal(first, known)
+        np.testing.assert_array_equal(second, known[::-1])
+        table.free()
+
+
+@both_ways
+@pytest.mark.ranks(2, 3, 4, **LAUNCHES)
+def test_what_tables_move_is_counted(world, way):
+    if world.trainers is None:
+        return
+    with trainers(world, way) as (make, groups):
+        (spec, *_) = table_suite.specs(groups.all.size)
+        table, stats = make(spec), groups.stats
+        table_suite.start(table, groups.all.rank)
+        on_node = groups.node.allgather((table.lo, table.hi))
+        everything, near = np.arange(spec.num_rows), sum(hi - lo for lo, hi in on_node)
+        mine, rows = table.hi - table.lo, spec.num_rows
+        away = groups.all.size - groups.node.size
+        table_suite.read(table, np.concatenate([everything, everything]))
+        assert [stats.rows("table", None, t) for t in ("self", "node", "remote")] == [
+            2 * mine, 2 * (near - mine), rows - near]
+        assert stats.calls("table") == stats.calls("table", None, "remote") == away
+        assert stats.bytes("table", target="remote") == (rows - near) * 400
+        table.sync()
+        zeros = np.zeros((rows, spec.width), spec.dtype)
+        table.accumulate(everything, zeros, "add")
+        others = groups.all.size - 1 if way == "owner" else groups.all.size
+        assert stats.rows("write") == rows and stats.rows("write", target="remote") == rows - near
+        assert stats.calls("write") == others and stats.calls("write", owner=groups.all.rank) == (way == "rma")
+        table.sync()
+        if groups.all.rank == 0:
+            table.put(everything, zeros)
+            assert stats.rows("write") == 2 * rows and stats.calls("write") == others + away
+        assert (stats.wait_s > 0) == (others > 0)
+        table.free()
+
+
+@both_ways
 @pytest.mark.ranks(3, ranks_per_node=(None, 1))
-def test_nothing_is_read_or_written_after_free(world):
+def test_nothing_is_read_or_written_after_free(world, way):
     if world.trainers is None:
         return
-    groups, (table, *others) = tables(world)
+    with trainers(world, way) as (make, groups):
+        table, *others = (make(spec) for spec in table_suite.specs(groups.all.size))
+        refused_after_free(table, others)
+
+
+def refused_after_free(table, others):
     local = table.local
     table.local[:] = 5
     for one in (table, *others):
@@ -72,4 +144,21 @@ def test_nothing_is_read_or_written_after_free(world):
     with pytest.raises(CommError, match="already freed"):
         table_suite.read(table, [0])
     assert (local == 5).all()       # who still refers to the memory keeps it
-    groups.free()
+
+
+@both_ways
+@pytest.mark.ranks(3, 5, **LAUNCHES)
+def test_all_trainers_may_move_a_lot_at_the_same_time(world, way):
+    """More than the library takes without the other side, in several messages, both ways at once."""
+    if world.trainers is None:
+        return
+    with trainers(world, way) as (make, groups):
+        rows, width, size = 1500, 2000, groups.all.size
+        table = make(array_spec("much", np.float32, width, np.arange(size + 1) * rows // size))
+        everything, ones = np.arange(rows), np.ones((rows, width), np.float32)
+        for turn in range(2):
+            table.accumulate(everything, ones, "add")
+            table.sync()
+            assert (table_suite.read(table, everything) == size * (turn + 1)).all()
+            table.sync()
+        table.free()

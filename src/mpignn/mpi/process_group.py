@@ -44,7 +44,7 @@ def init_process_group(world: World) -> dist.ProcessGroup:
     if trainers is None:
         raise ConfigError("this rank is a server: only trainers compute with torch, see World.trainers")
     trainers.barrier()      # in there a rank serves others, in Dup it would not
-    own = MpiGroup(trainers.comm.Dup(), trainers.blocks, "the trainers' reductions")
+    own = MpiGroup(trainers.comm.Dup(), trainers, "the trainers' reductions")
     dist.init_process_group(BACKEND, store=dist.HashStore(), rank=own.rank, world_size=own.size, pg_options=own)
     return dist.group.WORLD
 
@@ -70,7 +70,7 @@ def _make(options, group: MpiGroup | None) -> "MpiProcessGroup":
         parent = dist.group.WORLD
         assert isinstance(parent, MpiProcessGroup), f"the default group is not of the backend {BACKEND}"
         ranks = parent.group.comm.Get_group().Incl(options.global_ranks_in_group)
-        group = MpiGroup(parent.group.comm.Create_group(ranks), parent.group.blocks)
+        group = MpiGroup(parent.group.comm.Create_group(ranks), parent.group)
     return MpiProcessGroup(group)
 
 

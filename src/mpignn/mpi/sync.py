@@ -68,19 +68,34 @@ class MpiGroup(Group):
 
     Attributes:
         comm: The communicator; this group's own, nobody else sends on it.
-        blocks: Whether collectives spin until they are done, which needs a core for each rank.
         chunk_bytes: No single `exchange` call moves more, unless rows are larger; the same on all ranks.
         others: The other ranks, as it is told who is waited for.
     """
 
     chunk_bytes = CHUNK_BYTES
 
-    def __init__(self, comm: MPI.Intracomm, blocks: bool, name: str = "group"):
+    def __init__(self, comm: MPI.Intracomm, blocks: "bool | MpiGroup", name: str = "group"):
+        """Not collective.
+
+        Args:
+            comm: The communicator.
+            blocks: As the property; or a group, whose answer is then that of this one, now and later.
+            name: What it is called where it is told who is waited for.
+        """
         self.comm = comm
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()
-        self.blocks = blocks
+        self._blocks = blocks._blocks if isinstance(blocks, MpiGroup) else [blocks]
         self.others = _others(comm, name)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether collectives spin until they are done, which needs a core for each rank; the same on all ranks."""
+        return self._blocks[0]
+
+    @blocks.setter
+    def blocks(self, blocks: bool) -> None:
+        self._blocks[0] = blocks
 
     def barrier(self) -> None:
         self._wait(self.comm.Ibarrier(), 5e-3)

@@ -3,7 +3,7 @@
 Shapes: S servers, N rows asked for.
 """
 
-import time
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,14 +12,18 @@ from mpignn.buffers import Pool
 from mpignn.errors import CommError
 from mpignn.mpi.layout import lay_out
 from mpignn.mpi.owner import OwnerPath
+from mpignn.mpi.owner_table import OwnerTable, TableService
 from mpignn.mpi.parts import Ask, Part, Path
 from mpignn.mpi.rma import RmaPath
+from mpignn.mpi.rma_table import RmaTable
 from mpignn.mpi.segment import Segment
 from mpignn.mpi.sync import CHUNK_BYTES
 from mpignn.mpi.world import World
 from mpignn.mpi.writable import MpiTable, TrainerGroups
 from mpignn.roles import BOTH, Role
 from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request, read_only
+
+log = logging.getLogger(__name__)
 
 
 class MpiTransport(Transport):
@@ -57,6 +61,7 @@ class MpiTransport(Transport):
         self._paths: dict[str, Path] = {}
         self._unfinished: dict[int, _Fetch] = {}
         self._trainer_groups: TrainerGroups | None = None       # made for the first table
+        self._table_service: TableService | None = None         # likewise, where tables do without RMA
         self._segment = Segment(world, self._layout.nbytes, segment)
         self.windows = {spec.name: self._window(spec) for spec in specs}
 
@@ -106,13 +111,26 @@ class MpiTransport(Transport):
 
     def table(self, spec: ArraySpec) -> MpiTable:
         if self._trainer_groups is None:
-            self._trainer_groups = TrainerGroups(self._world)
-        return MpiTable(self._trainer_groups, spec)
+            self._trainer_groups = TrainerGroups(self._world, self._stats)
+            if self._owner_is_the_way():
+                self._table_service = TableService(self._trainer_groups.all)
+            log.info("tensors of the trainers: rows are %s", "read and written by one-sided calls"
+                     if self._table_service is None else "read and written by their owners, without one-sided calls")
+        if self._table_service is not None:
+            return OwnerTable(self._trainer_groups, self._table_service, spec)
+        return RmaTable(self._trainer_groups, spec)
+
+    def _owner_is_the_way(self) -> bool:
+        """Whether some trainer gets rows of some other node from their owner.  Collective over the trainers."""
+        ways = {way for node, way in enumerate(self._access) if node != self._world.node_id or len(self._access) == 1}
+        return "owner" in set().union(*self._world.trainers.allgather(ways))
 
     def free(self) -> None:
+        if self._table_service is not None:
+            self._table_service.free()
         if self._trainer_groups is not None:
             self._trainer_groups.free()
-            self._trainer_groups = None
+        self._trainer_groups = self._table_service = None
         for fetch in list(self._unfinished.values()):
             fetch.wait()
         for path in self._paths.values():
@@ -172,10 +190,9 @@ class _Fetch(Pending):
     def wait(self) -> None:
         if not self._parts:
             return
-        began = time.perf_counter()
-        for ask in self._asks:
-            ask.wait()
-        self._transport._stats.wait_s += time.perf_counter() - began
+        with self._transport._stats.waiting():
+            for ask in self._asks:
+                ask.wait()
         for part in self._parts:
             part.copy_landed(self._landing)
         self._asks, self._parts = [], []

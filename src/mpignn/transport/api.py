@@ -124,7 +124,7 @@ class Transport(ABC):
         """
         now = copy.deepcopy(self._stats)
         if reset:
-            self._stats = Stats()
+            self._stats.clear()
         return now
 
     @abstractmethod

@@ -7,6 +7,7 @@ import numpy as np
 from mpignn.errors import MpignnError
 from mpignn.kernels.gather import gather_rows
 from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request, read_only
+from mpignn.transport.stats import Stats
 from mpignn.transport.table import REDUCTIONS, Delivered, Table
 
 
@@ -33,7 +34,7 @@ class LocalTransport(Transport):
         return _Done()
 
     def table(self, spec: ArraySpec) -> Table:
-        return LocalTable(spec)
+        return LocalTable(spec, self._stats)
 
     def free(self) -> None:
         self.windows = {}
@@ -42,8 +43,9 @@ class LocalTransport(Transport):
 class LocalTable(Table):
     """All rows as a private array of this process, zero at first; a write is there at once."""
 
-    def __init__(self, spec: ArraySpec):
+    def __init__(self, spec: ArraySpec, stats: Stats | None = None):
         self.spec = spec
+        self._stats = Stats() if stats is None else stats
         self.lo, self.hi = 0, spec.num_rows
         self.local = np.zeros((spec.num_rows, spec.width), spec.dtype)
 
@@ -57,6 +59,7 @@ class LocalTable(Table):
         self.local = self.local[:0]
 
     def _gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
+        self._count("table", ids)
         gather_rows(self.local, ids, 0, out)
         return _Done()
 
@@ -71,10 +74,15 @@ class LocalTable(Table):
         return Delivered(ids, np.arange(ids.size), rows, rows[:0])
 
     def _put(self, ids: np.ndarray, rows: np.ndarray) -> None:
+        self._count("write", ids)
         self.local[ids] = rows
 
     def _accumulate(self, ids: np.ndarray, rows: np.ndarray, how: str) -> None:
+        self._count("write", ids)
         self.local[ids] = REDUCTIONS[how](self.local[ids], rows)
+
+    def _count(self, kind: str, ids: np.ndarray) -> None:
+        self._stats.count(kind, None, "self", ids.size, self.spec.width * self.spec.dtype.itemsize)
 
 
 class _Done(Pending):

@@ -1,7 +1,9 @@
 """What one rank had moved: calls, rows and bytes, by what they were for and where they were."""
 
+import time
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 
 KINDS = ("structure", "feature", "table", "write")
 """The graph's structure and its data, rows of trainers' tensors that were read, and such that were written."""
@@ -21,6 +23,10 @@ class Stats:
     """
 
     def __init__(self):
+        self.clear()
+
+    def clear(self) -> None:
+        """Count from 0 again."""
         self._calls: Counter[tuple[Hashable, ...]] = Counter()
         self._rows: Counter[tuple[Hashable, ...]] = Counter()
         self._bytes: Counter[tuple[Hashable, ...]] = Counter()
@@ -57,6 +63,13 @@ class Stats:
     def count_calls(self, kind: str, hop: int | None, target: str, owner: int, calls: int) -> None:
         """Add messages to an owner."""
         self._calls[kind, hop, target, owner] += calls
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the seconds of the ``with`` block as waited."""
+        began = time.perf_counter()
+        yield
+        self.wait_s += time.perf_counter() - began
 
     def __str__(self) -> str:
         """A line for each kind, hop and target, for people."""
