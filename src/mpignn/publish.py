@@ -14,7 +14,7 @@ from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.plan import MemoryPlan, make_plan
 from mpignn.dist.service import GraphService, Placement, place
-from mpignn.errors import MpignnError
+from mpignn.errors import ConfigError, MpignnError
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.storage.read import GraphFile
@@ -86,6 +86,32 @@ def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes
     service = GraphService(opened.placement.book, opened.placement.infos, transport)
     splits = {} if world.trainers is None else opened.splits     # a server has no use for them
     return DistGraph(service, world.topology, world.trainers, splits, world, opened.source_id)
+
+
+class GraphServer:
+    """A graph on a rank that only serves, in a script of one's own that gives servers a branch of their own.
+
+        if world.is_trainer:
+            with mpignn.open_graph(world, path) as g: ...
+        else:
+            mpignn.GraphServer(world, path).serve()
+    """
+
+    def __init__(self, world, path: str | Path, replicate: str = "none", replicate_nodes: int = 1):
+        """Load this server's share into memory that all ranks of the node map, and publish it.
+
+        Collective over the world, together with `open_graph` on the trainers; arguments and errors are those of it.
+
+        Raises:
+            ConfigError: This rank trains, too: then it takes the graph from `open_graph`, and serves while it waits.
+        """
+        if world.is_trainer:
+            raise ConfigError(f"rank {world.rank} is a trainer and cannot only serve: use open_graph there")
+        self._graph = open_graph(world, path, replicate, replicate_nodes)
+
+    def serve(self) -> None:
+        """Serve until the trainers have closed the graph.  Collective over the world, with `DistGraph.close` there."""
+        self._graph.close()
 
 
 def _check_memory(world, plan: MemoryPlan) -> None:

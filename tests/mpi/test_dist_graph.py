@@ -18,16 +18,21 @@ GRAPHS = {"one type": random_graph(1, 40, 160, shuffled=True), "types": random_h
           "a type without nodes": random_hetero_graph(3, 30, 90), "no edges": random_graph(4, 5, 0)}
 
 
-@contextmanager
-def opened(world, data, parts=3, out_edges=False, replicate="none"):
-    """The graph as a trainer sees it; None on a rank that only serves."""
-    from mpignn.publish import open_graph
+def written(world, data, parts=3, out_edges=False):
+    """The graph on disk."""
     folder = tempfile.mkdtemp() if world.rank == 0 else None
     folder = Path(world.world.bcast(folder))
     if world.rank == 0:
         write_graph(data, random_assignment(data, parts, seed=1), parts, folder / "graph", out_edges)
     world.world.barrier()
-    with open_graph(world, folder / "graph", replicate) as g:
+    return folder / "graph"
+
+
+@contextmanager
+def opened(world, data, parts=3, out_edges=False, replicate="none"):
+    """The graph as a trainer sees it; None on a rank that only serves."""
+    from mpignn.publish import open_graph
+    with open_graph(world, written(world, data, parts, out_edges), replicate) as g:
         yield g
 
 
@@ -220,3 +225,20 @@ def test_the_local_partition_is_what_the_node_holds(world):
             assert (local.indptr[etype][0], local.indptr[etype][-1]) == (local.edges[etype].start,
                                                                        local.edges[etype].stop)
             assert local.indices[etype].size == len(local.edges[etype])
+
+
+@pytest.mark.ranks(1, 3, 4, ranks_per_node=(None, 2))
+def test_servers_may_have_a_branch_of_their_own(world):
+    from mpignn.errors import ConfigError
+    from mpignn.publish import GraphServer, open_graph
+    data = GRAPHS["one type"]
+    path = written(world, data)
+    if world.is_trainer:
+        with pytest.raises(ConfigError, match=f"rank {world.rank} is a trainer and cannot only serve"):
+            GraphServer(world, path)
+        with open_graph(world, path) as g:
+            features = g.ndata["features"][g.new_nids(np.arange(40))]
+            np.testing.assert_array_equal(features, data.node_data["_N"]["features"])
+    else:
+        assert world.is_server
+        GraphServer(world, path).serve()

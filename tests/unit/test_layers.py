@@ -19,7 +19,7 @@ ALLOWED = {     # by prefix of the module's name below mpignn
     "numba": ("kernels.",),
     "llvmlite": ("kernels.simd",),
     "torch": ("nn.", "train.", "loader.base", "loader.fetch", "loader.edge", "loader.split", "mpi.process_group",
-              "dist.tensor", "dist.graph", "trainer"),
+              "dist.tensor", "dist.graph", "dist.partition", "trainer"),
 }
 
 

@@ -47,6 +47,14 @@ class World:
         return self.topology.roles[self.rank]
 
     @property
+    def is_server(self) -> bool:
+        return Role.SERVER in self.role
+
+    @property
+    def is_trainer(self) -> bool:
+        return Role.TRAINER in self.role
+
+    @property
     def node_id(self) -> int:
         return self.topology.node_of_rank[self.rank]
 
