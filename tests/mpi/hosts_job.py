@@ -1,4 +1,4 @@
-"""The transport suite as a program of its own, for launchers that start ranks elsewhere with a bare environment."""
+"""Tests of rows, tensors and graphs as one program, for launchers that start ranks with a bare environment."""
 
 import sys
 from pathlib import Path
@@ -7,14 +7,28 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS), str(TESTS / "mpi")]
 
 if __name__ == "__main__":
+    import test_properties
+    import test_shared_tensor
+    import test_trainer_rows
     from test_paths import check_all
 
+    import table_suite
     from mpignn.mpi.world import initialize
 
     world = initialize()
     assert world.topology.num_nodes == int(sys.argv[1]), world.topology
-    for access in "rma", "owner":
-        check_all(world, access=access)
+    for way in "rma", "owner":
+        check_all(world, access=way)
+        for check in table_suite.CHECKS:
+            test_trainer_rows.test_table(world, way, check)
+        test_shared_tensor.test_additions_of_all_trainers_to_the_same_rows_are_exact(world, way)
+        test_shared_tensor.test_flush_alone_brings_writes_to_their_owner(world, way)
+        for servers in None, 0:
+            test_properties.test_tensors(world, servers, way)
+            test_properties.test_graphs(world, servers, way)
+        world.world.barrier()
+        if world.rank == 0:
+            print("by", way, flush=True)
     checked = world.world.allgather(world.node_id)
     if world.rank == 0:
         print("checked on nodes", checked)

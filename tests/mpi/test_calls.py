@@ -3,7 +3,10 @@
 Shapes: H hops, K batches prepared together.
 """
 
+import sys
 from collections import Counter
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,8 +83,6 @@ def prepare(world, service, arrays, batches) -> None:
 @pytest.mark.parametrize("access", ["rma", "owner"])
 @pytest.mark.parametrize("batches", [1, 3])
 def test_as_many_calls_as_the_design_says(world, access, batches):
-    from dataclasses import replace
-
     from mpignn.mpi import rma
     from mpignn.mpi.sync import MpiGroup
     counts: Counter = Counter()
@@ -124,3 +125,61 @@ def test_as_many_calls_as_the_design_says(world, access, batches):
         assert stats.rows("structure", hop, "remote") > 0
     assert stats.rows("feature", None, "remote") > 0 and stats.wait_s > 0
     assert stats.rows("write") == stats.rows("table") == 0
+
+
+@contextmanager
+def refusing_one_sided_calls():
+    """Let every module of the package find an MPI whose windows cannot be made or used."""
+    from mpignn.mpi.library import MPI
+
+    class NoWin:
+        def __getattr__(self, name):
+            raise AssertionError(f"MPI.Win.{name} was called")
+
+    class Refusing(type(MPI)):
+        Win = NoWin()
+
+        def __getattr__(self, name):
+            return getattr(MPI, name)
+
+    holders = [m for name, m in sys.modules.items() if name.startswith("mpignn.mpi.") and vars(m).get("MPI") is MPI]
+    assert {"mpignn.mpi.rma", "mpignn.mpi.rma_table", "mpignn.mpi.segment"} <= {m.__name__ for m in holders}
+    for module in holders:
+        module.MPI = Refusing("MPI")
+    try:
+        yield
+    finally:
+        for module in holders:
+            module.MPI = MPI
+
+
+@pytest.mark.ranks(2, 3, 5, ranks_per_node=(None, 1, 2))
+def test_by_way_of_owners_nothing_is_one_sided(world):
+    """Loading, sampling, fetching, questions about edges, tensors of the trainers: not one call on a window."""
+    from test_dist_graph import GRAPHS, opened
+    world = replace(world, paths="owner")
+    data = GRAPHS["types"]
+    with refusing_one_sided_calls(), opened(world, data, out_edges=True) as g:
+        if world.trainers is not None:
+            etype = g.canonical_etypes[0]
+            papers = np.arange(g.num_nodes("paper"))
+            NeighborSampler([3, 3]).sample(g.service, {"paper": papers}, 1)
+            edges = np.arange(g.num_edges(etype))
+            src, dst = g.find_edges(edges, etype)
+            assert g.edge_ids(src, dst, etype).numel() == edges.size
+            assert g.in_degrees(papers, etype).sum() == g.out_degrees(np.arange(g.num_nodes(etype[0])), etype).sum()
+            assert g.new_nids(g.orig_nids(papers, "paper"), "paper").tolist() == papers.tolist()
+            np.testing.assert_array_equal(g.nodes["paper"].data["features"][papers],
+                                          data.node_data["paper"]["features"][g.orig_nids(papers, "paper")])
+            import torch
+
+            from mpignn.dist.tensor import DistTensor
+            t = DistTensor((papers.size, 2), torch.float32, "t", part_policy="paper", g=g)
+            for way in t.add_, t.max_, t.min_:
+                way(papers, 1)
+                t.sync()
+            assert t.count_nonzero() == 2 * papers.size
+            t[papers[world.trainers.rank::world.trainers.size]] = 3
+            t.sync()
+            assert (t[papers] == 3).all()
+            t.sync()
