@@ -1,0 +1,118 @@
+"""Every sample of the documentation runs, and every name that it promises is there.
+
+In ``README.md`` and ``docs``: fenced blocks of Python are programs if they start a job themselves, else they are what
+``main(g, world)`` does, one block of a page after the other.  Indented lines are commands.
+"""
+
+import re
+import shlex
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import mpignn
+from mpirun import ROOT, mpirun, run
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+STARTS = ("mg.run(", "mg.initialize(")
+# What cannot run here, and where it does run: set-up and all tests by the continuous integration, the default job by
+# test_default_job.py, batch jobs by tests/cluster, downloads by tests/network.
+ELSEWHERE = re.compile(r"make |pip install |sbatch |python -m mpignn data |mpirun -np N python -m mpignn$")
+SMALL = ("--hidden", "8", "--epochs", "1", "--fanouts", "3,3", "--global-batch-size", "500")
+
+
+def ids(pages):
+    return [page.name for page in pages]
+
+
+def programs(page: Path) -> list[str]:
+    """Fenced blocks of Python that are whole programs."""
+    return [block for block in _fenced(page) if any(start in block for start in STARTS)]
+
+
+def snippets(page: Path) -> list[str]:
+    """The other ones."""
+    return [block for block in _fenced(page) if block not in programs(page)]
+
+
+def commands(page: Path) -> list[str]:
+    """Indented lines outside of fences, without their comments."""
+    found = []
+    for paragraph in re.split(r"\n\s*\n", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)):
+        if paragraph.lstrip("\n").startswith("    "):
+            lines = [line.split("  #")[0].split("# ")[0].strip() for line in paragraph.splitlines()]
+            found += [line.rstrip(";") for line in lines if line]
+    return found
+
+
+def _fenced(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def folder(graphs, source, tmp_path) -> Path:
+    """A folder with what the samples name: a partitioned graph, and its source."""
+    (tmp_path / "graph").symlink_to(graphs["metis4"])
+    (tmp_path / "SRC").symlink_to(source)
+    for name in "jobs", "docs":
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.name)
+def test_snippets_run_on_trainers(page, folder):
+    body = textwrap.indent("\n".join(snippets(page)), "    ")
+    (folder / "page.py").write_text("import numpy as np\nimport torch\n\nimport mpignn as mg\n\n\ndef main(g, world):\n"
+                                    f"{body}\n\nmg.run(main, graph='graph')\n")
+    done = mpirun(["page.py"], 3, cwd=folder)
+    assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("page, number", [(page, number) for page in PAGES for number in range(len(programs(page)))],
+                         ids=lambda value: value.name if isinstance(value, Path) else str(value))
+def test_programs_run(page, number, folder):
+    (folder / "train.py").write_text(programs(page)[number])
+    done = mpirun(["train.py"], 3, cwd=folder)
+    assert done.returncode == 0, done
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_commands_run(page, folder):
+    if programs(page):
+        (folder / "train.py").write_text(programs(page)[0])
+    for number, line in enumerate(commands(page)):
+        if ELSEWHERE.match(line):
+            continue
+        done = run(_here(line, folder, number), cwd=folder)
+        assert done.returncode == 0, f"{line}\n{done}"
+
+
+def _here(line: str, folder: Path, number: int) -> list[str]:
+    """A documented command as it runs here: this Python, three ranks, small settings, folders that are there."""
+    words = shlex.split(line)
+    if words[0] == "mpirun":
+        at = words.index("python")
+        job = words[at + 1:]
+        extra = [*SMALL, "--run-dir", f"run-{number}"] if "mpignn" in job and "--plan" not in job else []
+        return [str(Path(sys.executable).with_name("mpirun")), "-np", "3", sys.executable,
+                *("graph" if word == "GRAPH" else word for word in job), *extra]
+    assert words[0] == "python", f"neither run nor known to run elsewhere: {line}"
+    words = [sys.executable, *("graph" if word == "GRAPH" else word for word in words[1:])]
+    if "partition" in words:        # what it would write is there already
+        words = [f"new-{number}" if word == "graph" else word for word in words]
+    return words if "synth" not in words else [*words, "--nodes", "2000", "--avg-degree", "5"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
+def test_names_and_files_that_pages_mention_exist(page):
+    text = page.read_text()
+    for dotted in set(re.findall(r"\bmg\.([A-Za-z_][\w.]*)", text)):
+        found = mpignn
+        for name in dotted.rstrip(".").split("."):
+            found = getattr(found, name)
+    for name in set(re.findall(r"`((?:docs|tests|jobs|data)/[\w./]+\.\w+)`", text)):
+        assert (ROOT / name).exists(), name
+    for name in set(re.findall(r"\]\(([\w./-]+)\)", text)):
+        assert (page.parent / name).exists(), name
