@@ -60,6 +60,8 @@ class GraphConfig:
     graph: str = _option("wordnet", "partitioned graph (folder or its graph.h5), or the name of a bundled data set")
     features: str = _option("features", "node data that the model reads")
     labels: str = _option("labels", "node data that the model shall predict")
+    tensor_bytes: int = _option(0, "bytes for each node of the graph that tensors of a program's own will take, for "
+                                   "the memory plan", low=0)
 
 
 @dataclass(frozen=True)

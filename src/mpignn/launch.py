@@ -64,7 +64,8 @@ def run(main: Callable, graph: str | Path | Sequence[str | Path], **config) -> N
 
     try:
         settings = configure(None, config | ({"graph": str(names[0])} if names else {}))
-        code = _launch(settings, config, [str(name) for name in names], work)
+        code = _launch(settings, config, [str(name) for name in names], work,
+                       plan=lambda opened: opened.plan(settings, trains=False))
     except MpignnError as error:
         if is_first():
             print_error(error)

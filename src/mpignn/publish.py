@@ -44,13 +44,19 @@ class Opened:
     placement: Placement
     splits: dict[str, dict[str, np.ndarray]]
 
-    def plan(self, config: Config | None = None, model: bool = True) -> MemoryPlan:
-        """What a job takes that trains on this graph as configured; without settings, what the graph alone takes."""
+    def plan(self, config: Config | None = None, model: bool = True, trains: bool = True) -> MemoryPlan:
+        """What a job takes that trains on this graph as configured; if not ``trains``, what the graph and tensors take.
+
+        Args:
+            config: Settings; None: the default ones, of a job that does not train.
+            model: Whether a model is trained, and not only its data moved.
+            trains: Whether the built-in training is what the job does.
+        """
         ids = sum(ids.size for names in self.splits.values() for ids in names.values())
         seeds = {t: self.splits[t]["train"].size for t in self.placement.book.ntypes
                  if "train" in self.splits.get(t, ())}
-        if config is None:
-            return make_plan(self.placement, {}, Config(), ids, model=False)
+        if config is None or not trains:
+            return make_plan(self.placement, {}, config or Config(), ids, model=False)
         return make_plan(self.placement, seeds, config, ids, model and not config.train.data_path_only)
 
 

@@ -80,3 +80,18 @@ def test_the_table_tells_equal_nodes_and_ranks_once():
     lines = made.lines()
     assert len(lines) < 12
     assert any("trainer rank" in line and "MiB" in line for line in lines)
+
+
+@pytest.mark.parametrize(("nodes", "servers", "shares"), [
+    ([0, 0, 0], None, [1]), ([0, 0, 1, 1], None, [0.5, 0.5]), ([0, 0, 1], 0, [2 / 3, 1 / 3])])
+def test_tensors_of_the_trainers_are_where_their_owners_are(nodes, servers, shares):
+    assert all(kinds["tensors"] == 0 for kinds in plan(nodes, servers=servers)[0].nodes)
+    made, _ = plan(nodes, config=load_config(None, {"tensor_bytes": 1000}), servers=servers)
+    assert [kinds["tensors"] for kinds in made.nodes] == pytest.approx([1000 * N * share for share in shares], rel=1e-5)
+    assert any("tensors" in line for line in made.lines())
+
+
+def test_ranking_links_keeps_rows_of_all_nodes():
+    config = load_config(None, {"task": "link_prediction", "hidden": 64})
+    assert plan([0, 0], config=config)[0].nodes[0]["tensors"] == 2 * 64 * 4 * N
+    assert plan([0, 0], config=config, model=False)[0].nodes[0]["tensors"] == 0

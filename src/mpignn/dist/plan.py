@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mpignn.config import Config
+from mpignn.dist.placement import trainer_rows
 from mpignn.dist.service import Placement, is_structure
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import etype_key
@@ -30,7 +31,7 @@ class MemoryPlan:
 
     Attributes:
         ranks: For each rank what it holds for itself: process, splits, sampler, batches, model.
-        nodes: For each node what its ranks share: structure, features, libraries.
+        nodes: For each node what its ranks share: structure, features, tensors of its trainers, libraries.
         roles: Of each rank.
         node_of_rank: Of each rank.
     """
@@ -107,6 +108,8 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
                  "batches": _batch_bytes(placement, hops, row_bytes, config.loader.prefetch),
                  "model": _model_bytes(placement, config, hops) if model else 0}
         work = {kind: max(size, work.get(kind, 0)) for kind, size in sizes.items()}
+    per_node = _tensor_row_bytes(config, model)
+    tensors = {t: trainer_rows(book, topology, t, book.num_nodes(t)) for t in book.ntypes}
     ranks, nodes = [], []
     for role in topology.roles:
         trains = Role.TRAINER in role
@@ -117,10 +120,22 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
         first, last = topology.servers_of(node)
         held = {s.name: s.elements(first, last) * s.dtype.itemsize for s in specs}
         structure = sum(size for name, size in held.items() if is_structure(name))
-        trains = topology.trainers_of(node)[0] < topology.trainers_of(node)[1]
+        begin, end = topology.trainers_of(node)
+        trains = begin < end
         nodes.append({"structure": structure, "features": lay_out(specs, topology, node).nbytes - structure,
+                      "tensors": per_node * sum(int(cuts[end] - cuts[begin]) for cuts in tensors.values()),
                       "libraries": _TRAINER_LIBRARIES_BYTES if trains else _SERVER_LIBRARIES_BYTES})
     return MemoryPlan(tuple(ranks), tuple(nodes), topology.roles, topology.node_of_rank)
+
+
+def _tensor_row_bytes(config: Config, model: bool) -> int:
+    """For each node of the graph: what a program says that its own tensors take, and rows that are inferred.
+
+    Links are ranked by the rows that the model gives all nodes; two layers of these are there at a time.
+    """
+    item = 8 if config.train.precision == "fp64" else 4
+    inferred = 2 * config.model.hidden * item if model and config.task.task == "link_prediction" else 0
+    return config.graph.tensor_bytes + inferred
 
 
 @dataclass(frozen=True)
