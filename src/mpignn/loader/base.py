@@ -20,6 +20,7 @@ from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
 from mpignn.loader.fetch import to_device
 from mpignn.loader.plan import BatchPlan, deal, even_share
+from mpignn.log import beat
 
 # Streams of randomness under one seed.
 _ORDER, _DRAWS = 1, 2
@@ -197,6 +198,7 @@ class DistDataLoader:
                 self.global_size = share.size
                 self.scale = self._node_of_trainer.size / share.size
                 self.stats.add(share, self._blocks(batch))
+                beat()
                 yield batch if self._device is None else to_device(batch, self._device)
 
     def seeds_of(self, step: int) -> dict[Hashable, np.ndarray]:

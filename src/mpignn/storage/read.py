@@ -14,6 +14,7 @@ import numpy as np
 from mpignn.errors import DataError, IDError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
+from mpignn.log import beat
 from mpignn.storage.blocks import Store, Stretch, damage_named, read_rows, stretches
 from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, node_path, out_path, part_file
 
@@ -171,7 +172,7 @@ class GraphFile:
         with ThreadPoolExecutor(max(1, min(threads, len(todo)))) as pool:
             try:
                 for _ in pool.map(_read_stretch, todo):
-                    pass
+                    beat()
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
