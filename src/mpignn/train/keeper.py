@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ from mpignn.train.report import Report
 
 log = logging.getLogger(__name__)
 
-_SUMS = ("seconds", "sample_s", "fetch_s", "compute_s", "sync_s", "loss_sum", "seeds_seen", "seeds", "edges", "rows")
+_COUNTS = ("seeds", "edges", "rows")
+_TIMES = ("seconds", "sample_s", "fetch_s", "compute_s", "sync_s")
+_RUNNING = ("loss_sum", "seeds_seen")       # go on where they were, so that the last bit is the same
 
 
 def no_sums() -> dict[str, float]:
     """`Position.sums` at the beginning of a pass."""
-    return dict.fromkeys(_SUMS, 0)
+    return dict.fromkeys((*_COUNTS, *_TIMES, *_RUNNING), 0)
 
 
 @dataclass
@@ -121,7 +123,7 @@ class Keeper:
 
         Args:
             flags: The sums of all trainers' `flags`.
-            sums: Of the pass under way, of this trainer, as `Position` has them but without what that brought.
+            sums: Of the pass under way: counts and times of this trainer since it went on, the rest as in `Position`.
 
         Raises:
             Stopped: On all trainers: a checkpoint is written.
@@ -179,11 +181,11 @@ class Keeper:
 
     def _interrupted(self, sums: dict[str, float]) -> Position:
         """The position in the middle of a pass.  Collective over the trainers."""
-        counts = np.array([sums[name] for name in ("seeds", "edges", "rows")], np.int64)
-        self._g.trainers.all_sum(counts)
-        summed = sums | dict(zip(("seeds", "edges", "rows"), counts.tolist(), strict=True))
-        before = self.position
-        return Position(**asdict(before) | {"sums": {name: before.sums[name] + summed[name] for name in _SUMS}})
+        counts = self._g.trainers.all_sum(np.array([sums[name] for name in _COUNTS], np.int64))
+        added = sums | dict(zip(_COUNTS, counts.tolist(), strict=True))
+        before = self.position.sums
+        return replace(self.position, sums={name: added[name] if name in _RUNNING else before[name] + added[name]
+                                            for name in before})
 
     def _save(self, position: Position, leaving: bool = False) -> Path | None:
         options, problem = self._config.checkpoint, None
