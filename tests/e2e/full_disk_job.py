@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import mpignn.log
 
-LIMIT_BYTES = 48 << 10
+LIMIT_BYTES = 200 << 10
 
 
 def main() -> int:

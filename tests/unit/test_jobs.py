@@ -1,13 +1,17 @@
 """The scripts in jobs/ and tests/testbed/, as far as they can be checked without a cluster."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from mpignn.cli import main
 from mpignn.config import load_config
+from mpignn.slurm import LAUNCHERS, WAITING
 
 ROOT = Path(__file__).parents[2]
 BATCH = sorted((ROOT / "jobs").glob("*.sbatch"))
@@ -70,3 +74,53 @@ def test_partition_script_passes_its_variables_on(tmp_path):
                           check=True, cwd=tmp_path, env=environment)
     assert done.stdout.strip() == ("-m mpignn partition data/products.npz graphs/products-8 --parts 8 --method metis "
                                    "--seed 1")
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_printed_job_script_starts_the_run_it_was_made_for(launcher, tmp_path, capsys):
+    words = ["slurm", "graphs/my graph", "--nodes", "4", "--ntasks-per-node", "9", "--launcher", launcher, "--time",
+             "1-0", "--fanouts", "5,-1", "--data-path-only", "--run-dir", "runs/a b"]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    script = tmp_path / "job.sbatch"
+    script.write_text(text)
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+    options = [line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH")]
+    assert {"--nodes=4", "--ntasks-per-node=9", "--time=1-0", "--signal=B:USR1@120", "--requeue"} <= set(options)
+    tell = tmp_path / launcher
+    tell.write_text(TELL.format(python=sys.executable).replace("print(", "print(sys.argv[0].split('/')[-1], "))
+    tell.chmod(0o755)
+    done = subprocess.run(["bash", script], text=True, capture_output=True, cwd=tmp_path,
+                          env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(launcher) and done.stdout.rstrip().endswith(
+        "python -m mpignn train graphs/my graph --fanouts=5,-1 --data-path-only --run-dir runs/a b --resume auto")
+
+
+def test_a_printed_job_script_is_of_a_run_that_is_possible(capsys):
+    assert main(["slurm", "graph", "--fanouts", "3,3", "--layers", "4"]) == 2
+    assert "one fanout per layer" in capsys.readouterr().err
+
+
+def test_the_job_script_waits_as_the_printed_ones_do():
+    assert (ROOT / "jobs" / "train.sbatch").read_text().endswith(WAITING.partition(") &\n")[2])
+
+
+def test_a_job_script_passes_a_signal_on_and_requeues(tmp_path):
+    """With stand-ins for Slurm and the launcher, which leaves with 75 at the signal."""
+    launcher = (f"#!{sys.executable}\nimport pathlib, signal, sys, time\n"
+                "signal.signal(signal.SIGUSR1, lambda *_: sys.exit(75))\n"
+                f"pathlib.Path({str(tmp_path / 'started')!r}).touch()\ntime.sleep(50)\n")
+    for name, text in (("scontrol", f"#!/usr/bin/env bash\necho $@ > {tmp_path}/requeued\n"),
+                       ("sleep", "#!/usr/bin/env bash\n"), ("mpirun", launcher)):
+        path = tmp_path / name
+        path.write_text(text)
+        path.chmod(0o755)
+    job = subprocess.Popen([ROOT / "jobs" / "train.sbatch"], cwd=tmp_path, env={
+        **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "x",
+        "LAUNCHER": "mpirun"})
+    while not (tmp_path / "started").exists():
+        time.sleep(0.01)
+    job.send_signal(signal.SIGUSR1)
+    job.wait(timeout=60)
+    assert (tmp_path / "requeued").read_text() == "requeue 7\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
-LAYERS = [{"errors", "log", "config", "buffers", "roles", "function", "stop", "watchdog"}, {"kernels"}, {"graph"},
-          {"transport"}, {"mpi"}, {"partition"}, {"storage"}, {"dist"}, {"sampling"}, {"nn"}, {"loader"}, {"train"},
-          {"server", "trainer"}, {"publish"}, {"launch", "cli"}, {"__main__"}]
+LAYERS = [{"errors", "log", "config", "buffers", "roles", "function", "slurm", "stop", "watchdog"}, {"kernels"},
+          {"graph"}, {"transport"}, {"mpi"}, {"partition"}, {"storage"}, {"dist"}, {"sampling"}, {"nn"}, {"loader"},
+          {"train"}, {"server", "trainer"}, {"publish"}, {"launch", "cli"}, {"__main__"}]
 LATE = {"graph.block": {"nn.passing"}}      # methods that users look for on a block bring in torch when called
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 ALLOWED = {     # by prefix of the module's name below mpignn
