@@ -11,9 +11,17 @@ from pathlib import Path
 
 from mpignn import __doc__ as summary
 from mpignn import stop
-from mpignn.config import add_flags, field_names, nearest
+from mpignn.config import Config, WorldConfig, add_flags, field_names, load_config, nearest
 from mpignn.errors import ConfigError, MpignnError
-from mpignn.launch import configure, is_first, print_error, run_training, version
+from mpignn.launch import (
+    configure,
+    is_first,
+    print_error,
+    run_evaluation,
+    run_inference,
+    run_training,
+    version,
+)
 
 # Set by the launchers in every rank that they start.
 _SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
@@ -85,7 +93,7 @@ def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.Argume
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="mpignn", description=summary, allow_abbrev=False,
                      epilog="Without a command: train.  Start it as `mpirun -np N python -m mpignn ...`; "
-                            "only train wants more than one rank.")
+                            "only train, eval and infer want more than one rank.")
     parser.add_argument("--version", action="version", version=f"mpignn {version('mpignn')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (text, add_arguments, run) in _COMMANDS.items():
@@ -105,6 +113,43 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 def _train(arguments: argparse.Namespace) -> int:
     flags = {k: v for k, v in vars(arguments).items() if k not in ("command", "config")}
     return run_training(configure(arguments.config, flags))
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="folder of a run that has ended")
+    parser.add_argument("graph", metavar="GRAPH", nargs="?", default=argparse.SUPPRESS,
+                        help="the graph, however it is partitioned (default: that of the run)")
+    add_flags(parser, skip=[name for name in field_names() if name not in (*WorldConfig.__dataclass_fields__, "log")])
+
+
+def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict, Path]:
+    """The settings of a run, those that were given now, and its folder."""
+    run = Path(arguments.run)
+    if not (run / "config.toml").is_file():
+        raise ConfigError(f"{run} is no run folder: it has no config.toml")
+    flags = {name: value for name, value in vars(arguments).items() if name in field_names()}
+    return load_config(run / "config.toml", {**flags, "run_dir": str(run / what)}), flags, run
+
+
+def _eval_arguments(parser: argparse.ArgumentParser) -> None:
+    _run_arguments(parser)
+    parser.add_argument("--sampled", action="store_true", help="sample neighbours as in training, do not take all")
+
+
+def _eval(arguments: argparse.Namespace) -> int:
+    config, flags, run = _of_run(arguments, "eval")
+    return run_evaluation(config, flags, run, arguments.sampled)
+
+
+def _infer_arguments(parser: argparse.ArgumentParser) -> None:
+    _run_arguments(parser)
+    parser.add_argument("--out", metavar="FILE", required=True, help="HDF5 file to write; replaced if it is there")
+    parser.add_argument("--split", default="test", help="edges to score, where the task is about edges (default: test)")
+
+
+def _infer(arguments: argparse.Namespace) -> int:
+    config, flags, run = _of_run(arguments, "infer")
+    return run_inference(config, flags, run, Path(arguments.out), arguments.split)
 
 
 def _partition_arguments(parser: argparse.ArgumentParser) -> None:
@@ -257,6 +302,8 @@ def _slurm(arguments: argparse.Namespace) -> int:
 
 _COMMANDS = {
     "train": ("Train a model on a partitioned graph.", _train_arguments, _train),
+    "eval": ("Measure what a run has learnt, with all neighbours.", _eval_arguments, _eval),
+    "infer": ("Write what a run's network says of all nodes, in original ids.", _infer_arguments, _infer),
     "partition": ("Cut a graph into HDF5 partitions.", _partition_arguments, _partition),
     "check": ("Verify a partitioned graph; exit code 3 and a list if anything is wrong.", _check_arguments, _check),
     "info": ("Show a graph, its balance and edge cut; or the environment.", _info_arguments, _info),

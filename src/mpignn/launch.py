@@ -92,6 +92,42 @@ def run_training(config: Config) -> int:
     return _launch(config, _WORLD_FIELDS, [config.graph.graph], work, check, lambda opened: opened.plan(config))
 
 
+def run_evaluation(config: Config, given: Collection[str], run: Path, sampled: bool) -> int:
+    """Measure what a run has learnt; returns the exit code, the same on all ranks.  Collective over the job.
+
+    Args:
+        config: Settings of the run; its run folder is where the result goes.
+        given: Names of the settings that were asked for now.
+        run: Folder of the run.
+        sampled: By sampled neighbours, not by all.
+    """
+    def work(graphs: Sequence[DistGraph], world, out: Path) -> None:
+        importlib.import_module("mpignn.trainer").evaluate_run(graphs[0], config, run, out, sampled)
+
+    return _launch_on_run(config, given, work)
+
+
+def run_inference(config: Config, given: Collection[str], run: Path, out: Path, split: str) -> int:
+    """Write what a run's network says; returns the exit code, the same on all ranks.  Collective over the job.
+
+    Args:
+        config, given, run: As for `run_evaluation`.
+        out: File to write.
+        split: Of the edges, where the task is about edges.
+    """
+    def work(graphs: Sequence[DistGraph], world, _: Path) -> None:
+        importlib.import_module("mpignn.trainer").infer(graphs[0], config, run, out, split)
+
+    return _launch_on_run(config, given, work)
+
+
+def _launch_on_run(config: Config, given: Collection[str], work: Work) -> int:
+    def check(opened: Opened) -> None:
+        find_goal(config, opened.placement.book.schema, opened.placement.infos, opened.splits)
+
+    return _launch(config, given, [config.graph.graph], work, check, lambda opened: opened.plan(config))
+
+
 def initialize(**config):
     """The `World` of this job, started by the first call.  Collective over the job when first called.
 

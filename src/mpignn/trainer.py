@@ -8,23 +8,27 @@ import torch
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
+from mpignn.errors import MpignnError
 from mpignn.kernels import dropout, edges, gather, match, permute, segment
 from mpignn.log import phase
 from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
 from mpignn.nn import make_model
 from mpignn.sampling.neighbor import warm as warm_sampling
+from mpignn.train import checkpoint, predict
 from mpignn.train.edge_task import make_edge_task
 from mpignn.train.goal import Goal, find_goal
 from mpignn.train.learner import Learner
 from mpignn.train.link_task import make_link_task
-from mpignn.train.loop import fit
+from mpignn.train.loop import evaluate, fit
 from mpignn.train.network import Inputs, Network
 from mpignn.train.node_task import make_node_task
-from mpignn.train.report import Report, RunReport
+from mpignn.train.report import Report, RunReport, report_evaluation
 from mpignn.train.task import Task
 
 log = logging.getLogger(__name__)
+
+TRAINED = "trained"     # in a run folder, the network with the best parameters
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 
@@ -73,6 +77,63 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
         fit(g, learner, task, config, report, run_dir)
     finally:
         report.close()
+    if learner is not None:
+        learner.restore()
+        checkpoint.save(run_dir / TRAINED, 0, g, network=learner.network)
+
+
+def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path, sampled: bool) -> None:
+    """Measure what a run has learnt, and write and tell it.  Collective over the trainers.
+
+    Args:
+        g: The graph.
+        config: Settings of the run.
+        run: Its folder.
+        out: Folder for ``eval.json``.
+        sampled: By sampled neighbours, as in training; not by all, layer after layer.
+
+    Raises:
+        DataError: On all trainers: the run has no trained network, or one of another graph.
+    """
+    task, network = _trained(g, config, run)
+    found = {}
+    for split in ("val", "test"):
+        if task.seeds(g, split) is not None:
+            found |= evaluate(g, network, task, config, split, whole=not sampled)
+    problem = None
+    if g.trainers.rank == 0:
+        try:
+            report_evaluation(out, found)
+        except MpignnError as error:
+            problem = error
+    g.trainers.agree(problem)
+
+
+def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str) -> None:
+    """Write what a run's network says, as `predict.write` does.  Collective over the trainers.
+
+    Args:
+        g: The graph.
+        config: Settings of the run.
+        run: Its folder.
+        out: The file.
+        split: Of the edges, where the task is about edges.
+
+    Raises:
+        DataError: On all trainers: the run has no trained network, or one of another graph.
+        ConfigError, ResourceError: On all trainers: the file cannot be written.
+    """
+    task, network = _trained(g, config, run)
+    predict.write(g, task, network, task.all_rows(g, network), split, out)
+
+
+def _trained(g: DistGraph, config: Config, run: Path) -> tuple[Task, Network]:
+    """The task and the network of a run, with the parameters that it ended with.  Collective over the trainers."""
+    with phase("load network"):
+        task = make_task(find_goal(config, g.schema, g.service.infos, g.splits), g, config)
+        network = make_network(g, task, config)
+        checkpoint.load(run / TRAINED, g, network=network)
+        return task, network.eval()
 
 
 def make_task(goal: Goal, g: DistGraph, config: Config) -> Task:

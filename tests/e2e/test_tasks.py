@@ -3,6 +3,7 @@
 import json
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -80,3 +81,44 @@ def test_a_run_stops_early_with_the_best_parameters(planted, tmp_path):
     reached = [event["val_acc"] for event in events if event["event"] == "epoch"]
     assert final["epochs"] == len(reached) < 40
     assert final["val_acc"] == max(reached) == reached[-3] and max(reached[-2:]) <= reached[-3]
+
+
+def job(np_, *words):
+    words = ["-m", "mpignn", *map(str, words)]
+    done = run([sys.executable, *words]) if np_ == 1 else mpirun(words, np_)
+    assert done.returncode == 0, str(done)
+
+
+def test_what_was_learnt_is_measured_and_used_on_any_number_of_ranks(planted, tmp_path):
+    folder = tmp_path / "run"
+    _, final = train(planted / "planted-3", folder, 3, "--epochs", "3", "--eval-fanouts=-1,-1")
+    measured = []
+    for np_, parts, more in ((1, 1, []), (5, 3, []), (1, 3, ["--sampled"])):
+        job(np_, "eval", folder, planted / f"planted-{parts}", *more)
+        measured.append(json.loads((folder / "eval" / "eval.json").read_text()))
+    assert measured[0] == measured[1] == measured[2] == {key: final[key] for key in ("val_acc", "test_acc")}
+
+    job(5, "infer", folder, planted / "planted-1", "--out", tmp_path / "pred.h5")
+    with h5py.File(tmp_path / "pred.h5") as file, np.load(planted / "planted.npz") as source:
+        said, logits = file["node/_N/prediction"][:], file["node/_N/logits"][:]
+        assert np.array_equal(logits.argmax(1), said) and said.shape == (NODES,)
+        test = source["test_mask"]
+        assert np.mean(said[test] == source["labels"][test]) == final["test_acc"]
+
+
+def test_links_are_scored_by_original_ids(planted, tmp_path):
+    folder = tmp_path / "run"
+    train(planted / "links-3", folder, 1, "--epochs", "1", "--task", "link_prediction", "--edge-mask", "message")
+    job(3, "infer", folder, "--out", tmp_path / "pred.h5")
+    with h5py.File(tmp_path / "pred.h5") as file, np.load(planted / "links.npz") as source:
+        rows, links = file["node/node/embedding"][:], file["edge/node:to:node"]
+        ids = source["split/node:to:node/test"]
+        assert np.array_equal(links["src"], source["edge/node:to:node/src"][ids])
+        assert np.array_equal(links["dst"], source["edge/node:to:node/dst"][ids])
+        expected = (rows[links["src"][:]] * rows[links["dst"][:]]).sum(1)
+        np.testing.assert_allclose(links["score"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_folder_without_a_trained_network_is_refused(planted, tmp_path):
+    done = run([sys.executable, "-m", "mpignn", "infer", str(tmp_path), "--out", str(tmp_path / "pred.h5")])
+    assert done.returncode == 2 and "no run folder" in done.stderr, str(done)

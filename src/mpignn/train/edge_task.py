@@ -3,7 +3,8 @@
 Shapes: E seed edges of a type, F columns of a node's row, C classes.
 """
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
+from mpignn.dist.tensor import DistTensor
 from mpignn.graph.types import EType, etype_key
 from mpignn.loader.edge import EdgeDataLoader
 from mpignn.nn.decoder import EdgeMLP
@@ -30,6 +32,14 @@ class EdgeTask(Task):
     """
 
     negative_sampler: NegativeSampler | None = None
+
+    @property
+    def ntypes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(t for src, _, dst in self.goal.etypes for t in (src, dst)))
+
+    @abstractmethod
+    def judge(self, network: Network, etype: EType, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
+        """(E, ...) what the network says of edges, by the (E, F) rows of both ends.  Not collective."""
 
     def seeds(self, g: DistGraph, split: str) -> dict[EType, np.ndarray] | None:
         found = {etype: g.splits[etype_key(etype)][split] for etype in self.goal.etypes
@@ -79,12 +89,28 @@ class EdgeClassification(EdgeTask, Labelled):
     def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
         """(E, C) what the network says of the seeds.  Not collective."""
         (etype,), pairs = self.goal.etypes, batch[1]
-        return network.head(*self.ends_of(network(batch[-1]), etype, pairs.edges(etype)))
+        return self.judge(network, etype, *self.ends_of(network(batch[-1]), etype, pairs.edges(etype)))
+
+    def judge(self, network: Network, etype: EType, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
+        return network.head(src, dst)
+
+    def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: EType,
+                  ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        src, dst = g.find_edges(ids, name)
+        outputs = self.judge(network, name, rows[name[0]].read_together(src), rows[name[2]].read_together(dst))
+        return outputs, self.shaped(g.edges[name].data[self.goal.labels][ids])
 
     def labels_of(self, batch: Batch) -> torch.Tensor:
         """(E, ...) what it should say.  Not collective."""
         (etype,) = self.goal.etypes
-        return batch[1].edge_frames[etype][self.goal.labels]
+        return self.shaped(batch[1].edge_frames[etype][self.goal.labels])
+
+    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
+        """(E, ...) labels, as the loss and the metrics take them.  Not collective."""
+        return labels.long()
+
+    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.argmax(1)
 
     def loss(self, network: Network, batch: Batch) -> torch.Tensor:
         return cross_entropy(self.outputs_of(network, batch), self.labels_of(batch), reduction="sum")
@@ -93,9 +119,11 @@ class EdgeClassification(EdgeTask, Labelled):
 class EdgeRegression(EdgeClassification):
     """One number for each edge of a type, or several: squared error, averaged over the numbers."""
 
-    def labels_of(self, batch: Batch) -> torch.Tensor:
-        labels = super().labels_of(batch)
+    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
         return labels.reshape(len(labels), self.outputs)
+
+    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs
 
     def loss(self, network: Network, batch: Batch) -> torch.Tensor:
         outputs = self.outputs_of(network, batch)

@@ -72,6 +72,7 @@ def _layer(g: DistGraph, network: Network, sampler: NeighborSampler, number: int
         for t, of_type in out.items():
             first, last = part[t] - int(bounds[t][rank])
             rows[t].local[first:last] = of_type
+        beat(f"part {step + 1} of {steps}")
         beat()
         stop.check(g.trainers)
     for tensor in rows.values():

@@ -14,6 +14,7 @@ from mpignn.dist.tensor import DistTensor
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType
 from mpignn.kernels.permute import permute
+from mpignn.log import beat
 from mpignn.nn.decoder import Decoder
 
 _CHUNK = 8192           # candidates scored at a time
@@ -78,6 +79,7 @@ def _rank(rows: DistTensor, candidates: np.ndarray, decoder: Decoder, asked: tor
         above = scores > (true + margin)[:, None]
         greater += above.sum(1)
         equal += (scores >= (true - margin)[:, None]).sum(1) - above.sum(1)
+        beat()
     return 1 + greater + equal / 2
 
 

@@ -10,14 +10,13 @@ from torch.nn.functional import logsigmoid
 from mpignn import stop
 from mpignn.config import Config, TaskConfig
 from mpignn.dist.graph import DistGraph
+from mpignn.graph.types import EType, Schema
 from mpignn.kernels.rng import derive
 from mpignn.log import beat
 from mpignn.nn.decoder import Decoder, make_decoder
 from mpignn.sampling.negative import InBatch, Local, NegativeSampler, PerSourceUniform
-from mpignn.sampling.neighbor import ALL
 from mpignn.train.edge_task import EdgeTask
 from mpignn.train.goal import Goal
-from mpignn.train.inference import layerwise
 from mpignn.train.link_ranking import rank_links
 from mpignn.train.metrics import Metric
 from mpignn.train.network import Network
@@ -35,22 +34,23 @@ class LinkPrediction(EdgeTask):
 
     Attributes:
         settings: The configured task.
+        relation_of: Number of each edge type, for the decoder.
     """
 
-    def __init__(self, goal: Goal, num_rels: int, settings: TaskConfig):
+    def __init__(self, goal: Goal, schema: Schema, settings: TaskConfig):
         super().__init__(goal, 1, settings.metrics or ("mrr", "hits@1", "hits@3", "hits@10"))
-        self.settings, self._num_rels = settings, num_rels
+        self.settings, self.relation_of = settings, {etype: n for n, etype in enumerate(schema.etypes)}
         self.negative_sampler = _NEGATIVES[settings.negatives](settings.num_negatives)
 
     def make_head(self, columns: int) -> Decoder:
-        return make_decoder(self.settings.decoder, self._num_rels, columns)
+        return make_decoder(self.settings.decoder, len(self.relation_of), columns)
 
     def loss(self, network: Network, batch: Batch) -> torch.Tensor:
         _, pos_graph, neg_graph, blocks = batch
         rows, head, k = network(blocks), network.head, self.negative_sampler.k
         total = None
         for etype in pos_graph.canonical_etypes:
-            relation = pos_graph.schema.etypes.index(etype)
+            relation = self.relation_of[etype]
             src, dst = self.ends_of(rows, etype, pos_graph.edges(etype))
             other = self.ends_of(rows, etype, neg_graph.edges(etype))[1].view(len(src), k, -1)
             asked = head.ask_dst(src, relation)
@@ -70,17 +70,21 @@ class LinkPrediction(EdgeTask):
             return -torch.cat([true[:, None], false], 1).log_softmax(1)[:, 0].sum()
         return -(logsigmoid(true) + logsigmoid(-false).mean(1)).sum()
 
-    def measure(self, g: DistGraph, network: Network, config: Config, split: str) -> list[Metric]:
-        types = tuple(t for t in g.ntypes if any(t in (etype[0], etype[2]) for etype in self.goal.etypes))
-        rows = layerwise(g, network, self.sampler((ALL,)), types)
-        metrics, settings = self.new_metrics(), self.settings
+    def judge(self, network: Network, etype: EType, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
+        return network.head(src, self.relation_of[etype], dst)
+
+    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs
+
+    def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
+        rows, metrics, settings = self.all_rows(g, network), self.new_metrics(), self.settings
         for etype, ids in self.seeds(g, split).items():
             beat()
             stop.check(g.trainers)
-            number = g.schema.etypes.index(etype)
+            relation = self.relation_of[etype]
             ranks = rank_links(g, rows, network.head, etype, ids[g.trainers.rank::g.trainers.size],
                                settings.ranks == "filtered", settings.rank_among,
-                               derive(config.train.seed, EVALUATION, number))
+                               derive(config.train.seed, EVALUATION, relation))
             for metric in metrics:
                 metric.add(ranks)
         for tensor in rows.values():
@@ -90,4 +94,4 @@ class LinkPrediction(EdgeTask):
 
 def make_link_task(goal: Goal, g: DistGraph, settings: TaskConfig) -> LinkPrediction:
     """The task of a goal of the kind link_prediction.  Not collective."""
-    return LinkPrediction(goal, len(g.schema.etypes), settings)
+    return LinkPrediction(goal, g.schema, settings)

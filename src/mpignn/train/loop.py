@@ -81,8 +81,12 @@ def fit(g: DistGraph, learner: Learner | None, task: Task, config: Config, repor
     return result
 
 
-def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: str) -> dict[str, float | None]:
+def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: str,
+             whole: bool = False) -> dict[str, float | None]:
     """The metrics of a task on a split, with the same draws in every call.  Collective over the trainers.
+
+    Args:
+        whole: With all neighbours, by layer-wise inference.
 
     Returns:
         ``<split>_<metric>`` for each metric of the task; None for a split of nothing.
@@ -93,7 +97,7 @@ def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: 
     network.eval()
     with phase(f"evaluate {split}", steady=True), torch.no_grad():
         try:
-            metrics = task.measure(g, network, config, split)
+            metrics = task.measure(g, network, config, split, whole)
         finally:
             network.train()
         return {f"{split}_{metric.name}": metric.value(g.trainers) for metric in metrics}

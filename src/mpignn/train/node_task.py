@@ -3,7 +3,7 @@
 Shapes: B seeds of a batch, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
+from mpignn.dist.tensor import DistTensor
 from mpignn.loader.node import NodeDataLoader
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.goal import Goal
@@ -21,6 +22,10 @@ from mpignn.train.task import Batch, Labelled
 
 class NodeTask(Labelled):
     """Something of each node of a type, with the nodes of a split as seeds."""
+
+    @property
+    def ntypes(self) -> tuple[str, ...]:
+        return (self.goal.ntype,)
 
     def seeds(self, g: DistGraph, split: str) -> dict[str, np.ndarray] | None:
         ids = g.splits[self.goal.ntype].get(split)
@@ -45,7 +50,15 @@ class NodeTask(Labelled):
 
     def labels_of(self, batch: Batch) -> torch.Tensor:
         """(B, ...) what it should say.  Not collective."""
-        return batch[2][-1].dst_frames[self.goal.ntype][self.goal.labels]
+        return self.shaped(batch[2][-1].dst_frames[self.goal.ntype][self.goal.labels])
+
+    def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: str,
+                  ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        return rows[name].read_together(ids), self.shaped(g.nodes[name].data[self.goal.labels][ids])
+
+    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
+        """(B, ...) labels, as the loss and the metrics take them.  Not collective."""
+        return labels
 
 
 class NodeClassification(NodeTask):
@@ -53,6 +66,12 @@ class NodeClassification(NodeTask):
 
     def loss(self, network: Network, batch: Batch) -> torch.Tensor:
         return cross_entropy(self.outputs_of(network, batch), self.labels_of(batch), reduction="sum")
+
+    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
+        return labels.long()
+
+    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.argmax(1)
 
 
 class NodeMultilabel(NodeTask):
@@ -63,13 +82,18 @@ class NodeMultilabel(NodeTask):
         labels = self.labels_of(batch).to(outputs.dtype)
         return binary_cross_entropy_with_logits(outputs, labels, reduction="sum") / outputs.shape[1]
 
+    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
+        return (outputs > 0).to(torch.uint8)
+
 
 class NodeRegression(NodeTask):
     """One number for each node, or several: squared error, averaged over the numbers."""
 
-    def labels_of(self, batch: Batch) -> torch.Tensor:
-        labels = super().labels_of(batch)
+    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
         return labels.reshape(len(labels), self.outputs)
+
+    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs
 
     def loss(self, network: Network, batch: Batch) -> torch.Tensor:
         outputs = self.outputs_of(network, batch)

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,25 @@ class RunReport(Report):
         except OSError as error:
             raise ResourceError(f"{self._path}: cannot be written: {error.strerror}: free some space, and start again "
                                 "with --resume") from error
+
+
+def report_evaluation(out: Path, values: Mapping[str, float | None]) -> None:
+    """Write the metrics of a trained network to ``out/eval.json``, and show them.  Not collective.
+
+    Args:
+        out: A folder.
+        values: By ``<split>_<metric>``.
+
+    Raises:
+        ResourceError: The file cannot be written.
+    """
+    path = out / "eval.json"
+    try:
+        path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ResourceError(f"{path}: {error.strerror}") from error
+    told = ", ".join(f"{_WORDS.get(key, key)} {_number(value, '.4f')}" for key, value in values.items())
+    Console(highlight=False).print(f"{told}; written to {path}", soft_wrap=True)
 
 
 def _number(value: float | None, form: str) -> str:

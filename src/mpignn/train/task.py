@@ -1,7 +1,7 @@
 """What a task is: which rows a batch brings, what the loss of a batch is, and by what a model is judged."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,12 @@ from torch import nn
 from mpignn import stop
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
+from mpignn.dist.tensor import DistTensor
 from mpignn.kernels.rng import derive
 from mpignn.log import beat
-from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.sampling.neighbor import ALL, NeighborSampler
 from mpignn.train.goal import Goal
+from mpignn.train.inference import layerwise
 from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
 
@@ -77,15 +79,31 @@ class Task(ABC):
     def loss(self, network: Network, batch: Batch) -> torch.Tensor:
         """The loss, *summed* over this trainer's seeds, which may be none.  Not collective."""
 
+    @property
     @abstractmethod
-    def measure(self, g: DistGraph, network: Network, config: Config, split: str) -> list[Metric]:
+    def ntypes(self) -> tuple[str, ...]:
+        """The node types whose rows the seeds are judged by."""
+
+    def all_rows(self, g: DistGraph, network: Network) -> dict[str, DistTensor]:
+        """What the model says of all nodes of `ntypes`, by layer-wise inference.  Collective over the trainers."""
+        return layerwise(g, network, self.sampler((ALL,)), self.ntypes)
+
+    @abstractmethod
+    def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
         """The metrics, told of all that the network says of this trainer's share of a split.
 
         Collective over the trainers.
 
+        Args:
+            whole: By `all_rows`, with all neighbours, and not by sampling; links are always ranked so.
+
         Raises:
             Stopped: On all trainers: one of them was asked to stop.
         """
+
+    @abstractmethod
+    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The prediction that outputs stand for, a row of each.  Not collective."""
 
     @abstractmethod
     def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler: ...
@@ -102,13 +120,33 @@ class Labelled(Task):
     def labels_of(self, batch: Batch) -> torch.Tensor:
         """What it should say.  Not collective."""
 
-    def measure(self, g: DistGraph, network: Network, config: Config, split: str) -> list[Metric]:
+    @abstractmethod
+    def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: str,
+                  ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and labels of some seeds, by the rows of all nodes.  Collective over the trainers.
+
+        Args:
+            name: Type of the seeds, as `seeds` has it.
+            ids: (B,) this trainer's.
+        """
+
+    def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
         metrics = self.new_metrics()
-        seed = derive(config.train.seed, EVALUATION)
-        for batch in self.loader(g, config, split, config.eval_fanouts, seed, shuffle=False):
-            outputs, labels = self.outputs_of(network, batch), self.labels_of(batch)
+        for outputs, labels in (self._judged if whole else self._sampled)(g, network, config, split):
             for metric in metrics:
                 metric.add(outputs, labels)
             beat()
             stop.check(g.trainers)
         return metrics
+
+    def _sampled(self, g: DistGraph, network: Network, config: Config, split: str):
+        seed = derive(config.train.seed, EVALUATION)
+        for batch in self.loader(g, config, split, config.eval_fanouts, seed, shuffle=False):
+            yield self.outputs_of(network, batch), self.labels_of(batch)
+
+    def _judged(self, g: DistGraph, network: Network, config: Config, split: str):
+        rows = self.all_rows(g, network)
+        for name, ids in self.seeds(g, split).items():
+            yield self.judge_all(g, network, rows, name, ids[g.trainers.rank::g.trainers.size])
+        for tensor in rows.values():
+            tensor.free()
