@@ -1,8 +1,8 @@
 """How accurate is the model, over several seeds?
 
-    python jobs/bench/accuracy.py [GRAPH] [--np 3] [--seeds 5] [FLAGS OF train ...]
+    python jobs/bench/accuracy.py [GRAPH] [--np 3] [--seeds 5] [--metric acc] [FLAGS OF train ...]
 
-Runs `mpirun -np N python -m mpignn train` once per seed and prints the mean and spread of the test accuracy.
+Runs `mpirun -np N python -m mpignn train` once per seed and prints the mean and spread of a metric on the test split.
 """
 
 import argparse
@@ -20,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--np", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--metric", default="acc")
     arguments, words = parser.parse_known_args()
     print(header())
     tests, seconds = [], []
@@ -30,10 +31,11 @@ def main() -> None:
                        "mpignn", "train", *words, "--seed", str(seed), "--run-dir", str(run_dir)]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             final = json.loads((run_dir / "metrics.jsonl").read_text().splitlines()[-1])
-        tests.append(final["test_acc"])
+        val, test = (final[f"{split}_{arguments.metric}"] for split in ("val", "test"))
+        tests.append(test)
         seconds.append(final["seconds"])
-        print(f"seed {seed}: validation {final['val_acc']:.4f}, test {final['test_acc']:.4f}, {final['seconds']:.1f} s")
-    print(f"test accuracy: mean {statistics.mean(tests):.4f}, median (min-max) {spread(tests, '.4f')}; "
+        print(f"seed {seed}: validation {val:.4f}, test {test:.4f}, {final['seconds']:.1f} s", flush=True)
+    print(f"test {arguments.metric}: mean {statistics.mean(tests):.4f}, median (min-max) {spread(tests, '.4f')}; "
           f"seconds {spread(seconds)}")
 
 

@@ -115,7 +115,7 @@ class LoaderConfig:
 class ModelConfig:
     """The network."""
 
-    model: str = _option("sage", "architecture", choices=("sage", "gcn", "gat", "gatv2", "rgcn", "mlp"))
+    model: str = _option("sage", "architecture", choices=("sage", "gcn", "gat", "gatv2", "rgcn", "mlp", "none"))
     aggregator: str = _option("mean", "how sage combines neighbours", choices=("mean", "sum", "gcn", "pool"))
     layers: int | None = _option(None, "number of layers (default: as many as fanouts)", low=1)
     hidden: int = _option(256, "width of the hidden layers", low=1)

@@ -75,6 +75,37 @@ def test_the_goal_of_a_graph():
     assert goal(target_ntype="paper") == goal()
 
 
+LIKES, KNOWS = ("paper", "likes", "paper"), ("paper", "knows", "paper")
+TYPED = {"schema": Schema(("paper",), (LIKES, KNOWS)), "model": "rgcn", "infos": INFOS | {
+    info.name: info for info in (ArrayInfo("edge/paper:likes:paper/data/labels", np.dtype(np.int64), ()),
+                                 ArrayInfo("edge/paper:likes:paper/data/weight", np.dtype(np.float32), (2,)),
+                                 ArrayInfo("edge/paper:likes:paper/data/message", np.dtype(bool), ()))},
+    "splits": {"paper:likes:paper": {"train": np.arange(3)}, "paper:knows:paper": {"train": np.arange(2)}}}
+
+
+def test_goals_about_edges():
+    links = goal(**TYPED, task="link_prediction", edge_mask="message")
+    assert (links.etypes, links.labels, links.edge_mask, links.ntype) == ((LIKES, KNOWS), None, "message", None)
+    assert goal(**TYPED, task="link_prediction", target_etype="knows").etypes == (KNOWS,)
+    classes = goal(**TYPED, task="edge_classification", target_etype="likes")
+    assert (classes.etypes, classes.labels) == ((LIKES,), "labels")
+    numbers = goal(**TYPED, task="edge_regression", target_etype="paper:likes:paper", labels="weight")
+    assert numbers.outputs == 2
+
+
+@pytest.mark.parametrize(("change", "error", "part"), [
+    ({"task": "edge_classification"}, DataError, "2 edge types have a split.*--target-etype"),
+    ({"task": "edge_classification", "target_etype": "knows"}, UnknownName, "paper:knows:paper/data/labels"),
+    ({"task": "edge_classification", "target_etype": "likes", "labels": "weight"}, DataError, "class per edge"),
+    ({"task": "link_prediction", "target_etype": "hates"}, UnknownName, "is unknown"),
+    ({"task": "link_prediction", "edge_mask": "massage"}, UnknownName, "'massage'"),
+    ({"task": "link_prediction", "splits": {}}, DataError, "split/<src:rel:dst>/train"),
+])
+def test_a_graph_that_offers_no_goal_about_edges(change, error, part):
+    with pytest.raises(error, match=part):
+        goal(**TYPED | change)
+
+
 @pytest.mark.parametrize(("change", "error", "part"), [
     ({"features": "feature"}, UnknownName, "data there: features, counts, labels"),
     ({"features": "counts"}, DataError, "floating-point"),

@@ -1,14 +1,17 @@
-"""A model that sees no neighbours: what the features alone are good for.
+"""Models that see no neighbours: what the features, or what is learnt of each node, is good for alone.
 
 Shapes: S sources of the first block, D destinations of the last.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
+from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
-from mpignn.nn.stack import Stack, widths
+from mpignn.nn.stack import Rows, Stack, widths
 
 
 class MLP(Stack):
@@ -42,3 +45,38 @@ class MLP(Stack):
 
     def _drop_input(self, block: Block, x: torch.Tensor, key: int) -> torch.Tensor:
         return self.input_dropout(x[:block.num_dst_nodes()], derive(key, 0), block.dst_orig[block.schema.ntype()])
+
+
+class NoModel(nn.Module):
+    """What enters comes out: for tasks that learn nothing but rows of the nodes themselves.
+
+    Attributes:
+        num_layers: 1: one block is enough, which need not have edges.
+        needs_source_info: Never.
+
+    Args:
+        in_feats: Columns of each node type that has any.
+        columns: What the task asks for.
+
+    Raises:
+        ConfigError: These differ.
+    """
+
+    num_layers, needs_source_info = 1, False
+
+    def __init__(self, in_feats: Mapping[str, int], columns: int):
+        super().__init__()
+        for ntype, width in in_feats.items():
+            if width != columns:
+                raise ConfigError(f"model none passes on {width} columns of {ntype}, but {columns} are asked for: give "
+                                  f"--hidden {width}")
+
+    def forward(self, blocks: list[Block], x: Rows, key: int | None = None) -> Rows:
+        """As `Stack.forward`, of at least one block; the seeds are the first sources of every block."""
+        return self.forward_layer(0, blocks[-1], x, key)
+
+    def forward_layer(self, number: int, block: Block, x: Rows, key: int | None = None) -> Rows:
+        """As `Stack.forward_layer`."""
+        if isinstance(x, torch.Tensor):
+            return x[:block.num_dst_nodes()]
+        return {ntype: rows[:block.num_dst[ntype]] for ntype, rows in x.items()}

@@ -7,16 +7,16 @@ from mpignn.errors import ConfigError
 from mpignn.graph.types import Schema
 from mpignn.nn.gat import GAT
 from mpignn.nn.gcn import GCN
-from mpignn.nn.mlp import MLP
+from mpignn.nn.mlp import MLP, NoModel
 from mpignn.nn.rgcn import RGCN
 from mpignn.nn.sage import GraphSAGE
 from mpignn.nn.stack import Stack
 
-MODELS = ("sage", "gcn", "gat", "gatv2", "rgcn", "mlp")
+MODELS = ("sage", "gcn", "gat", "gatv2", "rgcn", "mlp", "none")
 
 
 def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int], out_feats: int,
-               num_layers: int) -> Stack:
+               num_layers: int) -> Stack | NoModel:
     """A model with parameters drawn from torch's generator: seed that first, equally on all ranks.  Not collective.
 
     Args:
@@ -31,6 +31,8 @@ def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int],
             where there are more.
     """
     name = config.model
+    if name == "none":
+        return NoModel(in_feats, out_feats)
     if name == "rgcn":
         regularizer = None if config.bases is None else config.regularizer
         return RGCN(schema, in_feats, config.hidden, out_feats, num_layers, config.dropout, config.input_dropout,
