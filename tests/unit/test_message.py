@@ -60,6 +60,20 @@ def test_own_rows_beside_the_sum_change_nothing(both, alone, used):
                                torch.autograd.grad(expected, x))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", BY_NAME)
+def test_rows_of_16_bits_are_summed_as_float32_and_rounded_once(dtype, name):
+    half = rows(dtype=torch.float32).detach().to(dtype)
+    x, wide = half.clone().requires_grad_(), half.float().requires_grad_()
+    found, expected = BY_NAME[name](CASE, x), BY_NAME[name](CASE, wide)
+    assert found.dtype == dtype
+    assert torch.equal(found, expected.to(dtype))
+    weights = torch.randn(4, 5, generator=torch.Generator().manual_seed(1)).to(dtype)
+    grads = [torch.autograd.grad((out * weights.to(out.dtype)).sum(), given)[0]
+             for out, given in ((found, x), (expected, wide))]
+    torch.testing.assert_close(grads[0].float(), grads[1], rtol=0.02, atol=0.02)
+
+
 def test_results_repeat_bit_for_bit():
     rng = np.random.default_rng(0)
     csc = CSC(np.arange(0, 3001, 10), rng.integers(0, 500, 3000).astype(np.int32))
@@ -78,9 +92,9 @@ def test_empty_blocks_pass_forward_and_backward(function, num):
     assert torch.equal(x.grad, torch.zeros_like(x))
 
 
-@pytest.mark.parametrize("x", [torch.zeros(7), torch.zeros(7, 2).long(), torch.zeros(7, 2).half()])
+@pytest.mark.parametrize("x", [torch.zeros(7), torch.zeros(7, 2).long(), torch.zeros(7, 2, 1)])
 def test_rows_of_another_shape_or_type_are_refused(x):
-    with pytest.raises(DataError, match="must be float32 or float64"):
+    with pytest.raises(DataError, match="on the CPU of one of: float32, float64, bfloat16, float16"):
         message.copy_u_sum(CASE, x)
 
 

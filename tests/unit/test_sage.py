@@ -177,3 +177,51 @@ def test_what_cannot_be_built_or_run_is_refused():
                           (lambda: GraphSAGE(7, 8, 3, 3)(stack_of_blocks(1), rows(10, 7)), "3 layers but 2 blocks")]:
         with pytest.raises(ConfigError, match=message):
             call()
+
+
+@pytest.mark.parametrize("aggregator", AGGREGATORS)
+@pytest.mark.parametrize("sizes", [(6, 9), (9, 6)])
+def test_edge_weights_and_relu(aggregator, sizes):
+    torch.manual_seed(0)
+    layer, block, x = SAGEConv(*sizes, aggregator).double(), make_block([3, 0, 1, 9], 11), rows(11, sizes[0])
+    torch.testing.assert_close(layer(block, x, relu=True), torch.relu(layer(block, x)))
+    if aggregator == "pool":
+        with pytest.raises(ConfigError, match="no edge weights"):
+            layer(block, x, torch.ones(13))
+        return
+    torch.testing.assert_close(layer(block, x, torch.ones(13)), layer(block, x))
+    zeroed = torch.ones(13)
+    zeroed[:3] = 0
+    neigh = layer(block, (x, torch.zeros(4, sizes[0], dtype=torch.float64)), zeroed)
+    assert torch.equal(neigh[0], neigh[1])      # none, and three of no weight
+
+
+@pytest.mark.parametrize("aggregator", ["mean", "sum"])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_layer_in_one_function_is_the_layer_in_parts(aggregator, relu, bias):
+    """More rows than a chunk, and gradients of everything."""
+    torch.manual_seed(0)
+    layer = SAGEConv(5, 8, aggregator, bias=bias).double()
+    block = make_block(np.arange(2500) % 6, 4000)
+    x = rows(4000, 5).requires_grad_()
+    weight, results = rows(2500, 8, seed=1), []
+    for given in (x, (x, x[:2500])):
+        out = layer(block, given, relu=relu)
+        results.append([out, *torch.autograd.grad((out * weight).sum(), [x, *layer.parameters()])])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_bfloat16_rows_give_nearly_the_same_with_float32_parameters(name):
+    torch.manual_seed(0)
+    model, blocks = make(name, dropout=0.5), stack_of_blocks(1)
+    x = rows(10, 7, torch.float32)
+    results = []
+    for dtype in (torch.float32, torch.bfloat16):
+        out = model(blocks, x.to(dtype))
+        assert out.dtype == dtype
+        results.append([out, *torch.autograd.grad(out.float().square().sum(), list(model.parameters()))])
+    for wide, half in zip(*results, strict=True):
+        assert (half - wide).norm() <= 0.05 * wide.norm() + 1e-6

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
@@ -114,3 +115,28 @@ def test_no_destinations(num_src):
     np.testing.assert_array_equal(back, 0)
     spread_max(out, np.empty((0, 4), np.int32), back)
     np.testing.assert_array_equal(back, 0)
+
+
+@pytest.mark.parametrize("dtype, stored", [(torch.bfloat16, np.uint16), (torch.float16, np.int16)])
+def test_numbers_of_16_bits_are_read_and_rounded_as_torch_does(dtype, stored):
+    special = [0.0, -0.0, 1e-7, -3e-6, 6e4, -7e4, 3.4e38, np.inf, -np.inf, np.nan, 1.0039062, 1.01171875]
+    exact = torch.cat([torch.tensor(special), torch.randn(500, generator=torch.Generator().manual_seed(0))])[None]
+    wide, out = exact.numpy(), np.empty((1, exact.shape[1]), stored)
+    segment_sum(np.array([0, 1]), np.zeros(1, np.int32), wide, out)
+    expected = exact.to(dtype)
+    found = torch.from_numpy(out).view(dtype)
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.equal(found.nan_to_num(7), expected.nan_to_num(7))
+    back = np.empty_like(wide)
+    segment_sum(np.array([0, 1]), np.zeros(1, np.int32), out, back)
+    np.testing.assert_array_equal(back, expected.float().numpy())
+
+
+def test_columns_of_a_wider_array_are_rows_too():
+    indptr, indices = block([2, 0, 3, 4], 6)
+    rng = np.random.default_rng(1)
+    wide, pair = rng.standard_normal((6, 20)), np.full((4, 14), np.nan)
+    x, start = wide[:, 5:12], rng.standard_normal((4, 9))[:, 2:]
+    segment_sum(indptr, indices, x, pair[:, 7:], own=pair[:, :7], start=start)
+    np.testing.assert_array_equal(pair[:, 7:], in_order(indptr, indices, x, start))
+    np.testing.assert_array_equal(pair[:, :7], x[:4])

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from mpignn.kernels.rng import GOLDEN, draw, mix
-from mpignn.kernels.simd import read_only
+from mpignn.kernels.simd import narrow, read_only, widen
 
 _G, _32 = np.uint64(GOLDEN), np.uint64(32)
 
@@ -21,7 +21,7 @@ def dropout(x: np.ndarray, key: int, rows: np.ndarray, p: float, out: np.ndarray
     Its own backward: gradients of ``out`` in, gradients of ``x`` out.
 
     Args:
-        x: (N, F) float32 or float64, C-contiguous.
+        x: (N, F) float32 or float64, or bfloat16 as uint16 or float16 as int16; C-contiguous.
         key: 64 bits: seed, step and layer in one.
         rows: (N,) int64 original ids.
         p: Chance of being dropped, from 0 to 1.
@@ -30,7 +30,8 @@ def dropout(x: np.ndarray, key: int, rows: np.ndarray, p: float, out: np.ndarray
     Not collective.
     """
     assert x.shape == out.shape and x.shape[0] == rows.shape[0]
-    scale = x.dtype.type(1 / (1 - p)) if p < 1 else x.dtype.type(0)
+    kind = np.float64 if x.dtype == np.float64 else np.float32
+    scale = kind(1 / (1 - p)) if p < 1 else kind(0)
     _dropout(read_only(x), np.uint64(key), read_only(rows), np.uint64(round(p * 2**32)), scale, out)
 
 
@@ -47,4 +48,5 @@ def _dropout(x, key, rows, threshold, scale, out):
         word = draw(key, np.uint64(rows[i]))
         for j in range(x.shape[1]):
             word += _G
-            out[i, j] = x[i, j] * scale if mix(word) >> _32 >= threshold else zero
+            kept = widen(x[i, j]) * scale if mix(word) >> _32 >= threshold else zero
+            out[i, j] = narrow(kept, x.dtype.type(0))

@@ -64,3 +64,36 @@ def _copy(builder, args, size: int):
     store = builder.store(value, builder.inttoptr(args[0], pointer))
     value.align = store.align = 1
     return store
+
+
+@intrinsic
+def widen(typingctx, value):
+    """A stored number as one to compute with: bfloat16 (as uint16) and float16 (as int16) become float32.
+
+    numba knows neither type.  Both conversions are one instruction on vectors, and the compiler finds it.
+    """
+    def codegen(context, builder, signature, args):
+        f32, i32 = ir.FloatType(), ir.IntType(32)
+        if value == types.uint16:
+            return builder.bitcast(builder.shl(builder.zext(args[0], i32), i32(16)), f32)
+        if value == types.int16:
+            return builder.fpext(builder.bitcast(args[0], ir.HalfType()), f32)
+        return args[0]
+    return (types.float32 if value in (types.uint16, types.int16) else value)(value), codegen
+
+
+@intrinsic
+def narrow(typingctx, value, like):
+    """The inverse of `widen`, to the type of ``like``: rounded to the nearest number, of two the even one."""
+    def codegen(context, builder, signature, args):
+        i32, i16 = ir.IntType(32), ir.IntType(16)
+        if like == types.int16:
+            return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), i16)
+        if like == types.uint16:
+            bits = builder.bitcast(args[0], i32)
+            odd = builder.and_(builder.lshr(bits, i32(16)), i32(1))
+            rounded = builder.lshr(builder.add(builder.add(bits, i32(0x7FFF)), odd), i32(16))
+            known = builder.fcmp_ordered("ord", args[0], args[0])
+            return builder.trunc(builder.select(known, rounded, i32(0x7FC0)), i16)
+        return args[0]
+    return like(value, like), codegen

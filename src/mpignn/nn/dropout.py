@@ -11,14 +11,14 @@ from torch.autograd.function import once_differentiable
 
 from mpignn.errors import ConfigError
 from mpignn.kernels.dropout import dropout
-from mpignn.nn.memory import empty
+from mpignn.nn.memory import empty, stored
 
 
 def keyed_dropout(x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torch.Tensor:
     """Zero elements with chance p, by a hash of (key, original id of the row, column), and scale the rest.
 
     Args:
-        x: (N, F) float32 or float64, on the CPU.
+        x: (N, F) float32, float64, bfloat16 or float16, on the CPU.
         p: From 0 to 1.
         key: 64 bits: seed, step and layer in one.
         rows: (N,) int64 original ids.
@@ -64,5 +64,5 @@ class _Dropout(Function):
 
 def _drop(x, p, key, rows):
     out = empty(x.shape[0], x)
-    dropout(x.detach().contiguous().numpy(), key, rows, p, out.numpy())
+    dropout(stored(x), key, rows, p, stored(out))
     return out

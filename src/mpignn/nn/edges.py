@@ -81,6 +81,12 @@ def weighted_sum(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tens
     return _Weighted.apply(_checked(csc, x, int(csc.indices.max(initial=-1)) + 1), weights, csc)
 
 
+def weighted_rows(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """(D, F) `weighted_sum` of whole (S, F) rows by (E,) weights of any type."""
+    _check_edges(csc, weights)
+    return weighted_sum(csc, x[:, None], weights.to(x.dtype).reshape(-1, 1))[:, 0]
+
+
 def edge_softmax(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     """``exp(x)`` of each edge over the sum of those of all in-edges of its destination.
 

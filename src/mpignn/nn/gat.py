@@ -12,6 +12,7 @@ from mpignn.graph.block import Block
 from mpignn.graph.csc import with_self_loops
 from mpignn.kernels.rng import derive
 from mpignn.nn import edges
+from mpignn.nn.dense import Linear
 from mpignn.nn.sage import Rows
 from mpignn.nn.stack import Stack, widths
 
@@ -32,9 +33,11 @@ class _Attention(nn.Module):
         self.res_fc = None
         if residual:
             same = dst_feats == num_heads * out_feats
-            self.res_fc = nn.Identity() if same else nn.Linear(dst_feats, num_heads * out_feats, bias=residual_bias)
+            self.res_fc = nn.Identity() if same else Linear(dst_feats, num_heads * out_feats, bias=residual_bias)
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, H, K) of (N, H * K), of 16 bits as float32: attention is not computed in less."""
+        x = x.float() if x.dtype.itemsize == 2 else x
         return x.view(x.shape[0], self.num_heads, self.out_feats)
 
     def forward(self, block: Block, x: Rows, key: int | None = None) -> torch.Tensor:
@@ -47,7 +50,7 @@ class _Attention(nn.Module):
                 the edge in its row; the block's own if not given.
 
         Returns:
-            (D, H, K); D may be 0.  Without in-edges (and loops), what a sum of nothing gives.
+            (D, H, K), float32 or float64; D may be 0.  Without in-edges (and loops), what a sum of nothing gives.
         """
         etype = block.schema.etype()
         csc = block.csc[etype]
@@ -83,10 +86,10 @@ class GATConv(_Attention):
         super().__init__(in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops, False)
         width = num_heads * out_feats
         if isinstance(in_feats, tuple):
-            self.fc_src = nn.Linear(in_feats[0], width, bias=False)
-            self.fc_dst = nn.Linear(in_feats[1], width, bias=False)
+            self.fc_src = Linear(in_feats[0], width, bias=False)
+            self.fc_dst = Linear(in_feats[1], width, bias=False)
         else:
-            self.fc = nn.Linear(in_feats, width, bias=False)
+            self.fc = Linear(in_feats, width, bias=False)
         self.attn_l = nn.Parameter(torch.empty(1, num_heads, out_feats))
         self.attn_r = nn.Parameter(torch.empty(1, num_heads, out_feats))
         self.register_parameter("bias", nn.Parameter(torch.zeros(width)) if bias else None)
@@ -126,8 +129,8 @@ class GATv2Conv(_Attention):
         src_feats, dst_feats = in_feats if isinstance(in_feats, tuple) else (in_feats, in_feats)
         if share_weights and src_feats != dst_feats:
             raise ConfigError(f"weights cannot be shared: {src_feats} and {dst_feats} columns differ")
-        self.fc_src = nn.Linear(src_feats, num_heads * out_feats, bias=bias)
-        self.fc_dst = self.fc_src if share_weights else nn.Linear(dst_feats, num_heads * out_feats, bias=bias)
+        self.fc_src = Linear(src_feats, num_heads * out_feats, bias=bias)
+        self.fc_dst = self.fc_src if share_weights else Linear(dst_feats, num_heads * out_feats, bias=bias)
         self.attn = nn.Parameter(torch.empty(1, num_heads, out_feats))
         _normal_(self)
 
@@ -168,7 +171,7 @@ class GAT(Stack):
         super().__init__(layers, dropout, input_dropout, elu)
 
     def _call(self, number: int, block: Block, x: torch.Tensor, key: int) -> torch.Tensor:
-        out = self.layers[number](block, x, derive(key, number))
+        out = self.layers[number](block, x, derive(key, number)).to(x.dtype)
         return out.mean(1) if number == self.num_layers - 1 else out.flatten(1)
 
 

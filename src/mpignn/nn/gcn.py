@@ -11,6 +11,7 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.nn import edges, message
+from mpignn.nn.dense import product
 from mpignn.nn.sage import Rows
 from mpignn.nn.stack import Stack, widths
 
@@ -65,17 +66,17 @@ class GraphConv(nn.Module):
         if before is not None:
             src, own = src * before, own * before[:csc.num_dst] if self.self_loops else own
         if self.linear_first:
-            src, own = src @ self.weight, own @ self.weight if self.self_loops else own
+            src, own = product(src, self.weight), product(own, self.weight) if self.self_loops else own
         out = _summed(csc, src, edge_weight)
         if fill is not None:
             out = out * fill
         if self.self_loops:
             out = out + own
         if not self.linear_first:
-            out = out @ self.weight
+            out = product(out, self.weight)
         if after is not None:
             out = out * after
-        return out if self.bias is None else out + self.bias
+        return out if self.bias is None else out + self.bias.to(out.dtype)
 
     def _scales(self, block: Block, etype, src: torch.Tensor):
         """What rows are multiplied by: sources before the sum, the sum itself, destinations after it."""
@@ -123,7 +124,7 @@ class GCN(Stack):
 def _summed(csc: CSC, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     if weight is None:
         return message.copy_u_sum(csc, x)
-    return edges.weighted_sum(csc, x[:, None], weight.to(x.dtype).reshape(-1, 1))[:, 0]
+    return edges.weighted_rows(csc, x, weight)
 
 
 def _column(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,9 @@ from torch.autograd.function import once_differentiable
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
 from mpignn.kernels.segment import segment_max, segment_sum, spread_max, transpose
-from mpignn.nn.memory import empty
+from mpignn.nn.memory import empty, stored
+
+TYPES = torch.float32, torch.float64, torch.bfloat16, torch.float16
 
 
 def copy_u_sum(csc: CSC, x: torch.Tensor) -> torch.Tensor:
@@ -19,27 +21,29 @@ def copy_u_sum(csc: CSC, x: torch.Tensor) -> torch.Tensor:
 
     Args:
         csc: D destinations, ``indices`` as rows of ``x``.
-        x: (S, F) float32 or float64, on the CPU.
+        x: (S, F) float32 or float64, or bfloat16 or float16, which are summed as float32; on the CPU.
 
     Returns:
-        (D, F), once differentiable in ``x``.  The same bits every time, forward and backward.
+        (D, F) of the type of ``x``, once differentiable in it.  The same bits every time, forward and backward.
 
     Not collective.
 
     Raises:
         DataError: ``x`` has another shape, type or place, or too few rows for the edges.
     """
-    return _Sum.apply(_checked(csc, x), csc, False)[1]
+    return _Sum.apply(checked(csc, x), csc, False)[1]
 
 
 def copy_u_mean(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     """As `copy_u_sum`, divided by the number of in-edges."""
-    return _Sum.apply(_checked(csc, x), csc, True)[1]
+    return _Sum.apply(checked(csc, x), csc, True)[1]
 
 
 def copy_u_max(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     """As `copy_u_sum`, but the greatest row, column by column; its gradient goes to the first source that has it."""
-    return _Max.apply(_checked(csc, x), csc)
+    if x.dtype in TYPES[2:]:
+        return copy_u_max(csc, x.float()).to(x.dtype)
+    return _Max.apply(checked(csc, x, types=TYPES[:2]), csc)
 
 
 def reduce_copies(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
@@ -51,12 +55,12 @@ def reduce_copies(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
 
 def self_and_sum(csc: CSC, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The destinations' own rows, ``x[:D]``, and `copy_u_sum`: cheaper to differentiate than one by one."""
-    return _Sum.apply(_checked(csc, x, csc.num_dst), csc, False)
+    return _Sum.apply(checked(csc, x, csc.num_dst), csc, False)
 
 
 def self_and_mean(csc: CSC, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The destinations' own rows, ``x[:D]``, and `copy_u_mean`: cheaper to differentiate than one by one."""
-    return _Sum.apply(_checked(csc, x, csc.num_dst), csc, True)
+    return _Sum.apply(checked(csc, x, csc.num_dst), csc, True)
 
 
 def in_degrees(csc: CSC, dtype: torch.dtype) -> torch.Tensor:
@@ -76,7 +80,7 @@ class _Sum(Function):
         ctx.csc, ctx.mean, ctx.num_src = csc, mean, x.shape[0]
         ctx.set_materialize_grads(False)        # of two outputs one is often unused
         out = empty(csc.num_dst, x)
-        segment_sum(csc.indptr, csc.indices, _rows(x), out.numpy(), mean=mean, threads=torch.get_num_threads())
+        segment_sum(csc.indptr, csc.indices, stored(x), stored(out), mean=mean, threads=torch.get_num_threads())
         return x[:csc.num_dst], out
 
     @staticmethod
@@ -90,8 +94,8 @@ class _Sum(Function):
         if ctx.mean:
             grad = torch.div(grad, in_degrees(csc, grad.dtype).clamp_(min=1), out=empty(grad.shape[0], grad))
         out = empty(ctx.num_src, grad)
-        start = None if grad_self is None else _rows(grad_self)
-        segment_sum(*transpose(csc.indptr, csc.indices, ctx.num_src), _rows(grad), out.numpy(), start=start,
+        start = None if grad_self is None else stored(grad_self)
+        segment_sum(*transpose(csc.indptr, csc.indices, ctx.num_src), stored(grad), stored(out), start=start,
                     threads=torch.get_num_threads())
         return out, None, None
 
@@ -101,7 +105,7 @@ class _Max(Function):
     def forward(ctx, x, csc):
         out = empty(csc.num_dst, x)
         winner = empty(csc.num_dst, x[:0].int())
-        segment_max(csc.indptr, csc.indices, _rows(x), out.numpy(), winner.numpy(), torch.get_num_threads())
+        segment_max(csc.indptr, csc.indices, stored(x), out.numpy(), winner.numpy(), torch.get_num_threads())
         ctx.winner, ctx.num_src = winner.numpy(), x.shape[0]
         return out
 
@@ -109,19 +113,17 @@ class _Max(Function):
     @once_differentiable
     def backward(ctx, grad):
         out = empty(ctx.num_src, grad)
-        spread_max(_rows(grad), ctx.winner, out.numpy())
+        spread_max(stored(grad), ctx.winner, out.numpy())
         return out, None
 
 
-def _checked(csc: CSC, x: torch.Tensor, least: int = 0) -> torch.Tensor:
-    if x.ndim != 2 or x.dtype not in (torch.float32, torch.float64) or x.device.type != "cpu":
+def checked(csc: CSC, x: torch.Tensor, least: int = 0, types: tuple[torch.dtype, ...] = TYPES) -> torch.Tensor:
+    """``x``, if it can be aggregated along the edges of ``csc`` and has ``least`` rows; else a `DataError`."""
+    if x.ndim != 2 or x.dtype not in types or x.device.type != "cpu":
+        names = ", ".join(str(t).removeprefix("torch.") for t in types)
         raise DataError(f"rows to aggregate are {x.dtype} {tuple(x.shape)} on {x.device}; "
-                        "they must be float32 or float64 (rows, columns) on the CPU")
+                        f"they must be (rows, columns) on the CPU of one of: {names}")
     needed = max(least, int(csc.indices.max(initial=-1)) + 1)
     if x.shape[0] < needed:
         raise DataError(f"{x.shape[0]} rows to aggregate, but the block has {needed} sources or more")
     return x
-
-
-def _rows(x: torch.Tensor) -> np.ndarray:
-    return x.detach().contiguous().numpy()

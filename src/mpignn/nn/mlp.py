@@ -6,11 +6,11 @@ Shapes: S sources of the first block, D destinations of the last.
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
+from mpignn.nn.dense import Linear
 from mpignn.nn.stack import Rows, Stack, widths
 
 
@@ -26,7 +26,7 @@ class MLP(Stack):
 
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
                  input_dropout: float = 0.0):
-        super().__init__([nn.Linear(*pair) for pair in widths(in_feats, hidden, num_classes, num_layers)], dropout,
+        super().__init__([Linear(*pair) for pair in widths(in_feats, hidden, num_classes, num_layers)], dropout,
                          input_dropout)
 
     @property

@@ -14,6 +14,7 @@ from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import Schema
 from mpignn.nn import message
+from mpignn.nn.dense import Linear, product
 from mpignn.nn.stack import Rows, Stack, widths
 
 REGULARIZERS = ("basis", "bdd")
@@ -59,9 +60,9 @@ class TypedLinear(nn.Module):
     def apply_to(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """(N, G) ``x W_r`` of (N, F) rows, with ``weight`` an entry of `weights`."""
         if self.regularizer != "bdd":
-            return x @ weight
+            return product(x, weight)
         parts = x.view(x.shape[0], self.num_bases, -1).transpose(0, 1)
-        return torch.bmm(parts, weight).transpose(0, 1).reshape(x.shape[0], self.out_size)
+        return torch.bmm(parts, weight.to(x.dtype)).transpose(0, 1).reshape(x.shape[0], self.out_size)
 
 
 class RelGraphConv(nn.Module):
@@ -118,8 +119,9 @@ class RelGraphConv(nn.Module):
         return out[schema.ntype()] if isinstance(x, torch.Tensor) else out
 
     def _own(self, x: torch.Tensor) -> torch.Tensor:
-        out = x.new_zeros(x.shape[0], self.linear_r.out_size) if self.loop_weight is None else x @ self.loop_weight
-        return out if self.h_bias is None else out + self.h_bias
+        empty = self.loop_weight is None
+        out = x.new_zeros(x.shape[0], self.linear_r.out_size) if empty else product(x, self.loop_weight)
+        return out if self.h_bias is None else out + self.h_bias.to(out.dtype)
 
     def _aggregate(self, csc: CSC, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         reduce = message.copy_u_mean if self.norm == "right" else message.copy_u_sum
@@ -152,7 +154,7 @@ class RGCN(Stack):
         self.inputs, self.learnt = nn.ModuleDict(), nn.ParameterDict()      # by number: names may hold dots
         for number, ntype in () if direct else enumerate(schema.ntypes):
             if ntype in in_feats:
-                self.inputs[str(number)] = nn.Linear(in_feats[ntype], hidden)
+                self.inputs[str(number)] = Linear(in_feats[ntype], hidden)
             else:
                 self.learnt[str(number)] = nn.Parameter(torch.randn(hidden) / max(hidden, 1)**0.5)
 

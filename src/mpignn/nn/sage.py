@@ -9,7 +9,9 @@ from torch import nn
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
-from mpignn.nn import message
+from mpignn.nn import edges, message
+from mpignn.nn.dense import Linear
+from mpignn.nn.fused import sage_linear
 from mpignn.nn.stack import Stack, widths
 
 AGGREGATORS = ("mean", "sum", "gcn", "pool")
@@ -43,10 +45,10 @@ class SAGEConv(nn.Module):
         self.aggregator_type = aggregator_type
         self.linear_first = src_feats > out_feats and aggregator_type != "pool"
         if aggregator_type == "pool":
-            self.fc_pool = nn.Linear(src_feats, src_feats)
-        self.fc_neigh = nn.Linear(src_feats, out_feats, bias=False)
+            self.fc_pool = Linear(src_feats, src_feats)
+        self.fc_neigh = Linear(src_feats, out_feats, bias=False)
         if aggregator_type != "gcn":
-            self.fc_self = nn.Linear(dst_feats, out_feats, bias=bias)
+            self.fc_self = Linear(dst_feats, out_feats, bias=bias)
         elif bias:
             self.bias = nn.Parameter(torch.zeros(out_feats))
         else:
@@ -59,46 +61,60 @@ class SAGEConv(nn.Module):
             if name.endswith("weight"):
                 nn.init.xavier_uniform_(weight, gain=nn.init.calculate_gain("relu"))
 
-    def forward(self, block: Block, x: Rows) -> torch.Tensor:
+    def forward(self, block: Block, x: Rows, edge_weight: torch.Tensor | None = None,
+                relu: bool = False) -> torch.Tensor:
         """One hop.  Not collective.
 
         Args:
             block: Of a graph with one edge type.
-            x: (S, F) rows of the sources, or a pair of these and the (D, F) rows of the destinations.
+            x: (S, F) rows of the sources, or a pair of these and the (D, F) rows of the destinations; float32 or
+                float64, or for all but ``pool`` bfloat16.
+            edge_weight: (E,) times which a source counts; a mean still divides by the number of edges.  Not for
+                ``pool``.
+            relu: Set what is below 0 to 0.
 
         Returns:
             (D, out_feats); D may be 0.
         """
         csc = block.csc[block.schema.etype()]
+        whole = not self.linear_first and not isinstance(x, tuple) and edge_weight is None
+        if whole and self.aggregator_type in ("mean", "sum"):
+            return sage_linear(csc, message.checked(csc, x, csc.num_dst), self.fc_self.weight, self.fc_neigh.weight,
+                               self.fc_self.bias, self.aggregator_type == "mean", relu)
         if self.aggregator_type == "gcn":
-            return self._gcn(csc, x)
-        if self.aggregator_type == "pool":
+            out = self._gcn(csc, x, edge_weight)
+        elif self.aggregator_type == "pool":
+            if edge_weight is not None:
+                raise ConfigError("aggregator pool takes no edge weights")
             src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
-            return self._add(own, message.copy_u_max(csc, torch.relu(self.fc_pool(src))))
-        if self.linear_first:
+            out = self.fc_self(own) + self.fc_neigh(message.copy_u_max(csc, torch.relu(self.fc_pool(src))))
+        elif self.linear_first:
             src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
-            return self.fc_self(own).add_(self._aggregate(csc, (self.fc_neigh(src), own))[1])
-        return self._add(*self._aggregate(csc, x))
+            out = self.fc_self(own) + self._aggregate(csc, (self.fc_neigh(src), own), edge_weight)[1]
+        else:
+            own, neigh = self._aggregate(csc, x, edge_weight)
+            out = self.fc_self(own) + self.fc_neigh(neigh)
+        return torch.relu_(out) if relu else out
 
-    def _gcn(self, csc: CSC, x: Rows) -> torch.Tensor:
+    def _gcn(self, csc: CSC, x: Rows, edge_weight: torch.Tensor | None) -> torch.Tensor:
         if self.linear_first:
             x = tuple(map(self.fc_neigh, x)) if isinstance(x, tuple) else self.fc_neigh(x)
-        own, neigh = self._aggregate(csc, x)
+        own, neigh = self._aggregate(csc, x, edge_weight)
         neigh = (own + neigh) / (message.in_degrees(csc, neigh.dtype) + 1)
         if not self.linear_first:
             neigh = self.fc_neigh(neigh)
-        return neigh if self.bias is None else neigh + self.bias
+        return neigh if self.bias is None else neigh + self.bias.to(neigh.dtype)
 
-    def _aggregate(self, csc: CSC, x: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    def _aggregate(self, csc: CSC, x: Rows, edge_weight: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """The destinations' own rows, and what their in-neighbours amount to."""
         mean = self.aggregator_type == "mean"
+        if edge_weight is not None:
+            src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
+            neigh = edges.weighted_rows(csc, src, edge_weight)
+            return own, neigh / message.in_degrees(csc, neigh.dtype).clamp_(min=1) if mean else neigh
         if isinstance(x, tuple):
             return x[1], (message.copy_u_mean if mean else message.copy_u_sum)(csc, x[0])
         return (message.self_and_mean if mean else message.self_and_sum)(csc, x)
-
-    def _add(self, own: torch.Tensor, neigh: torch.Tensor) -> torch.Tensor:
-        """``fc_self(own) + fc_neigh(neigh)``, added where the first product lies."""
-        return self.fc_self(own).addmm_(neigh, self.fc_neigh.weight.t())
 
 
 class GraphSAGE(Stack):
@@ -115,4 +131,7 @@ class GraphSAGE(Stack):
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
                  aggregator_type: str = "mean", input_dropout: float = 0.0):
         super().__init__([SAGEConv(*pair, aggregator_type) for pair in
-                          widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout)
+                          widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout, activation=None)
+
+    def _call(self, number: int, block: Block, x: torch.Tensor, key: int) -> torch.Tensor:
+        return self.layers[number](block, x, relu=number < self.num_layers - 1)

@@ -5,6 +5,7 @@ Shapes: S sources and D destinations of a node type, F columns.
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -17,7 +18,7 @@ Rows = torch.Tensor | Mapping[str, torch.Tensor]
 
 
 class Stack(nn.Module):
-    """Layers with an activation and keyed dropout between them.
+    """Layers with an activation, unless these have their own, and keyed dropout between them.
 
     Rows are tensors where the graph has one node type and one edge type, dicts of them by node type elsewhere.
 
@@ -27,7 +28,7 @@ class Stack(nn.Module):
     """
 
     def __init__(self, layers: Sequence[nn.Module], dropout: float, input_dropout: float = 0.0,
-                 activation: Callable[[torch.Tensor], torch.Tensor] = torch.relu_):
+                 activation: Callable[[torch.Tensor], torch.Tensor] | None = torch.relu_):
         super().__init__()
         if len(layers) < 1:
             raise ConfigError(f"a model needs at least 1 layer, not {len(layers)}")
@@ -80,9 +81,12 @@ class Stack(nn.Module):
         if number == len(self.layers) - 1:
             return x
         if isinstance(x, torch.Tensor):
-            return self.dropout(self._activation(x), derive(key, number + 1), block.dst_orig[_dst_type(block)])
-        return {t: self.dropout(self._activation(rows), derive(key, number + 1, block.schema.ntypes.index(t)),
-                                block.dst_orig[t]) for t, rows in x.items()}
+            return self._between(x, derive(key, number + 1), block.dst_orig[block.schema.etype()[2]])
+        return {t: self._between(rows, derive(key, number + 1, block.schema.ntypes.index(t)), block.dst_orig[t])
+                for t, rows in x.items()}
+
+    def _between(self, x: torch.Tensor, key: int, orig: np.ndarray) -> torch.Tensor:
+        return self.dropout(x if self._activation is None else self._activation(x), key, orig)
 
     def _call(self, number: int, block: Block, x: Rows, key: int) -> Rows:
         return self.layers[number](block, x)
@@ -102,7 +106,3 @@ def widths(in_feats: int, hidden: int, out_feats: int, num_layers: int) -> list[
     """Columns into and out of each layer."""
     sizes = [in_feats] + [hidden] * (num_layers - 1) + [out_feats]
     return list(zip(sizes, sizes[1:], strict=False)) if num_layers > 0 else []
-
-
-def _dst_type(block: Block) -> str:
-    return block.schema.etype()[2]
