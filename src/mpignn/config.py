@@ -145,7 +145,8 @@ class TrainConfig:
     clip: float | None = _option(None, "longest gradient of all parameters together; longer ones are scaled", low=0)
     weight_decay: float = _option(0.0, "L2 penalty added to the gradient", low=0)
     seed: int = _option(0, "of everything random", low=0, below=2**63)
-    precision: str = _option("fp32", "of the model", choices=("fp32", "fp64"))
+    precision: str = _option("fp32", "of the model; bf16: of rows and products in training, with fp32 parameters",
+                             choices=("fp32", "fp64", "bf16"))
     eval_every: int = _option(1, "epochs between validations; 0: only at the end", low=0)
     patience: int | None = _option(None, "stop after so many validations without a better one", low=1)
     data_path_only: bool = _option(False, "sample and fetch, but run no model")

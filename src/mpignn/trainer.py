@@ -29,8 +29,8 @@ from mpignn.train.task import Task
 log = logging.getLogger(__name__)
 
 TRAINED = "trained"     # in a run folder, the network with the best parameters
-
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}      # of rows
+_PARAMETERS = {**DTYPES, "bf16": torch.float32}
 
 
 def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
@@ -46,6 +46,9 @@ def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
         match.warm(index_dtypes)
         dtype = np.float64 if config.train.precision == "fp64" else np.float32
         segment.warm(dtype)
+        if config.train.precision == "bf16":
+            segment.warm(np.uint16)     # bfloat16, as kernels see it
+            dropout.warm(np.uint16)
         if config.model.model.startswith("gat"):
             edges.warm(dtype)
         dropout.warm(dtype)
@@ -155,7 +158,7 @@ def make_network(g: DistGraph, task: Task, config: Config) -> Network:
     columns = task.model_columns(config.model.hidden)
     layers = make_model(config.model, g.schema, inputs.columns, columns, config.num_layers)
     task.source_info = layers.needs_source_info
-    return Network(inputs, layers, task.make_head(columns)).to(DTYPES[config.train.precision])
+    return Network(inputs, layers, task.make_head(columns)).to(_PARAMETERS[config.train.precision])
 
 
 def _tell(g: DistGraph, task: Task, config: Config) -> None:

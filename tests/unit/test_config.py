@@ -81,7 +81,7 @@ def test_a_bad_file_is_named_with_its_key(tmp_path, text, part):
     (("--lr", "inf"), "not a number"),
     (("--epochs", "-1"), "less than 0"),
     (("--model", "sagee"), "not one of: sage, gcn, gat, gatv2, rgcn, mlp"),
-    (("--precision", "fp16"), "not one of: fp32, fp64"),
+    (("--precision", "fp16"), "not one of: fp32, fp64, bf16"),
 ])
 def test_a_bad_value_is_named_with_its_flag(words, part):
     with pytest.raises(ConfigError) as caught:

@@ -105,8 +105,9 @@ def warm(dtype=np.float32) -> None:
     indptr, indices, x = np.array([0, 1]), np.zeros(1, np.int32), np.zeros((1, 1), dtype)
     out, winner = np.empty_like(x), np.empty((1, 1), np.int32)
     segment_sum(*transpose(indptr, indices, 1), x, out)
-    segment_max(indptr, indices, x, out, winner)
-    spread_max(x, winner, out)
+    if x.dtype.kind == "f":
+        segment_max(indptr, indices, x, out, winner)
+        spread_max(x, winner, out)
 
 
 def _wide(rows: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ Shapes: S sources of the first block, D destinations of the last.
 from collections.abc import Mapping
 
 import torch
+from torch import nn
 
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block

@@ -162,9 +162,14 @@ class RGCN(Stack):
         if number == 0 and (self.inputs or self.learnt):
             given = {block.schema.ntype(): x} if isinstance(x, torch.Tensor) else x
             x = {ntype: self.inputs[str(n)](given[ntype]) if str(n) in self.inputs else
-                 self.learnt[str(n)].expand(block.num_src_nodes(ntype), -1)
+                 self._learnt(n, given).expand(block.num_src_nodes(ntype), -1)
                  for n, ntype in enumerate(block.schema.ntypes)}
         return self.layers[number](block, x)
+
+    def _learnt(self, number: int, given: Rows) -> torch.Tensor:
+        """The row of a type without features, in the type of the rows of those that have some."""
+        row = self.learnt[str(number)]
+        return row.to(next(iter(given.values())).dtype) if given else row
 
 
 def _with_edges(csc: CSC) -> tuple[np.ndarray, CSC]:

@@ -27,7 +27,7 @@ class Inputs(nn.Module):
         schema: Of the graph.
         features: Name of the node data.
         widths: F for each node type; 0 where it has no features.
-        dtype: Of what comes out.
+        dtype: Of what comes out; bfloat16 in training only, where evaluation and inference have float32.
     """
 
     def __init__(self, schema: Schema, features: str, widths: Mapping[str, int], dtype: torch.dtype):
@@ -47,7 +47,8 @@ class Inputs(nn.Module):
             features: (S, F) their features, in any floating-point type, where the node type has such.
             ids: (S,) int64 their global ids.
         """
-        rows = {ntype: of_type.to(self._dtype) for ntype, of_type in features.items()}
+        dtype = self._dtype if self.training or self._dtype != torch.bfloat16 else torch.float32
+        rows = {ntype: of_type.to(dtype) for ntype, of_type in features.items()}
         return rows[self._schema.ntype()] if self._schema.is_homogeneous else rows
 
 
@@ -65,9 +66,14 @@ class Network(nn.Module):
         self.inputs, self.model, self.head = inputs, model, head
 
     def forward(self, blocks: list[Block]) -> Rows:
-        """(D, ...) what the model says of the last block's destinations.  Not collective.
+        """(D, ...) what the model says of the last block's destinations, bfloat16 as float32.  Not collective.
 
         Args:
             blocks: One per layer, input layer first, with the features that its `Inputs` read.
         """
-        return self.model(blocks, self.inputs(blocks[0]))
+        rows = self.model(blocks, self.inputs(blocks[0]))
+        return {t: _at_least_float32(r) for t, r in rows.items()} if isinstance(rows, dict) else _at_least_float32(rows)
+
+
+def _at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    return x.float() if x.dtype == torch.bfloat16 else x
