@@ -6,6 +6,7 @@ was used before: in slabs that nobody holds any more.
 
 import mmap
 import sys
+import threading
 
 import numpy as np
 
@@ -15,11 +16,12 @@ _ALIGN = 2 << 20        # a slab is a multiple of a huge page
 class Pool:
     """Hands out arrays over slabs of private memory and reuses a slab once its last array is gone.
 
-    An array of the pool is like any other: it stays valid as long as something refers to it.
+    An array of the pool is like any other: it stays valid as long as something refers to it.  Threads may share a pool.
     """
 
     def __init__(self):
         self._slabs: list[np.ndarray] = []
+        self._lock = threading.Lock()       # two threads must not find the same slab free
 
     def empty(self, shape: int | tuple[int, ...], dtype) -> np.ndarray:
         """An uninitialised C-contiguous array.  Not collective.
@@ -31,6 +33,10 @@ class Pool:
         size = int(np.prod(shape)) * dtype.itemsize
         if size < _ALIGN // 8:
             return np.empty(shape, dtype)
+        with self._lock:
+            return self._slab_for(size)[:size].view(dtype).reshape(shape)
+
+    def _slab_for(self, size: int) -> np.ndarray:
         free = sorted((s for s in range(len(self._slabs)) if sys.getrefcount(self._slabs[s]) == _IDLE),
                       key=lambda s: self._slabs[s].size)
         fitting = next((s for s in free if self._slabs[s].size >= size), None)
@@ -39,7 +45,7 @@ class Pool:
                 self._slabs.pop(free[-1])
             fitting = len(self._slabs)
             self._slabs.append(_slab(size + size // 4))
-        return self._slabs[fitting][:size].view(dtype).reshape(shape)
+        return self._slabs[fitting]
 
 
 def _slab(size: int) -> np.ndarray:

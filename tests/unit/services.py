@@ -3,6 +3,7 @@
 Shapes: N nodes of a type, E edges of a type, P partitions.
 """
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -50,6 +51,29 @@ class PartialTransport(LocalTransport):
         return super().gather([replace(r, window=self._whole[r.window.spec.name]) for r in requests])
 
 
+class MixedTransport(PartialTransport):
+    """The same for those who ask for rows in the view, too; others are fetched by the main thread.
+
+    Attributes:
+        threads: Names of those that fetched.
+    """
+
+    def __init__(self, specs, first, last):
+        super().__init__(specs, first, last)
+        self.threads = set()
+
+    def gather(self, requests, on_main=None):
+        far = any(((r.ids < r.window.lo) | (r.ids >= r.window.hi)).any() for r in requests)
+        whole = [replace(r, window=self._whole[r.window.spec.name]) for r in requests]
+        return on_main(lambda: self._fetch(whole)) if far and on_main else self._fetch(whole, far)
+
+    def _fetch(self, requests, far=True):
+        if far:
+            self.calls += 1
+            self.threads.add(threading.current_thread().name)
+        return LocalTransport.gather(self, requests)
+
+
 @dataclass(frozen=True)
 class Served:
     """A published graph.
@@ -71,7 +95,7 @@ class Served:
 
 def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: int = 1,
           visible: tuple[int, int] | None = None, index_dtype=np.int32, seed: int = 0,
-          out_edges: bool = False) -> Served:
+          out_edges: bool = False, partial: type = PartialTransport) -> Served:
     """Publish a graph.
 
     Args:
@@ -82,6 +106,7 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
         index_dtype: Of ``indices``.
         seed: Of the random partition.
         out_edges: Whether edges are there by source, too.
+        partial: What carries the rows if not all are in view.
     """
     if isinstance(parts, int):
         rng = np.random.default_rng(seed)
@@ -100,7 +125,6 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
                               {e: csc.indptr[node_ranges[e[2]]] for e, csc in edges.items()},
                               {e: csc.indptr[node_ranges[e[0]]] for e, csc in out.items()})
     arrays = {f"node/{t}/orig_id": order for t, order in orig.items()}
-    arrays |= {f"node/{t}/new_id": ids for t, ids in new.items()}
     for ntype, data in graph.node_data.items():
         arrays |= {f"node/{ntype}/data/{name}": rows[orig[ntype]] for name, rows in data.items()}
     for etype, csc in edges.items():
@@ -116,7 +140,7 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
     served = [*infos.values(), *(ArrayInfo(name, np.dtype(np.int64), ()) for name in maps)]
     specs = array_specs(book, served, servers, lambda etype, row, direction="in":
                         (out if direction == "out" else edges)[etype].indptr[row])
-    transport = LocalTransport(specs) if visible is None else PartialTransport(specs, *visible)
+    transport = LocalTransport(specs) if visible is None else partial(specs, *visible)
     for name, rows in (arrays | maps).items():
         transport.shard(name)[:] = rows.reshape(-1)
     transport.publish()

@@ -3,6 +3,7 @@
 Shapes: N ids.
 """
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +61,7 @@ class DistGraph:
         splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
         tables: The tensors that the trainers make; None on a rank that only serves.
         source_id: Hash of the graph in original ids, the same in every cut.
+        readers: What reads its memory beside the main thread; stopped when it is closed.
         nodes, edges: ``nodes[ntype].data`` and ``edges[etype].data`` map names to the `DistTensor` of a type.
 
     Raises (all methods):
@@ -75,6 +77,7 @@ class DistGraph:
         self.topology, self.trainers, self.splits, self.source_id = topology, trainers, splits, source_id
         self._service: GraphService | None = service
         self._world = world
+        self.readers: weakref.WeakSet = weakref.WeakSet()
         self.tables = None if trainers is None else Tables(service.book, topology, service.transport, trainers)
         schema, book = service.schema, service.book
         self.nodes = TypeViews({t: DataView(f"node type {t!r}", book.num_nodes(t), self._names(f"node/{t}/data/"),
@@ -97,6 +100,8 @@ class DistGraph:
         """
         if self._service is None:
             return
+        for reader in list(self.readers):
+            reader.stop()
         with phase(*(("serve", True) if self.trainers is None else ("leave",))):
             if self.tables is not None:
                 self.tables.close()

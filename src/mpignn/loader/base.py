@@ -9,6 +9,7 @@ Shapes: N ids of a pass, G ids of a global batch, n of them this trainer's, T tr
 import operator
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, DataError, IDError
 from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
+from mpignn.loader.ahead import Ahead, InTurn, Via
 from mpignn.loader.fetch import to_device
 from mpignn.loader.plan import BatchPlan, deal, even_share
 from mpignn.log import beat
@@ -94,7 +96,7 @@ class DistDataLoader:
     def __init__(self, ids, batch_size: int | None = None, collate_fn: Callable[[Any], Any] | None = None, *,
                  g: DistGraph | None = None, global_batch_size: int | None = None, shuffle: bool = False,
                  drop_last: bool = False, seed: int = 0, prefetch: int = 2, use_ddp: bool = True,
-                 pad: str | None = None, num_workers: int = 0, device: Any = None):
+                 pad: str | None = None, num_workers: int = 0, device: Any = None, thread: bool | None = None):
         """Plan the passes.  Collective over the trainers if not ``use_ddp``, else not collective.
 
         Args:
@@ -115,6 +117,8 @@ class DistDataLoader:
                 trainer.  What is learnt then depends on the number of trainers.
             num_workers: 0.
             device: Where the tensors of a batch go.
+            thread: Prepare batches in a thread beside the compute.  None: where torch has more than one core to compute
+                with, and all that draws is this library's own; what others wrote might call MPI.
 
         Raises:
             ConfigError: Not exactly one batch size, prefetch below 1, workers, or options that exclude each other.
@@ -140,7 +144,7 @@ class DistDataLoader:
         self._trainers = None if g is None else g.trainers
         self._node_of_trainer = np.zeros(1, np.int64) if g is None else np.asarray(
             [g.topology.node_of_rank[rank] for rank in g.topology.trainer_ranks], np.int64)
-        self._pad, self._device = pad, device
+        self._pad, self._device, self._thread = pad, device, thread
         count, size = int(self._starts[-1]), batch_size
         self._counts = None         # ids of each trainer, where they have their own
         if not use_ddp:
@@ -191,15 +195,23 @@ class DistDataLoader:
     def __iter__(self) -> Iterator[Any]:
         epoch, first, self._first = self._epoch, self._first, 0
         self._step, self.stats = first, LoaderStats()
-        for begin in range(first, len(self), self._prefetch):
-            shares = [self._share(epoch, step) for step in range(begin, min(begin + self._prefetch, len(self)))]
-            for share, batch in zip(shares, self._make(shares), strict=True):
-                self._step = share.step + 1
-                self.global_size = share.size
-                self.scale = self._node_of_trainer.size / share.size
-                self.stats.add(share, self._blocks(batch))
-                beat()
-                yield batch if self._device is None else to_device(batch, self._device)
+        groups = [range(begin, min(begin + self._prefetch, len(self)))
+                  for begin in range(first, len(self), self._prefetch)]
+        source = (Ahead if self._beside() else InTurn)(partial(self._prepare, epoch), groups)
+        for g in self._graphs():
+            g.readers.add(source)
+        try:
+            for _ in groups:
+                for share, batch in source.next():
+                    source.meet()
+                    self._step = share.step + 1
+                    self.global_size = share.size
+                    self.scale = self._node_of_trainer.size / share.size
+                    self.stats.add(share, self._blocks(batch))
+                    beat()
+                    yield batch if self._device is None else to_device(batch, self._device)
+        finally:
+            source.stop()
 
     def seeds_of(self, step: int) -> dict[Hashable, np.ndarray]:
         """This trainer's ids of a step, ascending by type.  Not collective."""
@@ -225,12 +237,32 @@ class DistDataLoader:
             raise IDError(f"seed {at} is {what} {ids[at]}, but the graph has {count} of that type")
         return ids
 
+    def _graphs(self) -> tuple[DistGraph, ...]:
+        """What batches are read from."""
+        return ()
+
     def _home(self, kind: Hashable, ids: np.ndarray) -> np.ndarray:
         """The node that had best compute each id."""
         return np.zeros(ids.size, np.int64)
 
-    def _make(self, shares: Sequence[Share]) -> list[Any]:
-        """The batches of some steps."""
+    def _beside(self) -> bool:
+        """Whether batches are prepared in a thread of their own."""
+        possible = self._own_draws()
+        if self._thread and not possible:
+            raise ConfigError("thread=True: a collate_fn, sampler or tensor of others might call MPI, which only the "
+                              "main thread may")
+        return possible and (torch.get_num_threads() > 1 if self._thread is None else self._thread)
+
+    def _own_draws(self) -> bool:
+        """Whether nothing that makes batches calls MPI but through the service that `_make` is given."""
+        return self._collate is None
+
+    def _prepare(self, epoch: int, steps: range, via: Via) -> list[tuple[Share, Any]]:
+        shares = [self._share(epoch, step) for step in steps]
+        return list(zip(shares, self._make(shares, via), strict=True))
+
+    def _make(self, shares: Sequence[Share], via: Via) -> list[Any]:
+        """The batches of some steps, read from ``via(service)`` where a service is needed."""
         batches = []
         for share in shares:
             ids = {kind: torch.from_numpy(of_kind) for kind, of_kind in share.ids.items()}
@@ -268,3 +300,8 @@ class DistDataLoader:
             found = np.flatnonzero(own[places[t]])
             ascending[kind] = found[np.argsort(ids[found], kind="stable")]
         return Share(step, size, derive(self._seed, _DRAWS, epoch, step), whole, ascending)
+
+
+def is_own(part: Any) -> bool:
+    """Whether a sampler, or None, is of this library, so that it calls MPI only through the service it is given."""
+    return part is None or type(part).__module__.partition(".")[0] == "mpignn"

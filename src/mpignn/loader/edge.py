@@ -12,12 +12,14 @@ import torch
 
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.lookup import find_edges, read_rows
+from mpignn.dist.service import GraphService
 from mpignn.errors import ConfigError
 from mpignn.graph.block import EID, Block
 from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import EType, etype_key
 from mpignn.kernels.rng import derive
-from mpignn.loader.base import DistDataLoader, Share
+from mpignn.loader.ahead import Via
+from mpignn.loader.base import DistDataLoader, Share, is_own
 from mpignn.loader.fetch import Fetch, names_by_etype, names_by_ntype, put_ids, tensors
 from mpignn.sampling.exclude import Exclusion, joined
 from mpignn.sampling.negative import NegativeSampler, SeedEdges, seed_keys
@@ -84,19 +86,27 @@ class EdgeDataLoader(DistDataLoader):
     def _home(self, kind: EType, ids: np.ndarray) -> np.ndarray:
         return self._g.home_of_edges(kind, ids)
 
+    def _graphs(self) -> tuple[DistGraph, ...]:
+        return self._g, self._from
+
+    def _own_draws(self) -> bool:
+        return (super()._own_draws() and is_own(self._sampler) and is_own(self._negative)
+                and (self._exclusion is None or not self._exclusion.reads_tensors))
+
     def _blocks(self, batch: tuple) -> Sequence[Block]:
         return batch[-1]
 
-    def _make(self, shares: Sequence[Share]) -> list[tuple]:
+    def _make(self, shares: Sequence[Share], via: Via) -> list[tuple]:
         started = time.perf_counter()
-        found = [self._find(etype, shares) for etype in self._ids]
+        service, sampled_service = via(self._g.service), via(self._from.service)
+        found = [self._find(etype, shares, service, sampled_service) for etype in self._ids]
         seeds = [_ends_of(found, b) for b in range(len(shares))]
         exclude = None
         if self._exclusion is not None:
             exclude = [joined([of_type.excluded[b] for of_type in found]) for b in range(len(shares))]
         keys = [share.key for share in shares]
-        sampled = self._sampler.sample_many(self._from.service, seeds, keys, exclude)
-        nodes, edges = Fetch(self._from.service), Fetch(self._g.service)
+        sampled = self._sampler.sample_many(sampled_service, seeds, keys, exclude)
+        nodes, edges = Fetch(sampled_service), Fetch(service)
         batches = []
         for b, (share, (inputs, _, blocks)) in enumerate(zip(shares, sampled, strict=True)):
             for block in blocks:
@@ -118,9 +128,10 @@ class EdgeDataLoader(DistDataLoader):
         self.stats.fetch_s += time.perf_counter() - sampled_at
         return batches
 
-    def _find(self, etype: EType, shares: Sequence[Share]) -> "_Found":
+    def _find(self, etype: EType, shares: Sequence[Share], service: GraphService,
+              sampled: GraphService) -> "_Found":
         """The ends of the edges of one type, what is drawn for these edges, and what shall not be seen."""
-        service, negative, exclusion = self._g.service, self._negative, self._exclusion
+        negative, exclusion = self._negative, self._exclusion
         whole, mine = [share.whole[etype] for share in shares], [share.mine[etype] for share in shares]
         own = np.concatenate([share.ids[etype] for share in shares])
         counts = [places.size for places in mine]
@@ -132,7 +143,7 @@ class EdgeDataLoader(DistDataLoader):
             src, dst = (ends[at] for ends in whole_ends)
         else:
             src, dst = find_edges(service, etype, own)
-        found = _Found(etype, _cut(self._in_sampled(etype, src, dst), counts))
+        found = _Found(etype, _cut(_renumbered(service, sampled, etype, src, dst), counts))
         if exclusion is not None:
             found.excluded = exclusion.edges(service, etype, whole, whole_ends)
         if negative is not None:
@@ -142,19 +153,8 @@ class EdgeDataLoader(DistDataLoader):
             pairs = negative.draw(service, SeedEdges(
                 etype, src, dst, seed_keys(service, etype, own, dst, keys, counts),
                 np.repeat(np.arange(len(shares)), counts), np.concatenate(mine), whole_dst))
-            found.negative = _cut(self._in_sampled(etype, *pairs), [count * negative.k for count in counts])
+            found.negative = _cut(_renumbered(service, sampled, etype, *pairs), [negative.k * n for n in counts])
         return found
-
-    def _in_sampled(self, etype: EType, src: np.ndarray, dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sources and destinations in the ids of the graph that neighbours are drawn from."""
-        if self._from is self._g:
-            return src, dst
-        return self._renumbered(etype[0], src), self._renumbered(etype[2], dst)
-
-    def _renumbered(self, ntype: str, ids: np.ndarray) -> np.ndarray:
-        known, wanted = self._g.service, self._from.service
-        orig = read_rows(known, known.orig_ids(ntype), ids).reshape(-1)
-        return read_rows(wanted, wanted.new_ids(ntype), orig).reshape(-1)
 
     def _pair_graph(self, key: int, outputs: Mapping[str, np.ndarray], ends: Mapping[EType, "_Ends"]) -> PairGraph:
         positions = {etype: tuple(torch.from_numpy(np.searchsorted(outputs[ntype], ids))
@@ -180,6 +180,18 @@ class _Found:
     positive: list[_Ends]
     negative: list[_Ends] | None = None
     excluded: list[dict[EType, list[np.ndarray]]] | None = None
+
+
+def _renumbered(known: GraphService, wanted: GraphService, etype: EType, src: np.ndarray,
+                dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sources and destinations in the ids of another graph of the same nodes."""
+    if known.book is wanted.book:
+        return src, dst
+    ends = []
+    for ntype, ids in (etype[0], src), (etype[2], dst):
+        orig = read_rows(known, known.orig_ids(ntype), ids).reshape(-1)
+        ends.append(read_rows(wanted, wanted.new_ids(ntype), orig).reshape(-1))
+    return ends[0], ends[1]
 
 
 def _cut(ends: _Ends, counts: Sequence[int]) -> list[_Ends]:

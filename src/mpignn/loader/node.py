@@ -10,7 +10,8 @@ import numpy as np
 
 from mpignn.dist.graph import DistGraph
 from mpignn.graph.block import Block
-from mpignn.loader.base import DistDataLoader, Share
+from mpignn.loader.ahead import Via
+from mpignn.loader.base import DistDataLoader, Share, is_own
 from mpignn.loader.fetch import Fetch, names_by_ntype, put_ids, tensors
 from mpignn.sampling.neighbor import NeighborSampler
 
@@ -53,12 +54,19 @@ class NodeDataLoader(DistDataLoader):
     def _home(self, kind: str, ids: np.ndarray) -> np.ndarray:
         return self._g.home(kind, ids)
 
+    def _graphs(self) -> tuple[DistGraph, ...]:
+        return (self._g,)
+
+    def _own_draws(self) -> bool:
+        return super()._own_draws() and is_own(self._sampler)
+
     def _blocks(self, batch: tuple) -> Sequence[Block]:
         return batch[2]
 
-    def _make(self, shares: Sequence[Share]) -> list[tuple]:
+    def _make(self, shares: Sequence[Share], via: Via) -> list[tuple]:
         started = time.perf_counter()
-        service, batches, fetch = self._g.service, [], Fetch(self._g.service)
+        service = via(self._g.service)
+        batches, fetch = [], Fetch(service)
         keys = [share.key for share in shares]
         sampled = self._sampler.sample_many(service, [share.ids for share in shares], keys)
         for key, (inputs, outputs, blocks) in zip(keys, sampled, strict=True):

@@ -4,7 +4,8 @@ Shapes: S servers, N rows asked for.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from mpignn.mpi.sync import CHUNK_BYTES
 from mpignn.mpi.world import World
 from mpignn.mpi.writable import MpiTable, TrainerGroups
 from mpignn.roles import BOTH, Role
-from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request, read_only
+from mpignn.transport.api import ArraySpec, OnMain, Pending, Request, Transport, Window, check_request, read_only
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +100,11 @@ class MpiTransport(Transport):
             exposed = self._segment.bytes if Role.SERVER in world.role else np.empty(0, np.uint8)
             self._paths["rma"] = RmaPath(world, exposed, self._layout_of_server, self._chunk_bytes)
 
-    def gather(self, requests: Sequence[Request]) -> Pending:
+    def gather(self, requests: Sequence[Request], on_main: OnMain | None = None) -> Pending:
         for request in requests:
             check_request(request)
         parts = [Part(request) for request in requests]
-        fetch = _Fetch(self, [part for part in parts if part.remote.size])
+        fetch = _Fetch(self, [part for part in parts if part.remote.size], on_main or _here)
         for part in parts:      # while the others are under way
             part.copy_local()
             self._count_local(part)
@@ -163,11 +164,14 @@ class MpiTransport(Transport):
 class _Fetch(Pending):
     """Rows of other nodes under way: all that a gather wants of a server in one message."""
 
-    def __init__(self, transport: MpiTransport, parts: list[Part]):
-        self._transport, self._parts = transport, parts
+    def __init__(self, transport: MpiTransport, parts: list[Part], on_main: OnMain):
+        self._transport, self._parts, self._on_main = transport, parts, on_main
         self._asks: list[Ask] = []
-        if not parts:
-            return
+        if parts:
+            on_main(self._start)
+
+    def _start(self) -> None:
+        transport, parts = self._transport, self._parts
         stats, landed = transport._stats, 0
         for server in range(len(transport._layout_of_server)):
             wanting = [part for part in parts if part.rows_of(server).size]
@@ -190,10 +194,17 @@ class _Fetch(Pending):
     def wait(self) -> None:
         if not self._parts:
             return
-        with self._transport._stats.waiting():
-            for ask in self._asks:
-                ask.wait()
+        self._on_main(self._finish)
         for part in self._parts:
             part.copy_landed(self._landing)
         self._asks, self._parts = [], []
         del self._landing, self._transport._unfinished[id(self)]
+
+    def _finish(self) -> None:
+        with self._transport._stats.waiting():
+            for ask in self._asks:
+                ask.wait()
+
+
+def _here(call: Callable[[], Any]) -> Any:
+    return call()

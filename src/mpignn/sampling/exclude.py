@@ -21,9 +21,6 @@ class Exclusion:
 
     All trainers take out the edges of the whole global batch, not of their share of it, so that what is drawn does
     not depend on who computes which edge.
-
-    Attributes:
-        needs_ends: Whether reverse edges are found by the ends of the edges.
     """
 
     def __init__(self, schema: Schema, mode: str | None, reverse_eids=None,
@@ -63,7 +60,13 @@ class Exclusion:
 
     @property
     def needs_ends(self) -> bool:
+        """Whether reverse edges are found by the ends of the edges."""
         return bool(self._back)
+
+    @property
+    def reads_tensors(self) -> bool:
+        """Whether ids of reverse edges come from a `DistTensor`, which fetches rows by itself."""
+        return any(hasattr(ids, "part_policy") for ids in self._given.values())
 
     def check(self, etype: EType) -> None:
         """Raise ConfigError if it is not known where the reverse edges of a type of seeds are.  Not collective."""

@@ -5,9 +5,9 @@ Shapes: S servers, N rows asked for, W elements in a row.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,6 +96,9 @@ class Request:
     hop: int | None = None
 
 
+OnMain = Callable[[Callable[[], Any]], Any]
+
+
 class Pending(ABC):
     """Rows under way."""
 
@@ -149,8 +152,14 @@ class Transport(ABC):
         """Make what the servers wrote readable for all.  Collective over the world."""
 
     @abstractmethod
-    def gather(self, requests: Sequence[Request]) -> Pending:
+    def gather(self, requests: Sequence[Request], on_main: OnMain | None = None) -> Pending:
         """Start fetching rows, those of all requests together: one message to each owner that has any.
+
+        Args:
+            requests: What to fetch.
+            on_main: In a thread other than the main one: ``on_main(call)`` lets the main thread run ``call`` and
+                returns what it returns.  What needs messages goes that way, here and in ``wait()`` of the result; where
+                all rows can be addressed directly, nothing does.
 
         Not collective: the owners take no part.
 

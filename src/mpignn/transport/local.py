@@ -6,7 +6,7 @@ import numpy as np
 
 from mpignn.errors import MpignnError
 from mpignn.kernels.gather import gather_rows
-from mpignn.transport.api import ArraySpec, Pending, Request, Transport, Window, check_request, read_only
+from mpignn.transport.api import ArraySpec, OnMain, Pending, Request, Transport, Window, check_request, read_only
 from mpignn.transport.stats import Stats
 from mpignn.transport.table import REDUCTIONS, Delivered, Table
 
@@ -25,7 +25,7 @@ class LocalTransport(Transport):
     def publish(self) -> None:
         self.windows = read_only(self.windows)
 
-    def gather(self, requests: Sequence[Request]) -> Pending:
+    def gather(self, requests: Sequence[Request], on_main: OnMain | None = None) -> Pending:
         for request in requests:
             check_request(request)
             gather_rows(request.window.view, request.ids, 0, request.out)

@@ -1,0 +1,207 @@
+"""Preparing batches while others are computed on, in a thread that makes no MPI call.
+
+The thread runs kernels, which release the interpreter's lock, on memory of this node.  What needs messages it hands to
+the main thread, which has the rank's MPI calls to itself: it issues requests before it computes on a batch, and
+completes them after.
+"""
+
+import copy
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mpignn.dist.service import GraphService
+from mpignn.errors import CommError
+from mpignn.transport.api import Pending, Request, Transport
+
+_PATIENCE_S = 5e-3      # between two looks at what a thread that shall end still asks for
+
+Via = Callable[[GraphService], GraphService]
+Prepare = Callable[[range, Via], list]
+
+
+class InTurn:
+    """Groups of batches, each prepared when it is wanted."""
+
+    def __init__(self, prepare: Prepare, groups: Sequence[range]):
+        """``prepare(group, via)`` makes a group's batches, of what ``via`` gives in the place of a service."""
+        self._prepare, self._groups = prepare, iter(groups)
+
+    def next(self) -> list:
+        """The next group.  Not collective."""
+        return self._prepare(next(self._groups), lambda service: service)
+
+    def meet(self) -> None:
+        """Called before each batch is handed out.  Not collective."""
+
+    def stop(self) -> None:
+        """End.  Not collective."""
+
+
+class Ahead:
+    """Groups of batches, each prepared in a thread while the one before is used.
+
+    Of the thread that made it, and used by this one alone; ended by `stop`, at the latest with the program.
+    """
+
+    def __init__(self, prepare: Prepare, groups: Sequence[range]):
+        """As `InTurn`; begins with the first group."""
+        self._shared = _Shared()
+        self._ready: list[list] = []
+        self._error: BaseException | None = None
+        thread = threading.Thread(target=_work, args=(self._shared, prepare, groups), name="mpignn-prepare",
+                                  daemon=True)      # at the end of the program `stop` is called, rather than waited for
+        self._shared.thread = thread
+        self._finalizer = weakref.finalize(self, _stop, self._shared)
+        thread.start()
+
+    def next(self) -> list:
+        """The next group, once it is ready; until then its requests are served.  Not collective.
+
+        Raises:
+            CommError: The thread was stopped, since its graph is closed.
+            Exception: What preparing the group raised.
+        """
+        while not self._ready and self._error is None:
+            self._take(self._shared.to_main.get())
+        if self._ready:
+            self._shared.room.release()
+            return self._ready.pop(0)
+        raise self._error
+
+    def meet(self) -> None:
+        """Do what the thread has asked for by now.  Not collective."""
+        while True:
+            try:
+                item = self._shared.to_main.get_nowait()
+            except queue.Empty:
+                return
+            self._take(item)
+
+    def stop(self) -> None:
+        """End the thread; harmless when done already.  Not collective."""
+        self._finalizer()
+
+    def _take(self, item: "_Call | _Group | _End") -> None:
+        if isinstance(item, _Call):
+            item.run()
+        elif isinstance(item, _Group):
+            self._ready.append(item.batches)
+        else:
+            self._error = item.error or CommError("this pass was stopped: its graph is closed")
+
+
+class _Call:
+    """A call that the main thread makes for the other one."""
+
+    def __init__(self, call: Callable[[], Any]):
+        self._call, self._result, self._error = call, None, None
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._result = self._call()
+        except BaseException as error:      # raised where it was asked for
+            self._error = error
+        self.done.set()
+
+    def result(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class _Group:
+    def __init__(self, batches: list):
+        self.batches = batches
+
+
+class _End:
+    def __init__(self, error: BaseException | None):
+        self.error = error
+
+
+class _Stopped(Exception):
+    """Ends the preparing of a group that nobody wants any more."""
+
+
+class _Shared:
+    """What the two threads share.
+
+    Attributes:
+        main: Of the thread that uses the batches.
+        to_main: Calls, groups and the end, from the preparing thread.
+        room: One more group may be prepared.
+        stopping: Nobody wants more groups.
+        deserted: Nobody makes calls any more.
+    """
+
+    def __init__(self):
+        self.main = threading.get_ident()
+        self.thread: threading.Thread | None = None
+        self.to_main: queue.SimpleQueue = queue.SimpleQueue()
+        self.room = threading.Semaphore(1)
+        self.stopping = self.deserted = False
+
+    def on_main(self, call: Callable[[], Any]) -> Any:
+        """Run ``call`` in the main thread; see `Transport.gather`."""
+        if threading.get_ident() == self.main:
+            return call()
+        asked = _Call(call)
+        self.to_main.put(asked)
+        while not asked.done.wait(0.1):
+            if self.deserted:
+                raise _Stopped
+        return asked.result()
+
+
+class _Relay:
+    """The transport of a service, for the preparing thread."""
+
+    def __init__(self, transport: Transport, shared: _Shared):
+        self._transport, self._shared = transport, shared
+        self.windows = transport.windows
+
+    def gather(self, requests: Sequence[Request]) -> Pending:
+        if self._shared.stopping:
+            raise _Stopped
+        return self._transport.gather(requests, self._shared.on_main)
+
+
+def _work(shared: _Shared, prepare: Prepare, groups: Sequence[range]) -> None:
+    """What the thread does."""
+    def via(service: GraphService) -> GraphService:
+        relayed = copy.copy(service)
+        relayed.transport = _Relay(service.transport, shared)
+        return relayed
+
+    error = None
+    try:
+        for group in groups:
+            shared.room.acquire()
+            if shared.stopping:
+                break
+            shared.to_main.put(_Group(prepare(group, via)))
+    except _Stopped:
+        pass
+    except BaseException as raised:
+        error = raised
+    shared.to_main.put(_End(error))
+
+
+def _stop(shared: _Shared) -> None:
+    """End the thread, from the thread that uses the batches; from any other one, as the collector may, let it end."""
+    shared.stopping = True
+    shared.room.release()
+    if threading.get_ident() != shared.main:
+        shared.deserted = True
+        return
+    while shared.thread.is_alive():
+        while not shared.to_main.empty():
+            item = shared.to_main.get()
+            if isinstance(item, _Call):
+                item.run()
+        shared.thread.join(_PATIENCE_S)
+    shared.to_main.put(_End(None))      # for whoever asks for another group all the same
