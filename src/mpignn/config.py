@@ -108,7 +108,7 @@ class LoaderConfig:
 
     batch_size: int = _option(1000, "seeds of a batch per trainer", low=1)
     global_batch_size: int | None = _option(None, "seeds of a step over all trainers, instead of batch-size", low=1)
-    prefetch: int = _option(1, "batches prepared together, their requests fused; 1 prepares each on its own", low=1)
+    prefetch: int = _option(2, "batches prepared together, their requests fused; 1 prepares each on its own", low=1)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from services import make_graph, serve
+from services import MixedTransport, make_graph, serve
 from test_loader import graphs_of
 
 from graphs import random_graph, random_hetero_graph
@@ -146,3 +146,23 @@ def test_edges_are_matched_by_their_ends(chunk, monkeypatch):
         assert found.tolist() == list(range(at, at + many))
     empty = np.empty(0, np.int64)
     assert [part.size for part in lookup.match_edges(served.service, ETYPE, empty, empty)] == [0, 0]
+
+
+@pytest.mark.parametrize("stride", [1, 3, 128])
+@pytest.mark.parametrize("most", [2, 1 << 13])
+@pytest.mark.parametrize("visible", [(0, 4), (0, 1), (2, 3), (3, 3)])
+def test_ends_are_found_on_other_nodes(stride, most, visible, monkeypatch):
+    monkeypatch.setattr(lookup, "_STRIDE", stride)
+    monkeypatch.setattr(lookup, "_MOST_PIVOTS", most)
+    graph = random_graph(7, num_edges=120)
+    whole, served = serve(graph, 5, 4), serve(graph, 5, 4, visible, partial=MixedTransport)
+    eids = np.random.default_rng(0).permutation(120)
+    rows, indices = (getattr(whole.service.adjacency(ETYPE), part) for part in ("rows", "indices"))
+    for wanted in eids, eids[:3], eids[:0]:
+        src, dst = lookup.find_edges(served.service, ETYPE, wanted)
+        np.testing.assert_array_equal(src, indices.flat[wanted])
+        np.testing.assert_array_equal(dst, np.searchsorted(rows.flat, wanted, side="right") - 1)
+    if stride == 128 and most == 1 << 13 and visible != (0, 4):
+        before = served.transport.calls
+        lookup.find_edges(served.service, ETYPE, eids)
+        assert served.transport.calls == before + 2     # sources and rows; the pivots are known

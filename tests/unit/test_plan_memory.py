@@ -59,7 +59,7 @@ def test_more_of_it_takes_more(flags, kind):
 
 def test_no_batch_is_larger_than_the_graph():
     made, _ = plan([0], config=load_config(None, {"fanouts": (-1, -1, -1), "global_batch_size": 10**9}), model=False)
-    assert made.ranks[0]["batches"] < 2 * (FEATURES + 3 * (4 * E + 40 * N)) * 1.001
+    assert made.ranks[0]["batches"] < 2 * 2 * (FEATURES + 3 * (4 * E + 40 * N)) * 1.001
 
 
 def test_without_a_model_none_is_counted():

@@ -15,6 +15,8 @@ from mpignn.kernels.match import match
 from mpignn.transport.api import Request, Window
 
 _CHUNK_EDGES = 1 << 22      # read at a time
+_STRIDE = 128               # rows of another node that are read to find one among them
+_MOST_PIVOTS = 1 << 13      # read once for each edge type
 
 
 def read_rows(service: GraphService, window: Window, ids: np.ndarray) -> np.ndarray:
@@ -47,8 +49,8 @@ def out_degrees(service: GraphService, etype: EType, nodes: np.ndarray) -> np.nd
 def find_edges(service: GraphService, etype: EType, eids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N,) source and (N,) destination of each edge, int64.  Not collective.
 
-    A server has the edges of its destinations, so the destination is searched among those of one server: in this
-    node's memory at once, elsewhere by halves, a round trip each.
+    Edges are in order of their destinations, so these are searched for: in this node's memory at once, elsewhere by
+    `RowPivots` and one round trip (one more for each time that the rows of a server exceed 2**20 twofold).
     """
     adjacency = service.adjacency(etype)
     rows, indices = adjacency.rows, adjacency.indices
@@ -58,12 +60,48 @@ def find_edges(service: GraphService, etype: EType, eids: np.ndarray) -> tuple[n
     # Of destinations that start at the same edge only the last has any: side="right" skips the others.
     dst[here] = rows.lo + np.searchsorted(rows.flat[:rows.hi - rows.lo], eids[here], side="right") - 1
     away = np.flatnonzero(~here)
-    server = np.searchsorted(np.asarray(indices.spec.bounds), eids[away], side="right") - 1
-    bounds = np.asarray(rows.spec.bounds, np.int64)
-    dst[away] = _first_after(
-        lambda which, nodes: read_rows(service, rows, nodes)[:, 0] <= eids[away][which],
-        bounds[server], bounds[server + 1]) - 1
+    if away.size:
+        wanted = eids[away]
+        lo, hi = _pivots(service, etype).around(wanted)
+        lo, hi = _narrow(lambda which, nodes: read_rows(service, rows, nodes)[:, 0] <= wanted[which],
+                         lo + 1, hi, _STRIDE)
+        # The destination is one of lo - 1 ... hi - 1: the last that starts at the edge or before it.
+        count = hi - lo + 1
+        begin = np.cumsum(count) - count
+        nodes = np.repeat(lo - 1 - begin, count) + np.arange(count.sum())
+        before = (read_rows(service, rows, nodes)[:, 0] <= np.repeat(wanted, count)).astype(np.int64)
+        dst[away] = lo - 2 + np.add.reduceat(before, begin)
     return src, dst
+
+
+class RowPivots:
+    """Where every so manieth row of other nodes starts, so that a row is found among few of them.
+
+    Attributes:
+        rows: (P,) int64 destinations, ascending: of each server the first, and then others evenly spaced.
+        starts: (P,) first edge of each.
+    """
+
+    def __init__(self, service: GraphService, etype: EType):
+        """Read them.  Not collective."""
+        window = service.adjacency(etype).rows
+        bounds = window.spec.bounds
+        stride = max(_STRIDE, -(-window.spec.num_rows // _MOST_PIVOTS))
+        far = [(lo, hi) for lo, hi in zip(bounds, bounds[1:], strict=False) if hi <= window.lo or lo >= window.hi]
+        self.rows = np.concatenate([np.arange(lo, hi, stride) for lo, hi in far])
+        self._ends = np.concatenate([np.append(np.arange(lo, hi, stride)[1:], hi) for lo, hi in far if hi > lo])
+        self.starts = read_rows(service, window, self.rows)[:, 0]
+
+    def around(self, eids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) first and (N,) last + 1 of the destinations that each edge, of other nodes, may have."""
+        at = np.searchsorted(self.starts, eids, side="right") - 1
+        return self.rows[at], self._ends[at]
+
+
+def _pivots(service: GraphService, etype: EType) -> RowPivots:
+    if etype not in service.pivots:
+        service.pivots[etype] = RowPivots(service, etype)
+    return service.pivots[etype]
 
 
 def edge_ids(service: GraphService, etype: EType, src: np.ndarray,
@@ -107,22 +145,23 @@ def match_edges(service: GraphService, etype: EType, src: np.ndarray,
     return first, count
 
 
-def _first_after(before: Callable[[np.ndarray, np.ndarray], np.ndarray], lo: np.ndarray,
-                 hi: np.ndarray) -> np.ndarray:
-    """Binary search in N stretches at a time.
+def _narrow(before: Callable[[np.ndarray, np.ndarray], np.ndarray], lo: np.ndarray, hi: np.ndarray,
+            enough: int) -> tuple[np.ndarray, np.ndarray]:
+    """Search N stretches by halves, all at a time.
 
     Args:
         before: ``before(which, places)`` tells for each ``places[j]``, of stretch ``which[j]``, whether what is
             sought comes after it.
         lo, hi: (N,) the stretches ``lo:hi``.
+        enough: Stop where no more places than that are left.
 
     Returns:
-        (N,) the first place of each stretch that is not before; ``hi`` if all are.
+        (N,) the stretches that are left: what is before them is before, what is after them is not.
     """
     lo, hi = lo.copy(), hi.copy()
-    while (which := np.flatnonzero(lo < hi)).size:
+    while (which := np.flatnonzero(hi - lo > enough)).size:
         middle = (lo[which] + hi[which]) // 2
         yes = before(which, middle)
         lo[which[yes]] = middle[yes] + 1
         hi[which[~yes]] = middle[~yes]
-    return lo
+    return lo, hi

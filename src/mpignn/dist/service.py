@@ -5,6 +5,7 @@ Shapes: N nodes of a type, E edges of a type, S servers, P partitions.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -48,12 +49,14 @@ class GraphService:
         book: Types, sizes, and who owns what.
         infos: The arrays, by name.
         transport: What carries the rows.
+        pivots: Rows of other nodes that `lookup` has read, by edge type.
     """
 
     def __init__(self, book: RangePartitionBook, infos: Mapping[str, ArrayInfo], transport: Transport):
         self.book = book
         self.transport = transport
         self.infos = dict(infos)
+        self.pivots: dict[EType, Any] = {}
 
     @property
     def schema(self) -> Schema:

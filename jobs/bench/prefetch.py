@@ -1,0 +1,76 @@
+"""How long does a step wait for other nodes if k batches are prepared together, and how many round trips does it make?
+
+    mpirun -np N python jobs/bench/prefetch.py GRAPH [--prefetch 1,2,4] [--compute MS]
+
+On hosts with a delay: tests/testbed/hosts-up.sh with HOSTS_DELAY=1ms, see its README.  Every round goes through the
+same steps with each k in turn, with and without a thread beside; between two steps the trainers compute for a while.
+Figures are of the slowest trainer.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+import mpignn as mg
+from machine import header, spread
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("graph")
+    parser.add_argument("--prefetch", default="1,2,4")
+    parser.add_argument("--compute", type=float, default=0.0, help="milliseconds of compute between two steps")
+    parser.add_argument("--fanouts", default="10,15", help="input layer first")
+    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--access", default="rma")
+    options = parser.parse_args()
+    mg.run(lambda g, _: measure(g, options), graph=options.graph, access=options.access)
+
+
+def measure(g, options) -> None:
+    fanouts = [int(f) for f in options.fanouts.split(",")]
+    seeds = g.split("train")[:options.steps * options.batch_size * g.trainers.size]
+    sampler = mg.NeighborSampler(fanouts, prefetch_node_feats=["features"])
+    ways = [(int(k), thread) for k in options.prefetch.split(",") for thread in (False, True)]
+    loaders = {way: mg.NodeDataLoader(g, seeds, sampler, batch_size=options.batch_size, shuffle=True, prefetch=way[0],
+                                      thread=way[1]) for way in ways}
+    times = {way: [] for way in ways}
+    trips = {}
+    for turn in range(options.rounds + 1):
+        for way, loader in loaders.items():
+            g.trainers.barrier()
+            g.stats(reset=True)
+            seconds = _pass(loader, options.compute / 1e3)
+            calls = g.stats().calls(target="remote") / len(loader) / (g.topology.num_nodes - 1)
+            slowest = max(g.trainers.allgather(seconds))
+            trips[way] = max(g.trainers.allgather(calls))
+            if turn:        # the first warms up
+                times[way].append(slowest / len(loader) * 1e3)
+    if g.trainers.rank:
+        return
+    print(header())
+    print(f"{g.topology.num_nodes} nodes, {g.trainers.size} trainers, {options.steps} steps of {options.batch_size} "
+          f"seeds each, fanouts {options.fanouts}, {options.compute} ms of compute a step")
+    base = np.median(times[ways[0]])
+    for (k, thread), of_way in times.items():
+        print(f"prefetch {k}, {'thread' if thread else 'in turn'}: {spread(of_way)} ms a step, "
+              f"{np.median(of_way) / base:.2f} x prefetch {ways[0][0]}; {trips[k, thread]:.2f} round trips a step and "
+              f"node, at most ({2 * len(fanouts)} + 1)/{k} = {(2 * len(fanouts) + 1) / k:.2f}")
+
+
+def _pass(loader, compute_s: float) -> float:
+    started = time.perf_counter()
+    for _ in loader:
+        until = time.perf_counter() + compute_s
+        while time.perf_counter() < until:      # holds the core as a model would
+            np.dot(_WORK, _WORK)
+    return time.perf_counter() - started
+
+
+_WORK = np.ones((64, 64))
+
+if __name__ == "__main__":
+    main()

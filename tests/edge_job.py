@@ -1,0 +1,51 @@
+"""A job that goes through batches of edges and writes down, on every trainer, what each step held.
+
+    mpirun -np N python edge_job.py FOLDER GRAPH PREFETCH [NAME=VALUE...]
+
+NAME=VALUE are settings of the job.  FOLDER/trainer-R.npz gets, for each negative sampler, each step and each hop, the
+arrays of `canonical_rows` as `recording_job` names them; FOLDER/pairs-R.npz the ends of the edges and of the negative
+pairs in original ids, as ``SAMPLER.STEP/positive`` and ``SAMPLER.STEP/negative``, (E, 2).
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+DESTINATIONS = 250      # whose in-edges are the seeds
+
+
+def main(folder: str, graph: str, prefetch: str, *settings: str) -> None:
+    import mpignn as mg
+    named = dict(setting.split("=") for setting in settings)
+    mg.run(lambda g, _: record(g, Path(folder), int(prefetch)), graph=graph, **named)
+
+
+def record(g, folder: Path, prefetch: int) -> None:
+    import mpignn as mg
+    from mpignn.dist.lookup import read_rows
+    from mpignn.sampling.canonical import canonical_rows
+
+    (etype,), (ntype,) = g.canonical_etypes, g.ntypes
+    bounds = read_rows(g.service, g.service.adjacency(etype).rows, g.new_nids(np.arange(DESTINATIONS)).numpy())
+    eids = np.concatenate([np.arange(*row) for row in bounds])      # in an order that all partitionings share
+    found, ends = {}, {}
+    for make in mg.negative.Uniform, mg.negative.GlobalUniform, mg.negative.InBatch:
+        loader = mg.EdgeDataLoader(
+            g, eids, mg.NeighborSampler([4, 5], return_eids=True), global_batch_size=400, shuffle=True, seed=3,
+            exclude="reverse_id", negative_sampler=make(2, exclude_self_loops=True, exclude_edges=True),
+            prefetch=prefetch)
+        for step, (_, positive, negative, blocks) in enumerate(loader):
+            name = f"{make.__name__}.{step}"
+            for hop, block in enumerate(reversed(blocks)):
+                rows = canonical_rows(g.service, block, hop)
+                found |= {f"{name}/{hop}/{part}": getattr(rows, part) for part in ("etype", "dst", "indptr", "src")}
+            for kind, pairs in ("positive", positive), ("negative", negative):
+                nodes = pairs.node_ids[ntype]
+                ends[f"{name}/{kind}"] = np.stack([g.orig_nids(nodes[side]) for side in pairs.edges()], 1)
+    np.savez(folder / f"trainer-{g.trainers.rank}.npz", **found)
+    np.savez(folder / f"pairs-{g.trainers.rank}.npz", **ends)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
