@@ -1,9 +1,9 @@
 """How long does a step wait for other nodes if k batches are prepared together, and how many round trips does it make?
 
-    mpirun -np N python jobs/bench/prefetch.py GRAPH [--prefetch 1,2,4] [--compute MS]
+    mpirun -np N python jobs/bench/prefetch.py GRAPH [--prefetch 1,2,4] [--hidden 256]
 
 On hosts with a delay: tests/testbed/hosts-up.sh with HOSTS_DELAY=1ms, see its README.  Every round goes through the
-same steps with each k in turn, with and without a thread beside; between two steps the trainers compute for a while.
+same steps with each k in turn, with and without a thread beside; with --hidden each is one of training GraphSAGE.
 Figures are of the slowest trainer.
 """
 
@@ -11,6 +11,7 @@ import argparse
 import time
 
 import numpy as np
+import torch
 
 import mpignn as mg
 from machine import header, spread
@@ -20,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("graph")
     parser.add_argument("--prefetch", default="1,2,4")
-    parser.add_argument("--compute", type=float, default=0.0, help="milliseconds of compute between two steps")
+    parser.add_argument("--hidden", type=int, default=0, help="width of the model; 0: data only")
     parser.add_argument("--fanouts", default="10,15", help="input layer first")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--steps", type=int, default=24)
@@ -38,12 +39,15 @@ def measure(g, options) -> None:
     loaders = {way: mg.NodeDataLoader(g, seeds, sampler, batch_size=options.batch_size, shuffle=True, prefetch=way[0],
                                       thread=way[1]) for way in ways}
     times = {way: [] for way in ways}
+    model = None
+    if options.hidden:
+        model = mg.nn.GraphSAGE(g.ndata["features"].shape[1], options.hidden, 47, num_layers=len(fanouts))
     trips = {}
     for turn in range(options.rounds + 1):
         for way, loader in loaders.items():
             g.trainers.barrier()
             g.stats(reset=True)
-            seconds = _pass(loader, options.compute / 1e3)
+            seconds = _pass(loader, model)
             calls = g.stats().calls(target="remote") / len(loader) / (g.topology.num_nodes - 1)
             slowest = max(g.trainers.allgather(seconds))
             trips[way] = max(g.trainers.allgather(calls))
@@ -53,7 +57,7 @@ def measure(g, options) -> None:
         return
     print(header())
     print(f"{g.topology.num_nodes} nodes, {g.trainers.size} trainers, {options.steps} steps of {options.batch_size} "
-          f"seeds each, fanouts {options.fanouts}, {options.compute} ms of compute a step")
+          f"seeds each, fanouts {options.fanouts}, hidden {options.hidden}, {torch.get_num_threads()} threads")
     base = np.median(times[ways[0]])
     for (k, thread), of_way in times.items():
         print(f"prefetch {k}, {'thread' if thread else 'in turn'}: {spread(of_way)} ms a step, "
@@ -61,16 +65,13 @@ def measure(g, options) -> None:
               f"node, at most ({2 * len(fanouts)} + 1)/{k} = {(2 * len(fanouts) + 1) / k:.2f}")
 
 
-def _pass(loader, compute_s: float) -> float:
+def _pass(loader, model) -> float:
     started = time.perf_counter()
-    for _ in loader:
-        until = time.perf_counter() + compute_s
-        while time.perf_counter() < until:      # holds the core as a model would
-            np.dot(_WORK, _WORK)
+    for _, _, blocks in loader:
+        if model is not None:
+            model(blocks, blocks[0].srcdata["features"]).sum().backward()
     return time.perf_counter() - started
 
-
-_WORK = np.ones((64, 64))
 
 if __name__ == "__main__":
     main()

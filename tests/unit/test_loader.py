@@ -12,7 +12,7 @@ from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, IDError, UnknownName
 from mpignn.graph.block import EID, NID
 from mpignn.loader.node import NodeDataLoader
-from mpignn.roles import BOTH, Topology
+from mpignn.roles import BOTH, Role, Topology
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.transport.group import LocalGroup
 
@@ -135,3 +135,23 @@ def test_drop_last():
     loader = NodeDataLoader(g, np.arange(40), NeighborSampler([2]), batch_size=12, drop_last=True)
     assert len(loader) == 3 == len(list(loader))
     assert replace(loader.plan, drop_last=False).steps == 4
+
+
+@pytest.mark.parametrize("edges", [False, True])
+def test_trainers_do_not_compute_the_seeds_of_others(edges):
+    from mpignn.loader.edge import EdgeDataLoader
+    served = serve(random_graph(1, num_nodes=20_000, num_edges=100_000), parts=4, servers=4)
+    make, totals = EdgeDataLoader if edges else NodeDataLoader, {}
+    for trainers in 1, 4:       # of four servers
+        roles = (BOTH,) * trainers + (Role.SERVER,) * (4 - trainers)
+        topology = Topology((0, 1, 2, 3) if trainers == 4 else (0,) * 4, roles)
+        counts = np.zeros(3, np.int64)
+        for rank in range(trainers):
+            g = DistGraph(served.service, topology, Trainer(rank, trainers), {})
+            loader = make(g, np.arange(4000), NeighborSampler([4, 4]), global_batch_size=800, shuffle=True)
+            for _ in loader:
+                pass
+            counts += loader.stats.seeds, loader.stats.edges, loader.stats.rows
+        totals[trainers] = counts
+    seeds, drawn, rows = totals[4] / totals[1]
+    assert seeds == 1 and 1 <= drawn < 1.6 and 1 <= rows < 1.6
