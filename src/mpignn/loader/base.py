@@ -118,7 +118,7 @@ class DistDataLoader:
             num_workers: 0.
             device: Where the tensors of a batch go.
             thread: Prepare batches in a thread beside the compute.  None: where torch has more than one core to compute
-                with, and all that draws is this library's own; what others wrote might call MPI.
+                with, and all that makes batches is this library's own; what others wrote might call MPI.
 
         Raises:
             ConfigError: Not exactly one batch size, prefetch below 1, workers, or options that exclude each other.
@@ -230,7 +230,7 @@ class DistDataLoader:
 
     def _in_graph(self, ids, count: int, what: str) -> np.ndarray:
         """Ids as (N,) int64, all of them in ``0:count``; else IDError."""
-        ids = np.asarray(ids).astype(np.int64, copy=False).reshape(-1)
+        ids = DistDataLoader._checked(self, what, ids)
         bad = (ids < 0) | (ids >= count)
         if bad.any():
             at = int(np.argmax(bad))
@@ -255,7 +255,7 @@ class DistDataLoader:
 
     def _own_draws(self) -> bool:
         """Whether nothing that makes batches calls MPI but through the service that `_make` is given."""
-        return self._collate is None
+        return False
 
     def _prepare(self, epoch: int, steps: range, via: Via) -> list[tuple[Share, Any]]:
         shares = [self._share(epoch, step) for step in steps]

@@ -56,7 +56,7 @@ class EdgeDataLoader(DistDataLoader):
             negative_sampler: Draws pairs for each edge.
             g_sampling: Graph to draw neighbours from in the place of ``g``, with the same nodes by original id;
                 ``exclude`` has then no effect.  Input nodes and blocks are of that graph.
-            options: Of `DistDataLoader`.
+            options: Of `DistDataLoader`, but ``collate_fn``.
 
         Raises:
             ConfigError: As `DistDataLoader` and `Exclusion`, or a ``g_sampling`` of other node types or sizes.
@@ -65,7 +65,7 @@ class EdgeDataLoader(DistDataLoader):
         """
         self._g, self._sampler, self._negative = g, sampler, negative_sampler
         self._from = g if g_sampling is None else g_sampling
-        super().__init__(eids, batch_size, g=g, **options)
+        super().__init__(eids, batch_size, None, g=g, **options)
         exclusion = Exclusion(g.schema, exclude, reverse_eids, reverse_etypes)
         for etype in self._ids:
             exclusion.check(etype)
@@ -90,7 +90,7 @@ class EdgeDataLoader(DistDataLoader):
         return self._g, self._from
 
     def _own_draws(self) -> bool:
-        return (super()._own_draws() and is_own(self._sampler) and is_own(self._negative)
+        return (is_own(self._sampler) and is_own(self._negative)
                 and (self._exclusion is None or not self._exclusion.reads_tensors))
 
     def _blocks(self, batch: tuple) -> Sequence[Block]:

@@ -33,7 +33,7 @@ class NodeDataLoader(DistDataLoader):
                 partitioning (such as `DistGraph.split`); a dict by node type on a heterogeneous graph.
             sampler: Draws the neighbours, and says which node data comes with them.
             batch_size: Seeds of a step per trainer.
-            options: Of `DistDataLoader`.
+            options: Of `DistDataLoader`, but ``collate_fn``.
 
         Raises:
             ConfigError: As `DistDataLoader`.
@@ -41,7 +41,7 @@ class NodeDataLoader(DistDataLoader):
             UnknownName: There is no data of a name that the sampler asks for.
         """
         self._g, self._sampler = g, sampler
-        super().__init__(nids, batch_size, g=g, **options)
+        super().__init__(nids, batch_size, None, g=g, **options)
         self._node_feats = names_by_ntype(g, sampler.prefetch_node_feats)
         self._labels = names_by_ntype(g, sampler.prefetch_labels, self._ids)
 
@@ -58,7 +58,7 @@ class NodeDataLoader(DistDataLoader):
         return (self._g,)
 
     def _own_draws(self) -> bool:
-        return super()._own_draws() and is_own(self._sampler)
+        return is_own(self._sampler)
 
     def _blocks(self, batch: tuple) -> Sequence[Block]:
         return batch[2]

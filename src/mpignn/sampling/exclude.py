@@ -20,7 +20,8 @@ class Exclusion:
     """The edges of a global batch, and with some modes those that lead back.
 
     All trainers take out the edges of the whole global batch, not of their share of it, so that what is drawn does
-    not depend on who computes which edge.
+    not depend on who computes which edge.  Where reverse edges are found by their ends, each trainer therefore looks
+    as many edges up as a global batch has.
     """
 
     def __init__(self, schema: Schema, mode: str | None, reverse_eids=None,
