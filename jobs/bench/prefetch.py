@@ -48,7 +48,7 @@ def measure(g, options) -> None:
             g.trainers.barrier()
             g.stats(reset=True)
             seconds = _pass(loader, model)
-            calls = g.stats().calls(target="remote") / len(loader) / (g.topology.num_nodes - 1)
+            calls = g.stats().calls(target="remote") / len(loader) / max(1, g.topology.num_nodes - 1)
             slowest = max(g.trainers.allgather(seconds))
             trips[way] = max(g.trainers.allgather(calls))
             if turn:        # the first warms up
