@@ -148,7 +148,7 @@ def test_trainers_do_not_compute_the_seeds_of_others(edges):
         counts = np.zeros(3, np.int64)
         for rank in range(trainers):
             g = DistGraph(served.service, topology, Trainer(rank, trainers), {})
-            loader = make(g, np.arange(4000), NeighborSampler([4, 4]), global_batch_size=800, shuffle=True)
+            loader = make(g, np.arange(1000), NeighborSampler([4, 4]), global_batch_size=200, shuffle=True)
             for _ in loader:
                 pass
             counts += loader.stats.seeds, loader.stats.edges, loader.stats.rows
