@@ -247,9 +247,9 @@ def test_a_disk_that_takes_no_more_costs_no_checkpoint(graphs, tmp_path, choice,
     assert done.returncode == code and "Traceback" not in done.stderr, str(done)
     assert "no checkpoint can be written: File too large" in done.stderr, str(done)
     folder = tmp_path / "run" / "checkpoints"
-    assert [path.name for path in folder.iterdir()] == ["step-000000100"]
+    assert {path.name for path in folder.iterdir()} == {"step-000000100", "step-000000150"}
     done = mpirun(command(graphs["metis4"], tmp_path, "--resume", *wide), 3)
-    assert done.returncode == 0 and f"going on from {folder / 'step-000000100'}" in done.stderr, str(done)
+    assert done.returncode == 0 and f"going on from {folder / 'step-000000150'}" in done.stderr, str(done)
     results(tmp_path)
 
 
