@@ -208,6 +208,11 @@ class Config:
             values["epochs"] = self.train.epochs        # they set the course of the learning rate
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
+    def write(self, run_dir: Path) -> None:
+        """Write config.toml of a run folder: all settings but ``resume``, which is of one job and not of the run."""
+        lasting = dataclasses.replace(self, checkpoint=dataclasses.replace(self.checkpoint, resume=None))
+        (run_dir / "config.toml").write_text(lasting.to_toml(), encoding="utf-8")
+
     def to_toml(self) -> str:
         """The configuration as a file that `load_config` reads back to an equal one."""
         lines = []

@@ -391,8 +391,8 @@ def _run_of(path: Path, asked: str | None) -> Path:
 def _fill_run_dir(path: Path, config: Config) -> MpignnError | None:
     """Write config.toml, now that the graph is good; returns what is wrong, if anything."""
     try:
-        lasting = replace(config, checkpoint=replace(config.checkpoint, resume=None))
-        (path / "config.toml").write_text(lasting.to_toml(), encoding="utf-8")
+        if config.checkpoint.resume is None or not (path / "config.toml").exists():
+            config.write(path)
         if _access is not None:
             (path / "access.json").write_text(json.dumps(_access, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

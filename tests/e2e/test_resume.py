@@ -178,13 +178,14 @@ def test_a_time_limit_stops_a_run(graphs, tmp_path):
 
 def test_what_is_of_another_run_is_refused_with_the_difference(graphs, tmp_path):
     assert run([python(), *command(graphs["one"], tmp_path, "--epochs", "1")]).returncode == 0
-    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    kept = [tmp_path / "run" / name for name in ("metrics.jsonl", "config.toml")]
+    before = [path.read_bytes() for path in kept]
     for more, code, text in ((["--lr", "0.02"], 2, "lr: 0.01 there, 0.02 here"),
                              (["--global-batch-size", "47"], 2, "global_batch_size: 48 there, 47 here"),
                              (["--resume", str(tmp_path / "none")], 3, "neither a run folder with checkpoints nor")):
         done = run([python(), *command(graphs["one"], tmp_path, "--resume", *more)])
         assert done.returncode == code and text in done.stderr and "Traceback" not in done.stderr, str(done)
-        assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+        assert [path.read_bytes() for path in kept] == before
 
 
 def die(job: Job, chance: random.Random) -> None:

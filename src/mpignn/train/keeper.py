@@ -209,6 +209,9 @@ class Keeper:
         problem = None
         try:
             begin(given)
+            if self._config.checkpoint.resume is not None and self._g.trainers.rank == 0:
+                with snapshot.disk_problems_named(self._folder):
+                    self._config.write(self._folder.parent)     # only now: a job that is refused changes nothing
         except MpignnError as error:
             problem = error
         self._g.trainers.agree(problem)
