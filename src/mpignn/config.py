@@ -134,6 +134,18 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class EmbeddingConfig:
+    """Rows that are learnt for single nodes."""
+
+    embed: str = _option("auto", "node types that get them: those without features, none, or all, beside the features",
+                         choices=("auto", "off", "all"))
+    embed_dim: int = _option(128, "their columns", low=1)
+    embed_optimizer: str = _option("adam", "which updates the rows that a step has met",
+                                   choices=("adam", "adagrad", "sgd"))
+    embed_lr: float | None = _option(None, "its learning rate (default: lr)", low=0)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """The optimisation and the run."""
 
@@ -183,6 +195,7 @@ class Config:
     sampling: SamplingConfig = SamplingConfig()
     loader: LoaderConfig = LoaderConfig()
     model: ModelConfig = ModelConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
     train: TrainConfig = TrainConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 
@@ -193,6 +206,12 @@ class Config:
     @property
     def eval_fanouts(self) -> tuple[int, ...]:
         return self.sampling.fanouts if self.sampling.eval_fanouts is None else self.sampling.eval_fanouts
+
+    def embedding_columns(self, ntypes_with_features: Mapping[str, int]) -> dict[str, int]:
+        """Columns of the embedding of each node type that gets one, by the columns of its features, 0 for none."""
+        embed = self.embedding.embed
+        return {} if embed == "off" else {t: self.embedding.embed_dim for t, width in ntypes_with_features.items()
+                                          if width == 0 or embed == "all"}
 
     def global_batch_size(self, num_trainers: int) -> int:
         """Seeds of one optimiser step."""

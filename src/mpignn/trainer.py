@@ -9,7 +9,7 @@ import torch
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import MpignnError
-from mpignn.kernels import dropout, edges, gather, match, permute, segment
+from mpignn.kernels import dropout, edges, gather, match, permute, segment, sparse
 from mpignn.log import phase
 from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
@@ -19,6 +19,7 @@ from mpignn.train import checkpoint, predict
 from mpignn.train.edge_task import make_edge_task
 from mpignn.train.goal import Goal, find_goal
 from mpignn.train.learner import Learner
+from mpignn.train.learnt_rows import LearntRows, make_embeddings
 from mpignn.train.link_task import make_link_task
 from mpignn.train.loop import evaluate, fit
 from mpignn.train.network import Inputs, Network
@@ -52,6 +53,8 @@ def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
         if config.model.model.startswith("gat"):
             edges.warm(dtype)
         dropout.warm(dtype)
+        if config.embedding.embed != "off":
+            sparse.warm(config.embedding.embed_optimizer, dtype)
 
 
 def start(world: World, config: Config) -> None:
@@ -74,7 +77,10 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
         _tell(g, task, config)
         learner = None
         if not config.train.data_path_only:
-            learner = Learner(make_network(g, task, config), config.train, g.trainers)
+            network = make_network(g, task, config)
+            embeddings = list(network.inputs.embeddings.values())
+            learner = Learner(network, config.train, g.trainers,
+                              LearntRows(embeddings, config, g.trainers.size) if embeddings else None)
     report = RunReport(run_dir, task.metrics) if g.trainers.rank == 0 else Report()
     try:
         fit(g, learner, task, config, report, run_dir)
@@ -153,12 +159,17 @@ def make_task(goal: Goal, g: DistGraph, config: Config) -> Task:
 
 
 def make_network(g: DistGraph, task: Task, config: Config) -> Network:
-    """The network that a task and the settings ask for, with parameters from torch's generator.  Not collective."""
-    inputs = Inputs(g.schema, task.goal.features, task.goal.columns, DTYPES[config.train.precision])
+    """The network that a task and the settings ask for, with parameters from torch's generator.
+
+    Collective over the trainers.
+    """
+    precision, widths = config.train.precision, task.goal.columns
+    embeddings = make_embeddings(g, config, widths, _PARAMETERS[precision])
+    inputs = Inputs(g.schema, task.goal.features, widths, DTYPES[precision], embeddings)
     columns = task.model_columns(config.model.hidden)
     layers = make_model(config.model, g.schema, inputs.columns, columns, config.num_layers)
     task.source_info = layers.needs_source_info
-    return Network(inputs, layers, task.make_head(columns)).to(_PARAMETERS[config.train.precision])
+    return Network(inputs, layers, task.make_head(columns)).to(_PARAMETERS[precision])
 
 
 def _tell(g: DistGraph, task: Task, config: Config) -> None:

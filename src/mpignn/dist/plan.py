@@ -31,7 +31,7 @@ class MemoryPlan:
 
     Attributes:
         ranks: For each rank what it holds for itself: process, splits, sampler, batches, model.
-        nodes: For each node what its ranks share: structure, features, tensors of its trainers, libraries.
+        nodes: For each node what its ranks share: structure, features, embeddings, other tensors of its trainers, libraries.
         roles: Of each rank.
         node_of_rank: Of each rank.
     """
@@ -123,6 +123,7 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
         begin, end = topology.trainers_of(node)
         trains = begin < end
         nodes.append({"structure": structure, "features": lay_out(specs, topology, node).nbytes - structure,
+                      "embeddings": _embedding_bytes(placement, config, node) if model else 0,
                       "tensors": per_node * sum(int(cuts[end] - cuts[begin]) for cuts in tensors.values()),
                       "libraries": _TRAINER_LIBRARIES_BYTES if trains else _SERVER_LIBRARIES_BYTES})
     return MemoryPlan(tuple(ranks), tuple(nodes), topology.roles, topology.node_of_rank)
@@ -180,11 +181,13 @@ def _batch_bytes(placement: Placement, hops: Sequence[_Hop], row_bytes: Mapping[
 def _model_bytes(placement: Placement, config: Config, hops: Sequence[_Hop]) -> int:
     """Parameters, their gradients, Adam's two moments and the best ones; and what the backward pass needs of a batch.
 
-    The first layer's rows are most of it: what its sources amount to, its output, and two gradients of that.
+    The first layer's rows are most of it: what its sources amount to, its output, and two gradients of that; and the
+    rows of embeddings with their gradients.
     """
     item = 8 if config.train.precision == "fp64" else 4
-    width = max((info.width for name, info in placement.infos.items()
-                 if name.startswith("node/") and name.endswith(f"/data/{config.graph.features}")), default=0)
+    widths = _widths(placement, config)
+    embedded = config.embedding_columns(widths)
+    width = max(widths[t] + embedded.get(t, 0) for t in widths)
     sizes = [width] + [config.model.hidden] * (config.num_layers - 1) + [_CLASSES]
     pairs = list(zip(sizes, sizes[1:], strict=False))
     parameters = sum(2 * a * b + b for a, b in pairs) * item * 5
@@ -196,7 +199,27 @@ def _model_bytes(placement: Placement, config: Config, hops: Sequence[_Hop]) -> 
     pooled = 0
     if config.model.aggregator == "pool":
         pooled = 2 * sum(sum(hop.src.values()) * a for hop, (a, _) in zip(reversed(hops), pairs, strict=True)) * item
-    return int(parameters + held + rows[0] * pairs[0][1] * item + cast + pooled)
+    learnt = 2 * sum(hops[-1].src[t] * columns for t, columns in embedded.items()) * item
+    return int(parameters + held + rows[0] * pairs[0][1] * item + cast + pooled + learnt)
+
+
+def _embedding_bytes(placement: Placement, config: Config, node: int) -> int:
+    """Rows that the trainers of a node own: as they are, the best, a copy while these are tested, the optimiser's."""
+    topology, item = placement.topology, 8 if config.train.precision == "fp64" else 4
+    first, last = topology.trainers_of(node)
+    columns = {"sgd": 3, "adagrad": 4, "adam": 5}[config.embedding.embed_optimizer]
+    steps = 4 if config.embedding.embed_optimizer == "adam" else 0      # bytes
+    size = 0
+    for ntype, width in config.embedding_columns(_widths(placement, config)).items():
+        cuts = trainer_rows(placement.book, topology, ntype, placement.book.num_nodes(ntype))
+        size += int(cuts[last] - cuts[first]) * (columns * width * item + steps)
+    return size
+
+
+def _widths(placement: Placement, config: Config) -> dict[str, int]:
+    """Columns of the features of each node type, 0 where it has none."""
+    infos = {t: placement.infos.get(f"node/{t}/data/{config.graph.features}") for t in placement.book.ntypes}
+    return {t: 0 if info is None else info.width for t, info in infos.items()}
 
 
 def _mib(size: int) -> str:

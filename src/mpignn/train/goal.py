@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpignn.config import Config
+from mpignn.config import Config, GraphConfig
 from mpignn.errors import DataError, UnknownName
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 
@@ -73,7 +73,7 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
     mask = config.sampling.edge_mask
     if mask is not None and not any(f"edge/{etype_key(e)}/data/{mask}" in infos for e in schema.etypes):
         raise UnknownName(f"edge-mask: no edge type has data named {mask!r}")
-    return Goal(task, ntype, etypes, config.graph.features, _columns(schema, infos, config.graph.features), labels,
+    return Goal(task, ntype, etypes, config.graph.features, _columns(schema, infos, config), labels,
                 outputs, mask)
 
 
@@ -120,16 +120,19 @@ def _target_etypes(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]
     return tuple(found)
 
 
-def _columns(schema: Schema, infos: Mapping[str, ArrayInfo], features: str) -> dict[str, int]:
-    """Width of the features of each node type."""
-    found = {}
+def _columns(schema: Schema, infos: Mapping[str, ArrayInfo], config: Config) -> dict[str, int]:
+    """Width of the features of each node type.
+
+    Where no type has any, embeddings stand for them; but features that somebody asked for by name must be there.
+    """
+    features, found = config.graph.features, {}
     for ntype in schema.ntypes:
         info = infos.get(f"node/{ntype}/data/{features}")
         if info is not None and (len(info.row_shape) != 1 or info.dtype.kind != "f"):
             raise DataError(f"{info.name} is {info.dtype} with rows of shape {info.row_shape}: the model reads one row "
                             "of floating-point numbers per node")
         found[ntype] = 0 if info is None else info.width
-    if not any(found.values()):
+    if not any(found.values()) and (config.embedding.embed == "off" or features != GraphConfig.features):
         _info(infos, f"node/{schema.ntypes[0]}/data/", features)
     return found
 

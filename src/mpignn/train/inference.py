@@ -82,7 +82,7 @@ def _layer(g: DistGraph, network: Network, sampler: NeighborSampler, number: int
 
 def _inputs(g: DistGraph, network: Network, ids: Mapping[str, np.ndarray]):
     inputs = network.inputs
-    return inputs.of_nodes({t: g.nodes[t].data[inputs.features][ids[t]] for t in inputs.columns}, ids)
+    return inputs.of_nodes({t: g.nodes[t].data[inputs.features][ids[t]] for t in inputs.reads}, ids)
 
 
 def _read(g: DistGraph, rows: Whole, ids: Mapping[str, np.ndarray]):

@@ -8,6 +8,7 @@ import torch
 import torch.distributed
 
 from mpignn.config import TrainConfig
+from mpignn.train.learnt_rows import LearntRows
 from mpignn.train.network import Network
 from mpignn.train.optimizer import Adam, FlatParameters
 from mpignn.train.schedule import rate
@@ -24,15 +25,16 @@ class Learner:
         sync_s: Wall seconds of reducing gradients, waiting for slower trainers included.
     """
 
-    def __init__(self, network: Network, config: TrainConfig, trainers: Group):
+    def __init__(self, network: Network, config: TrainConfig, trainers: Group, rows: LearntRows | None = None):
         """Take the first trainer's parameters.  Collective over the trainers.
 
         Args:
             network: Of the same shape on all trainers.
             config: Settings of the optimisation.
             trainers: Those who learn together.
+            rows: The embeddings of the network; None if it has none.
         """
-        self.network = network
+        self.network, self._rows = network, rows
         self._config, self._trainers, self._total_steps = config, trainers, 0
         self._flat = FlatParameters(network.parameters())
         self._optimizer = Adam(self._flat, config.lr, weight_decay=config.weight_decay)
@@ -73,7 +75,10 @@ class Learner:
         self._flat.grad /= self._trainers.size
         if config.clip is not None:
             self._flat.clip(config.clip)
-        self._optimizer.step(rate(config.schedule, self._optimizer.steps, self._total_steps, config.warmup_steps))
+        part = rate(config.schedule, self._optimizer.steps, self._total_steps, config.warmup_steps)
+        self._optimizer.step(part)
+        if self._rows is not None:
+            self._rows.step(part)
         self.compute_s += computed - started + time.perf_counter() - synced
         self.sync_s += synced - computed
         return total.tolist()
@@ -81,7 +86,8 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """All that the next step and `restore` depend on, equal on all trainers.  Not collective."""
         return {"network": dict(self.network.state_dict()),
-                "best": None if self._best is None else self._named(self._best), "optimizer": self._optimizer.state()}
+                "best": None if self._best is None else self._named(self._best), "optimizer": self._optimizer.state(),
+                "rows": None if self._rows is None else self._rows.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned.  Not collective."""
@@ -90,17 +96,30 @@ class Learner:
         self._best = None if best is None else torch.cat([best[name].reshape(-1) for name in
                                                           self._named(self._flat.values)])
         self._optimizer.load_state(state["optimizer"])
+        if self._rows is not None:
+            self._rows.load_state_dict(state["rows"])
 
     def keep(self) -> None:
-        """Remember the parameters as they are.  Not collective."""
+        """Remember the parameters as they are.  Collective over the trainers."""
         self._best = self._flat.values.clone()
+        if self._rows is not None:
+            self._rows.keep()
 
     def restore(self) -> Callable[[], None]:
-        """Go back to the parameters last kept, if any were; returns what undoes that.  Not collective."""
+        """Go back to the parameters last kept, if any were; returns what undoes that.
+
+        Both are collective over the trainers.
+        """
         now = self._flat.values.clone()
         if self._best is not None:
             self._flat.values.copy_(self._best)
-        return lambda: self._flat.values.copy_(now)
+        undo = None if self._rows is None else self._rows.restore()
+
+        def back() -> None:
+            self._flat.values.copy_(now)
+            if undo is not None:
+                undo()
+        return back
 
     def _named(self, values: torch.Tensor) -> dict[str, torch.Tensor]:
         """A vector of all parameters as views of its pieces, by name."""

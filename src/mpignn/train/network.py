@@ -4,6 +4,7 @@ Shapes: S sources of the first block, D destinations of the last, F columns of a
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -11,37 +12,50 @@ from torch import nn
 
 from mpignn.graph.block import Block
 from mpignn.graph.types import Schema
+from mpignn.nn.embedding import DistEmbedding
 
 Rows = torch.Tensor | dict[str, torch.Tensor]       # by node type where the graph has several types
 
 
 class Inputs(nn.Module):
-    """The rows that the first layer reads: the features, in the type that the model computes in.
+    """The rows that the first layer reads: the features, in the type that the model computes in, beside what is learnt
+    of each node.
 
-    A node type without features has no rows; the model knows what to do then.
+    A node type without either has no rows; the model knows what to do then.
 
     Attributes:
         columns: Of the rows of each node type that has any.
+        reads: The node types that have features.
+        embeddings: `DistEmbedding` by number of the node type.
 
     Args:
         schema: Of the graph.
         features: Name of the node data.
         widths: F for each node type; 0 where it has no features.
         dtype: Of what comes out; bfloat16 in training only, where evaluation and inference have float32.
+        embeddings: By node type.
     """
 
-    def __init__(self, schema: Schema, features: str, widths: Mapping[str, int], dtype: torch.dtype):
+    def __init__(self, schema: Schema, features: str, widths: Mapping[str, int], dtype: torch.dtype,
+                 embeddings: Mapping[str, DistEmbedding] = MappingProxyType({})):
         super().__init__()
-        self.columns = {ntype: width for ntype, width in widths.items() if width}
+        columns = {t: widths.get(t, 0) + (embeddings[t].embedding_dim if t in embeddings else 0) for t in schema.ntypes}
+        self.columns = {ntype: width for ntype, width in columns.items() if width}
+        self.reads = tuple(ntype for ntype, width in widths.items() if width)
+        self.embeddings = nn.ModuleDict({str(number): embeddings[ntype] for number, ntype in enumerate(schema.ntypes)
+                                         if ntype in embeddings})      # names may hold dots
         self.features = features
         self._schema, self._dtype = schema, dtype
 
     def forward(self, block: Block) -> Rows:
-        """(S, F) rows of the sources of a first block, whose frames hold the features.  Not collective."""
-        return self.of_nodes({ntype: block.src_frames[ntype][self.features] for ntype in self.columns}, block.src_ids)
+        """(S, F) rows of the sources of a first block, whose frames hold the features.
+
+        Collective over the trainers where there are embeddings.
+        """
+        return self.of_nodes({ntype: block.src_frames[ntype][self.features] for ntype in self.reads}, block.src_ids)
 
     def of_nodes(self, features: Mapping[str, torch.Tensor], ids: Mapping[str, np.ndarray]) -> Rows:
-        """(S, F) rows of some nodes of each type.  Not collective.
+        """(S, F) rows of some nodes of each type.  Collective over the trainers where there are embeddings.
 
         Args:
             features: (S, F) their features, in any floating-point type, where the node type has such.
@@ -49,6 +63,10 @@ class Inputs(nn.Module):
         """
         dtype = self._dtype if self.training or self._dtype != torch.bfloat16 else torch.float32
         rows = {ntype: of_type.to(dtype) for ntype, of_type in features.items()}
+        for number, embedding in self.embeddings.items():
+            ntype = self._schema.ntypes[int(number)]
+            learnt = embedding(ids[ntype]).to(dtype)
+            rows[ntype] = torch.cat([rows[ntype], learnt], 1) if ntype in rows else learnt
         return rows[self._schema.ntype()] if self._schema.is_homogeneous else rows
 
 
@@ -66,7 +84,9 @@ class Network(nn.Module):
         self.inputs, self.model, self.head = inputs, model, head
 
     def forward(self, blocks: list[Block]) -> Rows:
-        """(D, ...) what the model says of the last block's destinations, bfloat16 as float32.  Not collective.
+        """(D, ...) what the model says of the last block's destinations, bfloat16 as float32.
+
+        Collective over the trainers where there are embeddings.
 
         Args:
             blocks: One per layer, input layer first, with the features that its `Inputs` read.
