@@ -95,3 +95,12 @@ def test_ranking_links_keeps_rows_of_all_nodes():
     config = load_config(None, {"task": "link_prediction", "hidden": 64})
     assert plan([0, 0], config=config)[0].nodes[0]["tensors"] == 2 * 64 * 4 * N
     assert plan([0, 0], config=config, model=False)[0].nodes[0]["tensors"] == 0
+
+
+@pytest.mark.parametrize(("flags", "bytes_of_a_node"), [
+    ({}, 0), ({"embed": "all", "embed_dim": 16}, 16 * 4 * 5 + 4),
+    ({"embed": "all", "embed_dim": 16, "precision": "fp64", "embed_optimizer": "adagrad"}, 16 * 8 * 4),
+    ({"features": "none", "embed_optimizer": "sgd"}, 128 * 4 * 3), ({"features": "none", "embed": "off"}, 0)])
+def test_trainers_share_the_rows_of_embeddings(flags, bytes_of_a_node):
+    made, _ = plan([0, 0, 1, 1], config=load_config(None, flags))
+    assert [kinds["embeddings"] for kinds in made.nodes] == [N // 2 * bytes_of_a_node] * 2
