@@ -1,6 +1,7 @@
 """How fast do rows of another node come: by RMA, packed by their owner, and by what `auto` chooses?
 
     mpirun -np 4 ... python jobs/bench/access.py [--rows 2500] [--row-bytes 400] [--requests 40] [--rounds 5]
+        [--ways rma owner auto]
 
 Start it with two ranks on each of two nodes: one serves, one trains.  All trainers ask at the same time, each the
 server of the next node, for rows drawn at random.  Every round goes through the ways in turn; a way is timed by
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--table-rows", type=int, default=200_000, help="rows on each server")
     parser.add_argument("--requests", type=int, default=40, help="timed requests of a round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ways", nargs="+", default=["rma", "owner", "auto"], choices=["rma", "owner", "auto"])
     parser.add_argument("--alone", action="store_true", help="only the first trainer asks")
     options = parser.parse_args()
     world = initialize()
@@ -41,7 +43,7 @@ def main() -> None:
     say(f"{world.topology.num_nodes} nodes, nodes of the ranks {world.topology.node_of_rank}, servers "
         f"{world.topology.server_ranks}")
     say(f"auto took {took:.2f} s and says: {access.line()}")
-    rates = {way: [] for way in ("rma", "owner", "auto")}
+    rates = {way: [] for way in options.ways}
     for _ in range(options.rounds):
         for way in rates:
             rates[way].append(_measure(world, world.paths if way == "auto" else way, options))

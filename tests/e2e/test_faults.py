@@ -5,6 +5,8 @@ import random
 import signal
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -58,18 +60,37 @@ def test_an_exception_in_any_phase_ends_the_job(graphs, tmp_path, mpi, rank, pha
 
 
 def killed(folder: Path, graph: Path, mpi: str, rank: int, delay: float):
-    """Start an endless job, kill one rank after its first step, check that all is gone."""
+    """Start an endless job, kill one rank some time after its first step, check that all is gone."""
+    with endless(folder, graph, mpi) as (job, token):
+        metrics = folder / "run" / "metrics.jsonl"
+        wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0, 60, job)
+        time.sleep(delay)
+        (victim,) = [pid for pid in processes(token) if rank_of(pid) == str(rank)]
+        os.kill(victim, signal.SIGKILL)
+
+
+def ended_early(folder: Path, graph: Path, mpi: str, rank: int | None, delay: float):
+    """Start an endless job and, some seconds later, kill a rank or (None, or it has not come yet) interrupt mpirun."""
+    with endless(folder, graph, mpi) as (job, token):
+        time.sleep(delay)
+        assert job.poll() is None, job.communicate()[0]
+        victims = [pid for pid in processes(token) if rank is not None and rank_of(pid) == str(rank)]
+        if victims:
+            os.kill(victims[0], signal.SIGKILL)
+        else:
+            job.send_signal(signal.SIGINT)
+
+
+@contextmanager
+def endless(folder: Path, graph: Path, mpi: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """An endless job on 4 ranks and its token, to be ended in the block; all of it must be gone soon after."""
     if missing(mpi):
         pytest.skip(missing(mpi))
     token = uuid.uuid4().hex
     job = start([*launcher(4, mpi), python(mpi), "-m", "mpignn", "train", str(graph), *TRAIN, "--epochs", "100000",
                  "--eval-every", "0", "--run-dir", str(folder / "run")], token)
     try:
-        metrics = folder / "run" / "metrics.jsonl"
-        wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0, 60, job)
-        time.sleep(delay)
-        (victim,) = [pid for pid in processes(token) if rank_of(pid) == str(rank)]
-        os.kill(victim, signal.SIGKILL)
+        yield job, token
         began = time.monotonic()
         job.communicate(timeout=WITHIN_S)
         assert job.returncode != 0
@@ -103,27 +124,3 @@ def test_whatever_is_killed_whenever_leaves_nothing(graphs, tmp_path, case):
     chance = random.Random(1000 + case)
     victim = chance.choice([None, 0, 1, 2, 3])
     ended_early(tmp_path, graphs["metis4"], chance.choice(["mpich", "openmpi"]), victim, chance.uniform(0.3, 8))
-
-
-def ended_early(folder: Path, graph: Path, mpi: str, rank: int | None, delay: float):
-    """Start an endless job and, some seconds later, kill a rank or (None, or it has not come yet) interrupt mpirun."""
-    if missing(mpi):
-        pytest.skip(missing(mpi))
-    token = uuid.uuid4().hex
-    job = start([*launcher(4, mpi), python(mpi), "-m", "mpignn", "train", str(graph), *TRAIN, "--epochs", "100000",
-                 "--eval-every", "0", "--run-dir", str(folder / "run")], token)
-    try:
-        time.sleep(delay)
-        assert job.poll() is None, job.communicate()[0]
-        victims = [pid for pid in processes(token) if rank is not None and rank_of(pid) == str(rank)]
-        if victims:
-            os.kill(victims[0], signal.SIGKILL)
-        else:
-            job.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        job.communicate(timeout=WITHIN_S)
-        assert job.returncode != 0
-        wait_for(lambda: not processes(token), WITHIN_S - (time.monotonic() - began), job)
-    finally:
-        kill(processes(token))
-        job.wait()
