@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
