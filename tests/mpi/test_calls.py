@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpignn.dist.service import GraphService, array_specs
+from mpignn.dist.service import GraphService, place
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.roles import Role
@@ -46,7 +46,7 @@ def counting(counts):
     return counted
 
 
-def publish(world, access):
+def publish(world, access, replicate):
     """A regular graph with features, cut over the servers; and its service."""
     from mpignn.mpi.transport import MpiTransport
     servers = len(world.topology.server_ranks)
@@ -57,7 +57,8 @@ def publish(world, access):
               "edge/node:to:node/indptr": np.arange(NODES + 1) * DEGREE,
               "edge/node:to:node/indices": rng.integers(0, NODES, NODES * DEGREE).astype(np.int32)}
     infos = {name: ArrayInfo(name, rows.dtype, rows.shape[1:]) for name, rows in arrays.items()}
-    transport = MpiTransport(world, array_specs(book, infos.values(), servers, lambda _, row: row * DEGREE), access)
+    placement = place(book, infos, world.topology, lambda _, row: row * DEGREE, replicate)
+    transport = MpiTransport(world, placement.specs(world.node_id), access)
     if world.server_index is not None:
         for name, window in transport.windows.items():
             lo, hi = window.spec.bounds[world.server_index:world.server_index + 2]
@@ -81,8 +82,8 @@ def prepare(world, service, arrays, batches) -> None:
 
 @pytest.mark.ranks(2, 3, 4, ranks_per_node=(None, 1, 2))
 @pytest.mark.parametrize("access", ["rma", "owner"])
-@pytest.mark.parametrize("batches", [1, 3])
-def test_as_many_calls_as_the_design_says(world, access, batches):
+@pytest.mark.parametrize(("batches", "replicate"), [(1, "none"), (3, "none"), (2, "topology"), (2, "all")])
+def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
     from mpignn.mpi import rma
     from mpignn.mpi.sync import MpiGroup
     counts: Counter = Counter()
@@ -91,7 +92,7 @@ def test_as_many_calls_as_the_design_says(world, access, batches):
     group = world.world
     world = replace(world, world=MpiGroup(rma.MPI.Intracomm(group.comm), group.blocks))
     try:
-        service, arrays = publish(world, access)
+        service, arrays = publish(world, access, replicate)
         transport = service.transport
         counts.clear()
         if Role.TRAINER in world.role:
@@ -102,13 +103,14 @@ def test_as_many_calls_as_the_design_says(world, access, batches):
     finally:
         rma.MPI = mpi
     first, last = world.topology.servers_of(world.node_id)
-    owners = len(world.topology.server_ranks) - (last - first)
+    owners = 0 if replicate == "all" else len(world.topology.server_ranks) - (last - first)
     if Role.TRAINER not in world.role:
         return
     if owners == 0:
         assert made == {} and stats.calls() == 0
         return
-    requests = (2 * HOPS + 1) * owners      # for all batches together
+    of_structure = 0 if replicate == "topology" else 2
+    requests = (of_structure * HOPS + 1) * owners       # for all batches together
     if access == "rma":
         assert made == {"Get": requests, "Flush": requests}
     else:
@@ -118,11 +120,11 @@ def test_as_many_calls_as_the_design_says(world, access, batches):
     for server in range(len(world.topology.server_ranks)):
         remote = not first <= server < last
         for hop in range(HOPS):
-            assert stats.calls("structure", hop, "remote", server) == (2 if remote else 0)
+            assert stats.calls("structure", hop, "remote", server) == (of_structure if remote else 0)
         assert stats.calls("feature", owner=server) == (1 if remote else 0)
     assert stats.calls() == requests
     for hop in range(HOPS):
-        assert stats.rows("structure", hop, "remote") > 0
+        assert (stats.rows("structure", hop, "remote") > 0) == (of_structure > 0)
     assert stats.rows("feature", None, "remote") > 0 and stats.wait_s > 0
     assert stats.rows("write") == stats.rows("table") == 0
 
