@@ -1,7 +1,7 @@
 """How fast do rows of another node come: by RMA, packed by their owner, and by what `auto` chooses?
 
-    jobs/bench/on-hosts.sh mpich|openmpi jobs/bench/access.py [--rows 2500] [--row-bytes 400] [--requests 40] [--rounds 5]
-        [--ways rma owner auto]
+    jobs/bench/on-hosts.sh mpich|openmpi jobs/bench/access.py [--rows 2500] [--row-bytes 400] [--requests 40]
+        [--rounds 5] [--ways rma owner auto]
 
 Two ranks on each of two nodes: one serves, one trains.  All trainers ask at the same time, each the
 server of the next node, for rows drawn at random.  Every round goes through the ways in turn; a way is timed by
