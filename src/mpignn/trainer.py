@@ -180,6 +180,7 @@ def _tell(g: DistGraph, task: Task, config: Config) -> None:
              sum(map(len, task.seeds(g, "train").values())), config.global_batch_size(g.trainers.size),
              ",".join(map(str, reversed(fanouts))), fanouts[-1])
     held_out = [split for split in ("val", "test") if task.seeds(g, split) is not None]
-    if task.goal.etypes and task.goal.edge_mask is None and held_out and config.model.model not in ("none", "mlp"):
+    told = g.trainers.rank == 0 and task.goal.edge_mask is None and config.model.model not in ("none", "mlp")
+    if told and task.goal.etypes and held_out:
         log.warning("edges of %s carry messages in training: name edge data that is false on them by --edge-mask, or "
                     "the figures will be too good", " and ".join(held_out))
