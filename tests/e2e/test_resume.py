@@ -15,7 +15,7 @@ from mpirun import MPIS, kill, launcher, missing, mpirun, processes, python, ran
 EPOCHS, STEPS = 8, 50
 STOPPED = 75
 SETTINGS = ["--fanouts", "3,4,5", "--hidden", "16", "--dropout", "0.5", "--global-batch-size", str(2400 // STEPS),
-            "--epochs", str(EPOCHS), "--lr", "0.01", "--eval-every", "3"]
+            "--epochs", str(EPOCHS), "--lr", "0.01", "--eval-every", "3", "--embed", "all", "--embed-dim", "4"]
 
 
 def command(graph: Path, folder: Path, *more: str) -> list[str]:
