@@ -17,11 +17,13 @@ if __name__ == "__main__":
 
     world = initialize()
     assert world.topology.num_nodes == int(sys.argv[1]), world.topology
+    everyone = initialize(servers_per_node=0)       # all train: twice as many trainers
     for way in "rma", "owner":
         check_all(world, access=way)
         for check in table_suite.CHECKS:
             test_trainer_rows.test_table(world, way, check)
-        test_shared_tensor.test_additions_of_all_trainers_to_the_same_rows_are_exact(world, way)
+        for job in world, everyone:
+            test_shared_tensor.test_additions_of_all_trainers_to_the_same_rows_are_exact(job, way)
         test_shared_tensor.test_flush_alone_brings_writes_to_their_owner(world, way)
         for servers in None, 0:
             test_properties.test_tensors(world, servers, way)

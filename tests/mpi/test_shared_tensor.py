@@ -125,6 +125,15 @@ def test_additions_of_all_trainers_to_the_same_rows_are_exact(g, DistTensor, tor
         assert (t[rows] == 1 - g.size).all() and t.count_nonzero() == (16 if g.size > 1 else 0)
 
 
+@pytest.mark.ranks(4, ranks_per_node=(2,))
+@pytest.mark.parametrize("way", ["rma", "owner"])
+def test_additions_of_four_trainers_on_two_nodes(world, way):
+    from mpignn.mpi.world import initialize
+    everyone = initialize(servers_per_node=0, ranks_per_node=2)
+    assert len(everyone.topology.trainer_ranks) == 4 and everyone.topology.num_nodes == 2
+    test_additions_of_all_trainers_to_the_same_rows_are_exact(everyone, way)
+
+
 @pytest.mark.ranks(*RANKS, **LAUNCHES)
 @on_trainers
 def test_flush_alone_brings_writes_to_their_owner(g, DistTensor, torch):
