@@ -81,3 +81,13 @@ def test_finish_waits_for_the_last(world):
         time.sleep(0.3)
     world.finish()
     assert time.monotonic() - began > 0.25
+
+
+@pytest.mark.ranks(2)
+def test_a_group_made_from_another_blocks_as_long_as_that_one_does(world):
+    from mpignn.mpi.sync import MpiGroup
+    first = MpiGroup(world.world.comm, True)
+    second = MpiGroup(world.world.comm, MpiGroup(world.world.comm, first))
+    assert second.blocks
+    first.blocks = False
+    assert not second.blocks and second.all_sum(np.ones(1)) == 2
