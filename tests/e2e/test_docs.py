@@ -95,7 +95,7 @@ def _here(line: str, folder: Path, number: int) -> list[str]:
     if words[0] == "mpirun":
         at = words.index("python")
         job = words[at + 1:]
-        extra = SMALL if "mpignn" in job else ()
+        extra = SMALL if "train" in job else ()
         return [str(Path(sys.executable).with_name("mpirun")), "-np", "3", sys.executable,
                 *("graph" if word == "GRAPH" else word for word in job), *extra]
     assert words[0] == "python", f"neither run nor known to run elsewhere: {line}"
