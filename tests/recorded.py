@@ -7,6 +7,7 @@ import numpy as np
 from mpignn.sampling.canonical import CanonicalRows, union
 
 JOB = str(Path(__file__).with_name("recording_job.py"))
+DRAWING_JOB = str(Path(__file__).with_name("drawing_job.py"))
 
 
 def recorded(folder: Path) -> list[dict[str, CanonicalRows]]:

@@ -10,6 +10,9 @@ relabelling of every hop.  What is compared runs alternately, on the same seeds.
   against the one type, in edges a second.
 - two threads, against one.
 
+Where other processes want the cores, edges per CPU second say more than edges a second: they leave out the time that
+this process did not run in, but not what others do to caches and memory.
+
     python jobs/bench/sampling.py GRAPH [--fanouts 5,10,15] [--batch-size 1000] [--repeats 15]
 
 GRAPH is a folder of indptr.npy and indices.npy, or a partitioned graph of one edge type.
@@ -18,7 +21,6 @@ GRAPH is a folder of indptr.npy and indices.npy, or a partitioned graph of one e
 import argparse
 import mmap
 import os
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +29,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from machine import header
+from machine import header, spread
 from mpignn.dist.service import GraphService, array_specs
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema, etype_key
@@ -40,7 +42,7 @@ from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.transport.local import LocalTransport
 
 SEEDS, EXCLUDED = 20_000, 2_000
-Call = Callable[[int], tuple[float, int]]       # repeat -> seconds, edges
+Call = Callable[[int], tuple[float, float, int]]        # repeat -> seconds, CPU seconds, edges
 
 
 def main() -> None:
@@ -75,16 +77,27 @@ def main() -> None:
 
 def report(calls: dict[str, Call], repeats: int) -> None:
     """Time each of what is compared with the first, alternately."""
-    timed: dict[str, list[tuple[float, int]]] = {name: [] for name in calls}
+    timed: dict[str, list[tuple[float, float, int]]] = {name: [] for name in calls}
     for repeat in range(repeats + 2):
         for name, call in calls.items():
             timed[name].append(call(repeat))
-    speeds = {name: [edges / seconds / 1e6 for seconds, edges in pairs[2:]] for name, pairs in timed.items()}
-    first = next(iter(speeds.values()))
-    for name, found in speeds.items():
-        ratio = statistics.median(a / b for a, b in zip(found, first, strict=True))
-        print(f"{name}: {statistics.median(found):.1f} M edges/s [{min(found):.1f}-{max(found):.1f}], "
-              f"{timed[name][-1][1]} edges" + (f", {ratio:.2f} x the first" if found is not first else ""))
+    first = [seconds / edges for seconds, _, edges in next(iter(timed.values()))[2:]]
+    for name, runs in timed.items():
+        wall, cpu = ([runs[i][2] / runs[i][clock] / 1e6 for i in range(2, len(runs))] for clock in (0, 1))
+        ratio = [each * 1e6 * other for each, other in zip(wall, first, strict=True)]
+        print(f"{name}: {spread(wall, '.1f')} M edges/s, {spread(cpu, '.1f')} per CPU second, {runs[-1][2]} edges"
+              + (f", {spread(ratio, '.2f')} x the first" if runs is not timed[next(iter(timed))] else ""), flush=True)
+
+
+def now() -> tuple[float, float]:
+    """Seconds of the clock and of this process's CPU time."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(start: tuple[float, float]) -> tuple[float, float]:
+    """How much of both has passed."""
+    seconds, cpu = now()
+    return seconds - start[0], cpu - start[1]
 
 
 def on_two(call: Call) -> Call:
@@ -109,12 +122,12 @@ class OneHop:
         self._indptr, self._taken = np.empty(self._size + 1, np.int64), np.empty((self._size, 2), np.int32)
         self._out = np.empty(self._size * fanout, self._adjacency.indices.spec.dtype)
 
-    def __call__(self, repeat: int) -> tuple[float, int]:
+    def __call__(self, repeat: int) -> tuple[float, float, int]:
         seeds = np.random.default_rng(repeat).choice(self._num_nodes, self._size, replace=False)
         rows, indices, gone, taken = self._adjacency.rows, self._adjacency.indices, NONE_GONE, NONE_TAKEN
         if self._exclude:
             gone = read_only(some_edges(rows.view[seeds], repeat))
-        start = time.perf_counter()
+        start = now()
         bounds, orig = rows.view[seeds], self._adjacency.orig.flat[seeds]
         if self._exclude:
             taken = self._taken
@@ -124,7 +137,7 @@ class OneHop:
         threads.run(lambda number, first, last: pick_neighbors(
             key, False, orig, bounds, gone, taken, self._indptr, self._bits[number], indices.flat, 0,
             self._seen[number], out, first, last), threads.cut(self._indptr))
-        return time.perf_counter() - start, int(self._indptr[-1])
+        return *since(start), int(self._indptr[-1])
 
 
 def some_edges(bounds: np.ndarray, repeat: int) -> np.ndarray:
@@ -146,22 +159,22 @@ class Weighted:
         self._edges = np.empty(self._size * fanout, np.int64)
         self._out = np.empty(self._edges.size, self._adjacency.indices.spec.dtype)
 
-    def __call__(self, repeat: int) -> tuple[float, int]:
+    def __call__(self, repeat: int) -> tuple[float, float, int]:
         seeds = np.random.default_rng(repeat).choice(self._num_nodes, self._size, replace=False)
         rows, flat = self._adjacency.rows, self._adjacency.indices.flat
-        start = time.perf_counter()
+        start = now()
         bounds, orig = rows.view[seeds], self._adjacency.orig.flat[seeds]
         longest, _ = plan_rows(bounds, NONE_TAKEN, self._fanout, False, 0, flat.size, self._indptr)
         key, edges = np.uint64(derive(repeat)), self._edges[:self._indptr[-1]]
 
         def piece(_, first, last):
             pick_weighted(key, self._fanout, False, orig, bounds, NONE_GONE, NONE_TAKEN, self._indptr, self._weights,
-                          self._weights[:0], True, NO_MARKS, NO_MARKS, False, 0, self._away, np.empty(longest),
-                          np.empty(longest, np.int64), np.empty(0, np.uint64), edges, self._counts, first, last)
+                          self._weights[:0], True, NO_MARKS, NO_MARKS, False, 0, self._away, longest, edges,
+                          self._counts, first, last)
             take(flat, flat[:0], 0, self._away, bounds, self._indptr, edges, self._out, first, last)
 
         threads.run(piece, threads.cut(self._indptr))
-        return time.perf_counter() - start, int(self._indptr[-1])
+        return *since(start), int(self._indptr[-1])
 
 
 def blocks(service: GraphService, fanouts: list[int], batch_size: int) -> Call:
@@ -171,9 +184,9 @@ def blocks(service: GraphService, fanouts: list[int], batch_size: int) -> Call:
     def call(repeat):
         rng = np.random.default_rng(repeat)
         seeds = {t: rng.choice(service.book.num_nodes(t), batch_size // len(ntypes), replace=False) for t in ntypes}
-        start = time.perf_counter()
+        start = now()
         _, _, made = sampler.sample(service, seeds, repeat)
-        return time.perf_counter() - start, sum(block.num_edges() for block in made)
+        return *since(start), sum(block.num_edges() for block in made)
     return call
 
 

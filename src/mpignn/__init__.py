@@ -15,6 +15,7 @@ _PUBLIC = {
     "EdgeDataLoader": "mpignn.loader.edge",
     "GraphFile": "mpignn.storage.read",
     "GraphServer": "mpignn.publish",
+    "LaborSampler": "mpignn.sampling.labor",
     "MultiLayerFullNeighborSampler": "mpignn.sampling.neighbor",
     "MultiLayerNeighborSampler": "mpignn.sampling.neighbor",
     "NID": "mpignn.graph.block",

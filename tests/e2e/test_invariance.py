@@ -3,13 +3,16 @@
 import itertools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from graphs import random_hetero_graph
+from mpignn.storage.write import partition_graph
 from mpirun import missing, mpirun, run
-from recorded import JOB, drawn, recorded
+from recorded import DRAWING_JOB, JOB, drawn, recorded
 
 STEPS = 50
 
@@ -115,3 +118,56 @@ def test_the_way_to_other_nodes_changes_nothing(reference, graphs, tmp_path, mpi
     check(reference, graphs, tmp_path, mpi, 4, "metis4", 2, "--access", access, *more)
     told = json.loads((tmp_path / "job" / "run" / "access.json").read_text())
     assert told["asked"] == access and told["paths"] == [[access] * 2] * 2
+
+
+@pytest.fixture(scope="module")
+def hetero_graphs(tmp_path_factory):
+    """Three node types and four edge types with weights and marks, in several cuts."""
+    data, folder = random_hetero_graph(2, num_nodes=300, num_edges=3000), tmp_path_factory.mktemp("hetero")
+    rng = np.random.default_rng(0)
+    marked = {e: dict(named) | {"kept": rng.random(data.csc[e].num_edges) < 0.6} for e, named in data.edge_data.items()}
+    data = replace(data, edge_data=marked)
+    cuts = {"one": (1, "range"), "random3": (3, "random"), "random8": (8, "random"), "metis5": (5, "metis")}
+    for name, (parts, method) in cuts.items():
+        partition_graph(data, folder / name, parts, method=method)
+    return folder
+
+
+def draw(folder: Path, graph: Path, np_: int, mpi: str, **settings):
+    """What `drawing_job` drew: digests by way, step and hop."""
+    folder.mkdir()
+    words = [DRAWING_JOB, str(folder), str(graph), json.dumps({"threads": 1, "prefetch": 1} | settings)]
+    done = run([sys.executable, *words]) if np_ == 1 else mpirun(words, np_, mpi)
+    assert done.returncode == 0, str(done)
+    return drawn(recorded(folder))
+
+
+@pytest.fixture(scope="module")
+def all_ways(hetero_graphs, tmp_path_factory):
+    return draw(tmp_path_factory.mktemp("ways") / "job", hetero_graphs / "one", 1, "mpich")
+
+
+DRAWN = [
+    ("mpich", 1, "metis5", {"threads": 2, "prefetch": 4}),
+    ("mpich", 3, "random8", {"ranks_per_node": 1, "prefetch": 3}),
+    ("openmpi", 4, "random3", {"ranks_per_node": 2, "threads": 2, "prefetch": 2}),
+    ("mpich", 5, "metis5", {"ranks_per_node": 2, "replicate": "topology", "prefetch": 4}),
+]
+
+
+@pytest.mark.parametrize(("mpi", "np_", "graph", "settings"), DRAWN)
+def test_every_way_to_draw_gives_the_same_everywhere(all_ways, hetero_graphs, tmp_path, mpi, np_, graph, settings):
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    assert len(all_ways) == 9 * 2 * 5       # ways, hops, steps
+    assert draw(tmp_path / "job", hetero_graphs / graph, np_, mpi, **settings) == all_ways
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), list(itertools.product(
+    ("mpich", "openmpi"), (2, 4), ("one", "random8", "metis5"), (None, 1))))
+def test_every_way_to_draw_in_every_other_shape(all_ways, hetero_graphs, tmp_path, mpi, np_, graph, group):
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    assert draw(tmp_path / "job", hetero_graphs / graph, np_, mpi, ranks_per_node=group, threads=np_ // 2,
+                prefetch=np_) == all_ways

@@ -56,7 +56,7 @@ def pick_row(key, orig, degree, fanout, replace, weights=None, allowed=None):
         return [allowed[min(j, len(allowed) - 1)] for j in found]
     if fanout < 0 or len(allowed) <= fanout:
         return allowed
-    return sorted(allowed, key=lambda p: -math.log1p(-unit(stream, p)) / float(weights[p]))[:fanout]
+    return sorted(allowed, key=lambda p: -math.log(1 - unit(stream, p)) / float(weights[p]))[:fanout]
 
 
 def _pick_ranks(key, orig, degree, fanout, replace):

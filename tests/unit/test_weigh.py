@@ -28,8 +28,7 @@ def draws(key, row, fanout, count, replace=False, marks=None):
     out, counts = np.empty(indptr[-1], np.int64), np.empty(count, np.int64)
     bad = pick_weighted(np.uint64(key), fanout, replace, np.arange(count), bounds, NONE_GONE, NONE_TAKEN, indptr,
                         weights, weights[:0], row is not None, marked, marked[:0], marks is not None, 0,
-                        np.full(count, -1), np.empty(size), np.empty(size, np.int64),
-                        np.zeros(size // 64 + 1, np.uint64), out, counts, 0, count)
+                        np.full(count, -1), size, out, counts, 0, count)
     assert bad == -1 and (counts == fanout).all()
     return out.reshape(count, fanout)
 

@@ -59,7 +59,20 @@ def find_excluded(bounds, gone, taken):
                 for stretch in range(first, last + 1):
                     hit |= marks[stretch >> 6] >> (_U64(stretch) & _63) & _1 != 0
             if hit:
-                taken[i, 0], taken[i, 1] = np.searchsorted(gone, start), np.searchsorted(gone, end)
+                taken[i, 0], taken[i, 1] = _first_from(gone, start), _first_from(gone, end)
+
+
+@numba.njit
+def _first_from(gone, edge):
+    """How many excluded edges come before an edge."""
+    low, high = 0, gone.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if gone[middle] < edge:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @numba.njit(nogil=True, cache=True)

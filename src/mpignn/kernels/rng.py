@@ -47,6 +47,22 @@ def number_repeats(ids: np.ndarray) -> np.ndarray:
     return numbers.view(np.int64)
 
 
+def units(key: int, ids: np.ndarray) -> np.ndarray:
+    """A number between 0 and 1 of each id, both excluded, by 52 bits of ``draw(key, id)``.
+
+    Args:
+        key: 64 bits.
+        ids: (N,) int64.
+
+    Returns:
+        (N,) float64.
+
+    Not collective.
+    """
+    bits = _mix(_U64(key) ^ _mix(ids.astype(_U64) * _G + _G))
+    return ((bits >> _U64(12)) + 0.5) * 2.0**-52
+
+
 def _mix(x):
     x = (x ^ (x >> 30)) * int(_A) & _MASK
     x = (x ^ (x >> 27)) * int(_B) & _MASK

@@ -32,14 +32,15 @@ def num_threads() -> int:
     return _count or len(os.sched_getaffinity(0))
 
 
-def cut(indptr: np.ndarray, grain: int = GRAIN) -> list[tuple[int, int]]:
+def cut(indptr: np.ndarray, grain: int | None = None) -> list[tuple[int, int]]:
     """Cut rows into at most T stretches ``(first, last)`` of about equally many entries, at least ``grain`` each.
 
     Args:
         indptr: (D + 1,) int64, ascending.
+        grain: `GRAIN`, if not given.
     """
     total = int(indptr[-1] - indptr[0])
-    pieces = max(1, min(num_threads(), total // grain))
+    pieces = max(1, min(num_threads(), total // (grain or GRAIN)))
     if pieces == 1:
         return [(0, indptr.shape[0] - 1)]
     inner = np.searchsorted(indptr, indptr[0] + np.arange(1, pieces) * total // pieces)
@@ -47,9 +48,9 @@ def cut(indptr: np.ndarray, grain: int = GRAIN) -> list[tuple[int, int]]:
     return list(zip(places[:-1], places[1:], strict=True))
 
 
-def stretches(count: int, grain: int = GRAIN) -> list[tuple[int, int]]:
+def stretches(count: int, grain: int | None = None) -> list[tuple[int, int]]:
     """`cut` of ``count`` rows with one entry each."""
-    pieces = max(1, min(num_threads(), count // grain))
+    pieces = max(1, min(num_threads(), count // (grain or GRAIN)))
     places = [count * piece // pieces for piece in range(pieces + 1)]
     return list(zip(places[:-1], places[1:], strict=True))
 

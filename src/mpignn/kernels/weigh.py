@@ -18,8 +18,9 @@ from mpignn.kernels.simd import prefetch, read_only
 _U64 = np.uint64
 _12 = _U64(12)
 _STEP = 2.0**-52
-_FEW = 32       # up to so many picks the best are kept in order as they are met; beyond, all keys are sorted
+_FEW = 32       # up to so many picks the largest key kept is looked for anew each time; more are kept in a heap
 _AHEAD = 16     # picks
+_ROWS_AHEAD, _LINES_AHEAD = 4, 4
 
 NO_WEIGHTS = read_only(np.empty(0, np.float32))
 NO_MARKS = read_only(np.empty(0, np.bool_))
@@ -28,7 +29,7 @@ NO_MARKS = read_only(np.empty(0, np.bool_))
 
 @numba.njit(nogil=True, cache=True)
 def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weights, weights_away, weighted,
-                  marks, marks_away, masked, lo, away, keys, places, bits, out, counts, begin, end):
+                  marks, marks_away, masked, lo, away, longest, out, counts, begin, end):
     """Pick from the rows ``begin:end``.
 
     Args:
@@ -40,8 +41,7 @@ def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weigh
         weighted, masked: Whether there are weights, and marks.
         lo: Global id of the first edge in the view.
         away: (D,) int64 where a row that was fetched begins in what was; -1 for one in the view.
-        keys, places: (longest row,) float64 and int64, for use in here.
-        bits: As for `pick.pick_edges`.
+        longest: Most in-edges of a row.
         out: (E,) int64, written: the global edge ids of the picks of row i from ``indptr[i]`` on, in the order drawn.
         counts: (D,) int64, written: how many there are.
 
@@ -54,7 +54,13 @@ def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weigh
     Marks alone: `pick.pick_ranks` among those marked.
     """
     bad = np.int64(-1)
+    keys, units, places = np.empty(longest), np.empty(longest), np.empty(longest, np.int64)
+    bits = np.zeros(longest // 64 + 1, np.uint64)
+    base, size = (weights.ctypes.data, weights.itemsize) if weighted else (marks.ctypes.data, marks.itemsize)
     for i in range(begin, end):
+        if i + _ROWS_AHEAD < end:       # a wrong guess, if that row is away, does no harm
+            for line in range(_LINES_AHEAD):
+                prefetch(base + (bounds[i + _ROWS_AHEAD, 0] - lo) * size + line * 64)
         start, degree = bounds[i, 0], bounds[i, 1] - bounds[i, 0]
         first, room = indptr[i], indptr[i + 1] - indptr[i]
         a, b = 0, 0
@@ -70,18 +76,18 @@ def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weigh
             for e in range(first, first + count):
                 out[e] = places[out[e]]
         else:
+            wrong = 0
             for p in range(degree):
-                if not 0.0 <= row[p] < np.inf and (bad < 0 or start + p < bad):
-                    bad = start + p
+                wrong += not 0.0 <= row[p] < np.inf
+            if wrong:
+                bad = _first_bad(row, start, bad)
             stream = draw(key, _U64(orig[i]))
             if replace:
                 count = _in_proportion(stream, row, marked, start, excluded, keys, places, out, first, room)
             elif room == degree - (b - a):
                 count = _allowed(row, marked, start, excluded, out[first:], degree)
-            elif room <= _FEW:
-                count = _least_few(stream, row, marked, start, excluded, keys, places, out, first, room)
             else:
-                count = _least_many(stream, row, marked, start, excluded, keys, places, out, first, room)
+                count = _least(stream, row, marked, start, excluded, keys, places, units, out, first, room)
         for e in range(first, first + count):
             out[e] += start
         counts[i] = count
@@ -129,6 +135,14 @@ def take(indices, indices_away, lo, away, bounds, indptr, edge_ids, out, begin, 
                 out[e] = indices_away[away[i] + edge_ids[e] - bounds[i, 0]]
 
 
+@numba.njit
+def _first_bad(row, start, bad):
+    for p in range(row.shape[0]):
+        if not 0.0 <= row[p] < np.inf:
+            return start + p if bad < 0 else min(bad, start + p)
+    return bad
+
+
 @numba.njit(inline="always")
 def _row(flat, away, lo, start, degree, at):
     if degree == 0:
@@ -159,7 +173,7 @@ def _allowed(row, marked, start, excluded, places, degree):
 
 @numba.njit(inline="always")
 def _unit(stream, p):
-    """A number between 0 and 1, both excluded, of 52 random bits."""
+    """A number between 0 and 1, both excluded, of 52 random bits: 1 less it is exact, so that keys near 0 are, too."""
     return (np.float64(word(stream, _U64(p)) >> _12) + 0.5) * _STEP
 
 
@@ -174,53 +188,81 @@ def _in_proportion(stream, row, marked, start, excluded, sums, places, out, firs
         return 0
     for number in range(room):
         x = _unit(stream, number) * total
-        out[first + number] = places[min(np.searchsorted(sums[:count], x, side="right"), count - 1)]
+        low, high = 0, count - 1
+        while low < high:       # the first sum above x; the last one if rounding leaves none
+            middle = (low + high) // 2
+            if sums[middle] > x:
+                high = middle
+            else:
+                low = middle + 1
+        out[first + number] = places[low]
     return room
 
 
 @numba.njit
-def _least_few(stream, row, marked, start, excluded, keys, places, out, first, room):
-    """Keep the least keys in order as they are met.
+def _least(stream, row, marked, start, excluded, keys, places, units, out, first, room):
+    """Keep the least keys, the largest of them at hand, and sort them in the end.
 
-    -log(1 - v) is at least v, so an edge with v above the largest key that is kept times its weight needs no
-    logarithm; the rest take it as -log1p(-v), which is exact where keys are small and decide.
+    -log(1 - v) is at least v, so an edge with v above the largest key that is kept times its weight needs no logarithm.
+    The numbers of a row are made in a loop of its own, of which the compiler makes vector instructions.
     """
-    kept, positive, x = 0, 0, 0
-    for p in range(row.shape[0]):
-        weight = _weight(row, marked, p)
-        if x < excluded.shape[0] and excluded[x] == start + p:
-            x += 1
-            continue
-        positive += weight > 0.0
-        v = _unit(stream, p)
-        if v < keys[room - 1] * weight if kept == room else weight > 0.0:
-            key = -math.log1p(-v) / weight
+    degree = row.shape[0]
+    for p in range(degree):
+        units[p] = _unit(stream, p)
+    if marked.shape[0]:
+        for p in range(degree):
+            units[p] = units[p] if marked[p] else np.inf
+    for x in range(excluded.shape[0]):
+        units[excluded[x] - start] = np.inf
+    kept, positive, last, bound = 0, 0, 0, 0.0
+    for p in range(degree):
+        v, weight = units[p], np.float64(row[p])
+        positive += (v < 1.0) & (weight > 0.0)
+        if v < bound * weight if kept == room else (v < 1.0) & (weight > 0.0):
+            key = -math.log(1.0 - v) / weight
             if kept < room:
+                keys[kept], places[kept] = key, p
                 kept += 1
-            elif key >= keys[room - 1]:
-                continue
-            at = kept - 1
-            while at > 0 and keys[at - 1] > key:
-                keys[at], places[at] = keys[at - 1], places[at - 1]
-                at -= 1
-            keys[at], places[at] = key, p
+                if kept == room and room > _FEW:
+                    for j in range(room // 2 - 1, -1, -1):
+                        _sift(keys, places, j, room)
+            elif key < bound:
+                keys[last], places[last] = key, p
+                if room > _FEW:
+                    _sift(keys, places, 0, room)
+            if kept == room and room > _FEW:
+                bound = keys[0]
+            elif kept == room:
+                bound, last = keys[0], 0
+                for j in range(1, room):
+                    last = j if keys[j] > bound else last
+                    bound = max(bound, keys[j])
     if positive <= room:
-        return _allowed(row, marked, start, excluded, out[first:], row.shape[0])
-    for j in range(room):
-        out[first + j] = places[j]
+        return _allowed(row, marked, start, excluded, out[first:], degree)
+    if room > _FEW:
+        for size in range(room - 1, 0, -1):
+            keys[0], keys[size] = keys[size], keys[0]
+            places[0], places[size] = places[size], places[0]
+            _sift(keys, places, 0, size)
+    for j in range(room):       # an insertion sort, of which a heap has left nothing to do
+        key, at = keys[j], j
+        while at > 0 and keys[at - 1] > key:
+            keys[at], out[first + at] = keys[at - 1], out[first + at - 1]
+            at -= 1
+        keys[at], out[first + at] = key, places[j]
     return room
 
 
 @numba.njit
-def _least_many(stream, row, marked, start, excluded, keys, places, out, first, room):
-    """Sort the keys of all."""
-    count = _allowed(row, marked, start, excluded, places, row.shape[0])
-    if count <= room:
-        out[first:first + count] = places[:count]
-        return count
-    for j in range(count):
-        keys[j] = -math.log1p(-_unit(stream, places[j])) / _weight(row, marked, places[j])
-    order = np.argsort(keys[:count])
-    for j in range(room):
-        out[first + j] = places[order[j]]
-    return room
+def _sift(keys, places, at, size):
+    """Let the entry ``at`` sink to its place in a heap of the largest key first."""
+    key, place = keys[at], places[at]
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        if child + 1 < size and keys[child + 1] > keys[child]:
+            child += 1
+        if keys[child] <= key:
+            break
+        keys[at], places[at] = keys[child], places[child]
+        at = child
+    keys[at], places[at] = key, place

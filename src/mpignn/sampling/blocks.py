@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 
-from mpignn.dist.lookup import read_rows
 from mpignn.dist.service import IN, GraphService
 from mpignn.errors import IDError
 from mpignn.graph.block import Block
@@ -18,6 +17,7 @@ from mpignn.kernels import threads
 from mpignn.kernels.pick import pick_neighbors
 from mpignn.kernels.relabel import look_up, mark, merge, place_dst, place_new
 from mpignn.sampling.draw import Draw, Front, Ids, Workspace, by_ntype, check_unique
+from mpignn.sampling.fetch import read_at_once
 from mpignn.sampling.frontier import Frontier, FrontierEdges
 from mpignn.transport.api import Window
 
@@ -65,7 +65,7 @@ def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True
     nodes = by_ntype(service, dst_nodes, "destination")
     for ntype, ids in nodes.items():
         check_unique(ids, f"destinations of type {ntype!r}")
-    orig = {t: read_rows(service, service.orig_ids(t), ids)[:, 0] for t, ids in nodes.items()}
+    orig = {t: read_at_once(service.transport, service.orig_ids(t), ids)[:, 0] for t, ids in nodes.items()}
     edges = {}
     for etype, drawn in frontier.edges.items():
         edges[etype] = _by_destination(etype, drawn, nodes[etype[2]])

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mpignn.buffers import Pool
-from mpignn.dist.lookup import read_rows
 from mpignn.dist.service import GraphService
 from mpignn.errors import ConfigError, DataError, IDError, UnknownName
 from mpignn.graph.book import checked_ids
@@ -22,7 +21,7 @@ from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, find_excluded, pick_edges
 from mpignn.kernels.rng import derive, number_repeats
 from mpignn.kernels.simd import read_only
 from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, close_gaps, pick_weighted, take
-from mpignn.sampling.fetch import RowReader
+from mpignn.sampling.fetch import RowReader, read_at_once
 from mpignn.transport.api import Window
 
 ALL = -1        # the fanout that keeps every edge
@@ -333,12 +332,11 @@ class _Rows:
         draw, rule = self.draw, self.draw.rule
         longest = int((draw.bounds[:, 1] - draw.bounds[:, 0]).max(initial=0))
         edge_ids = space.pool.empty(draw.indptr[-1], np.int64)
-        counts, bits = np.empty(draw.orig.shape[0], np.int64), space.bits(longest)
+        counts = np.empty(draw.orig.shape[0], np.int64)
         values = *self._values(rule.weights, NO_WEIGHTS), *self._values(rule.marks, NO_MARKS)
-        bad = threads.run(lambda number, first, last: pick_weighted(
+        bad = threads.run(lambda _, first, last: pick_weighted(
             draw.key, rule.fanout, rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr, *values,
-            self.lo, self.away, np.empty(longest), np.empty(longest, np.int64), bits[number], edge_ids, counts, first,
-            last), threads.cut(draw.indptr, threads.GRAIN // 8))
+            self.lo, self.away, longest, edge_ids, counts, first, last), threads.cut(draw.indptr, threads.GRAIN // 8))
         if max(bad) >= 0:
             raise DataError(_bad_weight(service, draw, min(edge for edge in bad if edge >= 0)))
         if counts.sum() != draw.indptr[-1]:
@@ -347,7 +345,7 @@ class _Rows:
         indices = service.adjacency(draw.etype).indices
         flat, fetched, _ = self._values(indices, None)
         draw.neighbors = space.pool.empty(draw.indptr[-1], indices.spec.dtype)
-        threads.run(lambda number, first, last: take(
+        threads.run(lambda _, first, last: take(
             flat, fetched, self.lo, self.away, draw.bounds, draw.indptr, draw.edge_ids, draw.neighbors, first, last),
             threads.cut(draw.indptr))
 
@@ -362,7 +360,7 @@ class _Rows:
 def _bad_weight(service: GraphService, draw: Draw, edge: int) -> str:
     row = np.flatnonzero((draw.bounds[:, 0] <= edge) & (edge < draw.bounds[:, 1]))[0]
     window = draw.rule.weights
-    value = read_rows(service, window, np.array([edge]))[0, 0]
+    value = read_at_once(service.transport, window, np.array([edge]))[0, 0]
     place = edge - draw.bounds[row, 0]
     return (f"{window.spec.name} of edge {edge}, in-edge {place} of {draw.etype[2]} {draw.orig[row]} (original id), is "
             f"{value}; weights are finite and not negative")

@@ -63,7 +63,10 @@ class FrontierEdges:
         Args:
             eids: (X,) int64 global edge ids.
         """
-        keep = ~np.isin(self.eid, eids)
+        return self.where(~np.isin(self.eid, eids))
+
+    def where(self, keep: np.ndarray) -> "FrontierEdges":
+        """The edges where ``keep``, (E,) booleans, is True."""
         kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep, dtype=np.int64)])
         return replace(self, indptr=kept[self.indptr], neighbors=self.neighbors[keep], eid=self.eid[keep])
 

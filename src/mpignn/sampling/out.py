@@ -72,8 +72,9 @@ class _OutRows:
             places = np.repeat(bounds[:, 0] - self._first, degree) + np.arange(degree.sum())
         else:
             places = np.empty(self._indptr[-1], np.int64)
-            pick_edges(key, rule.replace, self._numbers, bounds, NONE_GONE, NONE_TAKEN, self._indptr, self._bits(),
-                       places, 0, bounds.shape[0])
+            bits = np.zeros(self._longest // 64 + 1, np.uint64)
+            pick_edges(key, rule.replace, self._numbers, bounds, NONE_GONE, NONE_TAKEN, self._indptr, bits, places, 0,
+                       bounds.shape[0])
         self._ends = _read(reader, self._adjacency.indices, places)
         self._ids = _read(reader, self._adjacency.edge_ids, places)
 
@@ -98,7 +99,7 @@ class _OutRows:
         bad = pick_weighted(
             self._key, self._rule.fanout, self._rule.replace, self._numbers, self._bounds, NONE_GONE, NONE_TAKEN,
             self._indptr, weights[:0], weights, self._weights is not None, NO_MARKS, marks, True, 0, self._first,
-            np.empty(self._longest), np.empty(self._longest, np.int64), self._bits(), places, counts, 0, counts.size)
+            self._longest, places, counts, 0, counts.size)
         if bad >= 0:
             row = np.flatnonzero((self._bounds[:, 0] <= bad) & (bad < self._bounds[:, 1]))[0]
             at = self._first[row] + bad - self._bounds[row, 0]
@@ -107,9 +108,6 @@ class _OutRows:
         close_gaps(counts, self._indptr, places)
         at = places[:self._indptr[-1]] + np.repeat(self._first - self._bounds[:, 0], np.diff(self._indptr))
         return self._indptr, ends[at], ids[at]
-
-    def _bits(self) -> np.ndarray:
-        return np.zeros(self._longest // 64 + 1, np.uint64)
 
 
 def _read(reader: RowReader, window: Window, ids: np.ndarray) -> np.ndarray:

@@ -1,0 +1,59 @@
+"""Layer-neighbor sampling, LABOR-0 (Balin and Catalyurek 2023): destinations agree on which sources they take.
+
+Shapes: D nodes to expand, E edges.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mpignn.dist.graph import DistGraph
+from mpignn.dist.service import GraphService
+from mpignn.errors import ConfigError
+from mpignn.kernels.rng import derive, units
+from mpignn.sampling.draw import ALL, Fanout, check_fanout, make_rules
+from mpignn.sampling.fetch import read_at_once
+from mpignn.sampling.frontier import Frontier, in_subgraph
+from mpignn.sampling.neighbor import BlockSampler
+
+
+class LaborSampler(BlockSampler):
+    """Draws about as many in-edges of every destination as `NeighborSampler`, from far fewer sources.
+
+    A destination with d in-edges and fanout k takes source t if a number r_t between 0 and 1 is below k / d: k edges on
+    average, each as likely as by `NeighborSampler`.  All destinations of a hop see the same r_t, a function of
+    (key, hop, source type, original id of t).
+    """
+
+    def __init__(self, fanouts: Sequence[Fanout], **options):
+        """Say how much to draw.
+
+        Args:
+            fanouts: In-edges of each destination on average, as for `NeighborSampler`: input layer first; -1 all.
+            options: Of `BlockSampler`.
+
+        Raises:
+            ConfigError: No fanouts, or one that is no integer of -1 to 2**31 - 1.
+        """
+        if len(fanouts) == 0:
+            raise ConfigError("fanouts is empty: give one per layer, input layer first")
+        for entry in fanouts:
+            check_fanout(entry)
+        super().__init__(len(fanouts), **options)
+        self.fanouts = tuple(fanouts)
+
+    def sample_frontier(self, block_id: int, g: DistGraph | GraphService, nodes: Mapping[str, np.ndarray],
+                        key: tuple[int, int]) -> Frontier:
+        """The edges of one block; reads whole rows.  Not collective."""
+        frontier = in_subgraph(g, nodes)
+        service, kept = frontier.service, {}
+        for etype, rule in make_rules(service, self.fanouts[block_id]).items():
+            edges = frontier[etype]
+            if rule.fanout != ALL:
+                sources, places = np.unique(edges.neighbors, return_inverse=True)
+                orig = read_at_once(service.transport, service.orig_ids(etype[0]), sources.astype(np.int64))[:, 0]
+                chance = units(derive(*key, service.schema.ntypes.index(etype[0])), orig)[places]
+                degree = np.diff(edges.indptr)
+                edges = edges.where(chance * np.repeat(degree, degree) < rule.fanout)
+            kept[etype] = edges
+        return Frontier(service, kept)

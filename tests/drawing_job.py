@@ -1,0 +1,68 @@
+"""A job that draws blocks in every way that samplers know, and writes down what each trainer drew.
+
+    mpirun -np N python drawing_job.py FOLDER GRAPH JSON
+
+JSON has ``threads`` and ``prefetch``, and settings of `mpignn.run`.  The graph has edge data ``weight`` and ``kept``.
+FOLDER/trainer-R.npz is as `recorded.recorded` reads it, with the number of the way in place of the epoch.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import mpignn as mg
+from mpignn.dist.lookup import read_rows
+from mpignn.kernels import threads
+from mpignn.sampling.canonical import canonical_rows
+
+SEEDS, SIZE = 60, 25
+
+
+class Full(mg.BlockSampler):
+    """All in-edges, said as a user would."""
+
+    def sample_frontier(self, block_id, g, nodes, key):
+        return mg.in_subgraph(g, nodes)
+
+
+def ways(g):
+    """Samplers, and the edges to exclude."""
+    some = {}
+    for etype in g.canonical_etypes:        # of every third destination the first in-edge, by original ids
+        ids = np.asarray(g.new_nids(np.arange(0, g.num_nodes(etype[2]), 3), etype[2]))
+        bounds = read_rows(g.service, g.service.adjacency(etype).rows, ids)
+        some[etype] = np.sort(bounds[bounds[:, 0] < bounds[:, 1], 0])
+    fanouts = [{e: 2 + number for number, e in enumerate(g.canonical_etypes)}, 4]
+    return [(mg.NeighborSampler(fanouts), None), (mg.NeighborSampler(fanouts, replace=True), None),
+            (mg.NeighborSampler(fanouts, "weight"), None), (mg.NeighborSampler([3, 4], "weight", replace=True), None),
+            (mg.NeighborSampler([3, 4], mask="kept"), None), (mg.NeighborSampler([3, -1], "weight", mask="kept"), some),
+            (mg.NeighborSampler(fanouts, return_eids=True), some), (mg.NeighborSampler(fanouts, "weight"), some),
+            (Full(2), some)]
+
+
+def main(g, world):
+    threads.GRAIN = 40      # cut even the little that a small graph has
+    threads.set_num_threads(told["threads"])
+    drawn = {}
+    for number, (sampler, exclude) in enumerate(ways(g)):
+        nids = {t: np.asarray(g.new_nids(np.arange(min(SEEDS, g.num_nodes(t))), t)) for t in g.ntypes}
+        loader = mg.NodeDataLoader(g, nids, sampler, global_batch_size=SIZE, shuffle=True, seed=number,
+                                   prefetch=told["prefetch"])
+        if exclude is not None:
+            draw = sampler.sample_many
+            sampler.sample_many = lambda service, seeds, keys, draw=draw, gone=exclude: draw(
+                service, seeds, keys, [gone] * len(seeds))
+        for step, (_, _, blocks) in enumerate(loader):
+            for hop, block in enumerate(reversed(blocks)):
+                rows = canonical_rows(g.service, block, hop)
+                drawn |= {f"{number}.{step}/{hop}/{name}": getattr(rows, name)
+                          for name in ("etype", "dst", "indptr", "src")}
+    np.savez(Path(sys.argv[1]) / f"trainer-{g.trainers.rank}.npz", **drawn)
+
+
+if __name__ == "__main__":
+    settings = json.loads(sys.argv[3])
+    told = {name: settings.pop(name) for name in ("threads", "prefetch")}
+    mg.run(main, sys.argv[2], **settings)
