@@ -3,8 +3,6 @@
 The backward of a sum is the sum over the transposed block: no row has two writers, hence no atomics, and the order
 of summation is fixed, so results repeat bit for bit.
 
-Plain loops: sums kept in vector registers were tried and are no faster, since the time goes into fetching rows.
-
 Shapes: S sources, D destinations, E edges, F columns.
 """
 
@@ -13,7 +11,17 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from mpignn.kernels.parallel import over_rows
-from mpignn.kernels.simd import narrow, prefetch, read_only, widen
+from mpignn.kernels.simd import (
+    LANES,
+    add_lanes,
+    lanes,
+    narrow,
+    no_lanes,
+    prefetch,
+    read_only,
+    store_lanes,
+    widen,
+)
 
 _AHEAD = 16     # edges; 8 are a little slower, 2 a third
 
@@ -123,34 +131,52 @@ def _wide(rows: np.ndarray) -> np.ndarray:
 
 @numba.njit(nogil=True, cache=True)
 def _sum(indptr, indices, x, columns, mean, start, first, own, out):
-    rows, stride, size = x.ctypes.data, x.shape[1] * x.itemsize, columns * x.itemsize
-    zero = widen(x.dtype.type(0))
-    total = np.full(columns, zero)
+    kind, result = x.dtype.type(0), out.dtype.type(0)
+    rows, size, stride = x.ctypes.data, x.itemsize, x.shape[1] * x.itemsize
+    begin, begin_stride = start.ctypes.data, start.shape[1] * size
+    target, target_size, target_stride = out.ctypes.data, out.itemsize, out.shape[1] * out.itemsize
+    one = widen(kind) + np.float32(1)
     for d in range(out.shape[0]):
-        if d < start.shape[0]:
-            for j in range(columns):
-                total[j] = widen(start[d, j])
-        else:
-            for j in range(columns):
-                total[j] = zero
-        for e in range(indptr[d], indptr[d + 1]):
+        low, high = indptr[d], indptr[d + 1]
+        for e in range(low, high):
             if e + _AHEAD < indices.shape[0]:
                 ahead = rows + indices[e + _AHEAD] * stride
-                for at in range(0, size, 64):
+                for at in range(0, columns * size, 64):
                     prefetch(ahead + at)
-            source = indices[e]
-            for j in range(columns):
-                total[j] += widen(x[source, j])
-        if mean and indptr[d + 1] > indptr[d]:
-            count = zero + np.float32(indptr[d + 1] - indptr[d])
-            for j in range(columns):
-                out[d, j] = narrow(total[j] / count, out.dtype.type(0))
-        else:
-            for j in range(columns):
-                out[d, j] = narrow(total[j], out.dtype.type(0))
+        count = one * np.float32(high - low) if mean and high > low else one
+        started, at = d < start.shape[0], 0
+        while at + 4 * LANES <= columns:
+            head = begin + d * begin_stride + at * size
+            a = lanes(head, kind) if started else no_lanes(kind)
+            b = lanes(head + LANES * size, kind) if started else no_lanes(kind)
+            c = lanes(head + 2 * LANES * size, kind) if started else no_lanes(kind)
+            f = lanes(head + 3 * LANES * size, kind) if started else no_lanes(kind)
+            for e in range(low, high):
+                row = rows + indices[e] * stride + at * size
+                a = add_lanes(a, lanes(row, kind))
+                b = add_lanes(b, lanes(row + LANES * size, kind))
+                c = add_lanes(c, lanes(row + 2 * LANES * size, kind))
+                f = add_lanes(f, lanes(row + 3 * LANES * size, kind))
+            place = target + d * target_stride + at * target_size
+            store_lanes(place, a, count, result)
+            store_lanes(place + LANES * target_size, b, count, result)
+            store_lanes(place + 2 * LANES * target_size, c, count, result)
+            store_lanes(place + 3 * LANES * target_size, f, count, result)
+            at += 4 * LANES
+        while at + LANES <= columns:
+            a = lanes(begin + d * begin_stride + at * size, kind) if started else no_lanes(kind)
+            for e in range(low, high):
+                a = add_lanes(a, lanes(rows + indices[e] * stride + at * size, kind))
+            store_lanes(target + d * target_stride + at * target_size, a, count, result)
+            at += LANES
+        for j in range(at, columns):
+            total = widen(start[d, j]) if started else one - one
+            for e in range(low, high):
+                total += widen(x[indices[e], j])
+            out[d, j] = narrow(total / count, result)
         if d < own.shape[0]:
             for j in range(columns):
-                own[d, j] = narrow(widen(x[first + d, j]), out.dtype.type(0))
+                own[d, j] = narrow(widen(x[first + d, j]), result)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -75,7 +75,7 @@ class _SageLinear(Function):
             part = slice(at, at + _CHUNK)
             piece = grad[part]
             if out is not None:
-                piece = piece * (out[part] > 0)
+                piece = torch.ops.aten.threshold_backward(piece, out[part], 0)
             if piece.dtype == weight.dtype:
                 grad_weight.addmm_(piece.t(), both[part])
             else:
