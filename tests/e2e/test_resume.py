@@ -14,6 +14,7 @@ from mpirun import MPIS, kill, launcher, missing, mpirun, processes, python, ran
 
 EPOCHS, STEPS = 8, 50
 STOPPED = 75
+POLITE = {"OMP_WAIT_POLICY": "passive"}     # threads of one process that spin lose much where cores are shared
 SETTINGS = ["--fanouts", "3,4,5", "--hidden", "16", "--dropout", "0.5", "--global-batch-size", str(2400 // STEPS),
             "--epochs", str(EPOCHS), "--lr", "0.01", "--eval-every", "3", "--embed", "all", "--embed-dim", "4"]
 
@@ -49,7 +50,8 @@ def agree(found: dict, expected: dict, rel: float) -> None:
 
 
 def undisturbed(graph: Path, folder: Path, np: int, *more: str) -> dict:
-    done = mpirun(command(graph, folder, *more), np) if np > 1 else run([python(), *command(graph, folder, *more)])
+    words = command(graph, folder, *more)
+    done = mpirun(words, np, timeout=240) if np > 1 else run([python(), *words], timeout=240, env=POLITE)
     assert done.returncode == 0, str(done)
     return results(folder)
 
@@ -74,7 +76,7 @@ class Job:
             pytest.skip(missing(mpi))
         self.folder, self.token, self.np = folder, uuid.uuid4().hex, np
         words = [*launcher(np, mpi), python(mpi)] if np > 1 else [python(mpi)]
-        self.process = start([*words, *arguments], self.token)
+        self.process = start([*words, *arguments], self.token, POLITE)
 
     def __enter__(self):
         return self
@@ -145,7 +147,7 @@ SHAPES = [("mpich", 4, "random4", ("--ranks-per-node", "2")), ("openmpi", 3, "me
 
 
 def test_other_ranks_servers_and_partitions_go_on_with_a_run(graphs, alone, tmp_path):
-    ways = [usr1_to(1), to_launcher(signal.SIGUSR1), to_launcher(signal.SIGTERM)]
+    ways = [usr1_to(1), to_launcher(signal.SIGUSR1)]
     steps = 0
     for (mpi, np, graph, more), how in zip(SHAPES, ways, strict=False):
         steps = stopped(graphs[graph], tmp_path, np, mpi, steps + 40, how, "--precision", "fp64", *more)
@@ -154,7 +156,7 @@ def test_other_ranks_servers_and_partitions_go_on_with_a_run(graphs, alone, tmp_
     agree(results(tmp_path), alone, 1e-9)
 
 
-@pytest.mark.parametrize("mpi", ["openmpi", "mpich"])
+@pytest.mark.parametrize("mpi", ["mpich", pytest.param("openmpi", marks=pytest.mark.long)])
 def test_a_server_that_is_signalled_serves_on_and_a_rank_that_starts_stops_at_its_first_chance(graphs, tmp_path, mpi):
     with Job(command(graphs["one"], tmp_path), 2, mpi, tmp_path) as job:
         wait_for(lambda: len(job.ranks()) == 2, 30, job.process)
@@ -226,19 +228,18 @@ def survive(graphs, folder: Path, chance: random.Random, deaths: int, shapes, *m
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("case", range(25))
-def test_a_run_whose_ranks_die_learns_the_same_to_the_last_bit(graphs, on_three, tmp_path, case):
-    shapes = [(mpi, 3, "metis4", ()) for mpi in MPIS]
-    agree(survive(graphs, tmp_path, random.Random(case), 2, shapes), on_three, 0)
+@pytest.mark.parametrize("case", range(50))
+def test_a_run_whose_ranks_die_a_hundred_times_learns_the_same(graphs, on_three, alone, tmp_path, case):
+    """Two deaths in each case; every other one goes on with three ranks each time, to the last bit."""
+    chance = random.Random(case)
+    if case % 2:
+        shapes = [(mpi, 3, "metis4", ()) for mpi in MPIS]
+        agree(survive(graphs, tmp_path, chance, 2, shapes), on_three, 0)
+    else:
+        agree(survive(graphs, tmp_path, chance, 2, SHAPES, "--precision", "fp64"), alone, 1e-9)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("case", range(25))
-def test_a_run_whose_ranks_die_learns_the_same_on_other_ranks(graphs, alone, tmp_path, case):
-    agree(survive(graphs, tmp_path, random.Random(100 + case), 2, SHAPES, "--precision", "fp64"), alone, 1e-9)
-
-
-@pytest.mark.parametrize(("choice", "code"), [("stop", 4), ("continue", 0)])
+@pytest.mark.parametrize(("choice", "code"), [("continue", 0), pytest.param("stop", 4, marks=pytest.mark.long)])
 def test_a_disk_that_takes_no_more_costs_no_checkpoint(graphs, tmp_path, choice, code):
     """From the fourth epoch on no file may grow beyond some KB: the metrics can go on, checkpoints cannot."""
     script = str(Path(__file__).with_name("full_disk_job.py"))
@@ -256,12 +257,12 @@ def test_a_disk_that_takes_no_more_costs_no_checkpoint(graphs, tmp_path, choice,
 
 @pytest.mark.parametrize(("mpi", "rank"), [("mpich", 2), pytest.param("openmpi", 0, marks=pytest.mark.long)])
 def test_ranks_that_wait_for_a_silent_one_end_the_job(graphs, tmp_path, mpi, rank):
-    more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "12", "--access", "owner", "--ranks-per-node",
+    more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "20", "--access", "owner", "--ranks-per-node",
             "2"]
     with Job(command(graphs["metis4"], tmp_path, *more), 4, mpi, tmp_path) as job:
         job.wait_for_steps(5)
         os.kill(job.ranks()[rank], signal.SIGSTOP)
         code, output = job.end()
     assert code != 0 and "given up (--hang-timeout)" in output, output
-    assert "nothing has happened for 12 s in phase 'epoch" in output and "waiting for" in output, output
+    assert "nothing has happened for 20 s in phase 'epoch" in output and "waiting for" in output, output
     assert "Thread" in output and "train/loop.py" in output, output     # where it waits
