@@ -52,7 +52,7 @@ class LinkPrediction(EdgeTask):
         for etype in pos_graph.canonical_etypes:
             relation = self.relation_of[etype]
             src, dst = self.ends_of(rows, etype, pos_graph.edges(etype))
-            other = self.ends_of(rows, etype, neg_graph.edges(etype))[1].view(len(src), k, -1)
+            other = self.ends_of(rows, etype, neg_graph.edges(etype))[1].view(len(src), k, dst.shape[1])
             asked = head.ask_dst(src, relation)
             true = head.similarity(asked, dst)
             false = [head.similarity(asked[:, None], other)]
