@@ -275,15 +275,15 @@ def _run(world, config: Config, names: Sequence[str], work: Work, check: Callabl
         if trainer is not None:
             with log.phase("set up training"):
                 trainer.start(world, config)
-            code = _work(work, opened, world, run_dir)
+            with log.phase("main", idle=config.checkpoint.hang_timeout is None):   # a user's program need not tell
+                code = _work(work, opened, world, run_dir)
     return max(world.world.allgather(code))
 
 
 def _work(work: Work, graphs: Sequence[DistGraph], world, run_dir: Path) -> int:
     """Work; an error that all trainers share is told once and becomes the exit code that the servers learn."""
     try:
-        with log.phase("main"):
-            work(graphs, world, run_dir)
+        work(graphs, world, run_dir)
         return 0
     except MpignnError as error:
         if not error.agreed:
