@@ -162,6 +162,14 @@ class Block:
         from mpignn.nn import passing
         passing.apply_edges(self, func, etype)
 
+    def to(self, device) -> "Block":
+        """The same block with its frames on a device, by way of pinned memory.  Not collective.
+
+        Ids and edges stay on the CPU: `mpignn.nn` sends along what it needs of them.
+        """
+        from mpignn.nn import passing
+        return passing.to_device(self, device)
+
     @property
     def edge_index(self) -> Any:
         """(2, E) int64 tensor of sources and destinations by position, of a block with one edge type."""

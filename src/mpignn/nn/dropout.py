@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from mpignn.errors import ConfigError
 from mpignn.kernels.dropout import dropout
+from mpignn.nn import device
 from mpignn.nn.memory import empty, stored
 
 
@@ -18,7 +19,7 @@ def keyed_dropout(x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torc
     """Zero elements with chance p, by a hash of (key, original id of the row, column), and scale the rest.
 
     Args:
-        x: (N, F) float32, float64, bfloat16 or float16, on the CPU.
+        x: (N, F) float32, float64, bfloat16 or float16.
         p: From 0 to 1.
         key: 64 bits: seed, step and layer in one.
         rows: (N,) int64 original ids.
@@ -28,7 +29,9 @@ def keyed_dropout(x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torc
 
     Not collective.
     """
-    return _Dropout.apply(x, p, key, rows) if p > 0 else x
+    if p == 0:
+        return x
+    return device.keyed_dropout(x, p, key, rows) if device.elsewhere(x) else _Dropout.apply(x, p, key, rows)
 
 
 class KeyedDropout(nn.Module):

@@ -15,7 +15,7 @@ from mpignn.graph.csc import CSC
 from mpignn.kernels import edges as kernels
 from mpignn.kernels.gather import gather_rows
 from mpignn.kernels.segment import segment_sum, transpose_edges
-from mpignn.nn import message
+from mpignn.nn import device, message
 from mpignn.nn.memory import empty
 
 
@@ -25,6 +25,8 @@ def from_src(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     Raises:
         DataError: Another type or place, or too few rows for the edges.
     """
+    if device.elsewhere(x):
+        return device.from_src(csc, x)
     return _FromSource.apply(_checked(csc, x, int(csc.indices.max(initial=-1)) + 1), csc)
 
 
@@ -36,6 +38,8 @@ def from_dst(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     """
     if x.shape[0] != csc.num_dst:
         raise DataError(f"{x.shape[0]} rows of destinations, but the block has {csc.num_dst}")
+    if device.elsewhere(x):
+        return device.from_dst(csc, x)
     return _FromDestination.apply(_checked(csc, x), csc)
 
 
@@ -53,6 +57,8 @@ def reduce_edges(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
         DataError: Another type or place, or not a row for each edge.
     """
     _check_edges(csc, x)
+    if device.elsewhere(x):
+        return device.reduce_edges(csc, x, how)
     flat = _flat(_checked(csc, x))
     own = CSC(csc.indptr, np.arange(csc.num_edges))     # each edge as a source of its own
     return message.reduce_copies(own, flat, how).view(csc.num_dst, *x.shape[1:])
@@ -63,7 +69,7 @@ def weighted_sum(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tens
 
     Args:
         csc: D destinations, ``indices`` as rows of ``x``.
-        x: (S, H, K) float32 or float64, on the CPU.
+        x: (S, H, K) float32 or float64.
         weights: (E, H), of the type of ``x``.
 
     Returns:
@@ -78,6 +84,8 @@ def weighted_sum(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tens
     if x.ndim != 3 or weights.shape[1:] != x.shape[1:2] or weights.dtype != x.dtype:
         raise DataError(f"weights are {weights.dtype} {tuple(weights.shape)} and rows {x.dtype} {tuple(x.shape)}; they "
                         "must be of one type, (edges, heads) and (sources, heads, columns)")
+    if device.elsewhere(x):
+        return device.reduce_edges(csc, device.from_src(csc, x) * weights[:, :, None], "sum")
     return _Weighted.apply(_checked(csc, x, int(csc.indices.max(initial=-1)) + 1), weights, csc)
 
 
@@ -92,7 +100,7 @@ def edge_softmax(csc: CSC, x: torch.Tensor) -> torch.Tensor:
 
     Args:
         csc: D destinations.
-        x: (E, ...) float32 or float64, on the CPU.
+        x: (E, ...) float32 or float64.
 
     Returns:
         (E, ...), once differentiable.
@@ -103,6 +111,8 @@ def edge_softmax(csc: CSC, x: torch.Tensor) -> torch.Tensor:
         DataError: Another type or place, or not a row for each edge.
     """
     _check_edges(csc, x)
+    if device.elsewhere(x):
+        return device.edge_softmax(csc, x)
     return _Softmax.apply(_checked(csc, x), csc)
 
 
@@ -111,7 +121,7 @@ def edge_dropout(csc: CSC, x: torch.Tensor, p: float, key: int, rows: np.ndarray
 
     Args:
         csc: D destinations.
-        x: (E, ...) float32 or float64, on the CPU.
+        x: (E, ...) float32 or float64.
         p: From 0 to 1.
         key: 64 bits: seed, step and layer in one.
         rows: (D,) int64 original ids of the destinations.
@@ -122,7 +132,11 @@ def edge_dropout(csc: CSC, x: torch.Tensor, p: float, key: int, rows: np.ndarray
     Not collective.
     """
     _check_edges(csc, x)
-    return _Dropout.apply(_checked(csc, x), csc, p, key, rows) if p > 0 else x
+    if p == 0:
+        return x
+    if device.elsewhere(x):
+        return device.edge_dropout(csc, _flat(x), p, key, rows).view_as(x)
+    return _Dropout.apply(_checked(csc, x), csc, p, key, rows)
 
 
 class _FromSource(Function):
@@ -230,9 +244,8 @@ def _check_edges(csc: CSC, x: torch.Tensor) -> None:
 
 
 def _checked(csc: CSC, x: torch.Tensor, least: int = 0) -> torch.Tensor:
-    if x.ndim == 0 or x.dtype not in (torch.float32, torch.float64) or x.device.type != "cpu":
-        raise DataError(f"rows of a message are {x.dtype} {tuple(x.shape)} on {x.device}; "
-                        "they must be float32 or float64 on the CPU")
+    if x.ndim == 0 or x.dtype not in (torch.float32, torch.float64):
+        raise DataError(f"rows of a message are {x.dtype} {tuple(x.shape)}; they must be float32 or float64")
     if x.shape[0] < least:
         raise DataError(f"{x.shape[0]} rows of sources, but the block has {least} or more")
     return x

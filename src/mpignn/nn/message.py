@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
 from mpignn.kernels.segment import segment_max, segment_sum, spread_max, transpose
+from mpignn.nn import device
 from mpignn.nn.memory import empty, stored
 
 TYPES = torch.float32, torch.float64, torch.bfloat16, torch.float16
@@ -31,16 +32,18 @@ def copy_u_sum(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     Raises:
         DataError: ``x`` has another shape, type or place, or too few rows for the edges.
     """
-    return _Sum.apply(checked(csc, x), csc, False)[1]
+    return _elsewhere(csc, x, "sum") if device.elsewhere(x) else _Sum.apply(checked(csc, x), csc, False)[1]
 
 
 def copy_u_mean(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     """As `copy_u_sum`, divided by the number of in-edges."""
-    return _Sum.apply(checked(csc, x), csc, True)[1]
+    return _elsewhere(csc, x, "mean") if device.elsewhere(x) else _Sum.apply(checked(csc, x), csc, True)[1]
 
 
 def copy_u_max(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     """As `copy_u_sum`, but the greatest row, column by column; its gradient goes to the first source that has it."""
+    if device.elsewhere(x):
+        return _elsewhere(csc, x, "max")
     if x.dtype in TYPES[2:]:
         return copy_u_max(csc, x.float()).to(x.dtype)
     return _Max.apply(checked(csc, x, types=TYPES[:2]), csc)
@@ -55,17 +58,21 @@ def reduce_copies(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
 
 def self_and_sum(csc: CSC, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The destinations' own rows, ``x[:D]``, and `copy_u_sum`: cheaper to differentiate than one by one."""
+    if device.elsewhere(x):
+        return x[:csc.num_dst], _elsewhere(csc, x, "sum")
     return _Sum.apply(checked(csc, x, csc.num_dst), csc, False)
 
 
 def self_and_mean(csc: CSC, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The destinations' own rows, ``x[:D]``, and `copy_u_mean`: cheaper to differentiate than one by one."""
+    if device.elsewhere(x):
+        return x[:csc.num_dst], _elsewhere(csc, x, "mean")
     return _Sum.apply(checked(csc, x, csc.num_dst), csc, True)
 
 
-def in_degrees(csc: CSC, dtype: torch.dtype) -> torch.Tensor:
-    """(D, 1) number of in-edges of each destination."""
-    return torch.from_numpy(np.diff(csc.indptr)).to(dtype)[:, None]
+def in_degrees(csc: CSC, like: torch.Tensor) -> torch.Tensor:
+    """(D, 1) number of in-edges of each destination, of the type and in the place of ``like``."""
+    return torch.from_numpy(np.diff(csc.indptr)).to(like.device, like.dtype)[:, None]
 
 
 class _Sum(Function):
@@ -92,7 +99,7 @@ class _Sum(Function):
         if grad is None:
             grad = torch.zeros_like(grad_self)
         if ctx.mean:
-            grad = torch.div(grad, in_degrees(csc, grad.dtype).clamp_(min=1), out=empty(grad.shape[0], grad))
+            grad = torch.div(grad, in_degrees(csc, grad).clamp_(min=1), out=empty(grad.shape[0], grad))
         out = empty(ctx.num_src, grad)
         start = None if grad_self is None else stored(grad_self)
         segment_sum(*transpose(csc.indptr, csc.indices, ctx.num_src), stored(grad), stored(out), start=start,
@@ -117,12 +124,16 @@ class _Max(Function):
         return out, None
 
 
+def _elsewhere(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
+    return device.reduce_edges(csc, device.from_src(csc, x), how)
+
+
 def checked(csc: CSC, x: torch.Tensor, least: int = 0, types: tuple[torch.dtype, ...] = TYPES) -> torch.Tensor:
     """``x``, if it can be aggregated along the edges of ``csc`` and has ``least`` rows; else a `DataError`."""
-    if x.ndim != 2 or x.dtype not in types or x.device.type != "cpu":
+    if x.ndim != 2 or x.dtype not in types:
         names = ", ".join(str(t).removeprefix("torch.") for t in types)
-        raise DataError(f"rows to aggregate are {x.dtype} {tuple(x.shape)} on {x.device}; "
-                        f"they must be (rows, columns) on the CPU of one of: {names}")
+        raise DataError(f"rows to aggregate are {x.dtype} {tuple(x.shape)}; they must be (rows, columns) of one of: "
+                        f"{names}")
     needed = max(least, int(csc.indices.max(initial=-1)) + 1)
     if x.shape[0] < needed:
         raise DataError(f"{x.shape[0]} rows to aggregate, but the block has {needed} sources or more")

@@ -6,6 +6,7 @@ Shapes: S sources, D destinations, E edges; ``...`` is any shape of a row.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from mpignn.function import Message, Reducer
 from mpignn.graph.block import Block, Frame
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, etype_key
-from mpignn.nn import edges, message
+from mpignn.nn import device, edges, message
 
 Fields = dict[str, torch.Tensor]
 MessageFunction = Message | Callable[["EdgeBatch"], Mapping[str, torch.Tensor]]
@@ -115,6 +116,13 @@ def multi_update_all(block: Block, etype_dict: Mapping[str | EType, Sequence], c
         _apply(block, ntype, apply_node_func)
 
 
+def to_device(block: Block, where) -> Block:
+    """See `Block.to`."""
+    return replace(block, **{name: {key: {field: device.sent(rows, where) for field, rows in frame.items()}
+                                    for key, frame in getattr(block, name).items()}
+                             for name in ("src_frames", "dst_frames", "edge_frames")})
+
+
 def _apply(block: Block, ntype: str, func: ApplyFunction | None) -> None:
     if func is not None:
         frame = _frame(block.dst_frames, ntype)
@@ -174,7 +182,7 @@ def _fused(block: Block, etype: EType, message_func: Message, reduce_func: Reduc
         columns = int(np.prod(x.shape[1:])) // max(heads, 1)
         out = edges.weighted_sum(csc, x.reshape(x.shape[0], heads, columns), weights.reshape(csc.num_edges, heads))
         if how == "mean":
-            out = out / message.in_degrees(csc, x.dtype).clamp_(min=1)[:, :, None]
+            out = out / message.in_degrees(csc, x).clamp_(min=1)[:, :, None]
         return out.reshape(csc.num_dst, *x.shape[1:])
     return None
 
@@ -231,7 +239,7 @@ def _brought(csc: CSC, target: str, x: torch.Tensor) -> torch.Tensor:
         return x
     if x.is_floating_point():
         return edges.from_src(csc, x) if target == "u" else edges.from_dst(csc, x)
-    return x[edge_index(csc)[0 if target == "u" else 1]]
+    return x[edge_index(csc).to(x.device)[0 if target == "u" else 1]]
 
 
 def edge_index(csc: CSC) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
-from mpignn.nn import edges, message
+from mpignn.nn import device, edges, message
 from mpignn.nn.dense import Linear
 from mpignn.nn.fused import sage_linear
 from mpignn.nn.stack import Stack, widths
@@ -77,7 +77,7 @@ class SAGEConv(nn.Module):
             (D, out_feats); D may be 0.
         """
         csc = block.csc[block.schema.etype()]
-        whole = not self.linear_first and not isinstance(x, tuple) and edge_weight is None
+        whole = not (self.linear_first or isinstance(x, tuple) or device.elsewhere(x)) and edge_weight is None
         if whole and self.aggregator_type in ("mean", "sum"):
             return sage_linear(csc, message.checked(csc, x, csc.num_dst), self.fc_self.weight, self.fc_neigh.weight,
                                self.fc_self.bias, self.aggregator_type == "mean", relu)
@@ -100,7 +100,7 @@ class SAGEConv(nn.Module):
         if self.linear_first:
             x = tuple(map(self.fc_neigh, x)) if isinstance(x, tuple) else self.fc_neigh(x)
         own, neigh = self._aggregate(csc, x, edge_weight)
-        neigh = (own + neigh) / (message.in_degrees(csc, neigh.dtype) + 1)
+        neigh = (own + neigh) / (message.in_degrees(csc, neigh) + 1)
         if not self.linear_first:
             neigh = self.fc_neigh(neigh)
         return neigh if self.bias is None else neigh + self.bias.to(neigh.dtype)
@@ -111,7 +111,7 @@ class SAGEConv(nn.Module):
         if edge_weight is not None:
             src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
             neigh = edges.weighted_rows(csc, src, edge_weight)
-            return own, neigh / message.in_degrees(csc, neigh.dtype).clamp_(min=1) if mean else neigh
+            return own, neigh / message.in_degrees(csc, neigh).clamp_(min=1) if mean else neigh
         if isinstance(x, tuple):
             return x[1], (message.copy_u_mean if mean else message.copy_u_sum)(csc, x[0])
         return (message.self_and_mean if mean else message.self_and_sum)(csc, x)

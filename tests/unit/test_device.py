@@ -1,0 +1,85 @@
+"""The operators for rows on a GPU, tried where there is none: on CPU tensors that are said to be elsewhere."""
+
+import numpy as np
+import pytest
+import torch
+
+from blocks import HETERO, SCHEMA, ends, hetero_block, know_sources, make_block, make_csc, rows
+from mpignn.config import ModelConfig
+from mpignn.nn import MODELS, device, edges, make_model, message
+from mpignn.nn.dropout import keyed_dropout
+
+CSC = make_csc([3, 0, 1, 9], 11)
+
+
+def both_ways(call, monkeypatch):
+    here = call()
+    monkeypatch.setattr(device, "elsewhere", lambda x: True)
+    return here, call()
+
+
+@pytest.mark.parametrize("how", ["sum", "mean", "max", "min"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_reductions_are_those_of_the_kernels(how, dtype, monkeypatch):
+    x = rows(11, 5, torch.float32).to(dtype)
+    torch.testing.assert_close(*both_ways(lambda: message.reduce_copies(CSC, x, how), monkeypatch))
+
+
+def test_edges_and_attention_are_those_of_the_kernels_with_gradients(monkeypatch):
+    z, logits, right = rows(11, (2, 3)).requires_grad_(), rows(13, 2).requires_grad_(), rows(4, 2).requires_grad_()
+
+    def call():
+        attention = edges.edge_softmax(CSC, logits + edges.from_dst(CSC, right))
+        out = edges.weighted_sum(CSC, z, edges.edge_dropout(CSC, attention, 0.3, 7, np.arange(4) * 10**12))
+        return [out, *torch.autograd.grad(out.square().sum(), [z, logits])]
+    for here, there in zip(*both_ways(call, monkeypatch), strict=True):
+        torch.testing.assert_close(here, there)
+
+
+@pytest.mark.parametrize("p", [0.3, 1.0])
+def test_dropout_has_the_mask_of_the_kernel(p, monkeypatch):
+    x, ids = rows(50, 40), np.random.default_rng(0).integers(0, 2**62, 50)
+    here, there = both_ways(lambda: keyed_dropout(x, p, 0xFEDCBA9876543210, ids), monkeypatch)
+    assert torch.equal(here != 0, there != 0)
+    torch.testing.assert_close(here, there)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("none", "rgcn")])
+def test_models_give_what_they_give_on_the_cpu(name, monkeypatch):
+    torch.manual_seed(0)
+    model = make_model(ModelConfig(model=name, hidden=8, attention_dropout=0.3), SCHEMA, {"node": 7}, 3, 2).double()
+    blocks = [make_block([4, 2, 0, 5, 3, 3], 10, 1), make_block([3, 0, 6], 6, 2)]
+    for block in blocks:
+        know_sources(block, 5 + np.arange(10)[:block.num_src_nodes()] % 4)
+    x = rows(10, 7)
+
+    def call():
+        out = model(blocks, x, key=3)
+        return [out, *torch.autograd.grad(out.square().sum(), list(model.parameters()))]
+    for here, there in zip(*both_ways(call, monkeypatch), strict=True):
+        torch.testing.assert_close(here, there)
+
+
+def test_relations_too(monkeypatch):
+    torch.manual_seed(0)
+    model = make_model(ModelConfig(model="rgcn", hidden=8), HETERO, {"user": 7}, 3, 1).double()
+    x = {"user": rows(7, 7)}
+    here, there = both_ways(lambda: model([hetero_block()], x), monkeypatch)
+    torch.testing.assert_close(here, there)
+
+
+def test_no_edges_at_all(monkeypatch):
+    x, csc = rows(3, 2).requires_grad_(), make_csc([0, 0], 3)
+    here, there = both_ways(lambda: message.copy_u_mean(csc, x), monkeypatch)
+    assert torch.equal(here, there)
+    there.sum().backward()
+    assert not x.grad.any() and ends(csc)[0].size == 0
+
+
+def test_a_block_takes_its_frames_along_and_keeps_its_edges():
+    block = make_block([2, 1], 5)
+    block.srcdata["h"], block.dstdata["y"], block.edata["w"] = torch.zeros(5, 2), torch.zeros(2), torch.zeros(3)
+    moved = block.to("meta")
+    assert {moved.srcdata["h"].device.type, moved.dstdata["y"].device.type, moved.edata["w"].device.type} == {"meta"}
+    assert block.srcdata["h"].device.type == "cpu"
+    assert moved.csc is block.csc
