@@ -161,3 +161,11 @@ def test_a_checkpoint_of_the_same_name_is_replaced(tmp_path):
     arrays = {"b": np.arange(5)}
     assert same(read(write(tmp_path, 4, arrays)), arrays)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000004"]
+
+
+def test_one_that_was_about_to_be_replaced_is_found_again(tmp_path):
+    out = write(tmp_path, 4)
+    out.rename(tmp_path / ".step-000000004.replaced-0123abcd")
+    (tmp_path / ".step-000000004.partial-0123abcd").mkdir()
+    snapshot.remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000004"] and same(read(out), content())

@@ -35,7 +35,7 @@ from mpignn.storage.sink import writing
 SCHEMA = "mpignn-checkpoint/1"
 STATE, MANIFEST = "state.h5", "manifest.json"
 _NAME = re.compile(r"step-(\d{9,})")
-_PARTIAL = re.compile(r"\.step-\d{9,}\.(partial|replaced)-[0-9a-f]{8}")
+_PARTIAL = re.compile(r"\.(step-\d{9,})\.(partial|replaced)-[0-9a-f]{8}")
 _HEAD = '{"crc32": "%08x", "checkpoint": '       # the checksum is that of all bytes after these
 _PIECE_BYTES = 1 << 18      # small enough to stay in the core's cache until it is summed
 
@@ -106,9 +106,18 @@ def found_in(folder: Path) -> list[tuple[int, Path]]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a job that died while it wrote has left; no job may be writing there."""
-    for entry in list(folder.iterdir()) if folder.is_dir() else []:
-        if _PARTIAL.fullmatch(entry.name):
+    """Remove what a job that died while it wrote has left; no job may be writing there.
+
+    A checkpoint that was about to be replaced gets its name back.
+    """
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
+        left = _PARTIAL.fullmatch(entry.name)
+        if left is None:
+            continue
+        out = folder / left[1]
+        if left[2] == "replaced" and not out.exists():
+            os.rename(entry, out)
+        else:
             shutil.rmtree(entry, ignore_errors=True)
 
 
