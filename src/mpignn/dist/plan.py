@@ -194,11 +194,14 @@ def _model_bytes(placement: Placement, config: Config, hops: Sequence[_Hop]) -> 
     if config.model.model == "mlp":
         return int(parameters + sum(hops[0].dst.values()) * sum(sizes) * 4 * item)
     rows = [sum(hop.dst.values()) for hop in reversed(hops)]
-    held = sum(n * (a + 2 * b) for n, (a, b) in zip(rows, pairs, strict=True)) * item
+    held = sum(n * 2 * (a + b) for n, (a, b) in zip(rows, pairs, strict=True)) * item
     cast = sum(hops[-1].src.values()) * width * item if item == 8 else 0
     pooled = 0
     if config.model.aggregator == "pool":
         pooled = 2 * sum(sum(hop.src.values()) * a for hop, (a, _) in zip(reversed(hops), pairs, strict=True)) * item
+    if config.model.model.startswith("gat"):        # projected sources with their gradients, numbers on edges
+        pooled = sum(2 * sum(hop.src.values()) * b + 6 * (n + sum(hop.edges.values())) * config.model.heads
+                     for n, hop, (_, b) in zip(rows, reversed(hops), pairs, strict=True)) * item
     learnt = 2 * sum(hops[-1].src[t] * columns for t, columns in embedded.items()) * item
     return int(parameters + held + rows[0] * pairs[0][1] * item + cast + pooled + learnt)
 
