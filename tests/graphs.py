@@ -6,6 +6,7 @@ Shapes: N nodes of a type, E edges of a type, P partitions.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from hypothesis import settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from mpignn.graph.csc import csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, GraphData, etype_key
+from mpignn.storage.write import partition_graph
 
 settings.register_profile("mpignn", deadline=None, derandomize=True)       # the machine may be busy; seeds are fixed
 settings.load_profile("mpignn")
@@ -35,6 +37,16 @@ def random_hetero_graph(seed: int = 0, num_nodes: int = 30, num_edges: int = 90,
     """Three node types, one of which has no nodes if ``seed`` is odd, and four edge types; data as `random_graph`."""
     sizes = {"paper": num_nodes, "author": num_nodes // 2 + 1, "venue": 0 if seed % 2 else 3}
     return _graph(np.random.default_rng(seed), sizes, dict.fromkeys(HETERO_ETYPES, num_edges), shuffled)
+
+
+def write_hetero_cuts(folder: Path) -> Path:
+    """Partition a graph of 300 papers, with edge data ``weight`` and ``kept``, in several ways below ``folder``."""
+    data, rng = random_hetero_graph(2, num_nodes=300, num_edges=3000), np.random.default_rng(0)
+    marked = {e: dict(named) | {"kept": rng.random(data.csc[e].num_edges) < 0.6} for e, named in data.edge_data.items()}
+    cuts = {"one": (1, "range"), "random3": (3, "random"), "random8": (8, "random"), "metis5": (5, "metis")}
+    for name, (parts, method) in cuts.items():
+        partition_graph(replace(data, edge_data=marked), folder / name, parts, method=method)
+    return folder
 
 
 def random_assignment(data: GraphData, num_parts: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -135,8 +135,8 @@ class OneHop:
         plan_rows(bounds, taken, self._fanout, False, 0, indices.hi, self._indptr)
         key, out = np.uint64(derive(repeat)), self._out[:self._indptr[-1]]
         threads.run(lambda number, first, last: pick_neighbors(
-            key, False, orig, bounds, gone, taken, self._indptr, self._bits[number], indices.flat, 0,
-            self._seen[number], out, first, last), threads.cut(self._indptr))
+            key, False, orig[first:last], bounds[first:last], gone, taken[first:last], self._indptr[first:last + 1],
+            self._bits[number], indices.flat, 0, self._seen[number], out), threads.cut(self._indptr))
         return *since(start), int(self._indptr[-1])
 
 
@@ -168,10 +168,11 @@ class Weighted:
         key, edges = np.uint64(derive(repeat)), self._edges[:self._indptr[-1]]
 
         def piece(_, first, last):
-            pick_weighted(key, self._fanout, False, orig, bounds, NONE_GONE, NONE_TAKEN, self._indptr, self._weights,
-                          self._weights[:0], True, NO_MARKS, NO_MARKS, False, 0, self._away, longest, edges,
-                          self._counts, first, last)
-            take(flat, flat[:0], 0, self._away, bounds, self._indptr, edges, self._out, first, last)
+            rows, indptr, away = bounds[first:last], self._indptr[first:last + 1], self._away[first:last]
+            pick_weighted(key, self._fanout, False, orig[first:last], rows, NONE_GONE, NONE_TAKEN, indptr,
+                          self._weights, self._weights[:0], True, NO_MARKS, NO_MARKS, False, 0, away, longest, edges,
+                          self._counts[first:last])
+            take(flat, flat[:0], 0, away, rows, indptr, edges, self._out)
 
         threads.run(piece, threads.cut(self._indptr))
         return *since(start), int(self._indptr[-1])

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from beds import run
 
+from graphs import write_hetero_cuts
 from mpirun import kill, processes, rank_of, start, wait_for
-from recorded import JOB, drawn, recorded
+from recorded import DRAWING_JOB, JOB, drawn, recorded
 
 WHERE = """
 import socket
@@ -66,6 +67,22 @@ def test_training_over_two_hosts_is_that_of_one_process(hosts, mpi, graph, alone
     losses, accuracy = results(tmp_path / "run")
     assert len(expected) == 10 and expected[-1] < expected[0]
     assert losses == pytest.approx(expected, rel=1e-9) and accuracy == expected_accuracy
+
+
+@pytest.mark.timeout(240)
+def test_two_hosts_draw_in_every_way_what_one_process_draws(hosts, mpi, tmp_path):
+    write_hetero_cuts(tmp_path)
+
+    def draw(name, cut, launcher, **told):
+        (tmp_path / name).mkdir()
+        done = run([*launcher, DRAWING_JOB, tmp_path / name, tmp_path / cut, json.dumps(told)], 100,
+                   env=mpi.environment())
+        assert done.returncode == 0, done.stderr
+        return drawn(recorded(tmp_path / name))
+
+    alone = draw("alone", "one", [sys.executable], threads=1, prefetch=1)
+    assert len(alone) == 90
+    assert draw("hosts", "random8", [*mpi.over_hosts(hosts, 4), mpi.python], threads=2, prefetch=3) == alone
 
 
 def ranks_in(folder: Path) -> list[int]:

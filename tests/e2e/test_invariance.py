@@ -3,14 +3,12 @@
 import itertools
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from graphs import random_hetero_graph
-from mpignn.storage.write import partition_graph
+from graphs import write_hetero_cuts
 from mpirun import missing, mpirun, run
 from recorded import DRAWING_JOB, JOB, drawn, recorded
 
@@ -122,15 +120,7 @@ def test_the_way_to_other_nodes_changes_nothing(reference, graphs, tmp_path, mpi
 
 @pytest.fixture(scope="module")
 def hetero_graphs(tmp_path_factory):
-    """Three node types and four edge types with weights and marks, in several cuts."""
-    data, folder = random_hetero_graph(2, num_nodes=300, num_edges=3000), tmp_path_factory.mktemp("hetero")
-    rng = np.random.default_rng(0)
-    marked = {e: dict(named) | {"kept": rng.random(data.csc[e].num_edges) < 0.6} for e, named in data.edge_data.items()}
-    data = replace(data, edge_data=marked)
-    cuts = {"one": (1, "range"), "random3": (3, "random"), "random8": (8, "random"), "metis5": (5, "metis")}
-    for name, (parts, method) in cuts.items():
-        partition_graph(data, folder / name, parts, method=method)
-    return folder
+    return write_hetero_cuts(tmp_path_factory.mktemp("hetero"))
 
 
 def draw(folder: Path, graph: Path, np_: int, mpi: str, **settings):

@@ -24,7 +24,7 @@ def pick(key, orig, bounds, fanout, replace):
     indptr = np.empty(orig.size + 1, np.int64)
     longest, _ = plan_rows(bounds, NONE_TAKEN, fanout, replace, 0, 1 << 62, indptr)
     bits, out = np.zeros(longest // 64 + 1, np.uint64), np.empty(indptr[-1], np.int64)
-    pick_edges(np.uint64(key), replace, orig, bounds, NONE_GONE, NONE_TAKEN, indptr, bits, out, 0, orig.size)
+    pick_edges(np.uint64(key), replace, orig, bounds, NONE_GONE, NONE_TAKEN, indptr, bits, out)
     assert not bits.any()
     return out, indptr
 
@@ -67,7 +67,7 @@ def test_both_kernels_pick_the_same(rows, fanout, replace, dtype, first_edge, da
     seen, bits = np.zeros(num_nodes // 64 + 1, np.uint64), np.zeros(8, np.uint64)
     out = np.empty(indptr[-1], dtype)
     pick_neighbors(np.uint64(5), replace, orig, bounds, NONE_GONE, NONE_TAKEN, indptr, bits, indices, first_edge,
-                   seen, out, 0, orig.size)
+                   seen, out)
     assert np.array_equal(out, indices[edges - first_edge])
     assert np.flatnonzero(np.unpackbits(seen.view(np.uint8), bitorder="little")).tolist() == np.unique(out).tolist()
     assert not bits.any()

@@ -10,12 +10,12 @@ from mpignn.kernels.relabel import look_up, mark, place_dst, place_new
 
 def relabel(num_nodes, dst, neighbors, seen, slot):
     """All the kernels, as a hop uses them."""
-    mark(neighbors, seen, 0, neighbors.size)
+    mark(neighbors, seen)
     src = np.empty(dst.size + place_dst(dst, seen, slot), np.int64)
     src[:dst.size] = dst
     place_new(seen, slot, dst.size, src)
     out = np.empty(neighbors.size, np.int32)
-    look_up(neighbors, slot, out, 0, out.size)
+    look_up(neighbors, slot, out)
     return src, out
 
 
@@ -44,5 +44,5 @@ def test_every_bit_of_a_word_is_a_node(num_nodes):
 
 def test_looking_up_may_overwrite_the_ids():
     ids, slot = np.array([2, 0, 2], np.int32), np.array([5, 6, 7], np.int32)
-    look_up(ids, slot, ids, 0, 3)
+    look_up(ids, slot, ids)
     assert ids.tolist() == [7, 5, 7]

@@ -28,7 +28,7 @@ def draws(key, row, fanout, count, replace=False, marks=None):
     out, counts = np.empty(indptr[-1], np.int64), np.empty(count, np.int64)
     bad = pick_weighted(np.uint64(key), fanout, replace, np.arange(count), bounds, NONE_GONE, NONE_TAKEN, indptr,
                         weights, weights[:0], row is not None, marked, marked[:0], marks is not None, 0,
-                        np.full(count, -1), size, out, counts, 0, count)
+                        np.full(count, -1), size, out, counts)
     assert bad == -1 and (counts == fanout).all()
     return out.reshape(count, fanout)
 
@@ -41,7 +41,7 @@ def left_of(key, size, gone, fanout, count):
     longest, _ = plan_rows(bounds, taken, fanout, False, 0, 1 << 40, indptr)
     out = np.empty(indptr[-1], np.int64)
     pick_edges(np.uint64(key), False, np.arange(count), bounds, gone, taken, indptr,
-               np.zeros(longest // 64 + 1, np.uint64), out, 0, count)
+               np.zeros(longest // 64 + 1, np.uint64), out)
     return out.reshape(count, fanout) - 100
 
 

@@ -16,14 +16,14 @@ _0F0F, _0101 = _U64(0x0F0F0F0F0F0F0F0F), _U64(0x0101010101010101)
 
 
 @numba.njit(nogil=True, cache=True)
-def mark(ids, seen, begin, end):
-    """Set the bits of ``ids[begin:end]``.
+def mark(ids, seen):
+    """Set the bits of ``ids``.
 
     Args:
         ids: (E,) int32 or int64.
         seen: (V,) uint64 bitmap.
     """
-    for e in range(begin, end):
+    for e in range(ids.shape[0]):
         seen[ids[e] >> 6] |= _1 << (_U64(ids[e]) & _63)
 
 
@@ -85,15 +85,15 @@ def place_new(seen, slot, first, src):
 
 
 @numba.njit(nogil=True, cache=True)
-def look_up(ids, slot, out, begin, end):
-    """``out[e] = slot[ids[e]]`` for the edges ``begin:end``; ``out`` may be ``ids``.
+def look_up(ids, slot, out):
+    """``out[e] = slot[ids[e]]``; ``out`` may be ``ids``.
 
     Args:
         ids: (E,) int32 or int64 nodes.
         slot: (N,) int32 position of each node.
         out: (E,) int32.
     """
-    for e in range(begin, end):
+    for e in range(ids.shape[0]):
         out[e] = slot[ids[e]]
 
 

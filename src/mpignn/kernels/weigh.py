@@ -29,8 +29,8 @@ NO_MARKS = read_only(np.empty(0, np.bool_))
 
 @numba.njit(nogil=True, cache=True)
 def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weights, weights_away, weighted,
-                  marks, marks_away, masked, lo, away, longest, out, counts, begin, end):
-    """Pick from the rows ``begin:end``.
+                  marks, marks_away, masked, lo, away, longest, out, counts):
+    """Pick from rows.
 
     Args:
         key, orig, bounds, gone, taken: As for `pick.pick_edges`.
@@ -57,8 +57,8 @@ def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weigh
     keys, units, places = np.empty(longest), np.empty(longest), np.empty(longest, np.int64)
     bits = np.zeros(longest // 64 + 1, np.uint64)
     base, size = (weights.ctypes.data, weights.itemsize) if weighted else (marks.ctypes.data, marks.itemsize)
-    for i in range(begin, end):
-        if i + _ROWS_AHEAD < end:       # a wrong guess, if that row is away, does no harm
+    for i in range(orig.shape[0]):
+        if i + _ROWS_AHEAD < orig.shape[0]:       # a wrong guess, if that row is away, does no harm
             for line in range(_LINES_AHEAD):
                 prefetch(base + (bounds[i + _ROWS_AHEAD, 0] - lo) * size + line * 64)
         start, degree = bounds[i, 0], bounds[i, 1] - bounds[i, 0]
@@ -114,8 +114,8 @@ def close_gaps(counts, indptr, out):
 
 
 @numba.njit(nogil=True, cache=True)
-def take(indices, indices_away, lo, away, bounds, indptr, edge_ids, out, begin, end):
-    """Read the neighbors that were picked from the rows ``begin:end``.
+def take(indices, indices_away, lo, away, bounds, indptr, edge_ids, out):
+    """Read the neighbors that were picked.
 
     Args:
         indices: (M,) int32 or int64 sources of the edges in the view, the first being edge ``lo``; read only.
@@ -125,7 +125,7 @@ def take(indices, indices_away, lo, away, bounds, indptr, edge_ids, out, begin, 
         out: (E,) of the type of ``indices``, written.
     """
     base, size = indices.ctypes.data, indices.itemsize
-    for i in range(begin, end):
+    for i in range(away.shape[0]):
         for e in range(indptr[i], indptr[i + 1]):
             if e + _AHEAD < edge_ids.shape[0]:      # a wrong guess, if that edge is away, does no harm
                 prefetch(base + (edge_ids[e + _AHEAD] - lo) * size)

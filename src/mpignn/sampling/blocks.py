@@ -31,16 +31,16 @@ def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequ
             draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
             _pick_neighbors(draw, window, space.bits(draw.longest), seen)
         else:
-            threads.run(lambda number, first, last, seen=seen, ids=draw.neighbors: mark(ids, seen[number], first, last),
+            threads.run(lambda number, first, last, seen=seen, ids=draw.neighbors: mark(ids[first:last], seen[number]),
                         threads.stretches(draw.neighbors.shape[0]))
     edges = {draw.etype: CSC(draw.indptr, draw.neighbors, draw.edge_ids if return_eids else None) for draw in draws}
     return _assemble(service, space, front.nodes, {t: orig.reshape(-1) for t, orig in front.orig.items()}, edges)
 
 
 def _pick_neighbors(draw: Draw, window: Window, bits: np.ndarray, seen: np.ndarray) -> None:
-    threads.run(lambda number, first, last: pick_neighbors(
-        draw.key, draw.rule.replace, draw.orig, draw.bounds, draw.gone, draw.taken, draw.indptr, bits[number],
-        window.flat, window.lo, seen[number], draw.neighbors, first, last), threads.cut(draw.indptr))
+    threads.run(lambda number, *piece: pick_neighbors(
+        draw.key, draw.rule.replace, *draw.rows(*piece), bits[number], window.flat, window.lo, seen[number],
+        draw.neighbors), threads.cut(draw.indptr))
 
 
 def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True) -> Block:
@@ -70,7 +70,7 @@ def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True
     for etype, drawn in frontier.edges.items():
         edges[etype] = _by_destination(etype, drawn, nodes[etype[2]])
         ids = edges[etype].indices
-        mark(ids, space.maps(etype[0], service.book.num_nodes(etype[0]))[0][0], 0, ids.shape[0])
+        mark(ids, space.maps(etype[0], service.book.num_nodes(etype[0]))[0][0])
     return _assemble(service, space, nodes, orig, edges, include_dst_in_src)
 
 
@@ -109,8 +109,11 @@ def _assemble(service: GraphService, space: Workspace, nodes: Mapping[str, np.nd
         ids = by_id.indices
         indices = ids if ids.dtype == np.int32 else space.pool.empty(ids.shape[0], np.int32)
         slot = maps[etype[0]][1]
-        look = partial(look_up, ids, slot, indices)
-        threads.run(lambda _, *piece, look=look: look(*piece), threads.stretches(ids.shape[0], 4 * threads.GRAIN))
+        threads.run(partial(_look_up, ids, slot, indices), threads.stretches(ids.shape[0], 4 * threads.GRAIN))
         csc[etype] = CSC(by_id.indptr, indices, by_id.edge_ids)
     return Block(service.schema, src, {t: dst.shape[0] for t, dst in nodes.items()}, orig, csc,
                  dst_ids=None if include_dst else dict(nodes))
+
+
+def _look_up(ids: np.ndarray, slot: np.ndarray, out: np.ndarray, number: int, first: int, last: int) -> None:
+    look_up(ids[first:last], slot, out[first:last])

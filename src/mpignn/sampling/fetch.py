@@ -32,8 +32,10 @@ class RowReader:
         missing = np.empty(ids.shape[0], np.int64)
 
         def piece(number: int, first: int, last: int) -> np.ndarray:
-            count = read_view(window.flat, window.spec.step, window.lo, window.hi, ids, out, missing, first, last)
-            return missing[first:first + count]
+            found = missing[first:last]
+            count = read_view(window.flat, window.spec.step, window.lo, window.hi, ids[first:last], out[first:last],
+                              found)
+            return found[:count] + first
 
         found = threads.run(piece, threads.stretches(ids.shape[0]))
         count = sum(places.shape[0] for places in found)

@@ -73,8 +73,7 @@ class _OutRows:
         else:
             places = np.empty(self._indptr[-1], np.int64)
             bits = np.zeros(self._longest // 64 + 1, np.uint64)
-            pick_edges(key, rule.replace, self._numbers, bounds, NONE_GONE, NONE_TAKEN, self._indptr, bits, places, 0,
-                       bounds.shape[0])
+            pick_edges(key, rule.replace, self._numbers, bounds, NONE_GONE, NONE_TAKEN, self._indptr, bits, places)
         self._ends = _read(reader, self._adjacency.indices, places)
         self._ids = _read(reader, self._adjacency.edge_ids, places)
 
@@ -99,7 +98,7 @@ class _OutRows:
         bad = pick_weighted(
             self._key, self._rule.fanout, self._rule.replace, self._numbers, self._bounds, NONE_GONE, NONE_TAKEN,
             self._indptr, weights[:0], weights, self._weights is not None, NO_MARKS, marks, True, 0, self._first,
-            self._longest, places, counts, 0, counts.size)
+            self._longest, places, counts)
         if bad >= 0:
             row = np.flatnonzero((self._bounds[:, 0] <= bad) & (bad < self._bounds[:, 1]))[0]
             at = self._first[row] + bad - self._bounds[row, 0]
