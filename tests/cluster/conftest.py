@@ -21,8 +21,8 @@ def mpi(request) -> Mpi:
 
 @pytest.fixture(scope="session")
 def hosts(tmp_path_factory):
-    """State directory of two hosts for two ranks each."""
-    yield from bed("hosts", tmp_path_factory.mktemp("bed"), HOSTS_COUNT="2", HOSTS_SLOTS="2")
+    """State directory of three hosts for two ranks each; a job of four ranks is on two of them."""
+    yield from bed("hosts", tmp_path_factory.mktemp("bed"), HOSTS_COUNT="3", HOSTS_SLOTS="2")
 
 
 @pytest.fixture(scope="session")

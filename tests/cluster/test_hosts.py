@@ -59,8 +59,26 @@ def test_mpi_takes_each_host_for_a_node(hosts, mpi):
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("roles", [[], ["--servers-per-node", "0"]], ids=["servers", "no-servers"])
 def test_training_over_two_hosts_is_that_of_one_process(hosts, mpi, graph, alone, roles, tmp_path):
-    done = run([*mpi.over_hosts(hosts, 4), mpi.python, JOB, tmp_path, "train", graph, *OPTIONS, *roles,
-                "--run-dir", tmp_path / "run"], 90, env=mpi.environment())
+    is_that_of_one_process(hosts, mpi, 4, graph, alone, roles, tmp_path)
+
+
+# On three hosts: both ways to rows of other nodes; servers on other hosts than some trainers, or than all of them
+# but one; a copy of the structure on every host; copies of everything, one on a group of two hosts and one on the rest.
+@pytest.mark.long
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("options", ["--access owner", "--access rma", "--access auto --server-nodes 2",
+                                     "--access owner --server-nodes 1", "--access rma --server-nodes 1",
+                                     "--access rma --replicate topology", "--access owner --replicate topology",
+                                     "--access rma --replicate all --replicate-nodes 2",
+                                     "--access owner --replicate all --replicate-nodes 2"])
+def test_training_over_three_hosts_is_that_of_one_process(hosts, mpi, graph, alone, options, tmp_path):
+    is_that_of_one_process(hosts, mpi, 6, graph, alone, options.split(), tmp_path)
+
+
+def is_that_of_one_process(hosts, mpi, ranks, graph, alone, options, tmp_path):
+    """Train on some ranks; draws, losses and accuracy must be those of `alone`."""
+    done = run([*mpi.over_hosts(hosts, ranks), mpi.python, JOB, tmp_path, "train", graph, *OPTIONS, *options,
+                "--run-dir", tmp_path / "run"], 120, env=mpi.environment())
     assert done.returncode == 0, done.stderr
     expected_draws, expected, expected_accuracy = alone
     assert drawn(recorded(tmp_path)) == expected_draws and len(expected_draws) == 20

@@ -104,7 +104,8 @@ def _time(world: World, ways: Mapping[str, MpiTransport], name: str, node: int, 
     """Seconds of a request to a node by each way, which take turns, since other work comes and goes."""
     first = world.topology.servers_of(node)[0]
     rng = np.random.default_rng(world.rank)
-    ids = rng.integers(first * _TABLE_ROWS, (first + 1) * _TABLE_ROWS, rows)
+    # No two next to each other, as is usual in a large graph: RMA would fetch neighbours as one piece.
+    ids = first * _TABLE_ROWS + 2 * rng.permutation(_TABLE_ROWS // 2)[:rows]
     times: dict[str, list[float]] = {way: [] for way in ways}
     requests = {}
     for way, transport in ways.items():     # once untimed: makes connections, shows whether the bytes are right
