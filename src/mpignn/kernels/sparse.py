@@ -14,7 +14,7 @@ import numpy as np
 from mpignn.kernels.rng import draw, word
 from mpignn.kernels.simd import prefetch, read_only
 
-_AHEAD = 6          # gradients; 4 to 8 are equally good
+_AHEAD = 6          # gradients
 _DIGIT = 11         # bits of a key sorted at a time: 2048 counters stay in the first cache
 _LINE = 64          # bytes
 _11 = np.uint64(11)     # a double has 53 bits

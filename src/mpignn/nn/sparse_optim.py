@@ -69,7 +69,7 @@ class SparseOptimizer(ABC):
             self._update(gradients, weight.local.numpy(), [tensor.local.numpy() for tensor in state.values()])
             weight.sync()       # nobody reads a row before its owner has updated it
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
+    def zero_grad(self) -> None:
         """Drop gradients that no step has used.  Not collective."""
         for param in self.params:
             param.forget()

@@ -47,10 +47,6 @@ class LearntRows:
         self._scale = 1 / num_trainers
         self._kept = False
 
-    def zero_grad(self) -> None:
-        """Drop gradients that no step has used.  Not collective."""
-        self._optimizer.zero_grad()
-
     def step(self, rate: float) -> None:
         """Update the rows that the step has met.  Collective over the trainers.
 
