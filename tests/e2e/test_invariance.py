@@ -159,5 +159,5 @@ def test_every_way_to_draw_gives_the_same_everywhere(all_ways, hetero_graphs, tm
 def test_every_way_to_draw_in_every_other_shape(all_ways, hetero_graphs, tmp_path, mpi, np_, graph, group):
     if missing(mpi):
         pytest.skip(missing(mpi))
-    assert draw(tmp_path / "job", hetero_graphs / graph, np_, mpi, ranks_per_node=group, threads=np_ // 2,
-                prefetch=np_) == all_ways
+    nodes = {} if group is None else {"ranks_per_node": group}
+    assert draw(tmp_path / "job", hetero_graphs / graph, np_, mpi, threads=np_ // 2, prefetch=np_, **nodes) == all_ways
