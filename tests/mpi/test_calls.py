@@ -3,6 +3,7 @@
 Shapes: H hops, K batches prepared together.
 """
 
+import importlib
 import sys
 from collections import Counter
 from contextlib import contextmanager
@@ -129,9 +130,41 @@ def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
     assert stats.rows("write") == stats.rows("table") == 0
 
 
+@pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
+@pytest.mark.parametrize("prefetch", [1, 3])
+@pytest.mark.parametrize("thread", [False, True])
+def test_a_loader_makes_a_round_trip_per_hop_twice_and_one_for_features(world, prefetch, thread):
+    from mpignn.dist.graph import DistGraph
+    from mpignn.loader.node import NodeDataLoader
+    service, arrays = publish(world, "rma", "none")
+    transport, steps = service.transport, 0
+    if Role.TRAINER in world.role:
+        g = DistGraph(service, world.topology, world.trainers, {})
+        sampler = NeighborSampler([2] * HOPS, prefetch_node_feats=["x"])
+        loader = NodeDataLoader(g, np.arange(NODES), sampler, global_batch_size=NODES // 6, shuffle=True,
+                                prefetch=prefetch, thread=thread)
+        for inputs, _, blocks in loader:
+            np.testing.assert_array_equal(blocks[0].srcdata["x"], arrays["node/node/data/x"][inputs])
+            steps += 1
+        assert steps == 6
+    stats = transport.stats()
+    world.finish()
+    transport.free()
+    if Role.TRAINER not in world.role:
+        return
+    first, last = world.topology.servers_of(world.node_id)
+    for server in range(len(world.topology.server_ranks)):
+        groups = 0 if first <= server < last else 6 // prefetch
+        assert stats.calls("feature", owner=server) == groups
+        for hop in range(1, HOPS):
+            assert stats.calls("structure", hop, "remote", server) == 2 * groups
+        assert stats.calls("structure", 0, "remote", server) <= 2 * groups     # seeds are dealt to where they are
+
+
 @contextmanager
 def refusing_one_sided_calls():
     """Let every module of the package find an MPI whose windows cannot be made or used."""
+    importlib.import_module("mpignn.mpi.transport")     # with all that it needs
     from mpignn.mpi.library import MPI
 
     class NoWin:
