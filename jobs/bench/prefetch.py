@@ -1,10 +1,11 @@
 """How long does a step wait for other nodes if k batches are prepared together, and how many round trips does it make?
 
     mpirun -np N python jobs/bench/prefetch.py GRAPH [--prefetch 1,2,4] [--hidden 256]
+    HOSTS_DELAY=1ms jobs/bench/on-hosts.sh mpich jobs/bench/prefetch.py GRAPH
 
-On hosts with a delay: tests/testbed/hosts-up.sh with HOSTS_DELAY=1ms, see its README.  Every round goes through the
-same steps with each k in turn, with and without a thread beside; with --hidden each is one of training GraphSAGE.
-Figures are of the slowest trainer.
+The second is on two hosts whose messages take a millisecond more each way.  Every round goes through the same steps
+with each k in turn, with and without a thread beside; with --hidden each step is one of training GraphSAGE.  Figures
+are of the slowest trainer.
 """
 
 import argparse
