@@ -8,9 +8,9 @@ import numpy as np
 
 from mpignn.kernels.parallel import over_rows
 from mpignn.kernels.rng import GOLDEN, draw, mix
-from mpignn.kernels.simd import prefetch, read_only
+from mpignn.kernels.simd import prefetch_row, read_only
 
-_AHEAD = 8      # edges
+_AHEAD = 16     # edges
 _G, _32 = np.uint64(GOLDEN), np.uint64(32)
 # A dot product may be summed in the order that the machine's vectors suggest; it is the same order every time.
 _DOT = {"reassoc", "contract", "nsz"}
@@ -114,7 +114,7 @@ def _weighted(indptr, indices, x, weights, out):
             if e + _AHEAD < indices.shape[0]:
                 ahead = rows + indices[e + _AHEAD] * size
                 for at in range(0, size, 64):
-                    prefetch(ahead + at)
+                    prefetch_row(ahead + at)
             source = indices[e]
             for h in range(heads):
                 weight = weights[e, h]
@@ -132,7 +132,7 @@ def _weighted_back(indptr, indices, edges, weights, grad, x, grad_x, grad_weight
             if p + _AHEAD < indices.shape[0]:
                 ahead = rows + indices[p + _AHEAD] * size
                 for at in range(0, size, 64):
-                    prefetch(ahead + at)
+                    prefetch_row(ahead + at)
             d, e = indices[p], edges[p]
             for h in range(heads):
                 weight = weights[e, h]
