@@ -8,7 +8,7 @@ import torch
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
-from mpignn.errors import MpignnError
+from mpignn.errors import MpignnError, ResourceError
 from mpignn.kernels import dropout, edges, gather, match, permute, segment, sparse
 from mpignn.log import phase
 from mpignn.mpi.process_group import init_process_group
@@ -88,7 +88,17 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
         report.close()
     if learner is not None:
         learner.restore()
-        checkpoint.save(run_dir / TRAINED, 0, g, network=learner.network)
+        _save_trained(g, learner.network, config, run_dir)
+
+
+def _save_trained(g: DistGraph, network: Network, config: Config, run_dir: Path) -> None:
+    """Keep the network for `evaluate_run` and `infer`.  Collective over the trainers."""
+    try:
+        checkpoint.save(run_dir / TRAINED, 0, g, network=network)
+    except ResourceError as error:      # of all trainers
+        if config.checkpoint.on_checkpoint_error == "stop":
+            raise
+        log.warning("%s; eval and infer will not find what was learnt", error)
 
 
 def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path, sampled: bool) -> None:
