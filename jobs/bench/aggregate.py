@@ -20,6 +20,7 @@ import torch
 from torch.nn.functional import embedding_bag
 
 from mpignn.graph.csc import CSC
+from mpignn.kernels import threads
 from mpignn.nn import edges
 from mpignn.nn.message import copy_u_mean, self_and_mean
 
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    threads.set_num_threads(1)
     print(f"$ {' '.join(sys.argv)}\npython {platform.python_version()}, torch {torch.__version__}, "
           f"numba {numba.__version__}, {platform.machine()}, one thread, {options.repeats} repeats")
     for shape in SHAPES:

@@ -21,6 +21,7 @@ from mpignn.buffers import Pool
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import ETYPE, NTYPE, Schema
+from mpignn.kernels import threads
 from mpignn.kernels.gather import gather_rows
 from mpignn.nn import GraphSAGE
 from mpignn.train.optimizer import Adam, FlatParameters
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    threads.set_num_threads(1)
     print(f"{header()}\none thread, {options.repeats} repeats; ms: median (min-max)")
     rng, blocks, bags = np.random.default_rng(0), [], []
     for num_dst, num_src, degree in SIZES:

@@ -7,6 +7,7 @@ import torch
 
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
+from mpignn.kernels import threads
 from mpignn.nn import edges, message
 from mpignn.nn.dropout import KeyedDropout, keyed_dropout
 
@@ -144,10 +145,10 @@ def test_any_number_of_threads_gives_the_same_bits(name):
     degrees = rng.integers(0, 40, 6000)
     csc = CSC(np.concatenate([[0], np.cumsum(degrees)]), rng.integers(0, 9000, degrees.sum()).astype(np.int32))
     weights = torch.randn(csc.num_edges, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    x, before, results = rows(9000, 16, torch.float32), torch.get_num_threads(), []
+    x, before, results = rows(9000, 16, torch.float32), threads.num_threads(), []
     try:
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
+        for count in (1, 2, 5):
+            threads.set_num_threads(count)
             if name == "attention":
                 attention = edges.edge_dropout(csc, edges.edge_softmax(csc, weights), 0.3, 7, np.arange(6000))
                 out = edges.weighted_sum(csc, x.view(-1, 4, 4), attention)
@@ -156,6 +157,6 @@ def test_any_number_of_threads_gives_the_same_bits(name):
             grads = torch.autograd.grad(out.square().sum(), [x, weights], allow_unused=True, materialize_grads=True)
             results.append([out, *grads])
     finally:
-        torch.set_num_threads(before)
+        threads.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))

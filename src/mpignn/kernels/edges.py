@@ -6,9 +6,9 @@ Shapes: S sources, D destinations, E edges, H heads, K columns of a head.
 import numba
 import numpy as np
 
-from mpignn.kernels.parallel import over_rows
 from mpignn.kernels.rng import GOLDEN, draw, mix
 from mpignn.kernels.simd import prefetch_row, read_only
+from mpignn.kernels.threads import over_rows
 
 _AHEAD = 16     # edges
 _G, _32 = np.uint64(GOLDEN), np.uint64(32)
@@ -16,8 +16,7 @@ _G, _32 = np.uint64(GOLDEN), np.uint64(32)
 _DOT = {"reassoc", "contract", "nsz"}
 
 
-def weighted_sum(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, weights: np.ndarray, out: np.ndarray,
-                 threads: int = 1) -> None:
+def weighted_sum(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """``out[d, h]`` is the sum of ``weights[e, h] * x[indices[e], h]`` over the in-edges e of d; 0 without in-edges.
 
     Args:
@@ -26,19 +25,17 @@ def weighted_sum(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, weights
         x: (S, H, K) float32 or float64, C-contiguous.
         weights: (E, H), C-contiguous, dtype of ``x``.
         out: (D, H, K), C-contiguous, dtype of ``x``.
-        threads: Used at most.
 
     Not collective.
     """
     assert out.shape == (indptr.size - 1, *x.shape[1:]) and weights.shape == (indices.size, x.shape[1])
     assert x.flags.c_contiguous and weights.flags.c_contiguous and out.dtype == x.dtype == weights.dtype
     indptr, fixed = read_only(indptr), (read_only(indices), read_only(x), read_only(weights))
-    over_rows(indptr, threads, lambda lo, hi: _weighted(indptr[lo:hi + 1], *fixed, out[lo:hi]))
+    over_rows(indptr, lambda lo, hi: _weighted(indptr[lo:hi + 1], *fixed, out[lo:hi]))
 
 
 def weighted_sum_backward(out_indptr: np.ndarray, out_indices: np.ndarray, out_edges: np.ndarray, x: np.ndarray,
-                          weights: np.ndarray, grad: np.ndarray, grad_x: np.ndarray, grad_weights: np.ndarray,
-                          threads: int = 1) -> None:
+                          weights: np.ndarray, grad: np.ndarray, grad_x: np.ndarray, grad_weights: np.ndarray) -> None:
     """The backward of `weighted_sum`, both gradients in one pass over the sources and their out-edges.
 
     Args:
@@ -47,7 +44,6 @@ def weighted_sum_backward(out_indptr: np.ndarray, out_indices: np.ndarray, out_e
         grad: (D, H, K) gradients of its results.
         grad_x: (S, H, K), filled.
         grad_weights: (E, H), filled.
-        threads: Used at most.
 
     Not collective.
     """
@@ -55,35 +51,32 @@ def weighted_sum_backward(out_indptr: np.ndarray, out_indices: np.ndarray, out_e
     indptr = read_only(out_indptr)
     fixed = [read_only(a) for a in (out_indices, out_edges, weights, grad)]
     x = read_only(x)
-    over_rows(indptr, threads, lambda lo, hi: _weighted_back(indptr[lo:hi + 1], *fixed, x[lo:hi], grad_x[lo:hi],
-                                                             grad_weights))
+    over_rows(indptr, lambda lo, hi: _weighted_back(indptr[lo:hi + 1], *fixed, x[lo:hi], grad_x[lo:hi],
+                                                    grad_weights))
 
 
-def segment_softmax(indptr: np.ndarray, x: np.ndarray, out: np.ndarray, threads: int = 1) -> None:
+def segment_softmax(indptr: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """``out[e, h] = exp(x[e, h]) / sum of exp(x[f, h])`` over the in-edges f of the destination of e.
 
     Args:
         indptr: (D + 1,) int64.
         x, out: (E, H) float32 or float64, C-contiguous.
-        threads: Used at most.
 
     Not collective.
     """
     assert x.shape == out.shape and x.dtype == out.dtype
     indptr, x = read_only(indptr), read_only(x)
-    over_rows(indptr, threads, lambda lo, hi: _softmax(indptr[lo:hi + 1], x, out))
+    over_rows(indptr, lambda lo, hi: _softmax(indptr[lo:hi + 1], x, out))
 
 
-def segment_softmax_backward(indptr: np.ndarray, out: np.ndarray, grad: np.ndarray, grad_x: np.ndarray,
-                             threads: int = 1) -> None:
+def segment_softmax_backward(indptr: np.ndarray, out: np.ndarray, grad: np.ndarray, grad_x: np.ndarray) -> None:
     """The backward of `segment_softmax`, from its result ``out`` and the gradient ``grad`` of that."""
     assert out.shape == grad.shape == grad_x.shape
     indptr, out, grad = read_only(indptr), read_only(out), read_only(grad)
-    over_rows(indptr, threads, lambda lo, hi: _softmax_back(indptr[lo:hi + 1], out, grad, grad_x))
+    over_rows(indptr, lambda lo, hi: _softmax_back(indptr[lo:hi + 1], out, grad, grad_x))
 
 
-def edge_dropout(indptr: np.ndarray, x: np.ndarray, key: int, rows: np.ndarray, p: float, out: np.ndarray,
-                 threads: int = 1) -> None:
+def edge_dropout(indptr: np.ndarray, x: np.ndarray, key: int, rows: np.ndarray, p: float, out: np.ndarray) -> None:
     """Dropout drawn for (key, original id of the destination, position of the edge in its row, head).  Own backward.
 
     Args:
@@ -92,7 +85,6 @@ def edge_dropout(indptr: np.ndarray, x: np.ndarray, key: int, rows: np.ndarray, 
         key: 64 bits: seed, step and layer in one.
         rows: (D,) int64 original ids.
         p: Chance of being dropped, from 0 to 1.
-        threads: Used at most.
 
     Not collective.
     """
@@ -100,8 +92,7 @@ def edge_dropout(indptr: np.ndarray, x: np.ndarray, key: int, rows: np.ndarray, 
     scale = x.dtype.type(1 / (1 - p)) if p < 1 else x.dtype.type(0)
     threshold = np.uint64(round(p * 2**32))
     indptr, x, rows = read_only(indptr), read_only(x), read_only(rows)
-    over_rows(indptr, threads, lambda lo, hi: _drop(indptr[lo:hi + 1], x, np.uint64(key), rows[lo:hi], threshold,
-                                                    scale, out))
+    over_rows(indptr, lambda lo, hi: _drop(indptr[lo:hi + 1], x, np.uint64(key), rows[lo:hi], threshold, scale, out))
 
 
 @numba.njit(nogil=True, cache=True)

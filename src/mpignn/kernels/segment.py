@@ -1,7 +1,7 @@
 """Rows gathered along the edges of a block and reduced per destination, without a row per edge in between.
 
 The backward of a sum is the sum over the transposed block: no row has two writers, hence no atomics, and the order
-of summation is fixed, so results repeat bit for bit.
+of summation is fixed, so results repeat bit for bit, on any number of threads.
 
 Shapes: S sources, D destinations, E edges, F columns.
 """
@@ -10,7 +10,6 @@ import numba
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from mpignn.kernels.parallel import over_rows
 from mpignn.kernels.simd import (
     LANES,
     add_lanes,
@@ -22,13 +21,13 @@ from mpignn.kernels.simd import (
     store_lanes,
     widen,
 )
+from mpignn.kernels.threads import over_rows
 
 _AHEAD = 16     # edges; 8 to 32 are about equally good
 
 
 def segment_sum(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.ndarray, *,
-                mean: bool = False, start: np.ndarray | None = None, own: np.ndarray | None = None,
-                threads: int = 1) -> None:
+                mean: bool = False, start: np.ndarray | None = None, own: np.ndarray | None = None) -> None:
     """``out[d]`` is the sum of ``x[indices[e]]`` over the in-edges e of d, in their order; 0 if there are none.
 
     Rows are float32 or float64, or bfloat16 as uint16 or float16 as int16, which are summed as float32.  Each of the
@@ -43,7 +42,6 @@ def segment_sum(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.
         start: (K, F) with K <= D, of the type of ``x``: the sums of the first K destinations begin with these rows
             instead of 0.
         own: (D, F), of the type of ``out``, filled with ``x[:D]``.
-        threads: Used at most; the results are the same.
 
     Not collective.
     """
@@ -53,25 +51,24 @@ def segment_sum(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.
     assert start.dtype == x.dtype and own.dtype == out.dtype
     indptr, indices, x, start = (read_only(a) for a in (indptr, indices, _wide(x), _wide(start)))
     out, own = _wide(out), _wide(own)
-    over_rows(indptr, threads, lambda lo, hi: _sum(
+    over_rows(indptr, lambda lo, hi: _sum(
         indptr[lo:hi + 1], indices, x, columns, mean, start[lo:hi], lo, own[lo:hi], out[lo:hi]))
 
 
-def segment_max(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.ndarray, winner: np.ndarray,
-                threads: int = 1) -> None:
+def segment_max(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.ndarray, winner: np.ndarray) -> None:
     """``out[d, j]`` is the greatest ``x[indices[e], j]`` over the in-edges e of d; 0 if there are none.
 
     Not a number wins over all numbers, as in torch; of equal values, the first.
 
     Args:
-        indptr, indices, x, out, threads: As in `segment_sum`.
+        indptr, indices, x, out: As in `segment_sum`.
         winner: (D, F) int32, filled with the row of ``x`` that each value is from; -1 if there are no in-edges.
 
     Not collective.
     """
     assert out.shape == winner.shape == (indptr.size - 1, x.shape[1]) and x.flags.c_contiguous
     indptr, indices, x = read_only(indptr), read_only(indices), read_only(x)
-    over_rows(indptr, threads, lambda lo, hi: _max(indptr[lo:hi + 1], indices, x, out[lo:hi], winner[lo:hi]))
+    over_rows(indptr, lambda lo, hi: _max(indptr[lo:hi + 1], indices, x, out[lo:hi], winner[lo:hi]))
 
 
 def spread_max(grad: np.ndarray, winner: np.ndarray, out: np.ndarray) -> None:

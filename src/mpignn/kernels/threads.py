@@ -73,6 +73,18 @@ def run(work: Callable, pieces: list) -> list:
     return [first, *rest]
 
 
+def over_rows(indptr: np.ndarray, work: Callable[[int, int], None]) -> None:
+    """``work(first, last)`` for stretches of rows that cover all, at the same time.
+
+    Args:
+        indptr: (D + 1,) int64; a stretch is as long as its rows and entries are many.
+        work: Writes to no row but its own.
+
+    Not collective.
+    """
+    run(lambda _, first, last: work(first, last), cut(indptr + np.arange(indptr.shape[0]), 2 * GRAIN))
+
+
 def _workers() -> ThreadPoolExecutor:
     global _pool
     with _lock:

@@ -174,8 +174,7 @@ class _Weighted(Function):
         ctx.save_for_backward(x, weights)
         ctx.csc = csc
         out = empty(csc.num_dst, x)
-        kernels.weighted_sum(csc.indptr, csc.indices, _array(x), _array(weights), out.numpy(),
-                             torch.get_num_threads())
+        kernels.weighted_sum(csc.indptr, csc.indices, _array(x), _array(weights), out.numpy())
         return out
 
     @staticmethod
@@ -185,7 +184,7 @@ class _Weighted(Function):
         grad_x, grad_weights = empty(x.shape[0], x), empty(weights.shape[0], weights)
         transposed = transpose_edges(ctx.csc.indptr, ctx.csc.indices, x.shape[0])
         kernels.weighted_sum_backward(*transposed, _array(x), _array(weights), _array(grad), grad_x.numpy(),
-                                      grad_weights.numpy(), torch.get_num_threads())
+                                      grad_weights.numpy())
         return grad_x, grad_weights, None
 
 
@@ -193,7 +192,7 @@ class _Softmax(Function):
     @staticmethod
     def forward(ctx, x, csc):
         out = empty(csc.num_edges, x)
-        kernels.segment_softmax(csc.indptr, _array(_flat(x)), _flat(out).numpy(), torch.get_num_threads())
+        kernels.segment_softmax(csc.indptr, _array(_flat(x)), _flat(out).numpy())
         ctx.save_for_backward(out)
         ctx.csc = csc
         return out
@@ -204,7 +203,7 @@ class _Softmax(Function):
         (result,) = ctx.saved_tensors
         out = empty(result.shape[0], result)
         kernels.segment_softmax_backward(ctx.csc.indptr, _array(_flat(result)), _array(_flat(grad)),
-                                         _flat(out).numpy(), torch.get_num_threads())
+                                         _flat(out).numpy())
         return out, None
 
 
@@ -224,7 +223,7 @@ class _Dropout(Function):
 
 def _drop(x, csc, p, key, rows):
     out = empty(x.shape[0], x)
-    kernels.edge_dropout(csc.indptr, _array(_flat(x)), key, rows, p, _flat(out).numpy(), torch.get_num_threads())
+    kernels.edge_dropout(csc.indptr, _array(_flat(x)), key, rows, p, _flat(out).numpy())
     return out
 
 
@@ -235,7 +234,7 @@ def _gathered(x: torch.Tensor, ids: np.ndarray) -> torch.Tensor:
 
 
 def _sum(indptr: np.ndarray, indices: np.ndarray, x: torch.Tensor, out: torch.Tensor) -> None:
-    segment_sum(indptr, indices, _array(_flat(x)), _flat(out).numpy(), threads=torch.get_num_threads())
+    segment_sum(indptr, indices, _array(_flat(x)), _flat(out).numpy())
 
 
 def _check_edges(csc: CSC, x: torch.Tensor) -> None:

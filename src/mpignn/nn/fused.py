@@ -44,8 +44,7 @@ class _SageLinear(Function):
         columns = x.shape[1]
         both = empty(csc.num_dst, weight[:1].to(x.dtype))
         pair = stored(both)
-        segment_sum(csc.indptr, csc.indices, stored(x), pair[:, columns:], own=pair[:, :columns], mean=mean,
-                    threads=torch.get_num_threads())
+        segment_sum(csc.indptr, csc.indices, stored(x), pair[:, columns:], own=pair[:, :columns], mean=mean)
         out = empty(csc.num_dst, weight[:, 0].to(x.dtype)[None])
         turned = weight.to(x.dtype).t()
         for rows, product in _chunks(both, out):
@@ -90,7 +89,7 @@ class _SageLinear(Function):
         if grad_both is not None:
             grad_x, pair = empty(ctx.num_src, both[:, :columns]), stored(grad_both)
             segment_sum(*transpose(csc.indptr, csc.indices, ctx.num_src), pair[:, columns:], stored(grad_x),
-                        start=pair[:, :columns], threads=torch.get_num_threads())
+                        start=pair[:, :columns])
         return (grad_x, grad_weight[:, :columns], grad_weight[:, columns:], grad_bias if ctx.has_bias else None, None,
                 None, None)
 

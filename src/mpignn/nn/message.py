@@ -87,7 +87,7 @@ class _Sum(Function):
         ctx.csc, ctx.mean, ctx.num_src = csc, mean, x.shape[0]
         ctx.set_materialize_grads(False)        # of two outputs one is often unused
         out = empty(csc.num_dst, x)
-        segment_sum(csc.indptr, csc.indices, stored(x), stored(out), mean=mean, threads=torch.get_num_threads())
+        segment_sum(csc.indptr, csc.indices, stored(x), stored(out), mean=mean)
         return x[:csc.num_dst], out
 
     @staticmethod
@@ -102,8 +102,7 @@ class _Sum(Function):
             grad = torch.div(grad, in_degrees(csc, grad).clamp_(min=1), out=empty(grad.shape[0], grad))
         out = empty(ctx.num_src, grad)
         start = None if grad_self is None else stored(grad_self)
-        segment_sum(*transpose(csc.indptr, csc.indices, ctx.num_src), stored(grad), stored(out), start=start,
-                    threads=torch.get_num_threads())
+        segment_sum(*transpose(csc.indptr, csc.indices, ctx.num_src), stored(grad), stored(out), start=start)
         return out, None, None
 
 
@@ -112,7 +111,7 @@ class _Max(Function):
     def forward(ctx, x, csc):
         out = empty(csc.num_dst, x)
         winner = empty(csc.num_dst, x[:0].int())
-        segment_max(csc.indptr, csc.indices, stored(x), out.numpy(), winner.numpy(), torch.get_num_threads())
+        segment_max(csc.indptr, csc.indices, stored(x), out.numpy(), winner.numpy())
         ctx.winner, ctx.num_src = winner.numpy(), x.shape[0]
         return out
 
