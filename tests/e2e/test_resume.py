@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import time
 import uuid
@@ -265,5 +266,5 @@ def test_ranks_that_wait_for_a_silent_one_end_the_job(graphs, tmp_path, mpi, ran
         os.kill(job.ranks()[rank], signal.SIGSTOP)
         code, output = job.end()
     assert code != 0 and "given up (--hang-timeout)" in output, output
-    assert "nothing has happened for 20 s in phase 'epoch" in output and "waiting for" in output, output
+    assert re.search(r"nothing has happened for 2\d s in phase 'epoch .*, waiting for", output), output
     assert "Thread" in output and "train/loop.py" in output, output     # where it waits
