@@ -9,7 +9,6 @@ import faulthandler
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -85,8 +84,8 @@ class Watchdog:
             faulthandler.dump_traceback_later(limit_s + _GRACE_S, exit=True)
 
     def _end(self) -> None:
-        print(f"mpignn: {sentence(time.monotonic() - activity.beat)}: given up (--hang-timeout)", file=sys.stderr,
-              flush=True)
+        # Past sys.stderr, which a progress bar may have replaced: that would break the line, and wait for a lock.
+        os.write(2, f"mpignn: {sentence(time.monotonic() - activity.beat)}: given up (--hang-timeout)\n".encode())
         faulthandler.dump_traceback(all_threads=True)
         time.sleep(0.5)         # for the others of this machine to say the same, and for launchers to pass it on
         for pid, mark in self._peers:
