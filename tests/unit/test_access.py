@@ -31,6 +31,11 @@ def test_small_requests_weigh_in():
     assert measured(0, 1, rma_s=1.3e-3, owner_s=1.0e-3, rma_small_s=1e-4, owner_small_s=3e-4).faster == "rma"
 
 
+def test_a_near_thing_goes_to_the_owners():
+    assert measured(0, 1, rma_s=1.0e-3, owner_s=1.2e-3).faster == "owner"
+    assert measured(0, 1, rma_s=1.0e-3, owner_s=1.5e-3).faster == "rma"
+
+
 def test_without_progress_ranks_that_compute_are_asked_by_message():
     found = (measured(0, 1, 1e-3, 2e-3), measured(1, 2, 1e-3, 2e-3))
     assert set(off_diagonal(choose(COLOCATED, False, found))) == {"owner"}
