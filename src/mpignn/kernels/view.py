@@ -7,7 +7,7 @@ import numba
 
 from mpignn.kernels.simd import prefetch
 
-_AHEAD = 16     # rows; ascending ids of a large graph are a cache line or more apart, which the hardware does not foresee
+_AHEAD = 16     # rows; ascending ids of a large graph are a cache line or more apart: the hardware foresees none
 
 
 @numba.njit(nogil=True, cache=True)
