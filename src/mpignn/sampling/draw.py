@@ -148,6 +148,15 @@ def check_fanout(entry: Fanout) -> None:
             raise ConfigError(f"fanout {fanout!r} is none: -1 keeps all edges of a node, 0 none, k > 0 at most k")
 
 
+def checked_fanouts(entries: Sequence[Fanout]) -> tuple[Fanout, ...]:
+    """The fanouts of all layers; raises ConfigError if there are none, or what `check_fanout` raises."""
+    if len(entries) == 0:
+        raise ConfigError("fanouts is empty: give one per layer, input layer first")
+    for entry in entries:
+        check_fanout(entry)
+    return tuple(entries)
+
+
 def make_rules(service: GraphService, fanout: Fanout, replace: bool = False, prob: Named = None,
                mask: Named = None) -> dict[EType, Rule]:
     """How the edges of each type are chosen, in the schema's order.  Not collective.

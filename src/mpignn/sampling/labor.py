@@ -9,9 +9,8 @@ import numpy as np
 
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.service import GraphService
-from mpignn.errors import ConfigError
 from mpignn.kernels.rng import derive, units
-from mpignn.sampling.draw import ALL, Fanout, check_fanout, make_rules
+from mpignn.sampling.draw import ALL, Fanout, checked_fanouts, make_rules
 from mpignn.sampling.fetch import read_at_once
 from mpignn.sampling.frontier import Frontier, in_subgraph
 from mpignn.sampling.neighbor import BlockSampler
@@ -35,12 +34,8 @@ class LaborSampler(BlockSampler):
         Raises:
             ConfigError: No fanouts, or one that is no integer of -1 to 2**31 - 1.
         """
-        if len(fanouts) == 0:
-            raise ConfigError("fanouts is empty: give one per layer, input layer first")
-        for entry in fanouts:
-            check_fanout(entry)
+        self.fanouts = checked_fanouts(fanouts)
         super().__init__(len(fanouts), **options)
-        self.fanouts = tuple(fanouts)
 
     def sample_frontier(self, block_id: int, g: DistGraph | GraphService, nodes: Mapping[str, np.ndarray],
                         key: tuple[int, int]) -> Frontier:

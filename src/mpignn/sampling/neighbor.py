@@ -25,8 +25,8 @@ from mpignn.sampling.draw import (
     Workspace,
     by_ntype,
     check_exclude,
-    check_fanout,
     check_unique,
+    checked_fanouts,
     draw_hop,
     make_rules,
     read_fronts,
@@ -174,12 +174,8 @@ class NeighborSampler(BlockSampler):
         Raises:
             ConfigError: No fanouts, or one that is no integer of -1 to 2**31 - 1.
         """
-        if len(fanouts) == 0:
-            raise ConfigError("fanouts is empty: give one per layer, input layer first")
-        for entry in fanouts:
-            check_fanout(entry)
+        self.fanouts = checked_fanouts(fanouts)
         super().__init__(len(fanouts), return_eids, prefetch_node_feats, prefetch_labels, source_info)
-        self.fanouts = tuple(fanouts)
         self._prob, self._replace, self._mask = prob, bool(replace), mask
         self._idle: list[Workspace] = []
 
