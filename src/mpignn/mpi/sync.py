@@ -110,7 +110,10 @@ class MpiGroup(Group):
 
     def allgather(self, value: Any) -> list:
         self.barrier()      # the wait for latecomers is here, politely, and not in the blocking call
-        return self.comm.allgather(value)
+        activity.waits_for = self.others
+        values = self.comm.allgather(value)
+        activity.waits_for = ""
+        return values
 
     def all_sum(self, array: np.ndarray) -> np.ndarray:
         self.all_reduce(array, MPI.SUM)
