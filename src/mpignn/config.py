@@ -173,7 +173,9 @@ class CheckpointConfig:
     resume: str | None = _option(
         None, "go on from the newest whole checkpoint of a run folder, or from one checkpoint; auto, or no value: of "
               "--run-dir, or of the newest run under runs/, from the start where there is none", bare=AUTO)
-    checkpoint_every: int = _option(1, "epochs between checkpoints; 0: none but when stopped", low=0)
+    checkpoint_every: int | None = _option(
+        None, "epochs between checkpoints, beside those of the best validations; 0: none but when stopped (default: 1, "
+              "but at most one a minute)", low=0)
     checkpoint_steps: int = _option(0, "steps between checkpoints, beside those of epochs; 0: none", low=0)
     keep: int = _option(2, "newest checkpoints to keep, beside that of the best validation", low=1)
     on_checkpoint_error: str = _option("stop", "what to do when the disk is full or cannot be written",

@@ -192,6 +192,14 @@ def test_what_is_of_another_run_is_refused_with_the_difference(graphs, tmp_path)
         assert [path.read_bytes() for path in kept] == before
 
 
+def test_short_passes_write_a_checkpoint_each_only_where_asked(graphs, tmp_path):
+    for more, steps in (([], [150]), (["--checkpoint-every", "1", "--keep", "9"], [50, 100, 150])):
+        done = run([python(), *command(graphs["one"], tmp_path / str(len(steps)), "--epochs", "3", *more)])
+        assert done.returncode == 0, str(done)
+        folder = tmp_path / str(len(steps)) / "run" / "checkpoints"
+        assert sorted(path.name for path in folder.iterdir()) == [f"step-{step:09d}" for step in steps]
+
+
 def die(job: Job, chance: random.Random) -> None:
     """Kill a random rank at a random moment, every other time while a checkpoint is being written."""
     if chance.random() < 0.5:

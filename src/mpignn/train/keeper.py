@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _COUNTS = ("seeds", "edges", "rows")
 _TIMES = ("seconds", "sample_s", "fetch_s", "compute_s", "sync_s")
+_SELDOM_S = 60.0        # between checkpoints of passes, unless the user says how many passes
 _RUNNING = ("loss_sum", "seeds_seen")       # go on where they were, so that the last bit is the same
 
 
@@ -80,7 +81,7 @@ class Keeper:
         self._g, self._learner, self._loader, self._config = g, learner, loader, config
         self._report, self._folder = report, run_dir / CHECKPOINTS
         self._settings = config.what_counts(g.trainers.size)
-        self._started = time.perf_counter()
+        self._started = self._saved_at = time.perf_counter()
 
     def begin(self) -> None:
         """Begin, or go on from the checkpoint that the settings ask for.  Collective over the trainers.
@@ -143,10 +144,9 @@ class Keeper:
 
         `position` is at the beginning of the next pass.
         """
-        every = self._config.checkpoint.checkpoint_every
         if self._learner is None:
             stop.check(self._g.trainers)
-        elif every and (is_best or self.position.epoch % every == 0 or self._ends()):
+        elif self._config.checkpoint.checkpoint_every != 0 and (self._ends() or self._is_due(is_best)):
             self._save(self.position)
 
     @contextmanager
@@ -168,6 +168,14 @@ class Keeper:
                 undo()
             self._leave(sums)
 
+    def _is_due(self, is_best: bool) -> bool:
+        """Whether a checkpoint is to be written after this pass.  Collective over the trainers."""
+        every = self._config.checkpoint.checkpoint_every
+        if every is not None:
+            return is_best or self.position.epoch % every == 0
+        # A pass over a small graph is shorter than what the disk takes.  The clock of one decides for all.
+        return self._g.trainers.bcast(time.perf_counter() - self._saved_at >= _SELDOM_S)
+
     def _ends(self) -> bool:
         """Whether no pass is left."""
         settings = self._config.train
@@ -188,7 +196,7 @@ class Keeper:
                                             for name in before})
 
     def _save(self, position: Position, leaving: bool = False) -> Path | None:
-        options, problem = self._config.checkpoint, None
+        options, problem, self._saved_at = self._config.checkpoint, None, time.perf_counter()
         about: dict[str, Any] = {"position": asdict(position) | {"seconds": self.seconds()}}
         try:
             about["metrics"] = self._report.settle()
