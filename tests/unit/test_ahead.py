@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_a_thread_changes_nothing(edges, prefetch, visible):
 def test_the_next_batches_are_prepared_while_one_is_used():
     g, _ = published()
     made = threading.Event()
-    loader = node_loader(g, thread=True, prefetch=2)
+    loader = node_loader(g, thread=True)
     make, groups = loader._make, []
 
     def noting(shares, via):
@@ -109,8 +110,42 @@ def test_the_next_batches_are_prepared_while_one_is_used():
             while len(groups) < 2:
                 assert made.wait(10)
                 made.clear()
-        assert len(groups) <= step // 2 + 2     # one group ahead, no more
-    assert groups == [("mpignn-prepare", steps) for steps in ([0, 1], [2, 3], [4, 5], [6])]
+        assert len(groups) <= step + 2      # one ahead, no more
+    assert groups == [("mpignn-prepare", [step]) for step in range(7)]
+
+
+@pytest.mark.parametrize(("visible", "groups"), [
+    (None, [[0], [1], [2], [3], [4], [5], [6]]), ((0, 3), [[0], [1], [2], [3], [4], [5], [6]]),
+    ((1, 3), [[0, 1, 2], [3, 4, 5], [6]])])
+@pytest.mark.parametrize("thread", [False, True])
+def test_batches_are_prepared_together_where_their_requests_can_be(visible, groups, thread):
+    g, _ = published(visible)
+    loader = node_loader(g, thread=thread, prefetch=3)
+    make, made = loader._make, []
+
+    def noting(shares, via):
+        made.append([share.step for share in shares])
+        return make(shares, via)
+
+    loader._make = noting
+    assert len(list(loader)) == 7 and made == groups
+
+
+@pytest.mark.parametrize("visible", [None, (1, 2)])
+def test_a_batch_that_is_let_go_of_is_not_kept(visible):
+    g, _ = published(visible)
+    loader = node_loader(g, thread=False, prefetch=2)
+    make, held = loader._make, []
+
+    def looking(shares, via):
+        assert [inputs() for inputs in held] == [None] * len(held)
+        return make(shares, via)
+
+    loader._make = looking
+    for inputs, _, _ in loader:
+        held.append(weakref.ref(inputs))
+        del inputs, _
+    assert len(held) == 7
 
 
 def test_errors_arrive_after_the_batches_before_them():
@@ -165,7 +200,8 @@ def test_closing_the_graph_ends_the_thread(visible):
     next(passing)
     g.close()
     assert preparing() == []
-    next(passing)       # of the group that was ready
+    if visible is not None:
+        next(passing)       # of the group that was ready
     with pytest.raises(CommError, match="its graph is closed"):
         list(passing)
 

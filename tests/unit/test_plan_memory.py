@@ -47,7 +47,7 @@ def test_servers_hold_no_batches_and_trainers_of_a_node_share_the_graph():
 
 
 @pytest.mark.parametrize(("flags", "kind"), [
-    ({"batch_size": 2000}, "batches"), ({"fanouts": (10, 10, 20)}, "batches"), ({"prefetch": 3}, "batches"),
+    ({"batch_size": 2000}, "batches"), ({"fanouts": (10, 10, 20)}, "batches"),
     ({"hidden": 512}, "model"), ({"precision": "fp64"}, "model"), ({"aggregator": "pool"}, "model"),
     ({"eval_fanouts": (20, 20, 20)}, "batches")])
 def test_more_of_it_takes_more(flags, kind):
@@ -57,9 +57,15 @@ def test_more_of_it_takes_more(flags, kind):
     assert after.ranks[0] == before.ranks[0]
 
 
+def test_batches_prepared_together_take_more_where_rows_of_other_nodes_come():
+    for nodes, grows in ([0, 0], 1), ([0, 0, 1, 1], 3):
+        few, many = (plan(nodes, config=load_config(None, {"prefetch": k}))[0].ranks[1]["batches"] for k in (1, 3))
+        assert many == pytest.approx(grows * few)
+
+
 def test_no_batch_is_larger_than_the_graph():
     made, _ = plan([0], config=load_config(None, {"fanouts": (-1, -1, -1), "global_batch_size": 10**9}), model=False)
-    assert made.ranks[0]["batches"] < 2 * 2 * (FEATURES + 3 * (4 * E + 40 * N)) * 1.001
+    assert made.ranks[0]["batches"] < 2 * (FEATURES + 3 * (4 * E + 40 * N)) * 1.001
 
 
 def test_without_a_model_none_is_counted():

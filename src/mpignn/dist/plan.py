@@ -170,12 +170,16 @@ def _sampler_bytes(book: RangePartitionBook) -> int:
 
 
 def _batch_bytes(placement: Placement, hops: Sequence[_Hop], row_bytes: Mapping[str, int], prefetch: int) -> int:
-    """Features and blocks: of the batches that are prepared together, and of as many that are still in use."""
+    """Features and blocks: of the batches that are prepared together, and of as many that are still in use.
+
+    Where all rows are on one node, each is prepared by itself.
+    """
+    together = prefetch if placement.topology.num_nodes > 1 else 1
     features = sum(hops[-1].src[t] * size for t, size in row_bytes.items())
     blocks = sum(8 * sum(hop.src.values()) + 32 * sum(hop.dst.values()) + 4 * sum(hop.edges.values()) for hop in hops)
     serving = len({placement.topology.node_of_rank[rank] for rank in placement.topology.server_ranks})
     landing = features * (1 - 1 / serving) if placement.replicate != "all" else 0       # rows of other nodes
-    return int(2 * prefetch * (features + blocks) + prefetch * landing)
+    return int(together * (2 * (features + blocks) + landing))
 
 
 def _model_bytes(placement: Placement, config: Config, hops: Sequence[_Hop]) -> int:

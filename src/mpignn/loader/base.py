@@ -110,7 +110,8 @@ class DistDataLoader:
             shuffle: Permute the ids anew in every epoch.
             drop_last: Leave out a last batch that is not full.
             seed: Of order and draws.
-            prefetch: Batches that are prepared together.
+            prefetch: Batches that are prepared together, where rows of other nodes are fetched for them; else there
+                is nothing to fuse, and each is prepared by itself.
             use_ddp: Deal the ids to the trainers.  If not, ``ids`` are this trainer's own, as from `node_split`, of
                 ``batch_size`` in a step; a trainer that has run out gets empty batches.
             pad: ``repeat``: where the ids of a step do not divide evenly, trainers with one less repeat one of another
@@ -195,14 +196,16 @@ class DistDataLoader:
     def __iter__(self) -> Iterator[Any]:
         epoch, first, self._first = self._epoch, self._first, 0
         self._step, self.stats = first, LoaderStats()
-        groups = [range(begin, min(begin + self._prefetch, len(self)))
-                  for begin in range(first, len(self), self._prefetch)]
+        together = self._together()
+        groups = [range(begin, min(begin + together, len(self))) for begin in range(first, len(self), together)]
         source = (Ahead if self._beside() else InTurn)(partial(self._prepare, epoch), groups)
         for g in self._graphs():
             g.readers.add(source)
         try:
             for _ in groups:
-                for share, batch in source.next():
+                made = source.next()
+                while made:
+                    share, batch = made.pop(0)
                     source.meet()
                     self._step = share.step + 1
                     self.global_size = share.size
@@ -210,6 +213,7 @@ class DistDataLoader:
                     self.stats.add(share, self._blocks(batch))
                     beat()
                     yield batch if self._device is None else to_device(batch, self._device)
+                    del batch       # its memory may serve the next one
         finally:
             source.stop()
 
@@ -244,6 +248,11 @@ class DistDataLoader:
     def _home(self, kind: Hashable, ids: np.ndarray) -> np.ndarray:
         """The node that had best compute each id."""
         return np.zeros(ids.size, np.int64)
+
+    def _together(self) -> int:
+        """How many batches are prepared together: more of them take more memory, and save nothing but round trips."""
+        windows = (window for g in self._graphs() for window in g.service.transport.windows.values())
+        return 1 if all(window.whole for window in windows) else self._prefetch
 
     def _beside(self) -> bool:
         """Whether batches are prepared in a thread of their own."""

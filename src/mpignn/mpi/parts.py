@@ -25,7 +25,7 @@ class Part:
     def __init__(self, request: Request):
         self.request = request
         window, ids = request.window, request.ids
-        if window.lo == 0 and window.hi == window.spec.num_rows:
+        if window.whole:
             self.here = slice(None)
             self.remote = self.rows = np.empty(0, np.int64)
             return

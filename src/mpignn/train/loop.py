@@ -133,7 +133,8 @@ def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, keeper: Ke
                 "compute_s": learner.compute_s if learner else 0.0, "sync_s": learner.sync_s if learner else 0.0,
                 "seeds": stats.seeds, "edges": stats.edges, "rows": stats.rows}
 
-    for step, batch in enumerate(loader, loader.state_dict()["step"]):
+    step = loader.state_dict()["step"]
+    for batch in loader:
         loss = None
         if learner is not None:
             part, *flags = learner.step(task, batch, loader.scale, keeper.flags())
@@ -142,13 +143,14 @@ def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, keeper: Ke
             if not math.isfinite(loss):
                 raise TrainingError(f"the loss is {loss} at epoch {epoch}, step {step}: lower --lr, or look for "
                                     "features that are not finite")
+        del batch       # its memory serves the next one
         now = time.perf_counter()
         report.step(epoch=epoch, step=step, loss=loss, seconds=now - step_began)
         position.steps += 1
         beat(f"step {step}")
         if learner is not None:
             keeper.after_step(flags, sums)
-        step_began = time.perf_counter()
+        step, step_began = step + 1, time.perf_counter()
     waiting = time.perf_counter()
     mine = sums()
     counts = np.zeros(3 + g.trainers.size, np.int64)

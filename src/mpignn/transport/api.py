@@ -73,6 +73,11 @@ class Window:
     flat: np.ndarray
 
     @property
+    def whole(self) -> bool:
+        """Whether this rank can address every row directly."""
+        return self.lo == 0 and self.hi == self.spec.num_rows
+
+    @property
     def view(self) -> np.ndarray:
         """(hi - lo, W) view of the rows ``lo:hi``; overlapping rows share memory."""
         size = self.spec.dtype.itemsize
