@@ -3,7 +3,6 @@
 Shapes: S servers, N rows asked for, W elements in a row.
 """
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -130,10 +129,7 @@ class Transport(ABC):
         Args:
             reset: Count from 0 again.
         """
-        now = copy.deepcopy(self._stats)
-        if reset:
-            self._stats.clear()
-        return now
+        return self._stats.taken(reset)
 
     @abstractmethod
     def shard(self, name: str) -> np.ndarray:

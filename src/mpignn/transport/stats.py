@@ -1,5 +1,6 @@
 """What one rank had moved: calls, rows and bytes, by what they were for and where they were."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Hashable, Iterator
@@ -16,21 +17,32 @@ class Stats:
     """What one rank had moved.  Rows that kernels read in place from a view are not moved, and not counted.
 
     Methods give sums over all that fits their arguments.  A ``hop`` is that of the sampler, the seeds' hop being 0;
-    None where rows were asked for by something else.  Not collective.
+    None where rows were asked for by something else.  Several threads may count, and `taken` reads what they have
+    counted.  Not collective.
 
     Attributes:
         wait_s: Seconds spent waiting for rows of other nodes and for writes to be acknowledged.
     """
 
     def __init__(self):
-        self.clear()
-
-    def clear(self) -> None:
-        """Count from 0 again."""
         self._calls: Counter[tuple[Hashable, ...]] = Counter()
         self._rows: Counter[tuple[Hashable, ...]] = Counter()
         self._bytes: Counter[tuple[Hashable, ...]] = Counter()
         self.wait_s = 0.0
+        self._lock = threading.Lock()       # counters lose what two threads add at a time
+
+    def taken(self, reset: bool = False) -> "Stats":
+        """What was counted up to now, by itself; with ``reset`` counting starts from 0 again."""
+        now = Stats()
+        with self._lock:
+            for counter, copied in (self._calls, now._calls), (self._rows, now._rows), (self._bytes, now._bytes):
+                copied.update(counter)
+                if reset:
+                    counter.clear()
+            now.wait_s = self.wait_s
+            if reset:
+                self.wait_s = 0.0
+        return now
 
     def calls(self, kind: str = ANY, hop: int | str | None = ANY, target: str = ANY, owner: int | str = ANY) -> int:
         """Messages, or one-sided calls.
@@ -57,19 +69,23 @@ class Stats:
     def count(self, kind: str, hop: int | None, target: str, rows: int, row_bytes: int) -> None:
         """Add rows."""
         if rows:
-            self._rows[kind, hop, target] += rows
-            self._bytes[kind, hop, target] += rows * row_bytes
+            with self._lock:
+                self._rows[kind, hop, target] += rows
+                self._bytes[kind, hop, target] += rows * row_bytes
 
     def count_calls(self, kind: str, hop: int | None, target: str, owner: int, calls: int) -> None:
         """Add messages to an owner."""
-        self._calls[kind, hop, target, owner] += calls
+        with self._lock:
+            self._calls[kind, hop, target, owner] += calls
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Count the seconds of the ``with`` block as waited."""
         began = time.perf_counter()
         yield
-        self.wait_s += time.perf_counter() - began
+        waited = time.perf_counter() - began
+        with self._lock:
+            self.wait_s += waited
 
     def __str__(self) -> str:
         """A line for each kind, hop and target, for people."""
