@@ -258,19 +258,17 @@ def _run(world, config: Config, names: Sequence[str], work: Work, check: Callabl
         copies = config.world.replicate, config.world.replicate_nodes
         try:
             opened = [graphs.enter_context(open_graph(world, path, *copies, check, plan)) for path in paths]
-            problem = _fill_run_dir(run_dir, config) if world.rank == 0 else None
-            if problem is None and stop.wish() is not None:
-                problem = Stopped("asked to stop before training began")
-            world.world.agree(problem)
+            world.world.agree(_fill_run_dir(run_dir, config) if world.rank == 0 else None)
+            trainer = None
+            if world.trainers is not None:
+                with log.phase("import torch"):         # only now: a damaged graph is told of without that wait
+                    trainer = importlib.import_module("mpignn.trainer")
+            _warm(world, trainer, config, opened)
+            stop.check(world.world, "before training began")
         except MpignnError:
             if world.rank == 0:
                 _discard(run_dir)
             raise
-        trainer = None
-        if world.trainers is not None:
-            with log.phase("import torch"):         # only now: a damaged graph is told of without that wait
-                trainer = importlib.import_module("mpignn.trainer")
-        _warm(world, trainer, config, opened)
         code = 0
         if trainer is not None:
             with log.phase("set up training"):

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mpignn import stop
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.plan import MemoryPlan, make_plan
 from mpignn.dist.service import GraphService, Placement, place
-from mpignn.errors import ConfigError, MpignnError
+from mpignn.errors import ConfigError, MpignnError, Stopped
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.storage.read import GraphFile
@@ -77,6 +78,7 @@ def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes
     Raises:
         DataError: On all ranks: a file is missing, damaged, or of another graph.
         ResourceError: On all ranks: too little memory.
+        Stopped: On all ranks: one of them was asked to stop meanwhile.
     """
     with phase("open graph"):
         opened, memory = _open(world, Path(path), replicate, replicate_nodes, check, plan)
@@ -84,6 +86,7 @@ def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes
     transport = _transport(world, opened.placement.specs(world.node_id))
     try:
         world.world.agree(_load(world, transport, opened.path))
+        stop.check(world.world, "while the graph was being read")
     except MpignnError:
         transport.free()
         raise
@@ -185,6 +188,8 @@ def _load(world, transport: Transport, path: Path) -> MpignnError | None:
     first, last = world.topology.servers_of(world.node_id)
     try:
         server.load(transport, path, world.server_index, max(1, len(usable_cores()) // (last - first)))
+    except Stopped:
+        return None         # all will find out
     except MpignnError as error:
         return error
     return None

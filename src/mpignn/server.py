@@ -5,11 +5,13 @@ A server never imports torch.
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from mpignn.errors import DataError
+from mpignn import stop
+from mpignn.errors import DataError, Stopped
 from mpignn.log import phase
 from mpignn.storage.blocks import Store
 from mpignn.storage.read import GraphFile
@@ -29,11 +31,12 @@ def load(transport: Transport, path: Path, server: int, threads: int = 1) -> Non
 
     Raises:
         DataError: A file is missing, damaged, of another graph, or holds ids outside the graph.
+        Stopped: This rank was asked to stop meanwhile.
     """
     started = time.perf_counter()
     shards = {name: transport.shard(name) for name in transport.windows}
     stores = {name: _Extremes(shard.dtype, transport.store) if name.endswith(("/indices", "/edge_id"))
-              else transport.store for name, shard in shards.items()}
+              else partial(_store, transport.store) for name, shard in shards.items()}
     size = sum(shard.nbytes for shard in shards.values())
     with phase("load graph"), GraphFile(path) as file:
         file.read_many([(name, *window.spec.bounds[server:server + 2], shards[name], stores[name])
@@ -54,7 +57,14 @@ class _Extremes:
     def __call__(self, out: np.ndarray, piece: np.ndarray) -> None:
         elements = piece.view(self._dtype)
         self.found += [int(elements.min()), int(elements.max())]
-        self._store(out, piece)
+        _store(self._store, out, piece)
+
+
+def _store(store: Store, out: np.ndarray, piece: np.ndarray) -> None:
+    """Store elements; reading stops here if it shall."""
+    if stop.wish() is not None:
+        raise Stopped("asked to stop")
+    store(out, piece)
 
 
 def _check_ids(file: GraphFile, name: str, shard: np.ndarray, store: Store) -> None:

@@ -42,11 +42,21 @@ def wish() -> str | None:
     return "--time-limit" if time.monotonic() >= _deadline[0] else None
 
 
-def check(group) -> None:
-    """Raise `Stopped` on all ranks of a group if one of them was asked to stop.  Collective over the group."""
+def asked(group) -> bool:
+    """Whether a rank of a group was asked to stop, the same on all of them.  Collective over the group."""
     import numpy as np  # here, so that signals are listened to before it is loaded
-    if group.all_sum(np.array([wish() is not None], np.int64))[0]:
-        raise Stopped("asked to stop")
+    return bool(group.all_sum(np.array([wish() is not None], np.int64))[0])
+
+
+def check(group, when: str = "") -> None:
+    """Raise `Stopped` on all ranks of a group if one of them was asked to stop.  Collective over the group.
+
+    Args:
+        group: Such as ``g.trainers``.
+        when: Said in the message.
+    """
+    if asked(group):
+        raise Stopped(f"asked to stop{when and ' '}{when}")
 
 
 def _note(number: int, frame) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mpignn import stop
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import MpignnError, ResourceError
@@ -35,26 +36,25 @@ _PARAMETERS = {**DTYPES, "bf16": torch.float32}
 
 
 def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
-    """Compile the kernels of a run, or load them from the cache.  Not collective.
+    """Compile the kernels of a run, or load them from the cache, unless asked to stop meanwhile.  Not collective.
 
     One rank of a node comes first: many that find the cache empty would all compile.
     """
     torch.set_num_threads(1)
+    dtype = np.float64 if config.train.precision == "fp64" else np.float32
+    half = np.uint16        # bfloat16, as kernels see it
+    wanted = [(warm_sampling, index_dtypes), (gather.warm,), (permute.warm,), (match.warm, index_dtypes),
+              (segment.warm, dtype), (dropout.warm, dtype)]
+    if config.train.precision == "bf16":
+        wanted += [(segment.warm, half), (dropout.warm, half)]
+    if config.model.model.startswith("gat"):
+        wanted.append((edges.warm, dtype))
+    if config.embedding.embed != "off":
+        wanted.append((sparse.warm, config.embedding.embed_optimizer, dtype))
     with phase("compile kernels"):
-        warm_sampling(index_dtypes)
-        gather.warm()
-        permute.warm()
-        match.warm(index_dtypes)
-        dtype = np.float64 if config.train.precision == "fp64" else np.float32
-        segment.warm(dtype)
-        if config.train.precision == "bf16":
-            segment.warm(np.uint16)     # bfloat16, as kernels see it
-            dropout.warm(np.uint16)
-        if config.model.model.startswith("gat"):
-            edges.warm(dtype)
-        dropout.warm(dtype)
-        if config.embedding.embed != "off":
-            sparse.warm(config.embedding.embed_optimizer, dtype)
+        for compiled, *arguments in wanted:
+            if stop.wish() is None:
+                compiled(*arguments)
 
 
 def start(world: World, config: Config) -> None:

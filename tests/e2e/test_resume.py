@@ -180,6 +180,41 @@ def test_a_time_limit_stops_a_run(graphs, tmp_path):
     assert done.returncode == STOPPED and "--resume" in done.stderr, str(done)
 
 
+# Where a rank of three is asked to stop, rank 0 being the server; steps that are done then; what is said.
+EARLY = [(0, "load graph", 0, "while the graph was being read"), (0, "publish graph", 0, "before training began"),
+         (1, "compile kernels", 0, "before training began"), (2, "set up training", 0, "before a step was made")]
+LATE = [(1, "write checkpoint", STEPS, "after 50 steps"), (2, "evaluate val", 3 * STEPS, "after 150 steps"),
+        (1, "evaluate test", EPOCHS * STEPS, "after 400 steps")]
+
+
+def stopped_in(graph: Path, folder: Path, rank: int, phase: str, steps: int, said: str, *more: str) -> None:
+    """Begin or go on with a run in which a rank is asked to stop as it enters a phase."""
+    script = str(Path(__file__).with_name("stopping_job.py"))
+    done = mpirun([script, str(rank), phase, *command(graph, folder, "--resume", "auto", *more)[2:]], 3)
+    assert done.returncode == STOPPED and "Traceback" not in done.stderr, str(done)
+    assert done.stderr.count("mpignn: stopped: asked to stop") == 1 and said in done.stderr, str(done)
+    newest = max((path.name for path in (folder / "run" / "checkpoints").glob("step-*")), default=None)
+    assert newest == (f"step-{steps:09d}" if steps else None)
+
+
+def test_a_run_that_is_asked_to_stop_before_it_learns_leaves_at_once(graphs, tmp_path):
+    for where in EARLY:
+        stopped_in(graphs["metis4"], tmp_path, *where)
+
+
+def test_whatever_a_run_does_when_it_is_asked_to_stop_it_goes_on_the_same(graphs, on_three, tmp_path):
+    for where in LATE:
+        stopped_in(graphs["metis4"], tmp_path, *where)
+    done = mpirun(command(graphs["metis4"], tmp_path, "--resume"), 3)
+    assert done.returncode == 0, str(done)
+    agree(results(tmp_path), on_three, 0)
+
+
+def test_sigterm_stops_a_run_under_the_launcher_of_mpich(graphs, tmp_path):
+    """Every rank gets it.  That of Open MPI kills its ranks."""
+    stopped(graphs["metis4"], tmp_path, 3, "mpich", 20, to_launcher(signal.SIGTERM))
+
+
 def test_what_is_of_another_run_is_refused_with_the_difference(graphs, tmp_path):
     assert run([python(), *command(graphs["one"], tmp_path, "--epochs", "1")]).returncode == 0
     kept = [tmp_path / "run" / name for name in ("metrics.jsonl", "config.toml")]

@@ -16,7 +16,6 @@ import os
 import re
 import secrets
 import shutil
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from urllib.parse import quote
 
 import h5py
 import numpy as np
+from zlib_ng.zlib_ng import crc32
 
 from mpignn.errors import DataError, ResourceError
 from mpignn.storage.blocks import rows_per_block
@@ -177,7 +177,7 @@ class BlockWriter:
         place, crc = array.offset + first * array.row_bytes, 0
         for begin_at in range(0, raw.size, _PIECE_BYTES):
             piece = raw[begin_at:begin_at + _PIECE_BYTES]
-            crc = zlib.crc32(piece, crc)
+            crc = crc32(piece, crc)
             done = 0
             while done < piece.size:
                 done += os.pwrite(self._handle, piece[done:], place + begin_at + done)
@@ -212,7 +212,7 @@ def commit(folder: Path, out: Path, manifest: Manifest) -> None:
     """
     body = (json.dumps({"schema": SCHEMA, **asdict(manifest)}) + "}\n").encode()
     with disk_problems_named(out):
-        (folder / MANIFEST).write_bytes((_HEAD % zlib.crc32(body)).encode() + body)
+        (folder / MANIFEST).write_bytes((_HEAD % crc32(body)).encode() + body)
         for path in (folder / STATE, folder / MANIFEST, folder):
             sync_path(path)
         old = out.parent / f".{out.name}.replaced-{secrets.token_hex(4)}"
@@ -242,7 +242,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataError(f"{error.filename}: {error.strerror}: {folder} is no whole checkpoint") from error
     length = len(_HEAD % 0)
     body = raw[length:]
-    if raw[:length] != (_HEAD % zlib.crc32(body)).encode():
+    if raw[:length] != (_HEAD % crc32(body)).encode():
         raise DataError(f"{path}: its checksum does not match: the checkpoint is damaged")
     found = json.loads(body[:-2])
     if found.pop("schema") != SCHEMA:
@@ -348,7 +348,7 @@ def _read(path: Path, offset: int, out: np.ndarray, crc: int = 0) -> int:
                     if not count:
                         raise DataError(f"{path}: the file ends at byte {offset + begin_at + done}: it is incomplete")
                     done += count
-                crc = zlib.crc32(piece, crc)
+                crc = crc32(piece, crc)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     return crc

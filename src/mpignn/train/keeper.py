@@ -87,9 +87,14 @@ class Keeper:
         """Begin, or go on from the checkpoint that the settings ask for.  Collective over the trainers.
 
         Raises:
+            Stopped: On all trainers: one of them was asked to stop; nothing is written, since nothing was learnt.
             ConfigError: On all trainers: it is of another graph or run.
             DataError: On all trainers: there is none, or it is damaged and none before it is whole.
         """
+        self._begin()
+        stop.check(self._g.trainers, "before a step was made")
+
+    def _begin(self) -> None:
         asked, trainers = self._config.checkpoint.resume, self._g.trainers
         if self._learner is None or asked is None:
             self._begin_report(self._report.begin, asked is not None)
@@ -137,7 +142,7 @@ class Keeper:
         if wishes:
             self._leave(sums())
         elif every and self.position.steps % every == 0:
-            self._save(self._interrupted(sums()))
+            self._save_and_look(self._interrupted(sums()))
 
     def after_epoch(self, is_best: bool) -> None:
         """Write a checkpoint if one is due.  Collective over the trainers.
@@ -147,7 +152,7 @@ class Keeper:
         if self._learner is None:
             stop.check(self._g.trainers)
         elif self._config.checkpoint.checkpoint_every != 0 and (self._ends() or self._is_due(is_best)):
-            self._save(self.position)
+            self._save_and_look(self.position)
 
     @contextmanager
     def stopping(self, sums: dict[str, float], undo: Callable[[], None] | None = None) -> Iterator[None]:
@@ -183,7 +188,15 @@ class Keeper:
             settings.patience is not None and self.position.worse >= settings.patience)
 
     def _leave(self, sums: dict[str, float]) -> None:
-        path = self._save(self._interrupted(sums), leaving=True)
+        self._stop(self._save(self._interrupted(sums), leaving=True))
+
+    def _save_and_look(self, position: Position) -> None:
+        """Write a checkpoint that is due; if a trainer was asked to stop meanwhile, it is the last."""
+        path = self._save(position)
+        if path is not None and stop.asked(self._g.trainers):
+            self._stop(path)
+
+    def _stop(self, path: Path) -> None:
         raise Stopped(f"asked to stop after {self.position.steps} steps; {path} has all of them: start again with "
                       f"--resume {self._folder.parent}")
 

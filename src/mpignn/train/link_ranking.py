@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from mpignn import stop
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.lookup import find_edges, read_rows
 from mpignn.dist.tensor import DistTensor
@@ -44,6 +45,9 @@ def rank_links(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, e
 
     Returns:
         (2 Q,) float64.
+
+    Raises:
+        Stopped: On all trainers: one of them was asked to stop.
     """
     relation = g.schema.etypes.index(etype)
     src, dst = find_edges(g.service, etype, eids)
@@ -57,12 +61,12 @@ def rank_links(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, e
         candidates = np.arange(g.num_nodes(ntype))
         if among is not None and among < candidates.size:
             candidates = np.sort(g.new_nids(permute(key, candidates.size, 0, among), ntype).numpy())
-        ranks.append(_rank(rows[ntype], candidates, decoder, asked, decoder.similarity(asked, true), known))
+        ranks.append(_rank(g, rows[ntype], candidates, decoder, asked, decoder.similarity(asked, true), known))
     return torch.cat(ranks)
 
 
-def _rank(rows: DistTensor, candidates: np.ndarray, decoder: Decoder, asked: torch.Tensor, true: torch.Tensor,
-          known: Known) -> torch.Tensor:
+def _rank(g: DistGraph, rows: DistTensor, candidates: np.ndarray, decoder: Decoder, asked: torch.Tensor,
+          true: torch.Tensor, known: Known) -> torch.Tensor:
     """(Q,) float64 ranks; candidates ascend.  Collective over the trainers."""
     greater, equal = torch.zeros(len(asked), dtype=torch.int64), torch.zeros(len(asked), dtype=torch.int64)
     links, others = known
@@ -80,6 +84,7 @@ def _rank(rows: DistTensor, candidates: np.ndarray, decoder: Decoder, asked: tor
         greater += above.sum(1)
         equal += (scores >= (true - margin)[:, None]).sum(1) - above.sum(1)
         beat()
+        stop.check(g.trainers)
     return 1 + greater + equal / 2
 
 

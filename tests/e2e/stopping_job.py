@@ -1,0 +1,34 @@
+"""A job of which one rank is asked to stop as it enters a phase.
+
+    mpirun -np N python stopping_job.py RANK PHASE ARGUMENTS OF mpignn...
+"""
+
+import os
+import signal
+import sys
+from contextlib import contextmanager
+
+import mpignn.log
+from mpignn import stop
+
+
+def main() -> int:
+    stop.listen()       # as `python -m mpignn` does
+    victim, where, phase = int(sys.argv[1]), sys.argv[2], mpignn.log.phase
+
+    @contextmanager
+    def signalling(name, *how, **more):
+        with phase(name, *how, **more):
+            if name == where:
+                from mpi4py import MPI
+                if victim == MPI.COMM_WORLD.rank:
+                    os.kill(os.getpid(), signal.SIGUSR1)
+            yield
+
+    mpignn.log.phase = signalling       # before any module takes the name
+    from mpignn.cli import main
+    return main(sys.argv[3:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
