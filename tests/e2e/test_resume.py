@@ -187,10 +187,11 @@ LATE = [(1, "write checkpoint", STEPS, "after 50 steps"), (2, "evaluate val", 3 
         (1, "evaluate test", EPOCHS * STEPS, "after 400 steps")]
 
 
-def stopped_in(graph: Path, folder: Path, rank: int, phase: str, steps: int, said: str, *more: str) -> None:
+def stopped_in(graph: Path, folder: Path, rank: int, phase: str, steps: int, said: str) -> None:
     """Begin or go on with a run in which a rank is asked to stop as it enters a phase."""
     script = str(Path(__file__).with_name("stopping_job.py"))
-    done = mpirun([script, str(rank), phase, *command(graph, folder, "--resume", "auto", *more)[2:]], 3)
+    words = command(graph, folder, "--resume", "auto", "--checkpoint-every", "1")[2:]
+    done = mpirun([script, str(rank), phase, *words], 3)
     assert done.returncode == STOPPED and "Traceback" not in done.stderr, str(done)
     assert done.stderr.count("mpignn: stopped: asked to stop") == 1 and said in done.stderr, str(done)
     newest = max((path.name for path in (folder / "run" / "checkpoints").glob("step-*")), default=None)
