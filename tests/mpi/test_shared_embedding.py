@@ -1,15 +1,19 @@
 """Embeddings of all trainers: what they learn together is what one `torch.nn.Embedding` learns from all their ids."""
 
+import shutil
+import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from test_dist_graph import opened
 
 from graphs import random_graph
-from mpignn.errors import IDError
+from mpignn.errors import DataError, IDError
 
 LAUNCHES = {"ranks_per_node": (None, 1, 2)}
 N, F, STEPS, SHARES, LR = 40, 3, 6, 6, 0.1
@@ -108,6 +112,31 @@ def test_slow_and_fast_trainers_get_the_same_bits(world, access):
                 again = train(g, "SparseAdam", "sum", torch.float32, torch, slow=True)
                 assert torch.equal(again[0], first) and torch.equal(again[1], last)
             assert torch.isfinite(last).all()
+
+
+@pytest.mark.ranks(1, 3, 4, ranks_per_node=(None, 1))
+@access_paths
+def test_an_optimiser_is_saved_and_loaded_by_all_together(world, access):
+    import mpignn.storage.blocks as blocks
+    with patch.object(blocks, "BLOCK_BYTES", 64), graph(world, access) as g:
+        if g is not None:
+            import mpignn.nn as nn
+            folder = Path(g.trainers.bcast(tempfile.mkdtemp() if g.trainers.rank == 0 else None))
+            emb = nn.DistEmbedding(N, F, g=g)
+            opt, other = (nn.SparseAdam([emb], lr=LR, betas=(0.5, beta)) for beta in (0.6, 0.7))
+            for step in range(3):
+                emb(g.new_nids(requests(step, g.trainers.rank)[0])).sum().backward()
+                opt.step()
+            opt.save(folder / "file")
+            other.load(folder / "file")
+            assert other.betas == (0.5, 0.6)
+            for (name, found), (_, wanted) in zip(other._state[0].items(), opt._state[0].items(), strict=True):
+                assert (found.local == wanted.local).all(), name
+            with pytest.raises(DataError, match="no such file"):
+                other.load(folder / ("none" if g.trainers.rank == g.trainers.size - 1 else "file"))
+            g.trainers.barrier()
+            if g.trainers.rank == 0:
+                shutil.rmtree(folder)
 
 
 @pytest.mark.ranks(3, ranks_per_node=(1,))

@@ -158,6 +158,64 @@ def test_a_state_says_how_to_go_on(g):
         SparseAdagrad([emb], lr=0.1).load_state_dict(opt.state_dict())
 
 
+@pytest.mark.parametrize("optimizer", BESIDE)
+def test_a_file_of_an_optimiser_is_loaded_in_any_cut(g, optimizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("mpignn.storage.blocks.BLOCK_BYTES", 64)
+    opt = {}
+    for world in (g, whole := make_world(parts=1)):
+        embeddings = [DistEmbedding(N, F, g=world),
+                      DistEmbedding(7, 2, part_policy="even", dtype=torch.float64, g=world)]
+        opt[id(world)] = optimizer(embeddings, lr=0.1, **BESIDE[optimizer][1])
+        for step in range(3 if world is g else 0):
+            ids = np.arange(step, N, 2)
+            (embeddings[0](ids) * torch.from_numpy(world.orig[ids])[:, None]).sum().backward()
+            (embeddings[1]([step, 6]) ** 2).sum().backward()
+            opt[id(world)].step()
+    before, after = opt[id(g)], opt[id(whole)]
+    after.lr = 5
+    before.save(tmp_path / "file")
+    after.load(str(tmp_path / "file"))
+    assert after.state_dict() == before.state_dict()
+    orig = [g.orig, np.arange(7)]
+    for number, (found, wanted) in enumerate(zip(after._state, before._state, strict=True)):
+        for name in wanted:
+            assert torch.equal(found[name][:][orig[number]], wanted[name][:]) and wanted[name][:].any()
+    after.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "file").read_bytes()
+    whole.tables.close()
+
+
+def test_a_file_of_another_optimiser_is_refused(g, tmp_path):
+    emb = DistEmbedding(N, F, g=g)
+    opt = SparseAdam([emb], lr=0.1)
+    emb([8]).sum().backward()
+    opt.step()
+    opt.save(tmp_path / "adam")
+    with pytest.raises(ConfigError, match="adam: a state of adam, this is adagrad"):
+        SparseAdagrad([emb], lr=0.1).load(tmp_path / "adam")
+    with pytest.raises(DataError, match="no such file"):
+        opt.load(tmp_path / "none")
+    wide = SparseAdam([DistEmbedding(N, F + 1, g=g)], lr=0.1)
+    with pytest.raises(DataError, match=r"0/mean is torch.float32 \(30, 5\), the tensor is torch.float32 \(30, 6\)"):
+        wide.load(tmp_path / "adam")
+    with pytest.raises(DataError, match="holds no tensor '1/mean'"):
+        SparseAdam([emb, DistEmbedding(3, 1, part_policy="even", g=g)], lr=0.1).load(tmp_path / "adam")
+    emb.weight.to_hdf5(tmp_path / "rows", "rows")
+    with pytest.raises(ConfigError, match="rows: a state of None, this is adam"):
+        opt.load(tmp_path / "rows")
+    raw = bytearray((tmp_path / "adam").read_bytes())
+    raw[raw.index(opt._state[0]["mean"][8].numpy().tobytes())] ^= 1
+    (tmp_path / "bad").write_bytes(raw)
+    with pytest.raises(DataError, match="damaged"):
+        opt.load(tmp_path / "bad")
+    with pytest.raises(ConfigError, match="cannot write a file there"):
+        opt.save(tmp_path / "none" / "file")
+    of_edges = SparseAdagrad([DistEmbedding(1, F, part_policy="A:writes:P", g=g)], lr=0.1)
+    with pytest.raises(ConfigError, match="stand for edges"):
+        of_edges.save(tmp_path / "edges")
+    assert not (tmp_path / "edges").exists()
+
+
 def test_what_cannot_be_meant_is_refused(g):
     emb = DistEmbedding(N, F, g=g)
     for ids, message in (([0, N], f"row of an embedding: {N} is not in"), ([-1], "-1 is not in"),

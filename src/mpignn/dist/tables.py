@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mpignn.dist.conflicts import Conflicts
-from mpignn.dist.placement import resolve_policy, trainer_rows
+from mpignn.dist.placement import EVEN, resolve_policy, trainer_rows
 from mpignn.errors import CommError, ConfigError, DataError, MpignnError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType
@@ -136,6 +136,23 @@ class Tables:
         window = self._transport.windows[f"node/{policy}/orig_id"]
         self._transport.gather([Request(window, rows, found)]).wait()
         return found.reshape(-1)
+
+    def rows_of(self, policy: str, first: int, last: int) -> np.ndarray:
+        """(K,) int64 the rows that stand for ``first:last``, as `original_ids` has them.  Not collective.
+
+        Raises:
+            ConfigError: Rows that stand for edges, whose order says nothing in another cut of the graph.
+        """
+        ids = np.arange(first, last)
+        if policy in self.book.ntypes:
+            found = np.empty((ids.size, 1), np.int64)
+            window = self._transport.windows[f"node/{policy}/new_id"]
+            self._transport.gather([Request(window, ids, found)]).wait()
+            return found.reshape(-1)
+        if policy != EVEN:
+            raise ConfigError(f"rows of {policy} stand for edges and have no file of their own: mpignn.checkpoint.save "
+                              "keeps them")
+        return ids
 
     def names(self) -> list[str]:
         """Names of the tensors there are, in the order in which they were made.  Not collective."""

@@ -23,7 +23,7 @@ from mpignn.dist.service import GraphService
 from mpignn.dist.tables import Description, GraphTable, Tables, the_only_tables
 from mpignn.errors import ConfigError, DataError, IDError, MpignnError
 from mpignn.graph.types import EType
-from mpignn.storage.tensors import read_tensor, write_tensor
+from mpignn.storage.tensors import StoredTensor, read_tensor, write_tensors
 from mpignn.transport.api import Window
 from mpignn.transport.group import Group
 from mpignn.transport.table import Delivered, Table
@@ -264,8 +264,7 @@ class DistTensor:
         self.sync()
         problem, table = None, self._table
         try:
-            read_tensor(Path(file), self._dataset(name), self.shape, table.spec.dtype, str(self.dtype), table.lo,
-                        table.local)
+            read_tensor(Path(file), self._dataset(name), self._stored(), table.lo, table.local)
         except MpignnError as error:
             problem = error
         self._trainers().agree(problem)
@@ -338,11 +337,13 @@ class DistTensor:
             raise ConfigError("a tensor without a name needs one in a file: to_hdf5(file, name)")
         return chosen
 
+    def _stored(self) -> StoredTensor:
+        return StoredTensor(self.shape, self._table.spec.dtype, str(self.dtype))
+
     def _write(self, path: Path, name: str) -> None:
-        stored = self._table.spec.dtype
-        step = max(1, _BLOCK_BYTES // max(1, stored.itemsize * self._width))
+        step = max(1, _BLOCK_BYTES // max(1, self._table.spec.dtype.itemsize * self._width))
         blocks = (_array(self[first:first + step]) for first in range(0, len(self), step))
-        write_tensor(path, name, self.shape, stored, str(self.dtype), blocks)
+        write_tensors(path, {name: (self._stored(), blocks)})
 
     def _fill(self, init_func: Callable[..., torch.Tensor] | None) -> None:
         """Write the first values of the rows owned.  Collective over the trainers."""

@@ -36,6 +36,7 @@ class DistEmbedding(nn.Module):
     Attributes:
         weight: The `DistTensor` (N, F); persistent if it has a name, so that checkpoints hold it.
         num_embeddings, embedding_dim: N and F.
+        tables: The tensors of the trainers, to which `weight` belongs.
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, name: str | None = None,
@@ -61,7 +62,7 @@ class DistEmbedding(nn.Module):
         if dtype not in DTYPES:
             raise ConfigError(f"an embedding of {dtype}: it is learnt in float32 or float64")
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        tables = the_only_tables() if g is None else g.tables
+        tables = self.tables = the_only_tables() if g is None else g.tables
 
         def by_original_ids(shape, dtype, rows):
             policy = tables.policy(num_embeddings, part_policy)

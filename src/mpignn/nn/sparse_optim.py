@@ -7,13 +7,17 @@ do the same.  Only the owner reads or writes the state of a row.
 Shapes: N rows, F columns.
 """
 
+import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from mpignn.dist.rows_file import read_about_together, read_rows, write_rows
 from mpignn.dist.tensor import DistTensor
 from mpignn.errors import ConfigError
 from mpignn.kernels import sparse
@@ -96,6 +100,47 @@ class SparseOptimizer(ABC):
         for key, value in state.items():
             if key != "optimizer":
                 setattr(self, key, value)
+
+    def save(self, file: str | os.PathLike) -> None:
+        """Write settings and what `step` keeps for each row to one file.  Collective over the trainers.
+
+        Rows are in order of original id, so any number of trainers can `load` it, however the graph is partitioned.
+        The embeddings themselves are not in it; `mpignn.checkpoint.save` keeps both together, those that have names.
+
+        Args:
+            file: Its name; a file that has it already is replaced when all is written.
+
+        Raises:
+            ConfigError: On all trainers: no file can be made there, or the rows stand for edges.
+            ResourceError: On all trainers: the disk is full.
+        """
+        write_rows(Path(file), self.params[0].tables, self._by_place(), json.dumps(self.state_dict()))
+
+    def load(self, file: str | os.PathLike) -> None:
+        """Go on from what `save` wrote of an optimiser of embeddings of the same shapes.  Collective over the trainers.
+
+        Args:
+            file: As given to `save`; all trainers must see it.
+
+        Raises:
+            ConfigError: On all trainers: it is of another method.
+            DataError: On all trainers: no such file, one of other embeddings, or a damaged one; some rows may be
+                replaced then.
+        """
+        path, tables, problem = Path(file), self.params[0].tables, None
+        about = read_about_together(path, tables)
+        try:
+            self.load_state_dict({name: tuple(value) if isinstance(value, list) else value
+                                  for name, value in json.loads(about or "{}").items()})
+        except ConfigError as error:
+            problem = ConfigError(f"{path}: {error}")
+        tables.trainers.agree(problem)
+        read_rows(path, tables, self._by_place())
+
+    def _by_place(self) -> dict[str, DistTensor]:
+        """The tensors of the state, also of embeddings without a name, by number of the embedding and what it is."""
+        return {f"{number}/{what}": tensor for number, state in enumerate(self._state)
+                for what, tensor in state.items()}
 
     @abstractmethod
     def _make_state(self, weight: DistTensor) -> dict[str, DistTensor]:

@@ -1,11 +1,12 @@
-"""A tensor that is spread over ranks, as a dataset of an HDF5 file of its own.
+"""Tensors that are spread over ranks, as datasets of an HDF5 file of their own.
 
-One rank writes, block after block; each owner reads its own rows.  The file does not depend on how many there are.
+One rank writes, block after block; any reads the rows that it wants.  The file does not depend on how many there are.
 
 Shapes: N rows, W elements in a row.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -17,38 +18,67 @@ from mpignn.storage.folder import full_disk_named, new_file
 from mpignn.storage.sink import writing
 
 _DTYPE = "dtype"        # attribute: what an element means where HDF5 has no such type
+_ABOUT = "about"
 
 
-def write_tensor(path: Path, name: str, shape: tuple[int, ...], stored: np.dtype, dtype: str,
-                 blocks: Iterable[np.ndarray]) -> None:
-    """Write a file that holds one tensor; a file of that name is replaced once all is written.  Not collective.
+@dataclass(frozen=True)
+class StoredTensor:
+    """What a tensor is in a file.
 
-    Args:
-        path: Of the file.
-        name: Of the dataset.
+    Attributes:
         shape: (N, ...).
         stored: Type of an element in the file.
         dtype: What it means.
-        blocks: The rows in order, (n, ...) each.
+    """
+
+    shape: tuple[int, ...]
+    stored: np.dtype
+    dtype: str
+
+
+def write_tensors(path: Path, tensors: Mapping[str, tuple[StoredTensor, Iterable[np.ndarray]]],
+                  about: str = "") -> None:
+    """Write a file that holds some tensors; a file of that name is replaced once all is written.  Not collective.
+
+    Args:
+        path: Of the file.
+        tensors: By name of the dataset, with the rows in order, (n, ...) each.
+        about: What else to keep; `read_about` tells it.
 
     Raises:
         ConfigError: The file cannot be made there.
         ResourceError: The disk is full.
     """
     with new_file(path) as partial, full_disk_named(path), writing(partial) as file:
-        writer = ArrayWriter(file, name, shape, stored)
-        for block in blocks:
-            writer.append(block.reshape(-1, *shape[1:]))
-        writer.close()
-        file[name].attrs[_DTYPE] = dtype
+        if about:
+            file.attrs[_ABOUT] = about
+        for name, (tensor, blocks) in tensors.items():
+            writer = ArrayWriter(file, name, tensor.shape, tensor.stored)
+            for block in blocks:
+                writer.append(block.reshape(-1, *tensor.shape[1:]))
+            writer.close()
+            file[name].attrs[_DTYPE] = tensor.dtype
 
 
-def read_tensor(path: Path, name: str, shape: tuple[int, ...], stored: np.dtype, dtype: str, lo: int,
-                out: np.ndarray) -> None:
+def read_about(path: Path) -> str:
+    """What else a file keeps; empty for nothing.  Not collective.
+
+    Raises:
+        DataError: No such file, or a damaged one.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    with damage_named(str(path)), h5py.File(path, "r") as file:
+        return file.attrs.get(_ABOUT, "")
+
+
+def read_tensor(path: Path, name: str, tensor: StoredTensor, lo: int, out: np.ndarray) -> None:
     """Read the rows from ``lo`` on, and verify them.  Not collective.
 
     Args:
-        path, name, shape, stored, dtype: As in `write_tensor`.
+        path: Of the file.
+        name: Of the dataset.
+        tensor: What it must be.
         lo: First row.
         out: (n, W) of the type ``stored``, C-contiguous.
 
@@ -62,6 +92,6 @@ def read_tensor(path: Path, name: str, shape: tuple[int, ...], stored: np.dtype,
             raise DataError(f"{path}: holds no tensor {name!r}, but: {', '.join(file) or 'none'}")
         data = file[name]
         found = data.attrs.get(_DTYPE, str(data.dtype))
-        if data.shape != shape or data.dtype != stored or found != dtype:
-            raise DataError(f"{path}: {name} is {found} {data.shape}, the tensor is {dtype} {shape}")
-        read_rows(data, f"{path}: {name}", lo, lo + out.shape[0], out.reshape(-1, *shape[1:]))
+        if data.shape != tensor.shape or data.dtype != tensor.stored or found != tensor.dtype:
+            raise DataError(f"{path}: {name} is {found} {data.shape}, the tensor is {tensor.dtype} {tensor.shape}")
+        read_rows(data, f"{path}: {name}", lo, lo + out.shape[0], out.reshape(-1, *tensor.shape[1:]))
