@@ -16,6 +16,7 @@ import mpignn as mg
 from mpignn.dist.lookup import read_rows
 from mpignn.kernels import threads
 from mpignn.sampling.canonical import canonical_rows
+from recorded import arrays_of
 
 SEEDS, SIZE = 60, 25
 
@@ -56,9 +57,7 @@ def main(g, world):
                 service, seeds, keys, [gone] * len(seeds))
         for step, (_, _, blocks) in enumerate(loader):
             for hop, block in enumerate(reversed(blocks)):
-                rows = canonical_rows(g.service, block, hop)
-                drawn |= {f"{number}.{step}/{hop}/{name}": getattr(rows, name)
-                          for name in ("etype", "dst", "indptr", "src")}
+                drawn |= arrays_of(canonical_rows(g.service, block, hop), f"{number}.{step}")
     np.savez(Path(sys.argv[1]) / f"trainer-{g.trainers.rank}.npz", **drawn)
 
 

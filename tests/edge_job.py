@@ -25,6 +25,7 @@ def record(g, folder: Path, prefetch: int) -> None:
     import mpignn as mg
     from mpignn.dist.lookup import read_rows
     from mpignn.sampling.canonical import canonical_rows
+    from recorded import arrays_of
 
     (etype,), (ntype,) = g.canonical_etypes, g.ntypes
     bounds = read_rows(g.service, g.service.adjacency(etype).rows, g.new_nids(np.arange(DESTINATIONS)).numpy())
@@ -38,8 +39,7 @@ def record(g, folder: Path, prefetch: int) -> None:
         for step, (_, positive, negative, blocks) in enumerate(loader):
             name = f"{make.__name__}.{step}"
             for hop, block in enumerate(reversed(blocks)):
-                rows = canonical_rows(g.service, block, hop)
-                found |= {f"{name}/{hop}/{part}": getattr(rows, part) for part in ("etype", "dst", "indptr", "src")}
+                found |= arrays_of(canonical_rows(g.service, block, hop), name)
             for kind, pairs in ("positive", positive), ("negative", negative):
                 nodes = pairs.node_ids[ntype]
                 ends[f"{name}/{kind}"] = np.stack([g.orig_nids(nodes[side]) for side in pairs.edges()], 1)

@@ -3,7 +3,7 @@
     mpirun -np N python recording_job.py FOLDER ARGUMENTS OF mpignn...
 
 FOLDER/trainer-R.npz gets, for each training step S and hop H, the arrays of `canonical_rows`, as
-``S/H/etype``, ``S/H/dst``, ``S/H/indptr`` and ``S/H/src``.
+``S/H/etype``, ``S/H/dst`` and so on.
 """
 
 import sys
@@ -16,6 +16,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     from mpignn.loader.node import NodeDataLoader
     from mpignn.sampling.canonical import canonical_rows
+    from recorded import arrays_of
 
     recorded: dict[str, np.ndarray] = {}
     iterate = NodeDataLoader.__iter__
@@ -25,8 +26,7 @@ def main() -> int:
             if self.plan.shuffle:       # training; evaluation goes through the seeds in order
                 for hop, block in enumerate(reversed(batch[2])):
                     rows = canonical_rows(self._g.service, block, hop)
-                    for name in ("etype", "dst", "indptr", "src"):
-                        recorded[f"{self._epoch}.{step}/{hop}/{name}"] = getattr(rows, name)
+                    recorded.update(arrays_of(rows, f"{self._epoch}.{step}"))
             yield batch
         np.savez(folder / f"trainer-{self._g.trainers.rank}.npz", **recorded)
 

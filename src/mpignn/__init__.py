@@ -26,6 +26,7 @@ _PUBLIC = {
     "SparseAdagrad": "mpignn.nn.sparse_optim",
     "SparseAdam": "mpignn.nn.sparse_optim",
     "SparseSGD": "mpignn.nn.sparse_optim",
+    "TIME": "mpignn.graph.block",
     "check": "mpignn.storage.check",
     "edge_split": "mpignn.loader.split",
     "evaluate": "mpignn.train.loop",

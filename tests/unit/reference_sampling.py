@@ -1,5 +1,6 @@
 """What the kernels of sampling draw, in plain Python: the same numbers, bit for bit."""
 
+import itertools
 import math
 
 import numpy as np
@@ -74,8 +75,16 @@ def _pick_ranks(key, orig, degree, fanout, replace):
     return picked
 
 
-def sample(graph, seeds, fanouts, key, replace=False, prob=None, mask=None, exclude=()):
+def number_moment(node, time):
+    """What the draws of a node at an integer time depend on."""
+    return mix(node ^ mix((time * GOLDEN + GOLDEN) & MASK))
+
+
+def sample(graph, seeds, fanouts, key, replace=False, prob=None, mask=None, exclude=(), times=None, edge_time=None,
+           node_time=None):
     """The canonical form of a batch: for each hop and edge type a list of (dst, (src, ...)), all in original ids.
+
+    With ``times``, of (dst, time, (src, ...)).
 
     Args:
         graph: A `GraphData`.
@@ -83,24 +92,30 @@ def sample(graph, seeds, fanouts, key, replace=False, prob=None, mask=None, excl
         fanouts: A dict by edge type for each hop, that of the seeds first.
         prob, mask: Names of edge data.
         exclude: Pairs of an edge type and an original edge id.
+        times: Of the seeds, integers by node type.
+        edge_time, node_time: Names of edge data and node data.
     """
-    frontier = {t: set(np.asarray(seeds.get(t, ())).tolist()) for t in graph.num_nodes}
+    frontier = {t: set(zip(np.asarray(seeds.get(t, ())).tolist(), itertools.repeat(None) if times is None else
+                           np.asarray(times.get(t, ())).tolist(), strict=False)) for t in graph.num_nodes}
     hops = []
     for hop, fanout in enumerate(fanouts):
         found, reached = {}, {t: set(nodes) for t, nodes in frontier.items()}
         for number, (etype, csc) in enumerate(graph.csc.items()):
             found[etype] = []
-            for v in sorted(frontier[etype[2]]):
+            node_times = graph.node_data.get(etype[0], {}).get(node_time)
+            for v, time in sorted(frontier[etype[2]]):
                 places = range(csc.indptr[v], csc.indptr[v + 1])
                 row, data = csc.indices[list(places)], graph.edge_data.get(etype, {})
                 ids = list(places) if csc.edge_ids is None else csc.edge_ids[list(places)].tolist()
                 weights = data[prob][ids] if prob in data else None
                 allowed = [p for p, edge in enumerate(ids) if (etype, edge) not in exclude
-                           and (mask not in data or data[mask][edge])]
-                picks = pick_row(derive(key, hop, number), v, row.size, fanout[etype],
-                                 replace and fanout[etype] >= 0, weights, allowed)
-                found[etype].append((v, tuple(row[picks].tolist())))
-                reached[etype[0]].update(row[picks].tolist())
+                           and (mask not in data or data[mask][edge])
+                           and (edge_time not in data or data[edge_time][edge] < time)
+                           and (node_times is None or node_times[row[p]] < time)]
+                picks = pick_row(derive(key, hop, number), v if time is None else number_moment(v, time), row.size,
+                                 fanout[etype], replace and fanout[etype] >= 0, weights, allowed)
+                found[etype].append((v, *([] if time is None else [time]), tuple(row[picks].tolist())))
+                reached[etype[0]].update((u, time) for u in row[picks].tolist())
         hops.append(found)
         frontier = reached
     return hops

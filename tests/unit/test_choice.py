@@ -16,7 +16,6 @@ from mpignn.kernels import threads
 from mpignn.kernels.rng import derive
 from mpignn.sampling.blocks import to_block
 from mpignn.sampling.canonical import canonical_form
-from mpignn.sampling.draw import ALL
 from mpignn.sampling.frontier import Frontier, in_subgraph, sample_neighbors
 from mpignn.sampling.neighbor import (
     BlockSampler,
@@ -24,6 +23,7 @@ from mpignn.sampling.neighbor import (
     MultiLayerNeighborSampler,
     NeighborSampler,
 )
+from mpignn.sampling.rule import ALL
 
 
 def weighted(graph, seed=0, dtype=np.float64):

@@ -15,6 +15,7 @@ from mpignn.graph.types import EType, Schema
 Frame = dict[str, Any]
 NID = "_ID"     # names of the ids in the frames, DGL's
 EID = "_ID"
+TIME = "_TIME"      # of the times under which nodes are seen
 
 
 @dataclass
@@ -23,13 +24,14 @@ class Block:
 
     Attributes:
         schema: Of the whole graph; every type has an entry below, possibly empty.
-        src_ids: (S,) int64 ids of the sources of each node type, unique.
+        src_ids: (S,) int64 ids of the sources of each node type, unique; with ``src_times``, pairs of both are unique.
         num_dst: D of each node type.
         dst_orig: (D,) int64 original ids of the destinations.
         csc: Sampled in-edges of each edge type: (D + 1,) int64 ``indptr`` over the destinations, (E,) int32
             ``indices`` as positions in the sources, in the order they were drawn, and ``edge_ids`` as
             global edge ids if the sampler was asked for them.
-        src_frames, dst_frames: Named rows of each node type, (S, ...) and (D, ...).  A loader puts ids under `NID`.
+        src_frames, dst_frames: Named rows of each node type, (S, ...) and (D, ...).  A loader puts ids under `NID`,
+            and times, if there are any, under `TIME`.
         edge_frames: Named rows of each edge type, (E, ...).  A loader puts ids under `EID` if there are any.
         src_orig: (S,) original ids of the sources, if the sampler was asked for them, else None.
         in_degrees: (S,) in-degrees in the whole graph of the sources of each edge type's DESTINATION type, of which
@@ -37,6 +39,8 @@ class Block:
         key: 64 bits that what is random on this batch (dropout) is derived from; the loader sets it anew for
             every global batch, equal on all trainers.
         dst_ids: (D,) int64 ids of the destinations where they are not the first sources, see `to_block`; else None.
+        src_times: (S,) int64 or float64 time of the seeds that each source is there for, where edges were chosen by
+            their times; else None.
     """
 
     schema: Schema
@@ -51,6 +55,7 @@ class Block:
     in_degrees: Mapping[EType, np.ndarray] = field(default_factory=dict)
     key: int = 0
     dst_ids: Mapping[str, np.ndarray] | None = None
+    src_times: Mapping[str, np.ndarray] | None = None
 
     def num_src_nodes(self, ntype: str | None = None) -> int:
         """Sources of a type; without a type, of the only one."""

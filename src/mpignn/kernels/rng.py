@@ -47,6 +47,22 @@ def number_repeats(ids: np.ndarray) -> np.ndarray:
     return numbers.view(np.int64)
 
 
+def number_moments(ids: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Numbers by which equal ids draw anew at different times.
+
+    Args:
+        ids: (N,) int64.
+        times: (N,) int64 or float64.
+
+    Returns:
+        (N,) int64: 64 bits that depend on both.
+
+    Not collective.
+    """
+    bits = (times + times.dtype.type(0)).view(_U64)         # -0.0 is 0.0
+    return _mix(ids.astype(_U64) ^ _mix(bits * _G + _G)).view(np.int64)
+
+
 def units(key: int, ids: np.ndarray) -> np.ndarray:
     """A number between 0 and 1 of each id, both excluded, by 52 bits of ``draw(key, id)``.
 

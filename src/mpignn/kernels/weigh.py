@@ -29,7 +29,7 @@ NO_MARKS = read_only(np.empty(0, np.bool_))
 
 @numba.njit(nogil=True, cache=True)
 def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weights, weights_away, weighted,
-                  marks, marks_away, masked, lo, away, longest, out, counts):
+                  marks, marks_away, masked, lo, away, marks_at, longest, out, counts):
     """Pick from rows.
 
     Args:
@@ -41,6 +41,7 @@ def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weigh
         weighted, masked: Whether there are weights, and marks.
         lo: Global id of the first edge in the view.
         away: (D,) int64 where a row that was fetched begins in what was; -1 for one in the view.
+        marks_at: (D,) int64 the same of the marks.
         longest: Most in-edges of a row.
         out: (E,) int64, written: the global edge ids of the picks of row i from ``indptr[i]`` on, in the order drawn.
         counts: (D,) int64, written: how many there are.
@@ -68,7 +69,7 @@ def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weigh
             a, b = np.int64(taken[i, 0]), np.int64(taken[i, 1])
         excluded = gone[a:b]
         row = _row(weights, weights_away, lo, start, degree if weighted else 0, away[i])
-        marked = _row(marks, marks_away, lo, start, degree if masked else 0, away[i])
+        marked = _row(marks, marks_away, lo, start, degree if masked else 0, marks_at[i])
         if not weighted:
             left = _allowed(row, marked, start, excluded, places, degree)
             count = room if replace and left else min(room, left)

@@ -63,6 +63,7 @@ class Share:
         key: 64 bits that the step's draws derive from, equal on all trainers.
         whole: (G,) int64 ids of the global batch by type, in an order that does not depend on the partitioning.
         mine: (n,) int64 places in ``whole`` of this trainer's ids, which ascend.
+        at: (G,) int64 places of ``whole`` among all ids of the pass, by type.
     """
 
     step: int
@@ -70,6 +71,7 @@ class Share:
     key: int
     whole: Mapping[Hashable, np.ndarray]
     mine: Mapping[Hashable, np.ndarray]
+    at: Mapping[Hashable, np.ndarray]
 
     @property
     def ids(self) -> dict[Hashable, np.ndarray]:
@@ -287,9 +289,10 @@ class DistDataLoader:
         at = self.plan.positions(derive(self._seed, _ORDER, epoch), step)
         types = np.searchsorted(self._starts, at, side="right") - 1
         places = [np.flatnonzero(types == t) for t in range(len(self._ids))]
-        whole, home = {}, np.empty_like(at)
+        whole, among, home = {}, {}, np.empty_like(at)
         for t, (kind, ids) in enumerate(self._ids.items()):
-            whole[kind] = ids[at[places[t]] - self._starts[t]]
+            among[kind] = at[places[t]] - self._starts[t]
+            whole[kind] = ids[among[kind]]
             home[places[t]] = self._home(kind, whole[kind])
         if self._counts is None:
             me = 0 if self._trainers is None else self._trainers.rank
@@ -308,7 +311,7 @@ class DistDataLoader:
         for t, (kind, ids) in enumerate(whole.items()):
             found = np.flatnonzero(own[places[t]])
             ascending[kind] = found[np.argsort(ids[found], kind="stable")]
-        return Share(step, size, derive(self._seed, _DRAWS, epoch, step), whole, ascending)
+        return Share(step, size, derive(self._seed, _DRAWS, epoch, step), whole, ascending, among)
 
 
 def is_own(part: Any) -> bool:

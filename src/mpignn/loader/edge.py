@@ -14,16 +14,18 @@ from mpignn.dist.graph import DistGraph
 from mpignn.dist.lookup import find_edges, read_rows
 from mpignn.dist.service import GraphService
 from mpignn.errors import ConfigError
-from mpignn.graph.block import EID, Block
+from mpignn.graph.block import EID, TIME, Block
 from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import EType, etype_key
 from mpignn.kernels.rng import derive
 from mpignn.loader.ahead import Via
 from mpignn.loader.base import DistDataLoader, Share, is_own
 from mpignn.loader.fetch import Fetch, names_by_etype, names_by_ntype, put_ids, tensors
+from mpignn.loader.times import SeedTimes
 from mpignn.sampling.exclude import Exclusion, joined
 from mpignn.sampling.negative import NegativeSampler, SeedEdges, seed_keys
 from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.sampling.timed import Pairs
 
 _NEGATIVES = 4      # stream of randomness under the key of a step, beside the hops
 
@@ -39,7 +41,8 @@ class EdgeDataLoader(DistDataLoader):
     def __init__(self, g: DistGraph, eids, sampler: NeighborSampler, *, batch_size: int | None = None,
                  exclude: str | None = None, reverse_eids=None,
                  reverse_etypes: Mapping[str | EType, str | EType] | None = None,
-                 negative_sampler: NegativeSampler | None = None, g_sampling: DistGraph | None = None, **options):
+                 negative_sampler: NegativeSampler | None = None, g_sampling: DistGraph | None = None,
+                 input_time=None, **options):
         """Plan the passes.  Collective over the trainers if not ``use_ddp``, else not collective.
 
         Args:
@@ -56,10 +59,16 @@ class EdgeDataLoader(DistDataLoader):
             negative_sampler: Draws pairs for each edge.
             g_sampling: Graph to draw neighbours from in the place of ``g``, with the same nodes by original id;
                 ``exclude`` has then no effect.  Input nodes and blocks are of that graph.
+            input_time: (E,) time of each seed edge, for a sampler that chooses edges by time, or a dict by edge type;
+                both ends have it, and those of the pairs drawn for the edge.  None: what the edges have under the
+                sampler's ``edge_timestamp_attr_name``, so that none of them is drawn for itself.  An output node is
+                then a node at one time.
             options: Of `DistDataLoader`, but ``collate_fn``.
 
         Raises:
-            ConfigError: As `DistDataLoader` and `Exclusion`, or a ``g_sampling`` of other node types or sizes.
+            ConfigError: As `DistDataLoader` and `Exclusion`, or a ``g_sampling`` of other node types or sizes; or the
+                sampler asks for times and there are none, or the other way round.
+            DataError: Not one time for each seed.
             IDError: A seed is outside the graph.
             UnknownName: A type that the graph has not, or no data of a name that the sampler asks for.
         """
@@ -76,6 +85,8 @@ class EdgeDataLoader(DistDataLoader):
                                   f"{g.num_nodes(ntype)}: they must be the same nodes")
         self._node_feats = names_by_ntype(self._from, sampler.prefetch_node_feats)
         self._labels = names_by_etype(g, sampler.prefetch_labels, self._ids)
+        self._times = SeedTimes(sampler, self._ids, input_time, self._kind, g.service,
+                                sampler.edge_timestamp_attr_name, GraphService.edge_data)
 
     def _kind(self, kind: str | EType | None) -> EType:
         return self._g.schema.etype(kind)
@@ -100,12 +111,14 @@ class EdgeDataLoader(DistDataLoader):
         started = time.perf_counter()
         service, sampled_service = via(self._g.service), via(self._from.service)
         found = [self._find(etype, shares, service, sampled_service) for etype in self._ids]
-        seeds = [_ends_of(found, b) for b in range(len(shares))]
+        times = self._times.of(service, shares)
+        outputs = [_Outputs(found, b, times and times[b]) for b in range(len(shares))]
+        timed = {} if times is None else {"times": [nodes.times for nodes in outputs]}
         exclude = None
         if self._exclusion is not None:
             exclude = [joined([of_type.excluded[b] for of_type in found]) for b in range(len(shares))]
         keys = [share.key for share in shares]
-        sampled = self._sampler.sample_many(sampled_service, seeds, keys, exclude)
+        sampled = self._sampler.sample_many(sampled_service, [nodes.ids for nodes in outputs], keys, exclude, **timed)
         nodes, edges = Fetch(sampled_service), Fetch(service)
         batches = []
         for b, (share, (inputs, _, blocks)) in enumerate(zip(shares, sampled, strict=True)):
@@ -114,12 +127,13 @@ class EdgeDataLoader(DistDataLoader):
                 put_ids(block)
             for ntype, names in self._node_feats.items():
                 nodes.nodes(blocks[0].src_frames[ntype], ntype, names, blocks[0].src_ids[ntype])
-            graphs = [self._pair_graph(share.key, seeds[b], {f.etype: f.positive[b] for f in found})]
+            graphs = [PairGraph(self._g.schema, ends, tensors(outputs[b].ids), key=share.key)
+                      for ends in outputs[b].positions]
             for etype, ids in share.ids.items():
                 frame = graphs[0].edge_frames[etype] = {EID: torch.from_numpy(ids)}
+                if times is not None:
+                    frame[TIME] = torch.from_numpy(times[b][etype])
                 edges.edges(frame, etype, self._labels.get(etype, ()), ids, label=True)
-            if self._negative is not None:
-                graphs.append(self._pair_graph(share.key, seeds[b], {f.etype: f.negative[b] for f in found}))
             batches.append((tensors(inputs), *graphs, blocks))
         sampled_at = time.perf_counter()
         for fetch in nodes, edges:
@@ -155,12 +169,6 @@ class EdgeDataLoader(DistDataLoader):
                 np.repeat(np.arange(len(shares)), counts), np.concatenate(mine), whole_dst))
             found.negative = _cut(_renumbered(service, sampled, etype, *pairs), [negative.k * n for n in counts])
         return found
-
-    def _pair_graph(self, key: int, outputs: Mapping[str, np.ndarray], ends: Mapping[EType, "_Ends"]) -> PairGraph:
-        positions = {etype: tuple(torch.from_numpy(np.searchsorted(outputs[ntype], ids))
-                                  for ntype, ids in ((etype[0], src), (etype[2], dst)))
-                     for etype, (src, dst) in ends.items()}
-        return PairGraph(self._g.schema, positions, tensors(outputs), key=key)
 
 
 _Ends = tuple[np.ndarray, np.ndarray]
@@ -200,11 +208,35 @@ def _cut(ends: _Ends, counts: Sequence[int]) -> list[_Ends]:
     return list(zip(*(np.split(side, cuts) for side in ends), strict=True))
 
 
-def _ends_of(found: Sequence[_Found], batch: int) -> dict[str, np.ndarray]:
-    """The ends of all pairs of a batch by node type, each once, ascending."""
-    ids: dict[str, list[np.ndarray]] = {}
-    for of_type in found:
-        for src, dst in (pairs[batch] for pairs in (of_type.positive, of_type.negative) if pairs is not None):
-            ids.setdefault(of_type.etype[0], []).append(src)
-            ids.setdefault(of_type.etype[2], []).append(dst)
-    return {ntype: np.unique(np.concatenate(parts)) for ntype, parts in ids.items()}
+class _Outputs:
+    """The ends of all pairs of a batch, each once: nodes, or pairs of a node and a time.
+
+    Attributes:
+        ids: Of each node type, ascending.
+        times: The time of each; None where time does not matter.
+        positions: Of the edges, and of the pairs drawn for them if there are any: positions of the sources and of the
+            destinations by edge type, as tensors.
+    """
+
+    def __init__(self, found: Sequence[_Found], batch: int, times: Mapping[EType, np.ndarray] | None):
+        pairs = None if times is None else Pairs(times.values())
+        numbers: list[dict[EType, _Ends]] = []
+        for kind in "positive", "negative":
+            ends = {f.etype: getattr(f, kind)[batch] for f in found if getattr(f, kind) is not None}
+            if pairs is not None:       # those drawn for an edge stand side by side
+                ends = {e: tuple(pairs.numbers(side, np.repeat(times[e], side.size // max(1, times[e].size)))
+                                 for side in both) for e, both in ends.items()}
+            numbers += [ends] if ends else []
+        sides: dict[str, list[np.ndarray]] = {}
+        for ends in numbers:
+            for etype, both in ends.items():
+                for ntype, side in zip((etype[0], etype[2]), both, strict=True):
+                    sides.setdefault(ntype, []).append(side)
+        each = {ntype: np.unique(np.concatenate(parts)) for ntype, parts in sides.items()}
+        self.ids, self.times = each, None
+        if pairs is not None:
+            split = {ntype: pairs.split(of_type) for ntype, of_type in each.items()}
+            self.ids, self.times = ({ntype: part[side] for ntype, part in split.items()} for side in (0, 1))
+        self.positions = [{etype: tuple(torch.from_numpy(np.searchsorted(each[ntype], side))
+                                        for ntype, side in zip((etype[0], etype[2]), both, strict=True))
+                           for etype, both in ends.items()} for ends in numbers]

@@ -13,7 +13,7 @@ from mpignn.buffers import Pool
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.service import GraphService
 from mpignn.errors import UnknownName
-from mpignn.graph.block import EID, NID, Block, Frame
+from mpignn.graph.block import EID, NID, TIME, Block, Frame
 from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import EType
 from mpignn.sampling.neighbor import Names
@@ -75,11 +75,14 @@ class Fetch:
 
 
 def put_ids(block: Block) -> None:
-    """Put the ids of nodes, and of edges if there are any, into the frames of a block.  Not collective."""
+    """Put the ids and times of nodes, and ids of edges, if there are any, into a block's frames.  Not collective."""
     for ntype, ids in block.src_ids.items():
         tensor = torch.from_numpy(ids)
         block.src_frames.setdefault(ntype, {})[NID] = tensor
         block.dst_frames.setdefault(ntype, {})[NID] = tensor[:block.num_dst[ntype]]
+        if block.src_times is not None:
+            times = torch.from_numpy(block.src_times[ntype])
+            block.src_frames[ntype][TIME], block.dst_frames[ntype][TIME] = times, times[:block.num_dst[ntype]]
     for etype, csc in block.csc.items():
         if csc.edge_ids is not None:
             block.edge_frames.setdefault(etype, {})[EID] = torch.from_numpy(csc.edge_ids)

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mpignn.dist.graph import DistGraph
+from mpignn.dist.service import GraphService
 from mpignn.graph.block import Block
 from mpignn.loader.ahead import Via
 from mpignn.loader.base import DistDataLoader, Share, is_own
 from mpignn.loader.fetch import Fetch, names_by_ntype, put_ids, tensors
+from mpignn.loader.times import SeedTimes
 from mpignn.sampling.neighbor import NeighborSampler
 
 
@@ -24,7 +26,7 @@ class NodeDataLoader(DistDataLoader):
     """
 
     def __init__(self, g: DistGraph, nids: np.ndarray | Mapping[str, np.ndarray], sampler: NeighborSampler, *,
-                 batch_size: int | None = None, **options):
+                 batch_size: int | None = None, input_time=None, **options):
         """Plan the passes.  Collective over the trainers if not ``use_ddp``, else not collective.
 
         Args:
@@ -33,10 +35,13 @@ class NodeDataLoader(DistDataLoader):
                 partitioning (such as `DistGraph.split`); a dict by node type on a heterogeneous graph.
             sampler: Draws the neighbours, and says which node data comes with them.
             batch_size: Seeds of a step per trainer.
+            input_time: (N,) time of each seed, for a sampler that chooses edges by time, or a dict by node type.  None:
+                what the seeds have under its ``node_timestamp_attr_name``.
             options: Of `DistDataLoader`, but ``collate_fn``.
 
         Raises:
-            ConfigError: As `DistDataLoader`.
+            ConfigError: As `DistDataLoader`; or the sampler asks for times and there are none, or the other way round.
+            DataError: Not one time for each seed.
             IDError: A seed is outside the graph.
             UnknownName: There is no data of a name that the sampler asks for.
         """
@@ -44,6 +49,8 @@ class NodeDataLoader(DistDataLoader):
         super().__init__(nids, batch_size, None, g=g, **options)
         self._node_feats = names_by_ntype(g, sampler.prefetch_node_feats)
         self._labels = names_by_ntype(g, sampler.prefetch_labels, self._ids)
+        self._times = SeedTimes(sampler, self._ids, input_time, self._kind, g.service,
+                                sampler.node_timestamp_attr_name, GraphService.node_data)
 
     def _kind(self, kind: str | None) -> str:
         return self._g.schema.ntype(kind)
@@ -68,7 +75,9 @@ class NodeDataLoader(DistDataLoader):
         service = via(self._g.service)
         batches, fetch = [], Fetch(service)
         keys = [share.key for share in shares]
-        sampled = self._sampler.sample_many(service, [share.ids for share in shares], keys)
+        seeds, times = [share.ids for share in shares], self._times.of(service, shares)
+        timed = {} if times is None else {"times": times}
+        sampled = self._sampler.sample_many(service, seeds, keys, **timed)
         for key, (inputs, outputs, blocks) in zip(keys, sampled, strict=True):
             for block in blocks:
                 block.key = key

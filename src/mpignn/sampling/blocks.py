@@ -16,6 +16,7 @@ from mpignn.graph.types import EType, etype_key
 from mpignn.kernels import threads
 from mpignn.kernels.pick import pick_neighbors
 from mpignn.kernels.relabel import look_up, mark, merge, place_dst, place_new
+from mpignn.sampling import timed
 from mpignn.sampling.draw import Draw, Front, Ids, Workspace, by_ntype, check_unique
 from mpignn.sampling.fetch import read_at_once
 from mpignn.sampling.frontier import Frontier, FrontierEdges
@@ -24,6 +25,8 @@ from mpignn.transport.api import Window
 
 def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequence[Draw], return_eids: bool) -> Block:
     """The block of a hop; draws that the view has all rows for are made on the way.  Not collective."""
+    if front.times is not None:
+        return timed.assemble(service.schema, front.nodes, front.times, *_drawn(front, draws, return_eids))
     for draw in draws:
         seen, _ = space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0]))
         if draw.neighbors is None:
@@ -33,8 +36,13 @@ def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequ
         else:
             threads.run(lambda number, first, last, seen=seen, ids=draw.neighbors: mark(ids[first:last], seen[number]),
                         threads.stretches(draw.neighbors.shape[0]))
-    edges = {draw.etype: CSC(draw.indptr, draw.neighbors, draw.edge_ids if return_eids else None) for draw in draws}
-    return _assemble(service, space, front.nodes, {t: orig.reshape(-1) for t, orig in front.orig.items()}, edges)
+    return _assemble(service, space, front.nodes, *_drawn(front, draws, return_eids))
+
+
+def _drawn(front: Front, draws: Sequence[Draw], return_eids: bool) -> tuple[dict, dict]:
+    """Original ids of the destinations by type, and the edges by type, sources being global ids."""
+    return ({t: orig.reshape(-1) for t, orig in front.orig.items()},
+            {draw.etype: CSC(draw.indptr, draw.neighbors, draw.edge_ids if return_eids else None) for draw in draws})
 
 
 def _pick_neighbors(draw: Draw, window: Window, bits: np.ndarray, seen: np.ndarray) -> None:

@@ -1,9 +1,11 @@
 """One hop drawn for several batches together, with two round trips to other nodes.
 
-The first asks for the rows of the nodes to expand, the second for the neighbors picked.  Where edges have weights or
-marks, it asks for those of whole rows, and for all neighbors with them: what is picked is known only then.
+The first asks for the rows of the nodes to expand, the second for the neighbors picked.  Where edges have weights,
+marks or times, it asks for those of whole rows, and for all neighbors with them: what is picked is known only then.
+Where the neighbors have times, a third asks for these.
 
-Shapes: D nodes of a type to expand, E picks, X excluded edges, T threads, N nodes of a type, V = ceil(N / 64).
+Shapes: D nodes of a type to expand, E picks, X excluded edges, T threads, N nodes of a type, V = ceil(N / 64), L edges
+of all rows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,44 +15,21 @@ import numpy as np
 
 from mpignn.buffers import Pool
 from mpignn.dist.service import GraphService
-from mpignn.errors import ConfigError, DataError, IDError, UnknownName
+from mpignn.errors import DataError, IDError
 from mpignn.graph.book import checked_ids
-from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.graph.types import EType, etype_key
 from mpignn.kernels import threads
+from mpignn.kernels.older import mark_older
 from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, find_excluded, pick_edges, plan_rows
-from mpignn.kernels.rng import derive, number_repeats
+from mpignn.kernels.rng import derive, number_moments, number_repeats
 from mpignn.kernels.simd import read_only
 from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, close_gaps, pick_weighted, take
 from mpignn.sampling.fetch import RowReader, read_at_once
+from mpignn.sampling.rule import Rule
 from mpignn.transport.api import Window
 
-ALL = -1        # the fanout that keeps every edge
-
-Fanout = int | Mapping[str | EType, int]
-Named = str | Mapping[str | EType, str] | None
 Edges = Mapping[str | EType, np.ndarray]
 Ids = Mapping[str, np.ndarray] | np.ndarray
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How edges of one type are chosen.
-
-    Attributes:
-        fanout: Edges kept of each node; `ALL` keeps all, once each.
-        replace: Whether an edge may be picked again.
-        weights, marks: Weight and mark of each edge; None if all are alike.
-    """
-
-    fanout: int
-    replace: bool = False
-    weights: Window | None = None
-    marks: Window | None = None
-
-    @property
-    def looks(self) -> bool:
-        """Whether an edge has to be looked at to tell if it may be picked."""
-        return self.weights is not None or self.marks is not None
 
 
 @dataclass
@@ -64,12 +43,15 @@ class Front:
         bounds: (D, 2) int64 start and end of the rows for each edge type, as far as read.
         exclude: (X,) int64 edges never picked, sorted and unique, for edge types that have any.
         repeats: Whether a node may be there several times; it then draws anew each time.
+        times: (D,) int64 or float64 time of each node of each type: a node may be there under several, and draws anew
+            for each.  None where time does not matter.
     """
 
     key: tuple[int, ...]
     nodes: dict[str, np.ndarray]
     exclude: Mapping[EType, np.ndarray] = field(default_factory=dict)
     repeats: bool = False
+    times: dict[str, np.ndarray] | None = None
     orig: dict[str, np.ndarray] = field(default_factory=dict)
     bounds: dict[EType, np.ndarray] = field(default_factory=dict)
 
@@ -139,51 +121,6 @@ class Workspace:
             slot = np.empty(num_nodes, np.int32)
             self._maps[ntype] = seen, slot
         return seen, slot
-
-
-def check_fanout(entry: Fanout) -> None:
-    """Raise ConfigError if a fanout, or one of a mapping, is no integer of -1 to 2**31 - 1."""
-    for fanout in entry.values() if isinstance(entry, Mapping) else [entry]:
-        if isinstance(fanout, bool) or not isinstance(fanout, int | np.integer) or not ALL <= fanout < 1 << 31:
-            raise ConfigError(f"fanout {fanout!r} is none: -1 keeps all edges of a node, 0 none, k > 0 at most k")
-
-
-def checked_fanouts(entries: Sequence[Fanout]) -> tuple[Fanout, ...]:
-    """The fanouts of all layers; raises ConfigError if there are none, or what `check_fanout` raises."""
-    if len(entries) == 0:
-        raise ConfigError("fanouts is empty: give one per layer, input layer first")
-    for entry in entries:
-        check_fanout(entry)
-    return tuple(entries)
-
-
-def make_rules(service: GraphService, fanout: Fanout, replace: bool = False, prob: Named = None,
-               mask: Named = None) -> dict[EType, Rule]:
-    """How the edges of each type are chosen, in the schema's order.  Not collective.
-
-    Args:
-        service: The graph.
-        fanout: For all edge types, or a mapping that names every one.
-        replace: With replacement.
-        prob, mask: Edge data: a name by edge type, or one name, of every edge type that has such data.
-
-    Raises:
-        ConfigError: A mapping of fanouts leaves out an edge type.
-        UnknownName: No such edge type or data.
-        DataError: Weights that are no numbers, one an edge; or marks that are no booleans.
-    """
-    schema = service.schema
-    fanouts = _fanouts(fanout, schema)
-    weights, marks = _edge_windows(service, prob, "prob"), _edge_windows(service, mask, "mask")
-    for window in weights.values():
-        if window.spec.dtype.kind not in "iuf" or window.spec.dtype == np.float16 or window.spec.width != 1:
-            raise DataError(f"prob: {window.spec.name} is {window.spec.dtype}, {window.spec.width} an edge; weights "
-                            "are one number an edge, float32, float64 or an integer")
-    for window in marks.values():
-        if window.spec.dtype != np.bool_ or window.spec.width != 1:
-            raise DataError(f"mask: {window.spec.name} is {window.spec.dtype}, {window.spec.width} an edge; marks are "
-                            "one boolean an edge")
-    return {e: Rule(fanouts[e], replace and fanouts[e] != ALL, weights.get(e), marks.get(e)) for e in schema.etypes}
 
 
 def by_ntype(service: GraphService, nodes: Ids, what: str) -> dict[str, np.ndarray]:
@@ -259,6 +196,8 @@ def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], r
         numbers = {t: orig.reshape(-1) for t, orig in front.orig.items()}
         if front.repeats:
             numbers = {t: number_repeats(orig) for t, orig in numbers.items()}
+        if front.times is not None:
+            numbers = {t: number_moments(orig, front.times[t]) for t, orig in numbers.items()}
         draws.append([])
         for number, (etype, rule) in enumerate(rules.items()):
             draw = _plan(service, space, front, number, etype, rule, numbers[etype[2]])
@@ -266,13 +205,16 @@ def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], r
             if draw.neighbors is not None:
                 continue
             if rule.looks:
-                looking.append(_Rows(service, draw, reader))
-            elif draw.outside or return_eids:
+                looking.append(_Rows(service, front, draw, reader))
+            elif draw.outside or return_eids or front.times is not None:
                 draw.edge_ids = space.pool.empty(draw.indptr[-1], np.int64)
                 _pick_edges(space, draw)
                 window = service.adjacency(etype).indices
                 draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
                 reader.read(window, draw.edge_ids, draw.neighbors.reshape(-1, 1))
+    reader.finish()
+    for rows in looking:
+        rows.ask_times(service, reader)
     reader.finish()
     for rows in looking:
         rows.pick(service, space)
@@ -327,12 +269,12 @@ def _plan(service: GraphService, space: Workspace, front: Front, number: int, et
 
 
 class _Rows:
-    """Whole rows whose weights and marks are looked at; asked for when made, drawn from by `pick`."""
+    """Whole rows whose weights, marks and times are looked at; asked for when made, drawn from by `pick`."""
 
-    def __init__(self, service: GraphService, draw: Draw, reader: RowReader):
-        self.draw = draw
+    def __init__(self, service: GraphService, front: Front, draw: Draw, reader: RowReader):
+        self.draw, self._orig = draw, front.orig[draw.etype[2]]
         rule, indices = draw.rule, service.adjacency(draw.etype).indices
-        windows = [w for w in (rule.weights, rule.marks, indices) if w is not None]
+        windows = [w for w in (rule.weights, rule.marks, rule.edge_times, indices) if w is not None]
         self.lo, self.hi = max(w.lo for w in windows), max(max(w.lo for w in windows), min(w.hi for w in windows))
         first, degree = draw.bounds[:, 0], draw.bounds[:, 1] - draw.bounds[:, 0]
         away = np.flatnonzero((degree > 0) & ((first < self.lo) | (first + degree > self.hi)))
@@ -344,6 +286,18 @@ class _Rows:
         for window in windows:
             self._fetched[window.spec.name] = rows = np.empty((ids.size, 1), window.spec.dtype)
             reader.read(window, ids, rows)
+        if rule.timed:
+            self._limits, self._node_times = front.times[draw.etype[2]], None
+            self._first = np.zeros(first.shape[0] + 1, np.int64)
+            np.cumsum(degree, out=self._first[1:])
+
+    def ask_times(self, service: GraphService, reader: RowReader) -> None:
+        """Ask for the times of all neighbors, which are known now."""
+        window = self.draw.rule.node_times
+        if window is not None:
+            neighbors = self._of_all(service.adjacency(self.draw.etype).indices).astype(np.int64)
+            self._node_times = np.empty((neighbors.size, 1), window.spec.dtype)
+            reader.read(window, neighbors, self._node_times)
 
     def pick(self, service: GraphService, space: Workspace) -> None:
         """Draw, once the rows are there."""
@@ -351,12 +305,15 @@ class _Rows:
         longest = int((draw.bounds[:, 1] - draw.bounds[:, 0]).max(initial=0))
         edge_ids = space.pool.empty(draw.indptr[-1], np.int64)
         counts = np.empty(draw.orig.shape[0], np.int64)
-        values = *self._values(rule.weights, NO_WEIGHTS), *self._values(rule.marks, NO_MARKS)
+        marks, marks_at = self._values(rule.marks, NO_MARKS), self.away
+        if rule.timed:
+            marks, marks_at = (NO_MARKS, read_only(self._older()), True), self._first
+        values = *self._values(rule.weights, NO_WEIGHTS), *marks
         bad = threads.run(lambda _, first, last: pick_weighted(
             draw.key, rule.fanout, rule.replace, *draw.rows(first, last), *values, self.lo, self.away[first:last],
-            longest, edge_ids, counts[first:last]), threads.cut(draw.indptr, threads.GRAIN // 8))
+            marks_at[first:last], longest, edge_ids, counts[first:last]), threads.cut(draw.indptr, threads.GRAIN // 8))
         if max(bad) >= 0:
-            raise DataError(_bad_weight(service, draw, min(edge for edge in bad if edge >= 0)))
+            raise DataError(self._bad_weight(service, min(edge for edge in bad if edge >= 0)))
         if counts.sum() != draw.indptr[-1]:
             close_gaps(counts, draw.indptr, edge_ids)
         draw.edge_ids = edge_ids[:draw.indptr[-1]]
@@ -367,6 +324,31 @@ class _Rows:
             flat, fetched, self.lo, self.away[first:last], draw.bounds[first:last], draw.indptr[first:last + 1],
             draw.edge_ids, draw.neighbors), threads.cut(draw.indptr))
 
+    def _older(self) -> np.ndarray:
+        """(L,) which edges are marked, and older than what they would be picked for."""
+        rule, first = self.draw.rule, self._first
+        marks = np.ones(first[-1], bool) if rule.marks is None else self._of_all(rule.marks)
+        sources = []
+        if rule.edge_times is not None:
+            sources.append((*self._values(rule.edge_times, None)[:2], self.away))
+        if self._node_times is not None:
+            times = read_only(self._node_times[:, 0])
+            sources.append((times[:0], times, first[:-1]))
+        for times, fetched, away in sources:
+            threads.run(lambda _, a, b, times=times, fetched=fetched, away=away: mark_older(
+                times, fetched, self.lo, away[a:b], self.draw.bounds[a:b], self._limits[a:b], first[a:b], marks),
+                threads.cut(first))
+        return marks
+
+    def _of_all(self, window: Window) -> np.ndarray:
+        """(L,) what a window has of every edge of the rows."""
+        first, bounds = self._first, self.draw.bounds
+        ids = np.repeat(bounds[:, 0] - first[:-1], np.diff(first)) + np.arange(first[-1])
+        (flat, fetched, _), found = self._values(window, None), np.empty(first[-1], window.spec.dtype)
+        threads.run(lambda _, a, b: take(flat, fetched, self.lo, self.away[a:b], bounds[a:b], first[a:b + 1], ids,
+                                         found), threads.cut(first))
+        return found
+
     def _values(self, window: Window | None, none: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
         """Values in the view from edge ``lo`` on, values fetched, and whether there are any."""
         if window is None:
@@ -375,34 +357,9 @@ class _Rows:
         return read_only(flat), read_only(self._fetched[window.spec.name][:, 0]), True
 
 
-def _bad_weight(service: GraphService, draw: Draw, edge: int) -> str:
-    row = np.flatnonzero((draw.bounds[:, 0] <= edge) & (edge < draw.bounds[:, 1]))[0]
-    window = draw.rule.weights
-    value = read_at_once(service.transport, window, np.array([edge]))[0, 0]
-    place = edge - draw.bounds[row, 0]
-    return (f"{window.spec.name} of edge {edge}, in-edge {place} of {draw.etype[2]} {draw.orig[row]} (original id), is "
-            f"{value}; weights are finite and not negative")
-
-
-def _fanouts(entry: Fanout, schema: Schema) -> dict[EType, int]:
-    if not isinstance(entry, Mapping):
-        return {etype: int(entry) for etype in schema.etypes}
-    given = {schema.etype(name): int(fanout) for name, fanout in entry.items()}
-    for etype in schema.etypes:
-        if etype not in given:
-            raise ConfigError(f"fanouts: edge type {etype_key(etype)} is missing; 0 keeps none of its edges")
-    return {etype: given[etype] for etype in schema.etypes}
-
-
-def _edge_windows(service: GraphService, named: Named, what: str) -> dict[EType, Window]:
-    """The window of the edge data that is named, for each edge type that has it."""
-    if named is None:
-        return {}
-    schema = service.schema
-    if isinstance(named, Mapping):
-        names = {schema.etype(etype): name for etype, name in named.items()}
-    else:
-        names = {e: named for e in schema.etypes if f"edge/{etype_key(e)}/data/{named}" in service.infos}
-        if not names:
-            raise UnknownName(f"{what}: no edge type has data named {named!r}")
-    return {etype: service.edge_data(etype, name)[0] for etype, name in names.items()}
+    def _bad_weight(self, service: GraphService, edge: int) -> str:
+        draw, window = self.draw, self.draw.rule.weights
+        row = np.flatnonzero((draw.bounds[:, 0] <= edge) & (edge < draw.bounds[:, 1]))[0]
+        value = read_at_once(service.transport, window, np.array([edge]))[0, 0]
+        return (f"{window.spec.name} of edge {edge}, in-edge {edge - draw.bounds[row, 0]} of {draw.etype[2]} "
+                f"{self._orig[row, 0]} (original id), is {value}; weights are finite and not negative")

@@ -12,21 +12,9 @@ from mpignn.dist.graph import DistGraph
 from mpignn.dist.service import DIRECTIONS, IN, OUT, GraphService
 from mpignn.errors import ConfigError
 from mpignn.graph.types import EType
-from mpignn.sampling.draw import (
-    ALL,
-    Edges,
-    Fanout,
-    Front,
-    Ids,
-    Named,
-    Workspace,
-    by_ntype,
-    check_exclude,
-    check_fanout,
-    draw_hop,
-    make_rules,
-)
+from mpignn.sampling.draw import Edges, Front, Ids, Workspace, by_ntype, check_exclude, draw_hop
 from mpignn.sampling.out import draw_out
+from mpignn.sampling.rule import ALL, Fanout, Named, check_fanout, make_rules
 
 
 @dataclass(frozen=True)

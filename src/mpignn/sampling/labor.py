@@ -10,10 +10,10 @@ import numpy as np
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.service import GraphService
 from mpignn.kernels.rng import derive, units
-from mpignn.sampling.draw import ALL, Fanout, checked_fanouts, make_rules
 from mpignn.sampling.fetch import read_at_once
 from mpignn.sampling.frontier import Frontier, in_subgraph
 from mpignn.sampling.neighbor import BlockSampler
+from mpignn.sampling.rule import ALL, Fanout, checked_fanouts, make_rules
 
 
 class LaborSampler(BlockSampler):

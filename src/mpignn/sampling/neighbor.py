@@ -16,23 +16,20 @@ from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 from mpignn.sampling.blocks import close_hop, to_block
 from mpignn.sampling.draw import (
-    ALL,
     Edges,
-    Fanout,
     Front,
     Ids,
-    Named,
     Workspace,
     by_ntype,
     check_exclude,
     check_unique,
-    checked_fanouts,
     draw_hop,
-    make_rules,
     read_fronts,
 )
 from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.frontier import Frontier, sample_neighbors
+from mpignn.sampling.rule import ALL, Fanout, Named, NamedOfNodes, checked_fanouts, make_rules, time_dtype
+from mpignn.sampling.timed import check_times
 from mpignn.transport.local import LocalTransport
 
 Sample = tuple[Ids, Ids, list[Block]]
@@ -48,7 +45,11 @@ class BlockSampler:
         num_layers: Blocks of a mini-batch.
         return_eids: Whether blocks hold global edge ids.
         prefetch_node_feats, prefetch_labels: As given.
+        node_timestamp_attr_name, edge_timestamp_attr_name: Data by which edges are chosen by time; None: they are not.
     """
+
+    node_timestamp_attr_name: NamedOfNodes = None
+    edge_timestamp_attr_name: Named = None
 
     def __init__(self, num_layers: int, return_eids: bool = False, prefetch_node_feats: Names = (),
                  prefetch_labels: Names = (), source_info: bool = False):
@@ -91,12 +92,18 @@ class BlockSampler:
         """
         raise NotImplementedError(f"{type(self).__name__} does not say which edges to draw: define sample_frontier")
 
-    def sample(self, service: GraphService, seeds: Ids, key: int, exclude: Edges | None = None) -> Sample:
+    @property
+    def temporal(self) -> bool:
+        """Whether edges are chosen by time."""
+        return self.node_timestamp_attr_name is not None or self.edge_timestamp_attr_name is not None
+
+    def sample(self, service: GraphService, seeds: Ids, key: int, exclude: Edges | None = None,
+               times: Ids | None = None) -> Sample:
         """Draw one mini-batch: `sample_many` of one."""
-        return self.sample_many(service, [seeds], [key], [exclude or {}])[0]
+        return self.sample_many(service, [seeds], [key], [exclude or {}], None if times is None else [times])[0]
 
     def sample_many(self, service: GraphService, seeds: Sequence[Ids], keys: Sequence[int],
-                    exclude: Sequence[Edges] | None = None) -> list[Sample]:
+                    exclude: Sequence[Edges] | None = None, times: Sequence[Ids] | None = None) -> list[Sample]:
         """Draw several mini-batches.
 
         Args:
@@ -107,6 +114,8 @@ class BlockSampler:
                 ``derive(seed, epoch, step)``.
             exclude: For each batch the (X,) edges of each edge type that no block may hold, ascending, each once.
                 Edges of `sample_frontier` are taken out after they were drawn.
+            times: For each batch the (D,) times of the seeds, where edges are chosen by time; a seed may then be there
+                at several times.
 
         Returns:
             For each batch (input_nodes, output_nodes, blocks): the ids of the sources of the first block, the seeds in
@@ -114,13 +123,17 @@ class BlockSampler:
             arrays where the graph has one node and one edge type.
 
         Raises:
-            ConfigError: A mapping of fanouts leaves out an edge type.
+            ConfigError: A mapping of fanouts leaves out an edge type; or times are given or missing without reason.
             IDError: A seed or excluded edge is no integer, outside the graph or given twice; names the first.
-            UnknownName: A node type, edge type or edge data that the graph does not have.
-            DataError: A weight is negative, infinite or not a number: names the edge.
+            UnknownName: A node type, edge type or data that the graph does not have.
+            DataError: A weight is negative, infinite or not a number: names the edge.  Or times are no numbers of the
+                kind of the graph's.
 
         Not collective.
         """
+        if self.temporal or times is not None:
+            raise ConfigError(f"{type(self).__name__} draws by sample_frontier, which knows no times: only a "
+                              "NeighborSampler that does not override it chooses edges by time")
         samples = []
         for nodes, key, gone in _batches(service, seeds, keys, exclude):
             blocks: list[Block] = []
@@ -162,7 +175,8 @@ class NeighborSampler(BlockSampler):
 
     def __init__(self, fanouts: Sequence[Fanout], prob: Named = None, replace: bool = False, mask: Named = None,
                  return_eids: bool = False, prefetch_node_feats: Names = (), prefetch_labels: Names = (),
-                 source_info: bool = False):
+                 source_info: bool = False, node_timestamp_attr_name: NamedOfNodes = None,
+                 edge_timestamp_attr_name: Named = None):
         """Say how much to draw.
 
         Args:
@@ -170,6 +184,11 @@ class NeighborSampler(BlockSampler):
                 last entry is for the seeds.  -1 keeps all, once each; 0 none.  A mapping names every edge type.
             prob, replace, mask: As in `sample_neighbors`.
             return_eids, prefetch_node_feats, prefetch_labels, source_info: As in `BlockSampler`.
+            edge_timestamp_attr_name: Edge data, one number an edge, named as ``prob``.  Each seed has a time, and all
+                that is drawn for it, in every hop, are edges older than that: of a time less than the seed's.  An edge
+                type without such data is not restricted.
+            node_timestamp_attr_name: Node data, one number a node, named likewise: edges from nodes older than the
+                seed's time.  With both, both must be.  Temporal sampling as of GraphBolt's ``TemporalNeighborSampler``.
 
         Raises:
             ConfigError: No fanouts, or one that is no integer of -1 to 2**31 - 1.
@@ -177,6 +196,8 @@ class NeighborSampler(BlockSampler):
         self.fanouts = checked_fanouts(fanouts)
         super().__init__(len(fanouts), return_eids, prefetch_node_feats, prefetch_labels, source_info)
         self._prob, self._replace, self._mask = prob, bool(replace), mask
+        self.node_timestamp_attr_name = node_timestamp_attr_name
+        self.edge_timestamp_attr_name = edge_timestamp_attr_name
         self._idle: list[Workspace] = []
 
     def sample_frontier(self, block_id: int, g: DistGraph | GraphService, nodes: Mapping[str, np.ndarray],
@@ -189,16 +210,24 @@ class NeighborSampler(BlockSampler):
                                 self._mask)
 
     def sample_many(self, service: GraphService, seeds: Sequence[Ids], keys: Sequence[int],
-                    exclude: Sequence[Edges] | None = None) -> list[Sample]:
+                    exclude: Sequence[Edges] | None = None, times: Sequence[Ids] | None = None) -> list[Sample]:
         """As `BlockSampler.sample_many`, with two round trips to other nodes per hop for all batches together.
 
-        Nothing is sent where the view has all rows that are met.  Excluded edges are taken out before the draw, so that
-        a destination keeps as many as its fanout says of those left.
+        A third one asks for times of neighbors.  Nothing is sent where the view has all rows that are met.  Excluded
+        edges, and those not older than the seed, are taken out before the draw, so that a destination keeps as many as
+        its fanout says of those left.
         """
         if type(self).sample_frontier is not NeighborSampler.sample_frontier:
-            return super().sample_many(service, seeds, keys, exclude)
-        hops = [make_rules(service, entry, self._replace, self._prob, self._mask) for entry in reversed(self.fanouts)]
-        fronts = [Front((key, 0), nodes, gone) for nodes, key, gone in _batches(service, seeds, keys, exclude)]
+            return super().sample_many(service, seeds, keys, exclude, times)
+        if self.temporal == (times is None):
+            raise ConfigError("edges are chosen by time: give the time of each seed" if self.temporal else
+                              "seeds have times, but the sampler has no name of timestamps to compare them with")
+        hops = [make_rules(service, entry, self._replace, self._prob, self._mask, self.edge_timestamp_attr_name,
+                           self.node_timestamp_attr_name) for entry in reversed(self.fanouts)]
+        fronts = [Front((key, 0), nodes, gone) for nodes, key, gone in
+                  _batches(service, seeds, keys, exclude, unique=not self.temporal)]
+        for front, given in zip(fronts, times or (), strict=self.temporal):
+            front.times = check_times(front.nodes, given, service.schema, time_dtype(hops[0]))
         blocks: list[list[Block]] = [[] for _ in fronts]
         # Taken out and put back by single operations, so that threads never share one.  An exception loses it,
         # since its bitmaps may then hold marks.
@@ -210,7 +239,7 @@ class NeighborSampler(BlockSampler):
             draws = draw_hop(service, space, fronts, rules, self.return_eids, hop)
             for front, drawn, made in zip(fronts, draws, blocks, strict=True):
                 made.append(close_hop(service, space, front, drawn, self.return_eids))
-                front.nodes, front.key = made[-1].src_ids, (front.key[0], hop + 1)
+                front.nodes, front.times, front.key = made[-1].src_ids, made[-1].src_times, (front.key[0], hop + 1)
         self._tell_sources(service, space, fronts, blocks)
         self._idle.append(space)
         return [_result(service.schema, made) for made in blocks]
@@ -249,12 +278,13 @@ def warm(index_dtypes: Iterable = (np.int32, np.int64)) -> None:
 
 
 def _batches(service: GraphService, seeds: Sequence[Ids], keys: Sequence[int],
-             exclude: Sequence[Edges] | None) -> list[tuple[dict[str, np.ndarray], int, dict[EType, np.ndarray]]]:
+             exclude: Sequence[Edges] | None,
+             unique: bool = True) -> list[tuple[dict[str, np.ndarray], int, dict[EType, np.ndarray]]]:
     """Seeds, key and excluded edges of each batch, checked."""
     batches = []
     for given, key, gone in zip(seeds, keys, [{}] * len(seeds) if exclude is None else exclude, strict=True):
         nodes = by_ntype(service, given, "seed")
-        for ntype, ids in nodes.items():
+        for ntype, ids in nodes.items() if unique else ():
             check_unique(ids, f"seed of type {ntype!r}")
         batches.append((nodes, key, check_exclude(service, gone)))
     return batches

@@ -17,8 +17,9 @@ from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_edges, plan_rows
 from mpignn.kernels.rng import derive, number_repeats
 from mpignn.kernels.simd import read_only
 from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, close_gaps, pick_weighted
-from mpignn.sampling.draw import Front, Rule
+from mpignn.sampling.draw import Front
 from mpignn.sampling.fetch import RowReader
+from mpignn.sampling.rule import Rule
 from mpignn.transport.api import Window
 
 _EVERYWHERE = 1 << 62
@@ -98,7 +99,7 @@ class _OutRows:
         bad = pick_weighted(
             self._key, self._rule.fanout, self._rule.replace, self._numbers, self._bounds, NONE_GONE, NONE_TAKEN,
             self._indptr, weights[:0], weights, self._weights is not None, NO_MARKS, marks, True, 0, self._first,
-            self._longest, places, counts)
+            self._first, self._longest, places, counts)
         if bad >= 0:
             row = np.flatnonzero((self._bounds[:, 0] <= bad) & (bad < self._bounds[:, 1]))[0]
             at = self._first[row] + bad - self._bounds[row, 0]

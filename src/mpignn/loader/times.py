@@ -1,0 +1,81 @@
+"""The times of seeds, for samplers that choose edges by time.
+
+Shapes: N ids of a pass, n of them in a step on this trainer, of one type.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+import numpy as np
+
+from mpignn.dist.lookup import read_rows
+from mpignn.dist.service import GraphService
+from mpignn.errors import ConfigError, DataError
+from mpignn.loader.base import Share
+from mpignn.sampling.neighbor import BlockSampler
+from mpignn.transport.api import Window
+
+Data = Callable[[GraphService, Hashable, str], tuple[Window, tuple[int, ...]]]
+
+
+class SeedTimes:
+    """Says the time of each seed: what was given with the seeds, or what the graph has of them."""
+
+    def __init__(self, sampler: BlockSampler, ids: Mapping[Hashable, np.ndarray], given, kind: Callable,
+                 service: GraphService, named: str | Mapping | None, data: Data):
+        """Not collective.
+
+        Args:
+            sampler: What draws for them.
+            ids: (N,) of each type.
+            given: (N,) times: an array, or a dict by type; None: those of the graph.
+            kind: Makes the key of ``ids`` out of one of ``given``; of None where it is an array.
+            service: The graph that has the seeds.
+            named: Data of the seeds that are times: a name, or names by type; None if there is none.
+            data: The window of a seed's data, such as `GraphService.node_data`.
+
+        Raises:
+            ConfigError: Times are given to a sampler that does not ask for them, or it asks and there are none.
+            DataError: Not one time for each seed.
+            UnknownName: The seeds have no data of that name.
+        """
+        self._given, self._names, self._data = None, {}, data
+        if not sampler.temporal:
+            if given is not None:
+                raise ConfigError("input_time is given, but the sampler has no name of timestamps to compare it with: "
+                                  "give it edge_timestamp_attr_name or node_timestamp_attr_name")
+        elif given is not None:
+            by_type = given if isinstance(given, Mapping) else {None: given}
+            self._given = {kind(name): np.asarray(times) for name, times in by_type.items()}
+            for name, of_type in ids.items():
+                found = self._given.get(name)
+                if found is None or found.shape != of_type.shape:
+                    raise DataError(f"input_time: {of_type.size} seeds of {name} and times of shape "
+                                    f"{None if found is None else found.shape}; each seed has one")
+        elif named is None:
+            raise ConfigError("edges are chosen by time, and the sampler has no name of timestamps of the seeds: give "
+                              "their times as input_time")
+        else:
+            names = {kind(k): v for k, v in named.items()} if isinstance(named, Mapping) else dict.fromkeys(ids, named)
+            for name in ids:
+                if name not in names:
+                    raise ConfigError(f"there is no name of timestamps of {name}: give the times as input_time")
+                data(service, name, names[name])
+            self._names = {name: names[name] for name in ids}
+
+    def of(self, service: GraphService, shares: Sequence[Share]) -> list[dict[Hashable, np.ndarray]] | None:
+        """(n,) times of this trainer's seeds of some steps, by type; None where no time is asked for.
+
+        Not collective; one round trip for each type of seeds that lie on other nodes and have no times given.
+        """
+        if self._given is not None:
+            return [{kind: times[share.at[kind][share.mine[kind]]] for kind, times in self._given.items()
+                     if kind in share.mine} for share in shares]
+        if not self._names:
+            return None
+        found: list[dict[Hashable, np.ndarray]] = [{} for _ in shares]
+        for kind, name in self._names.items():
+            ids = [share.ids[kind] for share in shares]
+            times = read_rows(service, self._data(service, kind, name)[0], np.concatenate(ids)).reshape(-1)
+            for of_share, part in zip(found, np.split(times, np.cumsum([i.size for i in ids])[:-1]), strict=True):
+                of_share[kind] = part
+        return found

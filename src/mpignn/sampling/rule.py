@@ -1,0 +1,154 @@
+"""How edges are chosen: what fanouts, weights, marks and times say for each edge type."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpignn.dist.service import GraphService
+from mpignn.errors import ConfigError, DataError, UnknownName
+from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.transport.api import Window
+
+ALL = -1        # the fanout that keeps every edge
+
+Fanout = int | Mapping[str | EType, int]
+Named = str | Mapping[str | EType, str] | None      # edge data
+NamedOfNodes = str | Mapping[str, str] | None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How edges of one type are chosen.
+
+    Attributes:
+        fanout: Edges kept of each node; `ALL` keeps all, once each.
+        replace: Whether an edge may be picked again.
+        weights, marks: Weight and mark of each edge; None if all are alike.
+        edge_times, node_times: Times of the edges, and of the nodes that they come from; an edge is picked only where
+            both, if there are any, are less than the time of the row that it is picked for.
+    """
+
+    fanout: int
+    replace: bool = False
+    weights: Window | None = None
+    marks: Window | None = None
+    edge_times: Window | None = None
+    node_times: Window | None = None
+
+    @property
+    def looks(self) -> bool:
+        """Whether an edge has to be looked at to tell if it may be picked."""
+        return self.weights is not None or self.marks is not None or self.timed
+
+    @property
+    def timed(self) -> bool:
+        """Whether it depends on time which edges may be picked."""
+        return self.edge_times is not None or self.node_times is not None
+
+
+def check_fanout(entry: Fanout) -> None:
+    """Raise ConfigError if a fanout, or one of a mapping, is no integer of -1 to 2**31 - 1."""
+    for fanout in entry.values() if isinstance(entry, Mapping) else [entry]:
+        if isinstance(fanout, bool) or not isinstance(fanout, int | np.integer) or not ALL <= fanout < 1 << 31:
+            raise ConfigError(f"fanout {fanout!r} is none: -1 keeps all edges of a node, 0 none, k > 0 at most k")
+
+
+def checked_fanouts(entries: Sequence[Fanout]) -> tuple[Fanout, ...]:
+    """The fanouts of all layers; raises ConfigError if there are none, or what `check_fanout` raises."""
+    if len(entries) == 0:
+        raise ConfigError("fanouts is empty: give one per layer, input layer first")
+    for entry in entries:
+        check_fanout(entry)
+    return tuple(entries)
+
+
+def make_rules(service: GraphService, fanout: Fanout, replace: bool = False, prob: Named = None, mask: Named = None,
+               edge_times: Named = None, node_times: NamedOfNodes = None) -> dict[EType, Rule]:
+    """How the edges of each type are chosen, in the schema's order.  Not collective.
+
+    Args:
+        service: The graph.
+        fanout: For all edge types, or a mapping that names every one.
+        replace: With replacement.
+        prob, mask, edge_times: Edge data: a name by edge type, or one name, of every edge type that has such data.
+        node_times: Node data, likewise by node type.
+
+    Raises:
+        ConfigError: A mapping of fanouts leaves out an edge type.
+        UnknownName: No such type or data.
+        DataError: Weights or times that are no numbers, one an edge or node; or marks that are no booleans; or some
+            times are integers and others are not.
+    """
+    schema = service.schema
+    fanouts = _fanouts(fanout, schema)
+    weights, marks = _edge_windows(service, prob, "prob"), _edge_windows(service, mask, "mask")
+    for window in weights.values():
+        if window.spec.dtype.kind not in "iuf" or window.spec.dtype == np.float16 or window.spec.width != 1:
+            raise DataError(f"prob: {window.spec.name} is {window.spec.dtype}, {window.spec.width} an edge; weights "
+                            "are one number an edge, float32, float64 or an integer")
+    for window in marks.values():
+        if window.spec.dtype != np.bool_ or window.spec.width != 1:
+            raise DataError(f"mask: {window.spec.name} is {window.spec.dtype}, {window.spec.width} an edge; marks are "
+                            "one boolean an edge")
+    of_edges = _edge_windows(service, edge_times, "edge_timestamp_attr_name")
+    of_nodes = _node_windows(service, node_times)
+    _check_times([*of_edges.values(), *of_nodes.values()])
+    return {e: Rule(fanouts[e], replace and fanouts[e] != ALL, weights.get(e), marks.get(e), of_edges.get(e),
+                    of_nodes.get(e[0])) for e in schema.etypes}
+
+
+def time_dtype(rules: Mapping[EType, Rule]) -> np.dtype:
+    """int64 or float64, as what the times of the seeds are compared with.  Not collective."""
+    windows = [w for rule in rules.values() for w in (rule.edge_times, rule.node_times) if w is not None]
+    return np.dtype(np.float64 if windows and windows[0].spec.dtype.kind == "f" else np.int64)
+
+
+def _check_times(windows: Sequence[Window]) -> None:
+    for window in windows:
+        spec = window.spec
+        if spec.dtype.kind not in "iuf" or spec.dtype in (np.float16, np.uint64) or spec.width != 1:
+            raise DataError(f"{spec.name} is {spec.dtype}, {spec.width} a row; times are one number a row, float32, "
+                            "float64 or an integer of 64 bits or fewer with a sign")
+        first = windows[0].spec
+        if (spec.dtype.kind == "f") != (first.dtype.kind == "f"):
+            raise DataError(f"{first.name} is {first.dtype} and {spec.name} is {spec.dtype}: give all times as "
+                            "integers, or all as floating-point numbers")
+
+
+def _fanouts(entry: Fanout, schema: Schema) -> dict[EType, int]:
+    if not isinstance(entry, Mapping):
+        return {etype: int(entry) for etype in schema.etypes}
+    given = {schema.etype(name): int(fanout) for name, fanout in entry.items()}
+    for etype in schema.etypes:
+        if etype not in given:
+            raise ConfigError(f"fanouts: edge type {etype_key(etype)} is missing; 0 keeps none of its edges")
+    return {etype: given[etype] for etype in schema.etypes}
+
+
+def _edge_windows(service: GraphService, named: Named, what: str) -> dict[EType, Window]:
+    """The window of the edge data that is named, for each edge type that has it."""
+    if named is None:
+        return {}
+    schema = service.schema
+    if isinstance(named, Mapping):
+        names = {schema.etype(etype): name for etype, name in named.items()}
+    else:
+        names = {e: named for e in schema.etypes if f"edge/{etype_key(e)}/data/{named}" in service.infos}
+        if not names:
+            raise UnknownName(f"{what}: no edge type has data named {named!r}")
+    return {etype: service.edge_data(etype, name)[0] for etype, name in names.items()}
+
+
+def _node_windows(service: GraphService, named: NamedOfNodes) -> dict[str, Window]:
+    """The window of the node data that is named, for each node type that has it."""
+    if named is None:
+        return {}
+    schema = service.schema
+    if isinstance(named, Mapping):
+        names = {schema.ntype(ntype): name for ntype, name in named.items()}
+    else:
+        names = {t: named for t in schema.ntypes if f"node/{t}/data/{named}" in service.infos}
+        if not names:
+            raise UnknownName(f"node_timestamp_attr_name: no node type has data named {named!r}")
+    return {ntype: service.node_data(ntype, name)[0] for ntype, name in names.items()}
