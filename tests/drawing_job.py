@@ -2,7 +2,7 @@
 
     mpirun -np N python drawing_job.py FOLDER GRAPH JSON
 
-JSON has ``threads`` and ``prefetch``, and settings of `mpignn.run`.  The graph has edge data ``weight`` and ``kept``.
+JSON has ``threads`` and ``prefetch``, and settings of `mpignn.run`.  The graph is one of `graphs.write_hetero_cuts`.
 FOLDER/trainer-R.npz is as `recorded.recorded` reads it, with the number of the way in place of the epoch.
 """
 
@@ -40,7 +40,16 @@ def ways(g):
             (mg.NeighborSampler(fanouts, "weight"), None), (mg.NeighborSampler([3, 4], "weight", replace=True), None),
             (mg.NeighborSampler([3, 4], mask="kept"), None), (mg.NeighborSampler([3, -1], "weight", mask="kept"), some),
             (mg.NeighborSampler(fanouts, return_eids=True), some), (mg.NeighborSampler(fanouts, "weight"), some),
-            (Full(2), some)]
+            (Full(2), some), (mg.NeighborSampler(fanouts, edge_timestamp_attr_name="when"), None),
+            (mg.NeighborSampler([-1, 4], "weight", mask="kept", edge_timestamp_attr_name="when",
+                                node_timestamp_attr_name="born"), some)]
+
+
+def times(sampler, g, nids):
+    """Of the seeds, for a sampler that asks for times which the graph has not."""
+    if not sampler.temporal or sampler.node_timestamp_attr_name is not None:
+        return None
+    return {t: 20 + 7 * np.asarray(g.orig_nids(ids, t)) % 80 for t, ids in nids.items()}
 
 
 def main(g, world):
@@ -50,11 +59,11 @@ def main(g, world):
     for number, (sampler, exclude) in enumerate(ways(g)):
         nids = {t: np.asarray(g.new_nids(np.arange(min(SEEDS, g.num_nodes(t))), t)) for t in g.ntypes}
         loader = mg.NodeDataLoader(g, nids, sampler, global_batch_size=SIZE, shuffle=True, seed=number,
-                                   prefetch=told["prefetch"])
+                                   prefetch=told["prefetch"], input_time=times(sampler, g, nids))
         if exclude is not None:
             draw = sampler.sample_many
-            sampler.sample_many = lambda service, seeds, keys, draw=draw, gone=exclude: draw(
-                service, seeds, keys, [gone] * len(seeds))
+            sampler.sample_many = lambda service, seeds, keys, draw=draw, gone=exclude, **timed: draw(
+                service, seeds, keys, [gone] * len(seeds), **timed)
         for step, (_, _, blocks) in enumerate(loader):
             for hop, block in enumerate(reversed(blocks)):
                 drawn |= arrays_of(canonical_rows(g.service, block, hop), f"{number}.{step}")

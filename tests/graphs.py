@@ -40,12 +40,18 @@ def random_hetero_graph(seed: int = 0, num_nodes: int = 30, num_edges: int = 90,
 
 
 def write_hetero_cuts(folder: Path) -> Path:
-    """Partition a graph of 300 papers, with edge data ``weight`` and ``kept``, in several ways below ``folder``."""
+    """Partition a graph of 300 papers in several ways below ``folder``.
+
+    It has edge data ``weight``, ``kept`` and times ``when``, and times ``born`` of nodes.
+    """
     data, rng = random_hetero_graph(2, num_nodes=300, num_edges=3000), np.random.default_rng(0)
     marked = {e: dict(named) | {"kept": rng.random(data.csc[e].num_edges) < 0.6} for e, named in data.edge_data.items()}
+    for etype, named in marked.items():
+        named["when"] = rng.integers(0, 100, data.csc[etype].num_edges)
+    nodes = {t: dict(named) | {"born": rng.integers(0, 100, data.num_nodes[t])} for t, named in data.node_data.items()}
     cuts = {"one": (1, "range"), "random3": (3, "random"), "random8": (8, "random"), "metis5": (5, "metis")}
     for name, (parts, method) in cuts.items():
-        partition_graph(replace(data, edge_data=marked), folder / name, parts, method=method)
+        partition_graph(replace(data, edge_data=marked, node_data=nodes), folder / name, parts, method=method)
     return folder
 
 

@@ -149,7 +149,7 @@ DRAWN = [
 def test_every_way_to_draw_gives_the_same_everywhere(all_ways, hetero_graphs, tmp_path, mpi, np_, graph, settings):
     if missing(mpi):
         pytest.skip(missing(mpi))
-    assert len(all_ways) == 9 * 2 * 5       # ways, hops, steps
+    assert len(all_ways) == 11 * 2 * 5      # ways, hops, steps
     assert draw(tmp_path / "job", hetero_graphs / graph, np_, mpi, **settings) == all_ways
 
 
