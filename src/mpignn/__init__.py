@@ -7,6 +7,7 @@ _PUBLIC = {
     "BasicPartitionBook": "mpignn.graph.basic_book",
     "Block": "mpignn.graph.block",
     "BlockSampler": "mpignn.sampling.neighbor",
+    "Checkpoints": "mpignn.train.own_loop",
     "DistDataLoader": "mpignn.loader.base",
     "DistEmbedding": "mpignn.nn.embedding",
     "DistGraph": "mpignn.dist.graph",
@@ -49,7 +50,7 @@ _PUBLIC = {
     "wrap": "mpignn.mpi.process_group",
 }
 _MODULES = {"checkpoint": "mpignn.train.checkpoint", "fn": "mpignn.function", "function": "mpignn.function",
-            "negative": "mpignn.sampling.negative", "nn": "mpignn.nn"}
+            "negative": "mpignn.sampling.negative", "nn": "mpignn.nn", "stop": "mpignn.stop"}
 __all__ = sorted([*_PUBLIC, *_MODULES])
 
 

@@ -47,7 +47,8 @@ def run(main: Callable, graph: str | Path | Sequence[str | Path], **config) -> N
     Args:
         main: Gets the `DistGraph` and the `World`; a tuple of graphs if several were asked for.
         graph: A partitioned graph, the name of a bundled data set, or a list of those.
-        config: Settings by the names of `mpignn.config`, such as ``servers_per_node=2``.
+        config: Settings by the names of `mpignn.config`, such as ``servers_per_node=2``.  ``time_limit`` is for a
+            `Checkpoints` that ``main`` makes.
 
     Returns:
         When ``main`` has returned on all trainers.
@@ -64,6 +65,7 @@ def run(main: Callable, graph: str | Path | Sequence[str | Path], **config) -> N
 
     try:
         settings = configure(None, config | ({"graph": str(names[0])} if names else {}))
+        stop.limit(settings.checkpoint.time_limit)
         code = _launch(settings, config, [str(name) for name in names], work,
                        plan=lambda opened: opened.plan(settings, trains=False))
     except MpignnError as error:
@@ -132,7 +134,7 @@ def initialize(**config):
     """The `World` of this job, started by the first call.  Collective over the job when first called.
 
     From then on an exception that leaves the program on one rank ends the whole job, since the others would wait for
-    ever.
+    ever; but `Stopped`, which all trainers raise, ends it in order, with its exit code.
 
     Args:
         config: Settings by the names of `mpignn.config`; those of the section ``world`` count.
@@ -142,8 +144,8 @@ def initialize(**config):
             or versions differ between ranks, or roles cannot be dealt.
     """
     world = _start(load_config(None, config), config)
-    if world.size > 1 and sys.excepthook is sys.__excepthook__:
-        sys.excepthook = lambda kind, error, trace: _abort(world, error)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = lambda kind, error, trace: _uncaught(world, error)
     return world
 
 
@@ -411,6 +413,18 @@ def _who(world) -> str:
     if world.role == Role.SERVER:
         return f"server {world.server_index}/{len(world.topology.server_ranks)} [world {world.rank}]"
     return f"trainer {world.trainer_index}/{len(world.topology.trainer_ranks)} [world {world.rank}]"
+
+
+def _uncaught(world, error: BaseException) -> None:
+    """End a program that an exception leaves."""
+    if isinstance(error, Stopped):
+        if world.trainer_index == 0:
+            print_error(error)
+        raise SystemExit(error.exit_code)
+    if world.size == 1:
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    else:
+        _abort(world, error)
 
 
 def _abort(world, error: BaseException) -> None:

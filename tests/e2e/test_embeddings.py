@@ -9,6 +9,7 @@ import pytest
 
 from graphs import random_hetero_graph
 from mpignn.storage.datasets import load_bundled
+from mpignn.storage.synth import make_graph
 from mpignn.storage.write import partition_graph
 from mpirun import mpirun, run
 
@@ -74,6 +75,27 @@ def test_a_run_on_three_ranks_goes_on_on_one(typed, alone, tmp_path):
     np.testing.assert_allclose(losses, alone["auto"][0], rtol=1e-9)
     for name in ("val_acc", "test_acc"):
         assert final[name] == pytest.approx(alone["auto"][1][name], abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """4,000 nodes of one type in 7 classes, without features, in one partition and in three."""
+    folder = tmp_path_factory.mktemp("bare")
+    make_graph(folder / "source", nodes=4000, avg_degree=20, classes=7, block_size=200, train=0.6, val=0.1)
+    (folder / "source" / "features.npy").unlink()
+    for parts in (1, 3):
+        partition_graph(folder / "source", folder / f"bare-{parts}", parts, method="random")
+    return folder
+
+
+def test_sage_learns_a_graph_of_one_type_without_features(bare, tmp_path):
+    """The classes are equally large; neighbours are mostly of the same one."""
+    words = ["--model", "sage", "--fanouts", "5,10", "--hidden", "32", "--embed-dim", "32", "--lr", "0.03", "--epochs",
+             "4", "--global-batch-size", "200", "--precision", "fp64"]
+    losses, final = train(bare / "bare-1", tmp_path / "one", 1, *words)
+    others, same = train(bare / "bare-3", tmp_path / "four", 4, *words)
+    np.testing.assert_allclose(others, losses, rtol=1e-9)
+    assert final["test_acc"] == same["test_acc"] > 0.5
 
 
 @pytest.mark.long

@@ -104,7 +104,8 @@ class MpiGroup(Group):
         pickled = np.frombuffer(pickle.dumps(value) if self.rank == root else b"", np.uint8).copy()
         size = np.array([pickled.size])
         self.broadcast(size, root)
-        pickled.resize(size[0])
+        if self.rank != root:
+            pickled = np.empty(size[0], np.uint8)
         self.broadcast(pickled, root)
         return value if self.rank == root else pickle.loads(pickled)
 
