@@ -24,6 +24,7 @@ from mpignn.graph.types import ETYPE, NTYPE, Schema
 from mpignn.mpi.transport import MpiTransport
 from mpignn.mpi.world import describe_mpi, initialize
 from mpignn.nn import DistEmbedding, SparseAdagrad
+from mpignn.nn.memory import keep_freed
 from mpignn.transport.local import LocalTransport
 
 _WARM = 5       # steps that are not timed
@@ -45,6 +46,7 @@ def main() -> None:
     transport = LocalTransport([]) if world.size == 1 else MpiTransport(world, [])
     transport.publish()
     if world.trainers is not None:
+        keep_freed()        # as in every job
         torch.set_num_threads(1)
         tables = Tables(book, world.topology, transport, world.trainers)
         _measure(SimpleNamespace(tables=tables), world, options)

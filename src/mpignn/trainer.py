@@ -15,6 +15,7 @@ from mpignn.log import phase
 from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
 from mpignn.nn import make_model
+from mpignn.nn.memory import keep_freed
 from mpignn.sampling.neighbor import warm as warm_sampling
 from mpignn.train import checkpoint, predict
 from mpignn.train.edge_task import make_edge_task
@@ -59,6 +60,7 @@ def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
 
 def start(world: World, config: Config) -> None:
     """Make torch ready: threads, its default process group, its generator.  Collective over the trainers."""
+    keep_freed()
     torch.set_num_threads(world.num_threads)
     init_process_group(world)
     torch.manual_seed(config.train.seed)

@@ -312,11 +312,12 @@ def test_a_folder_that_cannot_be_written_costs_no_checkpoint(graphs, tmp_path, c
     if run([*unshare, "true"]).returncode:
         pytest.skip("no mount namespaces here")
     words = command(graphs["metis4"], tmp_path, "--checkpoint-every", "1", "--on-checkpoint-error", choice)
-    assert mpirun([*words, "--epochs", "2"], 3).returncode == 0
+    assert mpirun([*words, "--epochs", "2"], 3, timeout=240).returncode == 0
     folder = tmp_path / "run" / "checkpoints"
     before = {path: path.read_bytes() for path in folder.glob("*/*")}
     assert {path.parent.name for path in before} == {"step-000000050", "step-000000100"}
-    done = run([*unshare, "sh", "-c", READ_ONLY, str(folder), *launcher(3), python(), *words, "--resume"])
+    done = run([*unshare, "sh", "-c", READ_ONLY, str(folder), *launcher(3), python(), *words, "--resume"],
+               timeout=240)
     assert done.returncode == code and "Traceback" not in done.stderr, str(done)
     assert "no checkpoint can be written: Read-only file system" in done.stderr, str(done)
     assert {path: path.read_bytes() for path in folder.glob("*/*")} == before

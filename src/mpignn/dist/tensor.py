@@ -137,14 +137,18 @@ class DistTensor:
         self._table.put(ids, self._rows(rows, ids.size, one))
         self._note(PUT, ids)
 
-    def read_together(self, index) -> torch.Tensor:
+    def read_together(self, index, out: torch.Tensor | None = None) -> torch.Tensor:
         """As ``self[index]``, by a call that all trainers make together.  Collective over the trainers.
 
         Each has an index of its own, which may mean no rows.  A read of another node's rows on its own may wait until
         their owner's next MPI call; here the owners are in the same call.
+
+        Args:
+            index: As for reading.
+            out: (K, ...) of the tensor's dtype, contiguous, on the CPU: where the rows go; None: to a new tensor.
         """
         ids, one = self._ids(index)
-        rows = torch.empty((ids.size, *self.shape[1:]), dtype=self.dtype)
+        rows = torch.empty((ids.size, *self.shape[1:]), dtype=self.dtype) if out is None else out
         self._table.gather_together(ids, _array(rows).reshape(ids.size, self._width))
         return rows[0] if one else rows
 

@@ -19,6 +19,7 @@ from mpignn.graph.book import checked_ids
 from mpignn.graph.types import EType
 from mpignn.kernels.rng import derive
 from mpignn.kernels.sparse import uniform
+from mpignn.nn.memory import empty
 
 if TYPE_CHECKING:
     from mpignn.dist.graph import DistGraph
@@ -87,7 +88,7 @@ class DistEmbedding(nn.Module):
         """
         ids = np.array(ids.detach().cpu().numpy() if isinstance(ids, torch.Tensor) else ids)
         ids = checked_ids(ids, self.num_embeddings, f"row of {self.weight.name or 'an embedding'}")
-        rows = self.weight.read_together(ids)
+        rows = self.weight.read_together(ids, empty(ids.size, self.weight.local))
         if torch.is_grad_enabled():
             rows.requires_grad_()
             rows.register_post_accumulate_grad_hook(partial(self._note, self._calls, ids))
