@@ -50,6 +50,46 @@ def test_candidates_for_either_end_have_the_scores_of_pairs(rows, name):
 
 
 @pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("nodes", [1, C, 40 * C], ids=["one node", "few nodes", "many nodes"])
+def test_candidates_picked_for_pairs_have_the_scores_of_pairs(rows, name, nodes):
+    decoder = make_decoder(name, R, F).double()
+    asked, of_nodes = (x.requires_grad_() for x in (rows[0], torch.randn(nodes, F, dtype=torch.float64)))
+    picks = torch.randint(nodes, (P, C), generator=torch.Generator().manual_seed(0))
+    expected = decoder.similarity(asked[:, None], of_nodes[picks])
+    found = decoder.picked(asked, of_nodes, picks)
+    torch.testing.assert_close(found, expected)
+    toward = torch.randn(P, C, dtype=torch.float64)
+    for ours, theirs in zip(*(torch.autograd.grad((scores * toward).sum(), (asked, of_nodes)) for scores in
+                              (found, expected)), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert decoder.picked(asked[:0], of_nodes, picks[:0]).shape == (0, C)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_pairs_may_have_relations_of_their_own(rows, name):
+    decoder = make_decoder(name, R, F).double()
+    relations = [2, 0, 1, 0, 2]
+    for asked in (decoder.forward, lambda s, r, d: decoder.ask_dst(s, r), lambda s, r, d: decoder.ask_src(d, r)):
+        alone = torch.cat([asked(rows[0][[n]], r, rows[1][[n]]) for n, r in enumerate(relations)])
+        torch.testing.assert_close(asked(rows[0], torch.tensor(relations), rows[1]), alone)
+
+
+@pytest.mark.parametrize("name", ["distmult", "complex"])
+def test_at_first_no_node_fits_itself_better_than_others(name):
+    torch.manual_seed(0)
+    nodes, relations, columns = 60, 50, 32
+    rows, itself = torch.randn(nodes, columns), torch.arange(nodes)
+    decoder = make_decoder(name, relations, columns)
+
+    def best(relation: int) -> torch.Tensor:
+        return decoder.similarities(decoder.ask_dst(rows, relation), rows).argmax(1)
+
+    share = torch.stack([best(r) == itself for r in range(relations)]).double().mean()
+    assert 0 < share < 0.2      # 1/60 each if all were alike; the inner product would give 1
+    assert decoder.weight.abs().max() <= (6 / (relations + columns))**0.5        # Glorot and Bengio 2010
+
+
+@pytest.mark.parametrize("name", DECODERS)
 def test_it_can_be_learnt(rows, name):
     decoder = make_decoder(name, R, F).double()
     src, dst = (x.requires_grad_() for x in rows)

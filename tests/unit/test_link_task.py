@@ -6,6 +6,7 @@ import torch
 from mpignn.config import load_config
 from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import Schema
+from mpignn.nn.decoder import DECODERS
 from mpignn.train.goal import Goal
 from mpignn.train.link_task import LinkPrediction
 
@@ -37,10 +38,11 @@ def pairs(**ends):
 
 
 def batch():
-    """Two links of one type and one of another, with two false ones for each."""
+    """Three links between users, of two types, and one of another, with two false ones for each."""
     src, dst, place = torch.tensor([0, 2]), torch.tensor([1, 5]), torch.tensor([2])
-    pos = pairs(likes=(src, dst), **{"in": (torch.tensor([3]), place)})
+    pos = pairs(likes=(src, dst), knows=(torch.tensor([4]), torch.tensor([1])), **{"in": (torch.tensor([3]), place)})
     neg = pairs(likes=(src.repeat_interleave(2), torch.tensor([3, 4, 0, 1])),
+                knows=(torch.tensor([4, 4]), torch.tensor([5, 2])),
                 **{"in": (torch.tensor([3, 3]), torch.tensor([0, 1]))})
     return None, pos, neg, None
 
@@ -59,7 +61,7 @@ def test_a_loss_is_the_formula(name):
     score = network.head
     expected = 0
     for etype, s, d, others, both in ((LIKES, 0, 1, [3, 4], True), (LIKES, 2, 5, [0, 1], True),
-                                      (IN, 3, 2, [0, 1], False)):
+                                      (KNOWS, 4, 1, [5, 2], True), (IN, 3, 2, [0, 1], False)):
         r = SCHEMA.etypes.index(etype)
         src, dst = ROWS["user"], ROWS[etype[2]]
         sides = [torch.stack([score(src[[s]], r, dst[[v]])[0] for v in others])]
@@ -70,9 +72,10 @@ def test_a_loss_is_the_formula(name):
     torch.testing.assert_close(learnt.loss(network, batch()), expected)
 
 
+@pytest.mark.parametrize("decoder", sorted(DECODERS.keys() - {"dot"}))
 @pytest.mark.parametrize("name", FORMULAS)
-def test_a_batch_without_links_costs_nothing_and_can_be_learnt(name):
-    learnt = task(link_loss=name)
+def test_a_batch_without_links_costs_nothing_and_can_be_learnt(name, decoder):
+    learnt = task(link_loss=name, decoder=decoder)
     network = Said(learnt.make_head(4))
     loss = learnt.loss(network, (None, pairs(), pairs(), None))
     loss.backward()

@@ -3,6 +3,7 @@
 Shapes: E true links of a type in a batch, k false ones for each, F columns of a node's row.
 """
 
+from collections.abc import Iterable
 
 import torch
 from torch.nn.functional import logsigmoid
@@ -49,15 +50,18 @@ class LinkPrediction(EdgeTask):
         _, pos_graph, neg_graph, blocks = batch
         rows, head, k = network(blocks), network.head, self.negative_sampler.k
         total = None
-        for etype in pos_graph.canonical_etypes:
-            relation = self.relation_of[etype]
-            src, dst = self.ends_of(rows, etype, pos_graph.edges(etype))
-            other = self.ends_of(rows, etype, neg_graph.edges(etype))[1].view(len(src), k, dst.shape[1])
-            asked = head.ask_dst(src, relation)
-            true = head.similarity(asked, dst)
-            false = [head.similarity(asked[:, None], other)]
-            if etype[0] == etype[2]:
-                false.append(head.similarity(head.ask_src(dst, relation)[:, None], other))
+        for etypes in _by_types_of_ends(pos_graph.canonical_etypes):
+            src, dst = (torch.cat(ends) for ends in zip(*map(pos_graph.edges, etypes), strict=True))
+            others = torch.cat([neg_graph.edges(etype)[1] for etype in etypes]).view(-1, k)
+            relation = torch.tensor([self.relation_of[etype] for etype in etypes]).repeat_interleave(
+                torch.tensor([pos_graph.num_edges(etype) for etype in etypes])).to(src.device)
+            src_rows, dst_rows = self.ends_of(rows, etypes[0], (src, dst))
+            candidates = rows[etypes[0][2]] if isinstance(rows, dict) else rows
+            asked = head.ask_dst(src_rows, relation)
+            true = head.similarity(asked, dst_rows)
+            false = [head.picked(asked, candidates, others)]
+            if etypes[0][0] == etypes[0][2]:
+                false.append(head.picked(head.ask_src(dst_rows, relation), candidates, others))
             loss = sum(self._loss(true, of_side) for of_side in false) / len(false)
             total = loss if total is None else total + loss
         return total
@@ -90,6 +94,14 @@ class LinkPrediction(EdgeTask):
         for tensor in rows.values():
             tensor.free()
         return metrics
+
+
+def _by_types_of_ends(etypes: Iterable[EType]) -> list[list[EType]]:
+    """Relations between the same types of nodes side by side: their links are scored together."""
+    found: dict[tuple[str, str], list[EType]] = {}
+    for etype in etypes:
+        found.setdefault((etype[0], etype[2]), []).append(etype)
+    return list(found.values())
 
 
 def make_link_task(goal: Goal, g: DistGraph, settings: TaskConfig) -> LinkPrediction:
