@@ -170,8 +170,8 @@ class Weighted:
         def piece(_, first, last):
             rows, indptr, away = bounds[first:last], self._indptr[first:last + 1], self._away[first:last]
             pick_weighted(key, self._fanout, False, orig[first:last], rows, NONE_GONE, NONE_TAKEN, indptr,
-                          self._weights, self._weights[:0], True, NO_MARKS, NO_MARKS, False, 0, away, longest, edges,
-                          self._counts[first:last])
+                          self._weights, self._weights[:0], True, NO_MARKS, NO_MARKS, False, 0, away, away, longest,
+                          edges, self._counts[first:last])
             take(flat, flat[:0], 0, away, rows, indptr, edges, self._out)
 
         threads.run(piece, threads.cut(self._indptr))

@@ -67,7 +67,7 @@ def run(main: Callable, graph: str | Path | Sequence[str | Path], **config) -> N
         settings = configure(None, config | ({"graph": str(names[0])} if names else {}))
         stop.limit(settings.checkpoint.time_limit)
         code = _launch(settings, config, [str(name) for name in names], work,
-                       plan=lambda opened: opened.plan(settings, trains=False))
+                       plan=lambda opened: opened.plan(settings, trains=False), own_program=True)
     except MpignnError as error:
         if is_first():
             print_error(error)
@@ -181,7 +181,7 @@ _WORLD_FIELDS = frozenset(WorldConfig.__dataclass_fields__)
 
 
 def _launch(config: Config, given: Collection[str], names: Sequence[str], work: Work,
-            check: Callable[[Opened], None] | None = None, plan: Plan = Opened.plan) -> int:
+            check: Callable[[Opened], None] | None = None, plan: Plan = Opened.plan, own_program: bool = False) -> int:
     """Start the job and run it; returns the exit code.
 
     Args:
@@ -190,12 +190,13 @@ def _launch(config: Config, given: Collection[str], names: Sequence[str], work: 
         work: What the trainers do.
         check: Told of each graph's metadata on the first rank before anything is loaded.
         plan: Says how much memory the job takes with a graph.
+        own_program: Whether ``work`` is the user's, and may draw edges as it likes.
     """
     world = None
     try:
         world = _start(config, given)
         _watch(world, config)
-        return _run(world, config, names, work, check, plan)
+        return _run(world, config, names, work, check, plan, own_program)
     except MpignnError as error:
         if world is None or error.agreed or world.size == 1:
             raise
@@ -253,7 +254,7 @@ def _choose_access(world, config: Config):
 
 
 def _run(world, config: Config, names: Sequence[str], work: Work, check: Callable[[Opened], None] | None,
-         plan: Plan) -> int:
+         plan: Plan, own_program: bool) -> int:
     """Publish the graphs, serve or work, and leave together; returns the exit code of all."""
     run_dir, paths = _prepare(world, config, names)
     with ExitStack() as graphs:
@@ -265,7 +266,7 @@ def _run(world, config: Config, names: Sequence[str], work: Work, check: Callabl
             if world.trainers is not None:
                 with log.phase("import torch"):         # only now: a damaged graph is told of without that wait
                     trainer = importlib.import_module("mpignn.trainer")
-            _warm(world, trainer, config, opened)
+            _warm(world, trainer, config, opened, own_program)
             stop.check(world.world, "before training began")
         except MpignnError:
             if world.rank == 0:
@@ -293,16 +294,14 @@ def _work(work: Work, graphs: Sequence[DistGraph], world, run_dir: Path) -> int:
         return error.exit_code
 
 
-def _warm(world, trainer, config: Config, graphs: Sequence[DistGraph]) -> None:
+def _warm(world, trainer, config: Config, graphs: Sequence[DistGraph], own_program: bool) -> None:
     """Make the trainers' kernels ready, on one rank of each machine before the others.  Collective over the host."""
     first = min((t for t in world.host.allgather(world.trainer_index) if t is not None), default=None)
-    dtypes = {window.spec.dtype for g in graphs for name, window in g.service.transport.windows.items()
-              if name.endswith("/indices")}
     if trainer is not None and world.trainer_index == first:
-        trainer.warm(config, dtypes)
+        trainer.warm(config, graphs, own_program)
     world.host.barrier()
     if trainer is not None and world.trainer_index != first:
-        trainer.warm(config, dtypes)
+        trainer.warm(config, graphs, own_program)
 
 
 def _prepare(world, config: Config, names: Sequence[str]) -> tuple[Path, list[Path]]:

@@ -1,6 +1,7 @@
 """The trainer role: build the model that the graph asks for, and train it."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from mpignn import stop
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import MpignnError, ResourceError
-from mpignn.kernels import dropout, edges, gather, match, permute, segment, sparse
+from mpignn.kernels import dropout, edges, segment, sparse
 from mpignn.log import phase
 from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
 from mpignn.nn import make_model
 from mpignn.nn.memory import keep_freed
-from mpignn.sampling.neighbor import warm as warm_sampling
+from mpignn.sampling.warm import warming
 from mpignn.train import checkpoint, predict
 from mpignn.train.edge_task import make_edge_task
 from mpignn.train.goal import Goal, find_goal
@@ -36,15 +37,21 @@ DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16} 
 _PARAMETERS = {**DTYPES, "bf16": torch.float32}
 
 
-def warm(config: Config, index_dtypes: set[np.dtype]) -> None:
+def warm(config: Config, graphs: Sequence[DistGraph], own_program: bool) -> None:
     """Compile the kernels of a run, or load them from the cache, unless asked to stop meanwhile.  Not collective.
 
     One rank of a node comes first: many that find the cache empty would all compile.
+
+    Args:
+        config: Of the run.
+        graphs: What it reads.
+        own_program: Whether a program of the user's runs, which may choose edges by any data that there is.
     """
     torch.set_num_threads(1)
     dtype = np.float64 if config.train.precision == "fp64" else np.float32
     half = np.uint16        # bfloat16, as kernels see it
-    wanted = [(warm_sampling, index_dtypes), (gather.warm,), (permute.warm,), (match.warm, index_dtypes),
+    chosen_by = None if own_program else {config.sampling.edge_mask}
+    wanted = [*((call,) for call in warming([g.service for g in graphs], chosen_by)),
               (segment.warm, dtype), (dropout.warm, dtype)]
     if config.train.precision == "bf16":
         wanted += [(segment.warm, half), (dropout.warm, half)]

@@ -1,11 +1,8 @@
 """Mini-batches drawn from published graphs."""
 
 import mmap
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -341,26 +338,3 @@ def test_a_mapping_must_name_every_edge_type_and_no_other():
         NeighborSampler([{CITES: 2, OWNS: 1}]).sample(service, {"paper": [0]}, 0)
     with pytest.raises(UnknownName, match="likes"):
         NeighborSampler([{CITES: 2, OWNS: 1, WROTE: 1, "likes": 2}]).sample(service, {"paper": [0]}, 0)
-
-
-def test_warm_compiles_all_that_a_batch_runs():
-    script = """
-import numpy as np
-from mpignn.kernels import pick, relabel, view
-from mpignn.sampling.neighbor import NeighborSampler, warm
-from services import serve
-from test_neighbor import hetero
-warm()
-kernels = [pick.plan_rows, pick.pick_edges, pick.pick_neighbors, relabel.mark, relabel.place_dst, relabel.place_new,
-           relabel.look_up, view.read_view]
-compiled = [len(k.signatures) for k in kernels]
-for dtype in np.int32, np.int64:
-    for visible in None, (1, 2):
-        served = serve(hetero(60, 20, 600, seed=3), 3, 3, visible, dtype)
-        for eids in False, True:
-            seeds = np.arange(60)[::-2]
-            seeds.flags.writeable = False
-            NeighborSampler([3], return_eids=eids).sample(served.service, {"paper": seeds}, 0)
-assert all(compiled) and compiled == [len(k.signatures) for k in kernels], compiled
-"""
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent, timeout=100)

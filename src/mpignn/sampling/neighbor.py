@@ -3,17 +3,16 @@
 Shapes: D seeds of a node type, X excluded edges of an edge type.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from mpignn.dist.graph import DistGraph
-from mpignn.dist.service import GraphService, array_specs
+from mpignn.dist.service import GraphService
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
-from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
+from mpignn.graph.types import EType, Schema
 from mpignn.sampling.blocks import close_hop, to_block
 from mpignn.sampling.draw import (
     Edges,
@@ -30,7 +29,6 @@ from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.frontier import Frontier, sample_neighbors
 from mpignn.sampling.rule import ALL, Fanout, Named, NamedOfNodes, checked_fanouts, make_rules, time_dtype
 from mpignn.sampling.timed import check_times
-from mpignn.transport.local import LocalTransport
 
 Sample = tuple[Ids, Ids, list[Block]]
 Names = Sequence[str] | Mapping[str, Sequence[str]]
@@ -254,27 +252,6 @@ class MultiLayerFullNeighborSampler(NeighborSampler):
     def __init__(self, num_layers: int, **options):
         """``options`` are those of `NeighborSampler`."""
         super().__init__([ALL] * num_layers, **options)
-
-
-def warm(index_dtypes: Iterable = (np.int32, np.int64)) -> None:
-    """Compile every kernel of sampling without weights and marks for these types of ``indices``, or load it.
-
-    It samples a graph of one node and one edge, so nothing is missed.  Not collective.
-    """
-    loop = ("node", "to", "node")
-    ranges = np.array([0, 1], np.int64)
-    book = RangePartitionBook(Schema(("node",), (loop,)), {"node": ranges}, {loop: ranges})
-    for dtype in index_dtypes:
-        arrays = {"node/node/orig_id": np.zeros(1, np.int64), f"edge/{etype_key(loop)}/indptr": ranges,
-                  f"edge/{etype_key(loop)}/indices": np.zeros(1, dtype)}
-        infos = {name: ArrayInfo(name, array.dtype, ()) for name, array in arrays.items()}
-        transport = LocalTransport(array_specs(book, list(infos.values()), 1, lambda _, row: row))
-        for name, array in arrays.items():
-            transport.shard(name)[:] = array
-        transport.publish()
-        for return_eids in False, True:
-            service = GraphService(book, infos, transport)
-            NeighborSampler([1], return_eids=return_eids).sample(service, [0], 0, {loop: np.zeros(1, np.int64)})
 
 
 def _batches(service: GraphService, seeds: Sequence[Ids], keys: Sequence[int],
