@@ -25,7 +25,7 @@ from mpignn.kernels import threads
 from mpignn.mpi.access import OWNER
 from mpignn.publish import Opened, Plan, open_graph
 from mpignn.roles import Role
-from mpignn.train.goal import find_goal
+from mpignn.train.goal import check_model, find_goal
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCI
 
 Work = Callable[[Sequence[DistGraph], object, Path], None]      # of the trainers: graphs, world, run folder
 
+_given: dict = {}       # the settings that a program of one's own gave
 _job: tuple[object, Config] | None = None       # the world of this process, and what it was started with
 _access: dict | None = None         # what led to its ways to rows of other nodes
 
@@ -61,19 +62,35 @@ def run(main: Callable, graph: str | Path | Sequence[str | Path], **config) -> N
     names = [graph] if isinstance(graph, str | os.PathLike) else list(graph)
 
     def work(graphs: Sequence[DistGraph], world, run_dir: Path) -> None:
+        _given["run_dir"] = str(run_dir)
         main(graphs[0] if isinstance(graph, str | os.PathLike) else tuple(graphs), world)
 
     try:
-        settings = configure(None, config | ({"graph": str(names[0])} if names else {}))
-        stop.limit(settings.checkpoint.time_limit)
-        code = _launch(settings, config, [str(name) for name in names], work,
-                       plan=lambda opened: opened.plan(settings, trains=False), own_program=True)
+        _given.update(config, **({"graph": str(names[0])} if names else {}))
+        asked = settings()
+        stop.limit(asked.checkpoint.time_limit)
+        code = _launch(asked, config, [str(name) for name in names], work,
+                       plan=lambda opened: opened.plan(asked, trains=False), own_program=True)
     except MpignnError as error:
         if is_first():
             print_error(error)
         raise SystemExit(error.exit_code) from error
     if code:
         raise SystemExit(code)
+
+
+def settings(**changes) -> Config:
+    """The settings of this job, as `run` or `initialize` was given them, some of them replaced.  Not collective.
+
+    In a program that `run` has started, ``run_dir`` is the folder of the run.
+
+    Args:
+        changes: By the names of `mpignn.config`, the same on all ranks.
+
+    Raises:
+        ConfigError: An unknown name, or a value that cannot be meant.
+    """
+    return configure(None, _given | changes)
 
 
 def run_training(config: Config) -> int:
@@ -86,6 +103,7 @@ def run_training(config: Config) -> int:
     stop.limit(config.checkpoint.time_limit)
 
     def check(opened: Opened) -> None:
+        check_model(config, opened.placement.book.schema)
         find_goal(config, opened.placement.book.schema, opened.placement.infos, opened.splits)
 
     def work(graphs: Sequence[DistGraph], world, run_dir: Path) -> None:
@@ -144,6 +162,7 @@ def initialize(**config):
             or versions differ between ranks, or roles cannot be dealt.
     """
     world = _start(load_config(None, config), config)
+    _given.update(config)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = lambda kind, error, trace: _uncaught(world, error)
     return world

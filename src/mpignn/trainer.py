@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,26 +16,17 @@ from mpignn.kernels import dropout, edges, segment, sparse
 from mpignn.log import phase
 from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
-from mpignn.nn import make_model
 from mpignn.nn.memory import keep_freed
 from mpignn.sampling.warm import warming
-from mpignn.train import checkpoint, predict
-from mpignn.train.edge_task import make_edge_task
-from mpignn.train.goal import Goal, find_goal
-from mpignn.train.learner import Learner
-from mpignn.train.learnt_rows import LearntRows, make_embeddings
-from mpignn.train.link_task import make_link_task
-from mpignn.train.loop import evaluate, fit
-from mpignn.train.network import Inputs, Network
-from mpignn.train.node_task import make_node_task
-from mpignn.train.report import Report, RunReport, report_evaluation
+from mpignn.train import checkpoint, program
+from mpignn.train.loop import evaluate
+from mpignn.train.network import Network
+from mpignn.train.report import report_evaluation
 from mpignn.train.task import Task
 
 log = logging.getLogger(__name__)
 
 TRAINED = "trained"     # in a run folder, the network with the best parameters
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}      # of rows
-_PARAMETERS = {**DTYPES, "bf16": torch.float32}
 
 
 def warm(config: Config, graphs: Sequence[DistGraph], own_program: bool) -> None:
@@ -81,23 +73,12 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
         TrainingError: The loss is not finite.
     """
     with phase("set up training"):
-        goal = find_goal(config, g.schema, g.service.infos, g.splits)
-        task = make_task(goal, g, config)
+        task = program.make_task(g, config)
         _tell(g, task, config)
-        learner = None
-        if not config.train.data_path_only:
-            network = make_network(g, task, config)
-            embeddings = list(network.inputs.embeddings.values())
-            learner = Learner(network, config.train, g.trainers,
-                              LearntRows(embeddings, config, g.trainers.size) if embeddings else None)
-    report = RunReport(run_dir, task.metrics) if g.trainers.rank == 0 else Report()
-    try:
-        fit(g, learner, task, config, report, run_dir)
-    finally:
-        report.close()
-    if learner is not None:
-        learner.restore()
-        _save_trained(g, learner.network, config, run_dir)
+        network = None if config.train.data_path_only else program.make_network(g, task, config)
+    program.fit(g, network, task, replace(config, train=replace(config.train, run_dir=str(run_dir))))
+    if network is not None:
+        _save_trained(g, network, config, run_dir)
 
 
 def _save_trained(g: DistGraph, network: Network, config: Config, run_dir: Path) -> None:
@@ -138,7 +119,7 @@ def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path, sampled: bo
 
 
 def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str) -> None:
-    """Write what a run's network says, as `predict.write` does.  Collective over the trainers.
+    """Write what a run's network says, as `program.infer` does.  Collective over the trainers.
 
     Args:
         g: The graph.
@@ -152,43 +133,16 @@ def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str) -> Non
         ConfigError, ResourceError: On all trainers: the file cannot be written.
     """
     task, network = _trained(g, config, run)
-    predict.write(g, task, network, task.all_rows(g, network), split, out)
+    program.infer(g, network, task, out, split)
 
 
 def _trained(g: DistGraph, config: Config, run: Path) -> tuple[Task, Network]:
     """The task and the network of a run, with the parameters that it ended with.  Collective over the trainers."""
     with phase("load network"):
-        task = make_task(find_goal(config, g.schema, g.service.infos, g.splits), g, config)
-        network = make_network(g, task, config)
+        task = program.make_task(g, config)
+        network = program.make_network(g, task, config)
         checkpoint.load(run / TRAINED, g, network=network)
         return task, network.eval()
-
-
-def make_task(goal: Goal, g: DistGraph, config: Config) -> Task:
-    """The task of a goal.  Collective over the trainers.
-
-    Raises:
-        ConfigError: Metrics that there are not.
-        DataError: On all trainers: labels that cannot be classes.
-    """
-    if goal.task == "link_prediction":
-        return make_link_task(goal, g, config.task)
-    make = make_node_task if goal.ntype is not None else make_edge_task
-    return make(goal, g, config.task.metrics)
-
-
-def make_network(g: DistGraph, task: Task, config: Config) -> Network:
-    """The network that a task and the settings ask for, with parameters from torch's generator.
-
-    Collective over the trainers.
-    """
-    precision, widths = config.train.precision, task.goal.columns
-    embeddings = make_embeddings(g, config, widths, _PARAMETERS[precision])
-    inputs = Inputs(g.schema, task.goal.features, widths, DTYPES[precision], embeddings)
-    columns = task.model_columns(config.model.hidden)
-    layers = make_model(config.model, g.schema, inputs.columns, columns, config.num_layers)
-    task.source_info = layers.needs_source_info
-    return Network(inputs, layers, task.make_head(columns)).to(_PARAMETERS[precision])
 
 
 def _tell(g: DistGraph, task: Task, config: Config) -> None:

@@ -2,13 +2,16 @@
 
 import re
 import sys
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from mpirun import MPIS, ROOT, missing, mpirun, run
 
 EXAMPLE = str(ROOT / "jobs/examples/train_sage.py")
+TASK = str(ROOT / "jobs/examples/train_task.py")
 
 
 def program(words, np_, mpi, cwd):
@@ -38,6 +41,25 @@ def test_the_example_is_short_and_learns(alone):
 def test_the_example_learns_the_same_on_any_number_of_ranks(alone, graphs, tmp_path, mpi):
     got = losses(program([EXAMPLE, str(graphs["metis4"])], 3, mpi, tmp_path))
     np.testing.assert_allclose(got, alone, rtol=1e-4)
+
+
+def test_a_task_with_a_model_and_a_loader_of_ones_own(graphs, source, tmp_path):
+    assert sum(bool(line.strip()) for line in Path(TASK).read_text().splitlines()) < 40
+    found = []
+    for np_, cut in (1, "one"), (3, "metis4"):
+        folder = tmp_path / str(np_)
+        folder.mkdir()
+        done = program([TASK, str(graphs[cut])], np_, "mpich", folder)
+        assert done.returncode == 0, str(done)
+        found.append({name: float(value) for name, value in re.findall(r"'(\w+)': ([\d.]+)", done.stdout)})
+        with h5py.File(folder / "pred.h5") as file:
+            said = file["node/_N/prediction"][:]
+        test = np.load(source / "test_mask.npy")
+        assert np.mean(said[test] == np.load(source / "labels.npy")[test]) == pytest.approx(found[-1]["test_acc_whole"])
+        (run_dir,) = (folder / "runs").iterdir()
+        assert len((run_dir / "metrics.jsonl").read_text().splitlines()) == 3 * 5 + 3 + 1
+    assert found[0].keys() == {"val_acc", "test_acc", "test_acc_whole"} and found[0]["test_acc_whole"] > 0.6
+    assert found[1] == pytest.approx(found[0], abs=0.005)       # in float32
 
 
 def script(folder, body, **config):

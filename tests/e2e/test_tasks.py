@@ -123,3 +123,58 @@ def test_links_are_scored_by_original_ids(planted, tmp_path):
 def test_a_folder_without_a_trained_network_is_refused(planted, tmp_path):
     done = run([sys.executable, "-m", "mpignn", "infer", str(tmp_path), "--out", str(tmp_path / "pred.h5")])
     assert done.returncode == 2 and "no run folder" in done.stderr, str(done)
+
+
+PROGRAM = """
+import sys
+import torch
+import mpignn as mg
+
+class Model(mg.nn.Stack):
+    def __init__(self, columns, outputs):
+        super().__init__([mg.nn.GATConv(columns, 8, 2), mg.nn.SAGEConv(16, outputs)], 0.0)
+
+    def _call(self, number, block, x, key):
+        return super()._call(number, block, x, key).flatten(1)
+
+def main(g, world):
+    for kind, labels in (("NodeClassification", "labels"), ("NodeMultilabel", "two"), ("NodeRegression", "level")):
+        learn(g, "planted", getattr(mg, kind), labels=labels)
+
+def edges(g, world):
+    for kind, labels in (("EdgeClassification", "same"), ("EdgeRegression", "gap"), ("LinkPrediction", "none")):
+        learn(g, "links", getattr(mg, kind), labels=labels, edge_mask="message")
+
+def learn(g, name, kind, **changes):
+    config = mg.settings(**changes, run_dir=f"{name}-{kind.__name__}", fanouts=(-1, -1), epochs=2, hidden=16,
+                         global_batch_size=40, lr=0.03, precision="fp64", decoder="distmult", rank_among=50)
+    task = kind(g, config)
+    network = mg.make_network(g, task, config, Model(4, task.model_columns(config.model.hidden)))
+    found = mg.fit(g, network, task, config)
+    again = mg.evaluate(g, network, task, config, "test", whole=True)
+    mg.infer(g, network, task, f"{kind.__name__}.h5")
+    for key, value in again.items():
+        assert abs(found[key] - value) < 1e-9, (key, found, value)
+    if g.trainers.rank == 0:
+        print("found", kind.__name__, *again.values(), flush=True)
+
+which = edges if "links" in sys.argv[1] else main
+mg.run(which, graph=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("name", ["planted", "links"])
+def test_programs_learn_every_task_the_same_on_any_number_of_ranks(planted, tmp_path, name):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    found = []
+    for np_, parts in (1, 1), (3, 3):
+        folder = tmp_path / str(np_)
+        folder.mkdir()
+        words = [str(tmp_path / "program.py"), str(planted / f"{name}-{parts}")]
+        done = run([sys.executable, *words], cwd=folder) if np_ == 1 else mpirun(words, np_, cwd=folder)
+        assert done.returncode == 0, str(done)
+        lines = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("found ")]
+        found.append({kind: [float(value) for value in values] for kind, *values in lines})
+        assert len(found[-1]) == 3 and len(list(folder.glob("*.h5"))) == 3
+    for kind, values in found[0].items():
+        assert found[1][kind] == pytest.approx(values, abs=1e-6), kind

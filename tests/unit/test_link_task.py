@@ -1,5 +1,7 @@
 """What is learnt of links: each loss is its formula, also where a batch has no links of a type."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from mpignn.graph.types import Schema
 from mpignn.nn.decoder import DECODERS
 from mpignn.train.goal import Goal
 from mpignn.train.link_task import LinkPrediction
+from mpignn.transport.group import LocalGroup
 
 LIKES, KNOWS, IN = ("user", "likes", "user"), ("user", "knows", "user"), ("user", "in", "place")
 SCHEMA = Schema(("user", "place"), (LIKES, KNOWS, IN))
@@ -29,8 +32,9 @@ class Said(torch.nn.Module):
 
 
 def task(**flags):
+    g = SimpleNamespace(schema=SCHEMA, trainers=LocalGroup())
     goal = Goal("link_prediction", None, SCHEMA.etypes, "features", {}, None, 0, None)
-    return LinkPrediction(goal, SCHEMA, load_config(None, {"decoder": "distmult", **flags}).task)
+    return LinkPrediction(g, load_config(None, {"decoder": "distmult", **flags}), goal)
 
 
 def pairs(**ends):

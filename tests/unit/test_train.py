@@ -7,7 +7,7 @@ import torch
 from mpignn.config import load_config
 from mpignn.errors import DataError, UnknownName
 from mpignn.graph.types import ArrayInfo, Schema
-from mpignn.train.goal import find_goal
+from mpignn.train.goal import check_model, find_goal
 from mpignn.train.optimizer import Adam, FlatParameters
 
 SCHEMA = Schema(("paper",), (("paper", "cites", "paper"),))
@@ -66,6 +66,13 @@ def test_a_parameter_without_gradient_has_zeros():
     assert unused.tolist() == [2, 2]
 
 
+def test_a_model_for_one_type_takes_no_more():
+    check_model(load_config(None, {"model": "sage"}), SCHEMA)
+    check_model(load_config(None, {"model": "rgcn"}), Schema(("paper", "author"), SCHEMA.etypes))
+    with pytest.raises(DataError, match="2 node types"):
+        check_model(load_config(None, {"model": "sage"}), Schema(("paper", "author"), SCHEMA.etypes))
+
+
 def goal(schema=SCHEMA, infos=INFOS, splits=SPLITS, **flags):
     return find_goal(load_config(None, flags), schema, infos, splits)
 
@@ -114,7 +121,6 @@ def test_a_graph_that_offers_no_goal_about_edges(change, error, part):
     ({"target_ntype": "author"}, UnknownName, "'author' is not one of: paper"),
     ({"splits": {}}, DataError, "train_mask"),
     ({"splits": {"paper": {"train": np.arange(0)}}}, DataError, "train_mask"),
-    ({"schema": Schema(("paper", "author"), SCHEMA.etypes)}, DataError, "2 node types"),
 ])
 def test_a_graph_that_offers_no_goal(change, error, part):
     with pytest.raises(error, match=part):

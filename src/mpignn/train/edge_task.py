@@ -1,6 +1,6 @@
 """Predicting something of edges.
 
-Shapes: E seed edges of a type, F columns of a node's row, C classes.
+Shapes: E seed edges of a type, F columns of a node's row.
 """
 
 from abc import abstractmethod
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
@@ -22,7 +21,7 @@ from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.goal import Goal
 from mpignn.train.labels import num_classes
 from mpignn.train.network import Network, Rows
-from mpignn.train.task import Batch, Labelled, Task
+from mpignn.train.task import Batch, Classes, Labelled, Numbers, Task
 
 
 class EdgeTask(Task):
@@ -80,14 +79,13 @@ class EdgeTask(Task):
                                source_info=self.source_info)
 
 
-class EdgeClassification(EdgeTask, Labelled):
-    """One class for each edge of a type: softmax and cross-entropy of what both ends say."""
+class LabelledEdges(EdgeTask, Labelled):
+    """What both ends of an edge say of it, by a small network of its own, held against the edge's label."""
 
     def make_head(self, columns: int) -> nn.Module:
         return EdgeMLP(columns, self.outputs)
 
     def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
-        """(E, C) what the network says of the seeds.  Not collective."""
         (etype,), pairs = self.goal.etypes, batch[1]
         return self.judge(network, etype, *self.ends_of(network(batch[-1]), etype, pairs.edges(etype)))
 
@@ -101,52 +99,27 @@ class EdgeClassification(EdgeTask, Labelled):
         return outputs, self.shaped(g.edges[name].data[self.goal.labels][ids])
 
     def labels_of(self, batch: Batch) -> torch.Tensor:
-        """(E, ...) what it should say.  Not collective."""
         (etype,) = self.goal.etypes
         return self.shaped(batch[1].edge_frames[etype][self.goal.labels])
 
-    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
-        """(E, ...) labels, as the loss and the metrics take them.  Not collective."""
-        return labels.long()
 
-    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
-        return outputs.argmax(1)
+class EdgeClassification(Classes, LabelledEdges):
+    """One class for each edge of a type: softmax and cross-entropy of what both ends say."""
 
-    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
-        return cross_entropy(self.outputs_of(network, batch), self.labels_of(batch), reduction="sum")
+    kind = "edge_classification"
+
+    def _num_outputs(self, g: DistGraph, goal: Goal) -> int:
+        if goal.outputs:
+            return goal.outputs
+        (etype,) = goal.etypes
+        data, _ = g.service.edge_data(etype, goal.labels)
+        return num_classes(g, goal.labels, data, etype_key(etype), g.num_edges(etype))
 
 
-class EdgeRegression(EdgeClassification):
+class EdgeRegression(Numbers, LabelledEdges):
     """One number for each edge of a type, or several: squared error, averaged over the numbers."""
 
-    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
-        return labels.reshape(len(labels), self.outputs)
-
-    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
-        return outputs
-
-    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
-        outputs = self.outputs_of(network, batch)
-        return (outputs - self.labels_of(batch).to(outputs.dtype)).square().sum() / self.outputs
-
-
-def make_edge_task(goal: Goal, g: DistGraph, metrics: Sequence[str] | None = None) -> EdgeTask:
-    """The task of a goal, with as many outputs as its labels ask for.  Collective over the trainers.
-
-    Args:
-        goal: Of the kind edge_classification or edge_regression.
-        g: The graph.
-        metrics: Names of what is measured; None: accuracy or root mean squared error.
-
-    Raises:
-        DataError: On all trainers: a label is negative, or larger than a class can be.
-    """
-    if goal.task == "edge_regression":
-        return EdgeRegression(goal, goal.outputs, metrics or ("rmse",))
-    (etype,) = goal.etypes
-    data, _ = g.service.edge_data(etype, goal.labels)
-    classes = num_classes(g, goal.labels, data, etype_key(etype), g.num_edges(etype))
-    return EdgeClassification(goal, classes, metrics or ("acc",))
+    kind = "edge_regression"
 
 
 def reverse_of(etype: EType) -> EType:

@@ -26,7 +26,7 @@ class Goal:
         features: Node data that the model reads.
         columns: Width of a row of features, for each node type; 0 where a type has none.
         labels: Data of these nodes or edges that holds what shall be predicted; None for the edges themselves.
-        outputs: Columns of the labels, if these are several numbers each.
+        outputs: Columns of what the model shall say of a seed; 0 where the labels must be read to know.
         edge_mask: Edge data that says which edges carry messages; None: all do.
     """
 
@@ -49,14 +49,11 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
         schema, infos, splits: Of the graph.
 
     Raises:
-        DataError: No type, or several where one is wanted, have a split named train; it is empty; data is of the wrong
-            kind; or the model cannot tell the types of the graph apart.
+        DataError: No type, or several where one is wanted, have a split named train; it is empty; or data is of the
+            wrong kind.
         UnknownName: There is no data of such a name, or no such type.
     """
-    model, task = config.model.model, config.task.task
-    if not schema.is_homogeneous and model in ONE_TYPE_MODELS:
-        raise DataError(f"the graph has {len(schema.ntypes)} node types and {len(schema.etypes)} edge types: the "
-                        f"model {model} takes one of each; choose another --model, or merge them in the source")
+    task = config.task.task
     ntype, etypes, labels, outputs = None, (), None, 0
     if task.startswith("node"):
         ntype = _target_ntype(schema, splits, config.task.target_ntype)
@@ -69,12 +66,20 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
             told = _info(infos, f"edge/{etype_key(etypes[0])}/data/", labels)
     if labels is not None:
         _check_labels(task, told)
-        outputs = told.width
+        outputs = 0 if task.endswith("classification") else told.width
     mask = config.sampling.edge_mask
     if mask is not None and not any(f"edge/{etype_key(e)}/data/{mask}" in infos for e in schema.etypes):
         raise UnknownName(f"edge-mask: no edge type has data named {mask!r}")
     return Goal(task, ntype, etypes, config.graph.features, _columns(schema, infos, config), labels,
                 outputs, mask)
+
+
+def check_model(config: Config, schema: Schema) -> None:
+    """Raise `DataError` if the configured model cannot tell the types of a graph apart.  Not collective."""
+    if not schema.is_homogeneous and config.model.model in ONE_TYPE_MODELS:
+        raise DataError(f"the graph has {len(schema.ntypes)} node types and {len(schema.etypes)} edge types: the "
+                        f"model {config.model.model} takes one of each; choose another --model, or merge them in the "
+                        "source")
 
 
 def _check_labels(task: str, told: ArrayInfo) -> None:

@@ -9,9 +9,9 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from mpignn import stop
-from mpignn.config import Config, TaskConfig
+from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
-from mpignn.graph.types import EType, Schema
+from mpignn.graph.types import EType
 from mpignn.kernels.rng import derive
 from mpignn.log import beat
 from mpignn.nn.decoder import Decoder, make_decoder
@@ -38,10 +38,16 @@ class LinkPrediction(EdgeTask):
         relation_of: Number of each edge type, for the decoder.
     """
 
-    def __init__(self, goal: Goal, schema: Schema, settings: TaskConfig):
-        super().__init__(goal, 1, settings.metrics or ("mrr", "hits@1", "hits@3", "hits@10"))
-        self.settings, self.relation_of = settings, {etype: n for n, etype in enumerate(schema.etypes)}
-        self.negative_sampler = _NEGATIVES[settings.negatives](settings.num_negatives)
+    kind = "link_prediction"
+    usual_metrics = ("mrr", "hits@1", "hits@3", "hits@10")
+
+    def __init__(self, g: DistGraph, config: Config, goal: Goal | None = None):
+        super().__init__(g, config, goal)
+        self.settings, self.relation_of = config.task, {etype: n for n, etype in enumerate(g.schema.etypes)}
+        self.negative_sampler = _NEGATIVES[config.task.negatives](config.task.num_negatives)
+
+    def _num_outputs(self, g: DistGraph, goal: Goal) -> int:
+        return 1
 
     def make_head(self, columns: int) -> Decoder:
         return make_decoder(self.settings.decoder, len(self.relation_of), columns)
@@ -102,8 +108,3 @@ def _by_types_of_ends(etypes: Iterable[EType]) -> list[list[EType]]:
     for etype in etypes:
         found.setdefault((etype[0], etype[2]), []).append(etype)
     return list(found.values())
-
-
-def make_link_task(goal: Goal, g: DistGraph, settings: TaskConfig) -> LinkPrediction:
-    """The task of a goal of the kind link_prediction.  Not collective."""
-    return LinkPrediction(goal, g.schema, settings)

@@ -10,6 +10,7 @@ import torch
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import TrainingError
+from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat, phase
 from mpignn.train.keeper import Keeper, Position, no_sums
 from mpignn.train.learner import Learner
@@ -20,8 +21,8 @@ from mpignn.train.task import Task
 _TIMES = ("seconds", "sample_s", "fetch_s", "compute_s", "sync_s")
 
 
-def fit(g: DistGraph, learner: Learner | None, task: Task, config: Config, report: Report,
-        run_dir: Path) -> dict[str, float | None]:
+def learn(g: DistGraph, learner: Learner | None, task: Task, config: Config, report: Report, run_dir: Path,
+          training: DistDataLoader | None = None) -> dict[str, float | None]:
     """Train, validate, test; the parameters that are best by the task's first metric on val are tested.
 
     Begins, or goes on from a checkpoint, as the settings say.  Collective over the trainers.
@@ -33,6 +34,7 @@ def fit(g: DistGraph, learner: Learner | None, task: Task, config: Config, repor
         config: Settings of the run.
         report: Told of every step and epoch.
         run_dir: Where checkpoints go.
+        training: Batches to learn from, as `Task.loader` describes them; None: those of the task.
 
     Returns:
         ``val_<metric>``, the best, and ``test_<metric>`` for each metric of the task; None where there is no such split
@@ -45,7 +47,8 @@ def fit(g: DistGraph, learner: Learner | None, task: Task, config: Config, repor
         ResourceError: On all trainers: the disk is full.
     """
     settings, first = config.train, f"val_{task.metrics[0]}"
-    training = task.loader(g, config, "train", config.sampling.fanouts, settings.seed, shuffle=True)
+    if training is None:
+        training = task.loader(g, config, "train", config.sampling.fanouts, settings.seed, shuffle=True)
     splits = [split for split in ("val", "test") if learner is not None and task.seeds(g, split) is not None]
     nothing = dict.fromkeys([f"val_{name}" for name in task.metrics])
     keeper = Keeper(g, learner, training, config, report, run_dir)

@@ -4,6 +4,7 @@ Shapes: B seeds of a batch, C classes or labels.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -128,6 +129,8 @@ class _Ranked(Metric):
     positive or without negative seeds do not count.
     """
 
+    _of_curve: Callable[[Curve, Group], float]      # of one column
+
     def __init__(self):
         self._scores: list[np.ndarray] = []
         self._truth: list[np.ndarray] = []
@@ -148,32 +151,22 @@ class _Ranked(Metric):
         if not self._scores:
             return None
         scores, truth = np.concatenate(self._scores), np.concatenate(self._truth)
-        values = [self.of_curve(found, trainers) for found in
+        values = [self._of_curve(found, trainers) for found in
                   (curve(scores[:, column], truth[:, column], trainers) for column in range(scores.shape[1]))
                   if found.positives and found.negatives]
         return float(np.mean(values)) if values else None
-
-    @abstractmethod
-    def of_curve(self, curve: Curve, trainers: Group) -> float:
-        """Of one column.  Collective over the trainers."""
 
 
 class RocAuc(_Ranked):
     """Chance that a positive seed has a higher score than a negative one; ties count half.  Exact."""
 
-    name = "roc_auc"
-
-    def of_curve(self, curve: Curve, trainers: Group) -> float:
-        return curve.roc_auc(trainers)
+    name, _of_curve = "roc_auc", staticmethod(Curve.roc_auc)
 
 
 class AveragePrecision(_Ranked):
     """Mean of the precision at each positive seed, seeds of equal score together.  Exact."""
 
-    name = "average_precision"
-
-    def of_curve(self, curve: Curve, trainers: Group) -> float:
-        return curve.average_precision(trainers)
+    name, _of_curve = "average_precision", staticmethod(Curve.average_precision)
 
 
 class MSE(_Sums):

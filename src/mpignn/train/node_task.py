@@ -1,13 +1,12 @@
 """Predicting something of nodes.
 
-Shapes: B seeds of a batch, C classes.
+Shapes: B seeds of a batch, C columns of what the model says of each.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
@@ -17,7 +16,7 @@ from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.goal import Goal
 from mpignn.train.labels import num_classes
 from mpignn.train.network import Network
-from mpignn.train.task import Batch, Labelled
+from mpignn.train.task import Batch, Classes, Labelled, Labels, Numbers
 
 
 class NodeTask(Labelled):
@@ -44,77 +43,36 @@ class NodeTask(Labelled):
                                prefetch_labels={goal.ntype: [goal.labels]}, source_info=self.source_info)
 
     def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
-        """(B, ...) what the model says of the seeds.  Not collective."""
         rows = network(batch[2])
         return rows[self.goal.ntype] if isinstance(rows, dict) else rows
 
     def labels_of(self, batch: Batch) -> torch.Tensor:
-        """(B, ...) what it should say.  Not collective."""
         return self.shaped(batch[2][-1].dst_frames[self.goal.ntype][self.goal.labels])
 
     def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: str,
                   ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         return rows[name].read_together(ids), self.shaped(g.nodes[name].data[self.goal.labels][ids])
 
-    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
-        """(B, ...) labels, as the loss and the metrics take them.  Not collective."""
-        return labels
+
+class NodeClassification(Classes, NodeTask):
+    """One class for each node of a type: softmax and cross-entropy."""
+
+    kind = "node_classification"
+
+    def _num_outputs(self, g: DistGraph, goal: Goal) -> int:
+        if goal.outputs:
+            return goal.outputs
+        data, _ = g.service.node_data(goal.ntype, goal.labels)
+        return num_classes(g, goal.labels, data, goal.ntype, g.num_nodes(goal.ntype))
 
 
-class NodeClassification(NodeTask):
-    """One class for each node: softmax and cross-entropy."""
-
-    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
-        return cross_entropy(self.outputs_of(network, batch), self.labels_of(batch), reduction="sum")
-
-    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
-        return labels.long()
-
-    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
-        return outputs.argmax(1)
-
-
-class NodeMultilabel(NodeTask):
+class NodeMultilabel(Labels, NodeTask):
     """Several labels for each node: of each whether it applies, by its logistic loss, averaged over the labels."""
 
-    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
-        outputs = self.outputs_of(network, batch)
-        labels = self.labels_of(batch).to(outputs.dtype)
-        return binary_cross_entropy_with_logits(outputs, labels, reduction="sum") / outputs.shape[1]
-
-    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
-        return (outputs > 0).to(torch.uint8)
+    kind = "node_multilabel"
 
 
-class NodeRegression(NodeTask):
+class NodeRegression(Numbers, NodeTask):
     """One number for each node, or several: squared error, averaged over the numbers."""
 
-    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
-        return labels.reshape(len(labels), self.outputs)
-
-    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
-        return outputs
-
-    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
-        outputs = self.outputs_of(network, batch)
-        return (outputs - self.labels_of(batch).to(outputs.dtype)).square().sum() / self.outputs
-
-
-def make_node_task(goal: Goal, g: DistGraph, metrics: Sequence[str] | None = None) -> NodeTask:
-    """The task of a goal, with as many outputs as its labels ask for.  Collective over the trainers.
-
-    Args:
-        goal: Of a kind that is about nodes.
-        g: The graph.
-        metrics: Names of what is measured; None: accuracy, micro F1 or root mean squared error.
-
-    Raises:
-        DataError: On all trainers: a label is negative, or larger than a class can be.
-    """
-    if goal.task == "node_regression":
-        return NodeRegression(goal, goal.outputs, metrics or ("rmse",))
-    if goal.task == "node_multilabel":
-        return NodeMultilabel(goal, goal.outputs, metrics or ("micro_f1",))
-    data, _ = g.service.node_data(goal.ntype, goal.labels)
-    return NodeClassification(goal, num_classes(g, goal.labels, data, goal.ntype, g.num_nodes(goal.ntype)),
-                              metrics or ("acc",))
+    kind = "node_regression"

@@ -1,21 +1,27 @@
-"""What a task is: which rows a batch brings, what the loss of a batch is, and by what a model is judged."""
+"""What a task is: which rows a batch brings, what the loss of a batch is, and by what a model is judged.
+
+Shapes: B seeds of a batch, C classes, labels or numbers of each.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mpignn import stop
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.tensor import DistTensor
+from mpignn.errors import MpignnError
 from mpignn.kernels.rng import derive
 from mpignn.log import beat
 from mpignn.sampling.neighbor import ALL, NeighborSampler
-from mpignn.train.goal import Goal
+from mpignn.train.goal import Goal, find_goal
 from mpignn.train.inference import layerwise
 from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
@@ -29,16 +35,51 @@ class Task(ABC):
     """What is learnt.  The loop and the learner know nothing else of it.
 
     Attributes:
+        kind: Its name in the configuration.
+        usual_metrics: What is measured where the settings do not say it.
         goal: What the graph was asked for.
-        outputs: Columns of what the model shall say of a seed.
         metrics: Names of what is measured; the first one chooses the best parameters.
         source_info: Whether blocks shall say more of their sources, as the model may need: see `NeighborSampler`.
     """
 
-    def __init__(self, goal: Goal, outputs: int, metrics: Sequence[str]):
-        self.goal, self.outputs, self.metrics = goal, outputs, tuple(metrics)
+    kind: str
+    usual_metrics: tuple[str, ...]
+
+    def __init__(self, g: DistGraph, config: Config, goal: Goal | None = None):
+        """Find in a graph what the settings ask for.  Collective over the trainers.
+
+        Args:
+            g: The graph.
+            config: Settings, such as ``labels`` and ``features``; whatever ``task`` they name, it is this one.
+            goal: What was found before, in this graph or another one.
+
+        Raises:
+            DataError: On all trainers: the graph does not offer it, or a label is negative, or larger than a class
+                can be.
+            UnknownName: On all trainers: no such data or type.
+            ConfigError: On all trainers: metrics that there are not.
+        """
+        self.metrics, problem = config.task.metrics or self.usual_metrics, None
         self.source_info = False
         self._samplers: dict[tuple[int, ...], NeighborSampler] = {}     # each holds memory that passes share
+        try:
+            self.new_metrics()
+            if goal is None:
+                own = replace(config, task=replace(config.task, task=self.kind))
+                goal = find_goal(own, g.schema, g.service.infos, g.splits)
+        except MpignnError as error:
+            problem = error
+        g.trainers.agree(problem)
+        self.goal = replace(goal, outputs=self._num_outputs(g, goal))
+
+    @property
+    def outputs(self) -> int:
+        """Columns of what the model shall say of a seed."""
+        return self.goal.outputs
+
+    def _num_outputs(self, g: DistGraph, goal: Goal) -> int:
+        """The outputs of a goal that may not know them.  Collective over the trainers."""
+        return goal.outputs
 
     def new_metrics(self) -> list[Metric]:
         """Metrics that have seen nothing.  Not collective."""
@@ -114,11 +155,22 @@ class Labelled(Task):
 
     @abstractmethod
     def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
-        """What the network says of the seeds, a row of each.  Not collective."""
+        """(B, C) what the network says of the seeds.  Not collective."""
 
     @abstractmethod
     def labels_of(self, batch: Batch) -> torch.Tensor:
-        """What it should say.  Not collective."""
+        """(B, ...) what it should say, as `shaped` gives it.  Not collective."""
+
+    @abstractmethod
+    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
+        """(B, ...) labels of the graph, as the loss and the metrics take them.  Not collective."""
+
+    @abstractmethod
+    def loss_of(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss of outputs against labels, *summed* over the seeds.  Not collective."""
+
+    def loss(self, network: Network, batch: Batch) -> torch.Tensor:
+        return self.loss_of(self.outputs_of(network, batch), self.labels_of(batch))
 
     @abstractmethod
     def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: str,
@@ -150,3 +202,48 @@ class Labelled(Task):
             yield self.judge_all(g, network, rows, name, ids[g.trainers.rank::g.trainers.size])
         for tensor in rows.values():
             tensor.free()
+
+
+class Classes(Labelled):
+    """One class for each seed: softmax and cross-entropy."""
+
+    usual_metrics = ("acc",)
+
+    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
+        return labels.long()
+
+    def loss_of(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(outputs, labels, reduction="sum")
+
+    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.argmax(1)
+
+
+class Labels(Labelled):
+    """Several labels for each seed: of each whether it applies, by its logistic loss, averaged over the labels."""
+
+    usual_metrics = ("micro_f1",)
+
+    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
+        return labels
+
+    def loss_of(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return binary_cross_entropy_with_logits(outputs, labels.to(outputs.dtype), reduction="sum") / self.outputs
+
+    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
+        return (outputs > 0).to(torch.uint8)
+
+
+class Numbers(Labelled):
+    """One number for each seed, or several: squared error, averaged over the numbers."""
+
+    usual_metrics = ("rmse",)
+
+    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
+        return labels.reshape(len(labels), self.outputs)
+
+    def loss_of(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return (outputs - labels.to(outputs.dtype)).square().sum() / self.outputs
+
+    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs
