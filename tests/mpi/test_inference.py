@@ -1,5 +1,8 @@
 """What is computed for all nodes, layer by layer and spread over trainers, is what one process computes at once."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from test_dist_graph import GRAPHS, opened
@@ -83,3 +86,49 @@ def test_links_have_the_ranks_that_plain_loops_give_them(world, name, filtered):
                     mine = float(line[me])
                     expected = 1 + sum(x > mine for x in rivals) + sum(x == mine for x in rivals) / 2
                     assert ranks[side, place] == expected, (etype, s, d, side)
+
+
+@pytest.mark.ranks(1, 3, 5, **SHAPES)
+def test_a_file_of_scores_has_the_bytes_that_one_process_writes(world):
+    with opened(world, GRAPHS["types"]) as g:
+        if world.trainers is None:
+            return
+        import torch
+
+        from mpignn.config import load_config
+        from mpignn.dist.tensor import DistTensor
+        from mpignn.nn.decoder import make_decoder
+        from mpignn.storage.predictions import Dataset, RowWriter, begin, complete
+        from mpignn.train import predict
+        from mpignn.train.goal import Goal
+        from mpignn.train.link_task import LinkPrediction
+
+        predict._BLOCK = 4
+        data, etype = GRAPHS["types"], ("paper", "in", "venue")
+        goal = Goal("link_prediction", None, (etype,), "features", {}, None, 1, None)
+        task = LinkPrediction(g, load_config(None, {}), goal)
+        dense = {t: torch.arange(3.0 * data.num_nodes[t]).view(-1, 3) % 7 for t in ("paper", "venue")}
+        rows = {t: DistTensor(tuple(of_type.shape), torch.float32, part_policy=t, g=g,
+                              init_func=lambda shape, dtype, ids, t=t: dense[t][g.orig_nids(ids, t)])
+                for t, of_type in dense.items()}
+        network = torch.nn.Module()
+        network.head = make_decoder("dot", 4, 3)
+        folder = Path(world.trainers.bcast(tempfile.mkdtemp() if world.trainers.rank == 0 else None))
+        predict.write(g, task, network, rows, "train", folder / "shared.h5")
+        if world.trainers.rank == 0:
+            ids = data.splits["paper:in:venue"]["train"]
+            ends = {edge: (src, dst) for dst, src, edge in edge_list(data, etype)}
+            src, dst = (np.array([ends[edge][end] for edge in ids.tolist()], np.int64) for end in (0, 1))
+            expected = {f"node/{t}/embedding": of_type.numpy() for t, of_type in dense.items()}
+            base = "edge/paper:in:venue"
+            expected |= {f"{base}/src": src, f"{base}/dst": dst,
+                         f"{base}/score": (dense["paper"][src] * dense["venue"][dst]).sum(1).numpy()}
+            datasets = {name: Dataset(of_name.shape, of_name.dtype) for name, of_name in expected.items()}
+            alone = folder / "alone.h5"
+            places = begin(alone, alone, datasets, {"task": task.kind, "split": "train"})
+            writer = RowWriter(alone, datasets, places)
+            for name, of_name in expected.items():
+                writer.write(name, 0, of_name)
+            writer.close()
+            complete(alone, datasets, writer.pieces)
+            assert ids.size > 4 and alone.read_bytes() == (folder / "shared.h5").read_bytes()

@@ -15,7 +15,7 @@ from zlib_ng.zlib_ng import crc32  # 57 GB/s where zlib's own does 4
 from mpignn.errors import DataError, MpignnError
 from mpignn.storage.schema import BLOCK_BYTES, MEND
 
-_CRCS = "crc32"
+CRCS = "crc32"      # attribute of a dataset
 _PIECE_BYTES = 1 << 18      # of a read: small enough to stay in the core's cache until it is summed and stored
 
 Store = Callable[[np.ndarray, np.ndarray], object]      # copies its second array into its first; both flat, uint8
@@ -49,11 +49,20 @@ class ArrayWriter:
         assert self._next == self._data.shape[0], f"{self._data.name}: {self._next} of {self._data.shape[0]} rows"
         if self._next % self._block or not self.crcs:
             self._end_block()
-        self._data.attrs[_CRCS] = np.array(self.crcs, np.uint32)
+        self._data.attrs[CRCS] = np.array(self.crcs, np.uint32)
 
     def _end_block(self) -> None:
         self.crcs.append(self._crc)
         self._crc = 0
+
+
+def make_room(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> int:
+    """Make a dataset whose bytes have their place though nobody has written them; returns that place."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.CONTIGUOUS)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return file.create_dataset(name, shape, dtype, dcpl=plan).id.get_offset() or 0
 
 
 def write_array(group: h5py.Group, name: str, rows: np.ndarray, dtype=None) -> list[int]:
@@ -141,7 +150,7 @@ def stretches(data: h5py.Dataset, where: str, lo: int, hi: int, out: np.ndarray,
     """What there is to read for the rows ``lo:hi``, a `Stretch` for each block; arguments and errors of `read_rows`."""
     block = rows_per_block(data.dtype, data.shape[1:])
     num_rows = data.shape[0]
-    crcs = np.asarray(data.attrs.get(_CRCS, ()))
+    crcs = np.asarray(data.attrs.get(CRCS, ()))
     if crcs.shape != (max(1, -(-num_rows // block)),):
         raise DataError(f"{where}: expected {max(1, -(-num_rows // block))} checksums, got {crcs.size}; {MEND}")
     if lo == hi or out.size == 0:

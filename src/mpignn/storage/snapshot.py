@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import h5py
 import numpy as np
 from zlib_ng.zlib_ng import crc32
 
 from mpignn.errors import DataError, ResourceError
-from mpignn.storage.blocks import rows_per_block
+from mpignn.storage.blocks import make_room, rows_per_block
 from mpignn.storage.folder import check_space, sync_path
 from mpignn.storage.sink import writing
 
@@ -141,7 +140,7 @@ def begin(out: Path, arrays: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> 
         folder.mkdir()
         try:
             with writing(folder / STATE) as file:
-                stored = {name: StoredArray(dtype.newbyteorder("=").str, shape, _make_room(file, name, dtype, shape))
+                stored = {name: StoredArray(dtype.newbyteorder("=").str, shape, make_room(file, name, dtype, shape))
                           for name, (dtype, shape) in arrays.items()}
             return folder, _measured(folder, Manifest(0, {}, stored, 0, 0))
         except BaseException:
@@ -306,15 +305,6 @@ def array_name(*keys: str | int) -> str:
     """Name of an array that is found under some keys, whatever these look like."""
     parts = [quote(str(key), safe="") for key in keys]
     return "/".join("%2E" * len(part) if part in (".", "..") else part or "%" for part in parts)
-
-
-def _make_room(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> int:
-    """Make a dataset whose bytes have their place though nobody has written them; returns that place."""
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_layout(h5py.h5d.CONTIGUOUS)
-    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    return file.create_dataset(name, shape, dtype, dcpl=plan).id.get_offset() or 0
 
 
 def _measured(folder: Path, manifest: Manifest) -> Manifest:

@@ -1,11 +1,13 @@
 """Predictions for users: what a trained network says of all nodes, or of the edges of a split, in original ids.
 
-The first trainer writes, block by block; the others wait, and their rows are read meanwhile.
+Every trainer writes its share, block by block in step with the others, as what it writes may be owned by any of them.
 
 Shapes: N nodes of a type, E edges of a split, B of them in a block, C classes, F columns of a node's row.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +15,40 @@ import torch
 
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.tensor import DistTensor
-from mpignn.errors import MpignnError
+from mpignn.errors import MpignnError, ResourceError
 from mpignn.graph.types import EType, etype_key
-from mpignn.log import phase
-from mpignn.storage.predictions import Dataset, write_predictions
+from mpignn.log import beat, phase
+from mpignn.storage.folder import new_file
+from mpignn.storage.predictions import Dataset, RowWriter, begin, complete, problems_named
 from mpignn.train.edge_task import EdgeTask
 from mpignn.train.network import Network
 from mpignn.train.task import Task
 
 _BLOCK = 1 << 14        # rows at a time
 
-Group = tuple[Mapping[str, Dataset], Iterator[Mapping[str, np.ndarray]]]
+
+@dataclass(frozen=True)
+class _Part:
+    """Datasets with a row for each of the same nodes or edges.
+
+    Attributes:
+        datasets: By name.
+        count: Their rows.
+        say: Given a range of them, their rows by name.  Collective over the trainers; the range may be empty.
+    """
+
+    datasets: Mapping[str, Dataset]
+    count: int
+    say: Callable[[int, int], Mapping[str, torch.Tensor]]
 
 
 def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTensor], split: str, out: Path) -> None:
-    """Write what a network says.  Collective over the trainers.
+    """Write what a network says, to a file that all trainers see.  Collective over the trainers.
 
     For tasks about nodes: ``/node/<ntype>/logits`` and ``prediction``, row i of the node with original id i.  About
     edges: ``/node/<ntype>/embedding`` likewise, and for edges of a split, in order of original edge id, the original
     ids of their ends ``/edge/<src:rel:dst>/src`` and ``dst``, with ``logits`` and ``prediction``, or with ``score``.
+    Equal rows give equal bytes on any number of trainers.
 
     Args:
         g: The graph.
@@ -43,62 +60,103 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
 
     Raises:
         ConfigError: On all trainers: no file can be made there.
-        ResourceError: On all trainers: the disk is full.
+        ResourceError: On all trainers: the disk is full, or a trainer does not see the file.
     """
-    problem = None
-    with phase("write predictions"), torch.no_grad():
-        if g.trainers.rank == 0:
-            groups = [_nodes(g, task, ntype, tensor) for ntype, tensor in rows.items()]
-            if task.goal.ntype is None:
-                groups += [_edges(g, task, network, rows, etype, ids)
-                           for etype, ids in (task.seeds(g, split) or {}).items()]
+    parts = [_nodes(g, task, ntype, tensor) for ntype, tensor in rows.items()]
+    if task.goal.ntype is None:
+        parts += [_edges(g, task, network, rows, etype, ids) for etype, ids in (task.seeds(g, split) or {}).items()]
+    datasets = {name: data for part in parts for name, data in part.datasets.items()}
+    first, begun, problem = g.trainers.rank == 0, None, None
+    with phase("write predictions"), torch.no_grad(), ExitStack() as stack:
+        if first:
             try:
-                write_predictions(out, groups, {"task": task.goal.task, "split": split})
+                partial = stack.enter_context(new_file(out))
+                with problems_named(out):
+                    begun = partial, begin(partial, out, datasets, {"task": task.goal.task, "split": split})
+            except MpignnError as error:
+                problem = error
+        g.trainers.agree(problem)
+        partial, places = g.trainers.bcast(begun)
+        written, problem = None, None
+        try:
+            with problems_named(out):
+                written = RowWriter(partial, datasets, places)
+        except ResourceError as error:
+            problem = error
+        problem = _write_share(g, parts, written, problem, out)
+        shares = g.trainers.allgather(None if written is None else written.pieces)
+        g.trainers.agree(problem)
+        if first:
+            try:
+                with problems_named(out):
+                    complete(partial, datasets, [piece for share in shares for piece in share])
+                    stack.close()       # gives it its name
             except MpignnError as error:
                 problem = error
         g.trainers.agree(problem)
 
 
-def _nodes(g: DistGraph, task: Task, ntype: str, rows: DistTensor) -> Group:
+def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None, problem: ResourceError | None,
+                 out: Path) -> ResourceError | None:
+    """Write this trainer's blocks; returns what is wrong.  Collective over the trainers, those with a problem, too."""
+    rank, size = g.trainers.rank, g.trainers.size
+    for part in parts:
+        blocks = -(-part.count // _BLOCK)
+        for block in range(rank, -(-blocks // size) * size, size):
+            lo, hi = min(block * _BLOCK, part.count), min((block + 1) * _BLOCK, part.count)
+            said = part.say(lo, hi)
+            try:
+                with problems_named(out):
+                    for name, rows in said.items() if problem is None else ():
+                        writer.write(name, lo, rows.numpy())
+            except ResourceError as error:
+                problem = error
+            beat()
+    try:
+        with problems_named(out):
+            if writer is not None:
+                writer.close()
+    except ResourceError as error:
+        problem = problem or error
+    return problem
+
+
+def _nodes(g: DistGraph, task: Task, ntype: str, rows: DistTensor) -> _Part:
     base, count = f"node/{ntype}", len(rows)
     name = "embedding" if task.goal.ntype is None else "logits"
     datasets = {f"{base}/{name}": Dataset(tuple(rows.shape), np.dtype(np.float32))}
     if task.goal.ntype is not None:
         datasets[f"{base}/prediction"] = _prediction(task, count)
 
-    def blocks() -> Iterator[Mapping[str, np.ndarray]]:
-        for first in range(0, count, _BLOCK):
-            found = rows[g.new_nids(np.arange(first, min(first + _BLOCK, count)), ntype)]
-            block = {f"{base}/{name}": found.numpy()}
-            if task.goal.ntype is not None:
-                block[f"{base}/prediction"] = task.decide(found).numpy()
-            yield block
+    def say(lo: int, hi: int) -> Mapping[str, torch.Tensor]:
+        found = rows.read_together(g.new_nids(np.arange(lo, hi), ntype))
+        said = {f"{base}/{name}": found}
+        return said if task.goal.ntype is None else said | {f"{base}/prediction": task.decide(found)}
 
-    return datasets, blocks()
+    return _Part(datasets, count, say)
 
 
 def _edges(g: DistGraph, task: EdgeTask, network: Network, rows: Mapping[str, DistTensor], etype: EType,
-           ids: np.ndarray) -> Group:
+           ids: np.ndarray) -> _Part:
     base, count, whole = f"edge/{etype_key(etype)}", ids.size, np.dtype(np.int64)
     datasets = {f"{base}/src": Dataset((count,), whole), f"{base}/dst": Dataset((count,), whole)}
+    stored = np.dtype(np.float32)
     if task.goal.labels is None:
-        datasets[f"{base}/score"] = Dataset((count,), np.dtype(np.float32))
+        datasets[f"{base}/score"] = Dataset((count,), stored)
     else:
-        datasets |= {f"{base}/logits": Dataset((count, task.outputs), np.dtype(np.float32)),
+        datasets |= {f"{base}/logits": Dataset((count, task.outputs), stored),
                      f"{base}/prediction": _prediction(task, count)}
 
-    def blocks() -> Iterator[Mapping[str, np.ndarray]]:
-        for first in range(0, count, _BLOCK):
-            src, dst = g.find_edges(ids[first:first + _BLOCK], etype)
-            said = task.judge(network, etype, rows[etype[0]][src], rows[etype[2]][dst])
-            block = {f"{base}/{end}": g.orig_nids(nodes, ntype).numpy()
-                     for end, nodes, ntype in (("src", src, etype[0]), ("dst", dst, etype[2]))}
-            if task.goal.labels is None:
-                yield block | {f"{base}/score": said.numpy()}
-            else:
-                yield block | {f"{base}/logits": said.numpy(), f"{base}/prediction": task.decide(said).numpy()}
+    def say(lo: int, hi: int) -> Mapping[str, torch.Tensor]:
+        src, dst = g.find_edges(ids[lo:hi], etype)
+        said = task.judge(network, etype, rows[etype[0]].read_together(src), rows[etype[2]].read_together(dst))
+        ends = {f"{base}/{end}": g.orig_nids(nodes, ntype)
+                for end, nodes, ntype in (("src", src, etype[0]), ("dst", dst, etype[2]))}
+        if task.goal.labels is None:
+            return ends | {f"{base}/score": said}
+        return ends | {f"{base}/logits": said, f"{base}/prediction": task.decide(said)}
 
-    return datasets, blocks()
+    return _Part(datasets, count, say)
 
 
 def _prediction(task: Task, count: int) -> Dataset:
