@@ -234,7 +234,7 @@ def _plan(arguments: argparse.Namespace) -> list[str]:
     roles = assign_roles(nodes, config.world.servers_per_node, config.world.server_nodes)
     opened = read_graph(Path(arguments.graph), Topology(nodes, roles), config.world.replicate,
                         config.world.replicate_nodes)
-    return opened.plan(config).lines()
+    return ["train", *opened.plan(config).lines(), "", "eval and infer", *opened.plan_inference(config).lines()]
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,9 +23,10 @@ from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, Stopped
 from mpignn.kernels import threads
 from mpignn.mpi.access import OWNER
-from mpignn.publish import Opened, Plan, open_graph
+from mpignn.publish import MemoryPlan, Opened, Plan, open_graph
 from mpignn.roles import Role
 from mpignn.train.goal import check_model, find_goal
+from mpignn.train.trained import check_graph, check_labels, read_trained
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def run_evaluation(config: Config, given: Collection[str], run: Path, sampled: b
     def work(graphs: Sequence[DistGraph], world, out: Path) -> None:
         importlib.import_module("mpignn.trainer").evaluate_run(graphs[0], config, run, out, sampled)
 
-    return _launch_on_run(config, given, work)
+    return _launch_on_run(config, given, run, work, ("val", "test"), sampled)
 
 
 def run_inference(config: Config, given: Collection[str], run: Path, out: Path, split: str) -> int:
@@ -138,14 +139,23 @@ def run_inference(config: Config, given: Collection[str], run: Path, out: Path, 
     def work(graphs: Sequence[DistGraph], world, _: Path) -> None:
         importlib.import_module("mpignn.trainer").infer(graphs[0], config, run, out, split)
 
-    return _launch_on_run(config, given, work)
+    return _launch_on_run(config, given, run, work)
 
 
-def _launch_on_run(config: Config, given: Collection[str], work: Work) -> int:
+def _launch_on_run(config: Config, given: Collection[str], run: Path, work: Work,
+                   measured: Sequence[str] = (), sampled: bool = False) -> int:
+    """Use a run's network on a graph that it fits, and that has labels and one of the splits if it is ``measured``."""
     def check(opened: Opened) -> None:
-        find_goal(config, opened.placement.book.schema, opened.placement.infos, opened.splits)
+        found, placement = read_trained(run), opened.placement
+        check_graph(found, placement.book.schema, placement.infos, opened.source_id)
+        if measured:
+            check_labels(found, placement.infos, opened.splits, measured)
 
-    return _launch(config, given, [config.graph.graph], work, check, lambda opened: opened.plan(config))
+    def plan(opened: Opened) -> MemoryPlan:
+        goal = read_trained(run).goal
+        return opened.plan(config) if sampled else opened.plan_inference(config, goal.ntype, goal.outputs)
+
+    return _launch(config, given, [config.graph.graph], work, check, plan)
 
 
 def initialize(**config):

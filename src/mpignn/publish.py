@@ -13,7 +13,7 @@ import numpy as np
 from mpignn import stop
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
-from mpignn.dist.plan import MemoryPlan, make_plan
+from mpignn.dist.plan import MemoryPlan, make_plan, plan_inference
 from mpignn.dist.service import GraphService, Placement, place
 from mpignn.errors import ConfigError, MpignnError, Stopped
 from mpignn.log import phase
@@ -59,6 +59,12 @@ class Opened:
         if config is None or not trains:
             return make_plan(self.placement, {}, config or Config(), ids, model=False)
         return make_plan(self.placement, seeds, config, ids, model and not config.train.data_path_only)
+
+
+    def plan_inference(self, config: Config, ntype: str | None = None, outputs: int | None = None) -> MemoryPlan:
+        """What a job takes that computes the rows of all nodes; arguments are those of `dist.plan.plan_inference`."""
+        ids = sum(ids.size for names in self.splits.values() for ids in names.values())
+        return plan_inference(self.placement, config, ntype, outputs, ids)
 
 
 def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes: int = 1,

@@ -18,15 +18,14 @@ from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
 from mpignn.nn.memory import keep_freed
 from mpignn.sampling.warm import warming
-from mpignn.train import checkpoint, program
+from mpignn.train import checkpoint, program, trained
 from mpignn.train.loop import evaluate
 from mpignn.train.network import Network
 from mpignn.train.report import report_evaluation
-from mpignn.train.task import Task
+from mpignn.train.task import Classes, Task
+from mpignn.train.trained import Trained
 
 log = logging.getLogger(__name__)
-
-TRAINED = "trained"     # in a run folder, the network with the best parameters
 
 
 def warm(config: Config, graphs: Sequence[DistGraph], own_program: bool) -> None:
@@ -78,13 +77,15 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
         network = None if config.train.data_path_only else program.make_network(g, task, config)
     program.fit(g, network, task, replace(config, train=replace(config.train, run_dir=str(run_dir))))
     if network is not None:
-        _save_trained(g, network, config, run_dir)
+        _save_trained(g, task, network, config, run_dir)
 
 
-def _save_trained(g: DistGraph, network: Network, config: Config, run_dir: Path) -> None:
+def _save_trained(g: DistGraph, task: Task, network: Network, config: Config, run_dir: Path) -> None:
     """Keep the network for `evaluate_run` and `infer`.  Collective over the trainers."""
     try:
-        checkpoint.save(run_dir / TRAINED, 0, g, network=network)
+        goal, embedded = task.goal, tuple(g.ntypes[int(number)] for number in network.inputs.embeddings)
+        about = Trained(goal, g.ntypes, g.canonical_etypes, embedded, g.source_id).about()
+        checkpoint.save(run_dir / trained.FOLDER, 0, g, about=about, network=network)
     except ResourceError as error:      # of all trainers
         if config.checkpoint.on_checkpoint_error == "stop":
             raise
@@ -102,9 +103,12 @@ def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path, sampled: bo
         sampled: By sampled neighbours, as in training; not by all, layer after layer.
 
     Raises:
-        DataError: On all trainers: the run has no trained network, or one of another graph.
+        DataError: On all trainers: the run has no trained network.
+        ConfigError: On all trainers: it does not fit the graph.
     """
     task, network = _trained(g, config, run)
+    if isinstance(task, Classes):
+        task.check_classes(g)
     found = {}
     for split in ("val", "test"):
         if task.seeds(g, split) is not None:
@@ -129,7 +133,8 @@ def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str) -> Non
         split: Of the edges, where the task is about edges.
 
     Raises:
-        DataError: On all trainers: the run has no trained network, or one of another graph.
+        DataError: On all trainers: the run has no trained network.
+        ConfigError: On all trainers: it does not fit the graph.
         ConfigError, ResourceError: On all trainers: the file cannot be written.
     """
     task, network = _trained(g, config, run)
@@ -139,9 +144,17 @@ def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str) -> Non
 def _trained(g: DistGraph, config: Config, run: Path) -> tuple[Task, Network]:
     """The task and the network of a run, with the parameters that it ended with.  Collective over the trainers."""
     with phase("load network"):
-        task = program.make_task(g, config)
+        problem, found = None, None
+        if g.trainers.rank == 0:
+            try:
+                found = trained.read_trained(run)
+                trained.check_graph(found, g.schema, g.service.infos, g.source_id)
+            except MpignnError as error:
+                problem = error
+        g.trainers.agree(problem)
+        task = program.make_task(g, config, g.trainers.bcast(found).goal)
         network = program.make_network(g, task, config)
-        checkpoint.load(run / TRAINED, g, network=network)
+        checkpoint.load(run / trained.FOLDER, g, any_graph=True, network=network)
         return task, network.eval()
 
 

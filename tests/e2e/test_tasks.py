@@ -125,6 +125,49 @@ def test_a_folder_without_a_trained_network_is_refused(planted, tmp_path):
     assert done.returncode == 2 and "no run folder" in done.stderr, str(done)
 
 
+def test_another_graph_of_the_kind_is_judged_by_what_was_learnt(planted, tmp_path):
+    train(planted / "planted-1", tmp_path / "run", 1, "--epochs", "4")
+    with np.load(planted / "planted.npz") as source:
+        arrays = dict(source)
+    order = np.random.default_rng(1).permutation(NODES)[:500]           # some of the nodes, in another order
+    new = np.full(NODES, -1)
+    new[order] = np.arange(500)
+    src, dst = new[arrays["src"]], new[arrays["dst"]]
+    keep = (src >= 0) & (dst >= 0)
+    other = {"src": src[keep], "dst": dst[keep], "features": arrays["features"][order]}
+    marked = other | {"labels": arrays["labels"][order], "test_mask": np.ones(500, bool)}
+    for name, given in {"bare": other, "marked": marked, "wide": other | {"features": np.ones((500, 5), np.float32)},
+                        "strange": marked | {"labels": np.arange(500) % 7}}.items():
+        np.savez(tmp_path / f"{name}.npz", **given)
+        partition_graph(tmp_path / f"{name}.npz", tmp_path / name, 2, method="random")
+
+    job(1, "infer", tmp_path / "run", tmp_path / "bare", "--out", tmp_path / "pred.h5")
+    with h5py.File(tmp_path / "pred.h5") as file:
+        right = np.mean(file["node/_N/prediction"][:] == marked["labels"])
+    job(3, "eval", tmp_path / "run", tmp_path / "marked")
+    assert json.loads((tmp_path / "run" / "eval" / "eval.json").read_text()) == {"test_acc": pytest.approx(right)}
+    assert right > 0.8
+
+    for graph, np_, code, part in (("wide", 1, 2, "rows of 4 numbers there, float32 (5,) here"),
+                                   (planted / "links-1", 3, 2, "node types: _N there, node here"),
+                                   ("strange", 3, 3, "labels go up to 6, but the network tells 4 classes apart"),
+                                   ("bare", 1, 3, "no split named val or test")):
+        words = ["-m", "mpignn", "eval", str(tmp_path / "run"), str(tmp_path / graph)]
+        done = run([sys.executable, *words]) if np_ == 1 else mpirun(words, np_)
+        assert done.returncode == code and part in done.stderr and done.stderr.count("error:") == 1, str(done)
+
+
+def test_learnt_rows_tie_a_network_to_its_graph(planted, tmp_path):
+    train(planted / "planted-1", tmp_path / "run", 1, "--epochs", "1", "--embed", "all", "--embed-dim", "4")
+    with np.load(planted / "planted.npz") as source:
+        np.savez(tmp_path / "other.npz", **dict(source) | {"labels": np.roll(source["labels"], 1)})
+    partition_graph(tmp_path / "other.npz", tmp_path / "other", 1)
+    words = ["-m", "mpignn", "infer", str(tmp_path / "run"), str(tmp_path / "other"), "--out", str(tmp_path / "p.h5")]
+    done = run([sys.executable, *words])
+    assert done.returncode == 2 and "learnt rows of the single nodes of its graph (_N, --embed)" in done.stderr
+    job(1, "infer", tmp_path / "run", "--out", tmp_path / "p.h5")
+
+
 PROGRAM = """
 import sys
 import torch
@@ -146,7 +189,7 @@ def edges(g, world):
         learn(g, "links", getattr(mg, kind), labels=labels, edge_mask="message")
 
 def learn(g, name, kind, **changes):
-    config = mg.settings(**changes, run_dir=f"{name}-{kind.__name__}", fanouts=(-1, -1), epochs=2, hidden=16,
+    config = mg.settings(**changes, run_dir=f"{name}-{kind.__name__}", fanouts=(-1, -1), epochs=1, hidden=16,
                          global_batch_size=40, lr=0.03, precision="fp64", decoder="distmult", rank_among=50)
     task = kind(g, config)
     network = mg.make_network(g, task, config, Model(4, task.model_columns(config.model.hidden)))
@@ -163,6 +206,7 @@ mg.run(which, graph=sys.argv[1])
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["planted", "links"])
 def test_programs_learn_every_task_the_same_on_any_number_of_ranks(planted, tmp_path, name):
     (tmp_path / "program.py").write_text(PROGRAM)

@@ -22,6 +22,7 @@ _TRAINER_BYTES = 205 << 20
 _SERVER_LIBRARIES_BYTES = 40 << 20
 _TRAINER_LIBRARIES_BYTES = 160 << 20
 
+INFERENCE_BATCH = 1000      # nodes that a trainer computes at a time where all are computed
 _CLASSES = 256          # the labels are not read yet; a model's last layer is small beside the others
 
 
@@ -108,7 +109,50 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
                  "batches": _batch_bytes(placement, hops, row_bytes, config.loader.prefetch),
                  "model": _model_bytes(placement, config, hops) if model else 0}
         work = {kind: max(size, work.get(kind, 0)) for kind, size in sizes.items()}
-    per_node = _tensor_row_bytes(config, model)
+    embeddings = [_embedding_bytes(placement, config, node) if model else 0 for node in range(topology.num_nodes)]
+    return _assemble(placement, split_ids, work, embeddings, dict.fromkeys(book.ntypes, _tensor_row_bytes(config, model)))
+
+
+def plan_inference(placement: Placement, config: Config, ntype: str | None = None, outputs: int | None = None,
+                   split_ids: int = 0) -> MemoryPlan:
+    """What a job takes that computes the rows of all nodes layer by layer.  Not collective: a pure function.
+
+    Args:
+        placement: Arrays and roles.
+        config: Settings of the run.
+        ntype: Node type that the task is about, and that alone gets the last layer; None: all get it.
+        outputs: Columns of that for a node; None: as many as a task about nodes can have.
+        split_ids: Ids in all splits together.
+    """
+    book, item = placement.book, 8 if config.train.precision == "fp64" else 4
+    classes = _CLASSES if outputs is None else outputs
+    pairs = _layer_widths(placement, config, classes if config.task.task.startswith("node") else config.model.hidden)
+    names = {ntype: placement.infos.get(f"node/{ntype}/data/{config.graph.features}") for ntype in book.ntypes}
+    read = {t: 0 if info is None else info.width * info.dtype.itemsize for t, info in names.items()}
+    whole = max(1, sum(book.num_nodes(t) for t in book.ntypes))
+    share = min(INFERENCE_BATCH, -(-whole // len(placement.topology.trainer_ranks)))
+    (hop,) = _hops(book, (-1,), {t: share * book.num_nodes(t) / whole for t in book.ntypes})
+    src, dst, edges = (sum(of.values()) for of in (hop.src, hop.dst, hop.edges))
+    spread = config.model.model.startswith("gat")
+    # A layer's rows of the sources, as they are read and on their way here; what they are made to; what comes out.
+    layers = [src * (2 * a + (b if b < a or spread else 0) + (a if config.model.aggregator == "pool" else 0))
+              + dst * (2 * a + b) + (3 * edges * config.model.heads if spread else 0) for a, b in pairs]
+    work = {"sampler": _sampler_bytes(book),
+            "batches": _batch_bytes(placement, [hop], read, 1),
+            "model": int(sum(2 * a * b + b for a, b in pairs) * item * 2 + max(layers) * item)}
+    # The rows of two layers are there at a time: the moment of the largest ones counts.
+    moments = [{t: item * ((a if n else 0) + (b if n < len(pairs) - 1 or ntype in (None, t) else 0))
+                for t in book.ntypes} for n, (a, b) in enumerate(pairs)]
+    rows = max(moments, key=lambda of_type: sum(size * book.num_nodes(t) for t, size in of_type.items()))
+    embeddings = [_embedding_bytes(placement, config, node) for node in range(placement.topology.num_nodes)]
+    return _assemble(placement, split_ids, work, embeddings, rows)
+
+
+def _assemble(placement: Placement, split_ids: int, work: Mapping[str, int], embeddings: Sequence[int],
+              row_bytes: Mapping[str, int]) -> MemoryPlan:
+    """A plan of what each trainer holds for itself, what each node's trainers own of embeddings, and what tensors take
+    for each node of a type."""
+    topology, book = placement.topology, placement.book
     tensors = {t: trainer_rows(book, topology, t, book.num_nodes(t)) for t in book.ntypes}
     ranks, nodes = [], []
     for role in topology.roles:
@@ -121,11 +165,10 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
         held = {s.name: s.elements(first, last) * s.dtype.itemsize for s in specs}
         structure = sum(size for name, size in held.items() if is_structure(name))
         begin, end = topology.trainers_of(node)
-        trains = begin < end
         nodes.append({"structure": structure, "features": lay_out(specs, topology, node).nbytes - structure,
-                      "embeddings": _embedding_bytes(placement, config, node) if model else 0,
-                      "tensors": per_node * sum(int(cuts[end] - cuts[begin]) for cuts in tensors.values()),
-                      "libraries": _TRAINER_LIBRARIES_BYTES if trains else _SERVER_LIBRARIES_BYTES})
+                      "embeddings": embeddings[node],
+                      "tensors": sum(row_bytes[t] * int(cuts[end] - cuts[begin]) for t, cuts in tensors.items()),
+                      "libraries": _TRAINER_LIBRARIES_BYTES if begin < end else _SERVER_LIBRARIES_BYTES})
     return MemoryPlan(tuple(ranks), tuple(nodes), topology.roles, topology.node_of_rank)
 
 
@@ -189,14 +232,11 @@ def _model_bytes(placement: Placement, config: Config, hops: Sequence[_Hop]) -> 
     rows of embeddings with their gradients.
     """
     item = 8 if config.train.precision == "fp64" else 4
-    widths = _widths(placement, config)
-    embedded = config.embedding_columns(widths)
-    width = max(widths[t] + embedded.get(t, 0) for t in widths)
-    sizes = [width] + [config.model.hidden] * (config.num_layers - 1) + [_CLASSES]
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    embedded, pairs = config.embedding_columns(_widths(placement, config)), _layer_widths(placement, config, _CLASSES)
+    width = pairs[0][0]
     parameters = sum(2 * a * b + b for a, b in pairs) * item * 5
     if config.model.model == "mlp":
-        return int(parameters + sum(hops[0].dst.values()) * sum(sizes) * 4 * item)
+        return int(parameters + sum(hops[0].dst.values()) * (width + sum(b for _, b in pairs)) * 4 * item)
     rows = [sum(hop.dst.values()) for hop in reversed(hops)]
     held = sum(n * 2 * (a + b) for n, (a, b) in zip(rows, pairs, strict=True)) * item
     cast = sum(hops[-1].src.values()) * width * item if item == 8 else 0
@@ -208,6 +248,15 @@ def _model_bytes(placement: Placement, config: Config, hops: Sequence[_Hop]) -> 
                      for n, hop, (_, b) in zip(rows, reversed(hops), pairs, strict=True)) * item
     learnt = 2 * sum(hops[-1].src[t] * columns for t, columns in embedded.items()) * item
     return int(parameters + held + rows[0] * pairs[0][1] * item + cast + pooled + learnt)
+
+
+def _layer_widths(placement: Placement, config: Config, outputs: int) -> list[tuple[int, int]]:
+    """Columns into and out of each layer."""
+    widths = _widths(placement, config)
+    embedded = config.embedding_columns(widths)
+    width = max(widths[t] + embedded.get(t, 0) for t in widths)
+    sizes = [width] + [config.model.hidden] * (config.num_layers - 1) + [outputs]
+    return list(zip(sizes, sizes[1:], strict=False))
 
 
 def _embedding_bytes(placement: Placement, config: Config, node: int) -> int:

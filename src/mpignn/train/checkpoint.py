@@ -116,7 +116,7 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
     return out
 
 
-def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None = None,
+def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None = None, any_graph: bool = False,
          **objects: Stateful) -> Loaded:
     """Go on from a checkpoint: every object and every persistent tensor as it was.  Collective over the trainers.
 
@@ -126,6 +126,7 @@ def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None =
         path: A checkpoint, or a folder of them, of which the newest that is whole is taken.
         g: The graph, however it is partitioned.
         settings: What the results depend on, as `save` was given.
+        any_graph: Take it also if it is of another graph, as long as it holds no tensors.
         objects: As `save` was given.
 
     Raises:
@@ -139,7 +140,7 @@ def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None =
     for number, candidate in enumerate(candidates):
         try:
             with phase("read checkpoint"):
-                return _load(candidate, g, dict(settings or {}), objects)
+                return _load(candidate, g, dict(settings or {}), any_graph, objects)
         except DataError as error:
             if not error.agreed or number == len(candidates) - 1:
                 raise
@@ -234,13 +235,14 @@ def _prune(folder: Path, step: int, keep: int | None, best: int | None) -> None:
             snapshot.abandon(path)
 
 
-def _load(path: Path, g: DistGraph, settings: dict[str, Any], objects: Mapping[str, Stateful]) -> Loaded:
+def _load(path: Path, g: DistGraph, settings: dict[str, Any], any_graph: bool,
+          objects: Mapping[str, Stateful]) -> Loaded:
     trainers, told, problem = g.trainers, None, None
     if trainers.rank == 0:
         try:
             manifest = snapshot.read_manifest(path)
             snapshot.check_rest(path, manifest)
-            _compare(path, manifest.about, g, settings, objects)
+            _compare(path, manifest.about, g, settings, any_graph, objects)
             told = manifest, {name: snapshot.read_array(path, manifest, name) for name in manifest.arrays
                               if name.startswith(f"{_STATE}/")}
         except MpignnError as error:
@@ -253,10 +255,10 @@ def _load(path: Path, g: DistGraph, settings: dict[str, Any], objects: Mapping[s
     return Loaded(path, manifest.step, manifest.about["about"])
 
 
-def _compare(path: Path, said: Mapping[str, Any], g: DistGraph, settings: Mapping[str, Any],
+def _compare(path: Path, said: Mapping[str, Any], g: DistGraph, settings: Mapping[str, Any], any_graph: bool,
              objects: Mapping[str, Stateful]) -> None:
     """Raise `ConfigError` if a checkpoint is of something else."""
-    if said["graph"] != g.source_id:
+    if said["graph"] != g.source_id and (said["tensors"] or not any_graph):
         raise ConfigError(f"{path} is of another graph: {said['graph']} there, {g.source_id} here")
     here = {name: _described(entry) for name, entry in _persistent(g).items()}
     parts = _differences("", said["settings"], settings)

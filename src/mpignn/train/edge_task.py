@@ -108,9 +108,7 @@ class EdgeClassification(Classes, LabelledEdges):
 
     kind = "edge_classification"
 
-    def _num_outputs(self, g: DistGraph, goal: Goal) -> int:
-        if goal.outputs:
-            return goal.outputs
+    def count_classes(self, g: DistGraph, goal: Goal) -> int:
         (etype,) = goal.etypes
         data, _ = g.service.edge_data(etype, goal.labels)
         return num_classes(g, goal.labels, data, etype_key(etype), g.num_edges(etype))

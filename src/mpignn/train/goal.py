@@ -58,12 +58,12 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
     if task.startswith("node"):
         ntype = _target_ntype(schema, splits, config.task.target_ntype)
         labels = config.graph.labels
-        told = _info(infos, f"node/{ntype}/data/", labels)
+        told = find_info(infos, f"node/{ntype}/data/", labels)
     else:
         etypes = _target_etypes(schema, splits, config.task.target_etype, task)
         if task != "link_prediction":
             labels = config.graph.labels
-            told = _info(infos, f"edge/{etype_key(etypes[0])}/data/", labels)
+            told = find_info(infos, f"edge/{etype_key(etypes[0])}/data/", labels)
     if labels is not None:
         _check_labels(task, told)
         outputs = 0 if task.endswith("classification") else told.width
@@ -138,11 +138,12 @@ def _columns(schema: Schema, infos: Mapping[str, ArrayInfo], config: Config) -> 
                             "of floating-point numbers per node")
         found[ntype] = 0 if info is None else info.width
     if not any(found.values()) and (config.embedding.embed == "off" or features != GraphConfig.features):
-        _info(infos, f"node/{schema.ntypes[0]}/data/", features)
+        find_info(infos, f"node/{schema.ntypes[0]}/data/", features)
     return found
 
 
-def _info(infos: Mapping[str, ArrayInfo], base: str, name: str) -> ArrayInfo:
+def find_info(infos: Mapping[str, ArrayInfo], base: str, name: str) -> ArrayInfo:
+    """The array ``base + name`` of a graph; raises `UnknownName` where there is none.  Not collective."""
     if base + name not in infos:
         known = ", ".join(n.removeprefix(base) for n in infos if n.startswith(base)) or "none"
         raise UnknownName(f"{base}{name} is not in the graph; data there: {known}")

@@ -14,6 +14,7 @@ import torch
 from mpignn import stop
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.placement import trainer_rows
+from mpignn.dist.plan import INFERENCE_BATCH
 from mpignn.dist.tensor import DistTensor
 from mpignn.log import beat, phase
 from mpignn.sampling.neighbor import NeighborSampler
@@ -24,7 +25,7 @@ Whole = Mapping[str, DistTensor]        # (N, F) rows of all nodes, by node type
 
 @torch.no_grad()
 def layerwise(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: Sequence[str],
-              batch_size: int = 1000) -> dict[str, DistTensor]:
+              batch_size: int = INFERENCE_BATCH) -> dict[str, DistTensor]:
     """The rows that the last layer gives all nodes of some types.  Collective over the trainers.
 
     Args:
@@ -72,6 +73,7 @@ def _layer(g: DistGraph, network: Network, sampler: NeighborSampler, number: int
         for t, of_type in out.items():
             first, last = part[t] - int(bounds[t][rank])
             rows[t].local[first:last] = of_type
+        del block, x, out, of_type      # their memory serves the next step
         beat(f"part {step + 1} of {steps}")
         beat()
         stop.check(g.trainers)

@@ -59,9 +59,7 @@ class NodeClassification(Classes, NodeTask):
 
     kind = "node_classification"
 
-    def _num_outputs(self, g: DistGraph, goal: Goal) -> int:
-        if goal.outputs:
-            return goal.outputs
+    def count_classes(self, g: DistGraph, goal: Goal) -> int:
         data, _ = g.service.node_data(goal.ntype, goal.labels)
         return num_classes(g, goal.labels, data, goal.ntype, g.num_nodes(goal.ntype))
 

@@ -17,7 +17,7 @@ from mpignn import stop
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.tensor import DistTensor
-from mpignn.errors import MpignnError
+from mpignn.errors import DataError, MpignnError
 from mpignn.kernels.rng import derive
 from mpignn.log import beat
 from mpignn.sampling.neighbor import ALL, NeighborSampler
@@ -208,6 +208,24 @@ class Classes(Labelled):
     """One class for each seed: softmax and cross-entropy."""
 
     usual_metrics = ("acc",)
+
+    @abstractmethod
+    def count_classes(self, g: DistGraph, goal: Goal) -> int:
+        """C, by the labels of all splits.  Collective over the trainers.
+
+        Raises:
+            DataError: On all trainers: a label is negative, or larger than a class can be.
+        """
+
+    def check_classes(self, g: DistGraph) -> None:
+        """Raise `DataError` if a graph has labels that are none of the classes.  Collective over the trainers."""
+        found, goal = self.count_classes(g, self.goal), self.goal
+        if found > self.outputs:
+            g.trainers.agree(DataError(f"{goal.labels} go up to {found - 1}, but the network tells {self.outputs} "
+                                       "classes apart"))
+
+    def _num_outputs(self, g: DistGraph, goal: Goal) -> int:
+        return goal.outputs or self.count_classes(g, goal)
 
     def shaped(self, labels: torch.Tensor) -> torch.Tensor:
         return labels.long()

@@ -1,0 +1,58 @@
+"""What a job that infers is said to take is what it allocates."""
+
+import pytest
+import torch
+from services import serve
+
+from graphs import random_graph, random_hetero_graph
+from mpignn.config import load_config
+from mpignn.dist.graph import DistGraph
+from mpignn.dist.plan import plan_inference
+from mpignn.dist.service import place
+from mpignn.dist.tensor import DistTensor
+from mpignn.nn import make_model
+from mpignn.roles import BOTH, Topology
+from mpignn.sampling.neighbor import ALL, NeighborSampler
+from mpignn.train import inference
+from mpignn.train.network import Inputs, Network
+from mpignn.transport.group import LocalGroup
+
+ALONE = Topology((0,), (BOTH,))
+
+
+@pytest.mark.parametrize(("graph", "ntype", "flags"), [
+    (random_graph(1), None, {"hidden": 32}), (random_graph(1), None, {"hidden": 8, "fanouts": (5, 5)}),
+    (random_graph(1), None, {"hidden": 8, "fanouts": (5,), "precision": "fp64"}),
+    (random_hetero_graph(2), "author", {"model": "rgcn", "hidden": 16}),
+    (random_hetero_graph(2), "paper", {"model": "rgcn", "hidden": 16, "fanouts": (5, 5)})])
+def test_two_layers_of_rows_are_counted(graph, ntype, flags, monkeypatch):
+    config, served = load_config(None, flags), serve(graph, parts=2)
+    taken = []
+
+    def noted(*arguments, **options):
+        made = DistTensor(*arguments, **options)
+        taken.append(sum(entry.table.local.nbytes for entry in g.tables._entries.values()))
+        return made
+    monkeypatch.setattr(inference, "DistTensor", noted)
+    with DistGraph(served.service, ALONE, LocalGroup(), {}) as g:
+        dtype = torch.float64 if config.train.precision == "fp64" else torch.float32
+        inputs = Inputs(g.schema, "features", dict.fromkeys(g.ntypes, 3), dtype)
+        model = make_model(config.model, g.schema, inputs.columns, 20, config.num_layers)
+        network = Network(inputs, model).to(dtype).eval()
+        inference.layerwise(g, network, NeighborSampler([ALL]), g.ntypes if ntype is None else (ntype,), batch_size=7)
+        placement = place(g.book, g.service.infos, ALONE, lambda *_: 0, "none")
+    assert plan_inference(placement, config, ntype, 20).nodes[0]["tensors"] == max(taken)
+
+
+def test_more_of_it_takes_more():
+    served = serve(random_graph(1, 4000, 40000))
+    placement = place(served.service.book, served.service.infos, ALONE, lambda *_: 0, "none")
+
+    def size(kind, outputs=20, **flags):
+        plan = plan_inference(placement, load_config(None, flags), None, outputs)
+        return (plan.ranks[0] | plan.nodes[0])[kind]
+    assert size("model", hidden=512) > size("model")
+    assert size("model", aggregator="pool") > size("model")
+    assert size("model", precision="fp64") > size("model")
+    assert size("tensors", outputs=400) > size("tensors")
+    assert size("batches", fanouts=(1, 1, 1)) == size("batches")       # all neighbours whatever they are
