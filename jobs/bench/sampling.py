@@ -34,11 +34,14 @@ from mpignn.dist.service import GraphService, array_specs
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema, etype_key
 from mpignn.kernels import threads
-from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, find_excluded, pick_neighbors, plan_rows
+from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, plan_rows
 from mpignn.kernels.rng import derive
 from mpignn.kernels.simd import read_only
 from mpignn.kernels.weigh import NO_MARKS, pick_weighted, take
+from mpignn.sampling.blocks import picking
+from mpignn.sampling.draw import Front, Workspace, draw_hop
 from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.sampling.rule import make_rules
 from mpignn.transport.local import LocalTransport
 
 SEEDS, EXCLUDED = 20_000, 2_000
@@ -111,33 +114,21 @@ def on_two(call: Call) -> Call:
 
 
 class OneHop:
-    """Pick the neighbors of random nodes."""
+    """Pick the neighbors of random nodes, as the sampler does."""
 
     def __init__(self, service: GraphService, fanout: int, exclude: bool = False):
-        self._adjacency, self._fanout, self._exclude = service.adjacency(service.schema.etypes[0]), fanout, exclude
-        self._num_nodes = service.book.num_nodes()
-        self._size = min(SEEDS, self._num_nodes)
-        self._bits = np.zeros((2, 1 << 16), np.uint64)
-        self._seen = np.zeros((2, self._num_nodes // 64 + 1), np.uint64)
-        self._indptr, self._taken = np.empty(self._size + 1, np.int64), np.empty((self._size, 2), np.int32)
-        self._out = np.empty(self._size * fanout, self._adjacency.indices.spec.dtype)
+        self._service, self._rules, self._exclude = service, make_rules(service, fanout), exclude
+        self._space = Workspace()
 
     def __call__(self, repeat: int) -> tuple[float, float, int]:
-        seeds = np.random.default_rng(repeat).choice(self._num_nodes, self._size, replace=False)
-        rows, indices, gone, taken = self._adjacency.rows, self._adjacency.indices, NONE_GONE, NONE_TAKEN
-        if self._exclude:
-            gone = read_only(some_edges(rows.view[seeds], repeat))
+        (ntype,), (etype,) = self._service.schema.ntypes, self._service.schema.etypes
+        num_nodes = self._service.book.num_nodes()
+        seeds = np.random.default_rng(repeat).choice(num_nodes, min(SEEDS, num_nodes), replace=False)
+        gone = {etype: some_edges(self._service.adjacency(etype).rows.view[seeds], repeat)} if self._exclude else {}
         start = now()
-        bounds, orig = rows.view[seeds], self._adjacency.orig.flat[seeds]
-        if self._exclude:
-            taken = self._taken
-            find_excluded(bounds, gone, taken)
-        plan_rows(bounds, taken, self._fanout, False, 0, indices.hi, self._indptr)
-        key, out = np.uint64(derive(repeat)), self._out[:self._indptr[-1]]
-        threads.run(lambda number, first, last: pick_neighbors(
-            key, False, orig[first:last], bounds[first:last], gone, taken[first:last], self._indptr[first:last + 1],
-            self._bits[number], indices.flat, 0, self._seen[number], out), threads.cut(self._indptr))
-        return *since(start), int(self._indptr[-1])
+        ((draw,),) = draw_hop(self._service, self._space, [Front((repeat,), {ntype: seeds}, gone)], self._rules, False)
+        threads.run_all([picking(self._service, self._space, draw)])
+        return *since(start), int(draw.indptr[-1])
 
 
 def some_edges(bounds: np.ndarray, repeat: int) -> np.ndarray:

@@ -4,6 +4,7 @@ The first touch of fresh 4 KiB pages costs ten times the copy into them, so larg
 was used before: in slabs that nobody holds any more.
 """
 
+import math
 import mmap
 import sys
 import threading
@@ -30,7 +31,7 @@ class Pool:
         one, too small as it is, is given back to the system.
         """
         dtype = np.dtype(dtype)
-        size = int(np.prod(shape)) * dtype.itemsize
+        size = (math.prod(shape) if isinstance(shape, tuple) else int(shape)) * dtype.itemsize
         if size < _ALIGN // 8:
             return np.empty(shape, dtype)
         with self._lock:

@@ -5,40 +5,64 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpignn.kernels.relabel import look_up, mark, place_dst, place_new
+from mpignn.kernels.relabel import find_new, look_up, mark, place_dst, place_new
 
 
-def relabel(num_nodes, dst, neighbors, seen, slot):
-    """All the kernels, as a hop uses them."""
-    mark(neighbors, seen)
-    src = np.empty(dst.size + place_dst(dst, seen, slot), np.int64)
+def relabel(dst, neighbors, seen, known, slot):
+    """All the kernels, as a hop uses them, by as many threads as ``seen`` has rows."""
+    for bitmap, piece in zip(seen, np.array_split(neighbors, len(seen)), strict=True):
+        mark(piece, bitmap)
+    place_dst(dst, known, slot)
+    return place(dst, neighbors, seen, known, slot)
+
+
+def place(dst, neighbors, seen, known, slot):
+    src = np.empty(dst.size + find_new(seen, known), np.int64)
     src[:dst.size] = dst
-    place_new(seen, slot, dst.size, src)
+    place_new(seen[0], slot, dst.size, src)
     out = np.empty(neighbors.size, np.int32)
     look_up(neighbors, slot, out)
     return src, out
 
 
+def maps(num_nodes, num_threads=1):
+    words = -(-num_nodes // 64)
+    return np.zeros((num_threads, words), np.uint64), np.full(words, 5, np.uint64), np.full(num_nodes, -1, np.int32)
+
+
 @settings(deadline=None, derandomize=True)     # the first call compiles
-@given(st.data(), st.integers(1, 300), st.sampled_from([np.int32, np.int64]))
-def test_destinations_come_first_and_new_nodes_ascend(data, num_nodes, dtype):
+@given(st.data(), st.integers(1, 300), st.sampled_from([np.int32, np.int64]), st.integers(1, 3))
+def test_destinations_come_first_and_new_nodes_ascend(data, num_nodes, dtype, num_threads):
     node = st.integers(0, num_nodes - 1)
-    seen, slot = np.zeros(-(-num_nodes // 64), np.uint64), np.full(num_nodes, -1, np.int32)
+    seen, known, slot = maps(num_nodes, num_threads)
     for _ in range(2):      # the second time on what the first one left
         dst = np.array(data.draw(st.lists(node, unique=True)), np.int64)
         neighbors = np.array(data.draw(st.lists(node)), dtype)
-        src, out = relabel(num_nodes, dst, neighbors, seen, slot)
+        src, out = relabel(dst, neighbors, seen, known, slot)
         expected = [*dst.tolist(), *sorted(set(neighbors.tolist()) - set(dst.tolist()))]
         assert src.tolist() == expected
         assert out.tolist() == [expected.index(v) for v in neighbors.tolist()]
         assert not seen.any()
 
 
+@settings(deadline=None, derandomize=True)
+@given(st.data(), st.integers(1, 300))
+def test_sources_keep_their_positions_as_destinations_of_the_next_hop(data, num_nodes):
+    node = st.integers(0, num_nodes - 1)
+    dst = np.array(data.draw(st.lists(node, unique=True)), np.int64)
+    first, second = (np.array(data.draw(st.lists(node)), np.int64) for _ in range(2))
+    left = maps(num_nodes)
+    src, _ = relabel(dst, first, *left)
+    mark(second, left[0][0])
+    kept = place(src, second, *left)
+    anew = relabel(src, second, *maps(num_nodes))
+    assert all(np.array_equal(a, b) for a, b in zip(kept, anew, strict=True))
+
+
 @pytest.mark.parametrize("num_nodes", [1, 63, 64, 65, 127, 128, 129])
 def test_every_bit_of_a_word_is_a_node(num_nodes):
-    seen, slot = np.zeros(-(-num_nodes // 64), np.uint64), np.empty(num_nodes, np.int32)
     every = np.arange(num_nodes)
-    src, out = relabel(num_nodes, np.empty(0, np.int64), every[::-1].copy(), seen, slot)
+    src, out = relabel(np.empty(0, np.int64), every[::-1].copy(), *maps(num_nodes))
     assert np.array_equal(src, every) and np.array_equal(out, every[::-1])
 
 

@@ -28,36 +28,41 @@ def mark(ids, seen):
 
 
 @numba.njit(nogil=True, cache=True)
-def merge(seen):
-    """Set all bits in the first bitmap, and clear the others.
+def place_dst(ids, known, slot):
+    """Give destination i the position i, and set its bit, and no others.
 
     Args:
-        seen: (T, V) uint64 bitmaps, one of each thread that marked.
+        ids: (D,) int64, unique.
+        known: (V,) uint64 bitmap.
+        slot: (N,) int32 position of each node.
     """
+    known[:] = _U64(0)
+    for i in range(ids.shape[0]):
+        known[ids[i] >> 6] |= _1 << (_U64(ids[i]) & _63)
+        slot[ids[i]] = i
+
+
+@numba.njit(nogil=True, cache=True)
+def find_new(seen, known):
+    """Leave set, of all bits, those that are new, and add them to those known.
+
+    Args:
+        seen: (T, V) uint64 bitmaps, one of each thread that marked; what is new is left in the first one, and the
+            others are cleared.
+        known: (V,) uint64 bitmap of the nodes that have a position.
+
+    Returns:
+        The number of new ones.
+    """
+    count = 0
     for t in range(1, seen.shape[0]):
         for w in range(seen.shape[1]):
             seen[0, w] |= seen[t, w]
             seen[t, w] = _U64(0)
-
-
-@numba.njit(nogil=True, cache=True)
-def place_dst(ids, seen, slot):
-    """Give destination i the position i, and clear its bit.
-
-    Args:
-        ids: (D,) int64, unique.
-        seen: (V,) uint64 bitmap.
-        slot: (N,) int32 position of each node.
-
-    Returns:
-        The number of bits that stay set.
-    """
-    for i in range(ids.shape[0]):
-        seen[ids[i] >> 6] &= ~(_1 << (_U64(ids[i]) & _63))
-        slot[ids[i]] = i
-    count = 0
-    for w in range(seen.shape[0]):
-        count += np.int64(_popcount(seen[w]))
+    for w in range(seen.shape[1]):
+        seen[0, w] &= ~known[w]
+        known[w] |= seen[0, w]
+        count += np.int64(_popcount(seen[0, w]))
     return count
 
 

@@ -8,23 +8,24 @@ Shapes: D rows, T threads.
 
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from queue import SimpleQueue
 
 import numpy as np
 
-GRAIN = 1 << 14     # picks, or rows read, that are worth the 30 to 50 us of waking a thread
+GRAIN = 1 << 12     # picks that are worth the 30 us of waking a thread and as many of hearing that it is done
 
 _lock = threading.Lock()
 _count = 0
-_pool: ThreadPoolExecutor | None = None
+_workers = 0
+_shares: SimpleQueue = SimpleQueue()    # costs 50 us a run where a ThreadPoolExecutor and its Futures cost 80
 
 
 def set_num_threads(count: int) -> None:
     """Say how many threads kernels may use; at first, all cores that the process may run on.  Not collective."""
-    global _count, _pool
-    with _lock:
-        _count, _pool = max(1, count), None
+    global _count
+    _count = max(1, count)
 
 
 def num_threads() -> int:
@@ -32,15 +33,15 @@ def num_threads() -> int:
     return _count or len(os.sched_getaffinity(0))
 
 
-def cut(indptr: np.ndarray, grain: int | None = None) -> list[tuple[int, int]]:
-    """Cut rows into at most T stretches ``(first, last)`` of about equally many entries, at least ``grain`` each.
+def cut(indptr: np.ndarray, cost: float = 1) -> list[tuple[int, int]]:
+    """Cut rows into at most T stretches ``(first, last)`` of about equally many entries, each worth a `GRAIN`.
 
     Args:
         indptr: (D + 1,) int64, ascending.
-        grain: `GRAIN`, if not given.
+        cost: Of an entry, in picks.
     """
     total = int(indptr[-1] - indptr[0])
-    pieces = max(1, min(num_threads(), total // (grain or GRAIN)))
+    pieces = _pieces(total * cost)
     if pieces == 1:
         return [(0, indptr.shape[0] - 1)]
     inner = np.searchsorted(indptr, indptr[0] + np.arange(1, pieces) * total // pieces)
@@ -48,29 +49,49 @@ def cut(indptr: np.ndarray, grain: int | None = None) -> list[tuple[int, int]]:
     return list(zip(places[:-1], places[1:], strict=True))
 
 
-def stretches(count: int, grain: int | None = None) -> list[tuple[int, int]]:
+def stretches(count: int, cost: float = 1) -> list[tuple[int, int]]:
     """`cut` of ``count`` rows with one entry each."""
-    pieces = max(1, min(num_threads(), count // (grain or GRAIN)))
+    pieces = _pieces(count * cost)
     places = [count * piece // pieces for piece in range(pieces + 1)]
     return list(zip(places[:-1], places[1:], strict=True))
 
 
+def _pieces(cost: float) -> int:
+    return max(1, min(num_threads(), int(cost / GRAIN)))
+
+
 def run(work: Callable, pieces: list) -> list:
-    """``work(number, *piece)`` for each piece, at the same time; the first one on this thread.
+    """``work(number, *piece)`` for each piece, at the same time: `run_all` of one job.  Not collective.
 
     Returns:
         What ``work`` returned for each piece.
+    """
+    return run_all([(work, pieces)])[0]
+
+
+def run_all(jobs: Sequence[tuple[Callable, list]]) -> list[list]:
+    """``work(number, *piece)`` for each piece of each job ``(work, pieces)``.
+
+    Pieces of one number run on one thread, job after job; those of number 0 on this one.  So several jobs cost
+    the waking of threads once.
+
+    Returns:
+        For each job, what ``work`` returned for each piece.
 
     Not collective.
     """
-    if len(pieces) == 1:
-        return [work(0, *pieces[0])]
-    others = [_workers().submit(work, number, *piece) for number, piece in enumerate(pieces[1:], 1)]
-    try:
-        first = work(0, *pieces[0])
-    finally:
-        rest = [other.result() for other in others]     # also where this thread's piece failed: they use its memory
-    return [first, *rest]
+    width = max((len(pieces) for _, pieces in jobs), default=0)
+    if width > 1:
+        _wake(width - 1)
+    done: SimpleQueue = SimpleQueue()
+    for number in range(1, width):
+        _shares.put((done, jobs, number))
+    shares = [_attempt(jobs, 0), *(done.get() for _ in range(1, width))]    # all, also where one has failed: they
+    shares.sort(key=itemgetter(0))                                          # use the caller's memory
+    for _, _, error in shares:
+        if error is not None:
+            raise error
+    return [[shares[number][1][job] for number in range(len(pieces))] for job, (_, pieces) in enumerate(jobs)]
 
 
 def over_rows(indptr: np.ndarray, work: Callable[[int, int], None]) -> None:
@@ -82,12 +103,28 @@ def over_rows(indptr: np.ndarray, work: Callable[[int, int], None]) -> None:
 
     Not collective.
     """
-    run(lambda _, first, last: work(first, last), cut(indptr + np.arange(indptr.shape[0]), 2 * GRAIN))
+    run(lambda _, first, last: work(first, last), cut(indptr + np.arange(indptr.shape[0]), 1 / 8))
 
 
-def _workers() -> ThreadPoolExecutor:
-    global _pool
+def _attempt(jobs: Sequence[tuple[Callable, list]], number: int) -> tuple[int, list, BaseException | None]:
+    """The pieces of one number, and an error to be raised by `run_all`."""
+    try:
+        return number, [work(number, *pieces[number]) if number < len(pieces) else None for work, pieces in jobs], None
+    except BaseException as error:
+        return number, [], error
+
+
+def _wake(count: int) -> None:
+    """Have at least ``count`` threads that wait for pieces."""
+    global _workers
     with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(num_threads() - 1, thread_name_prefix="mpignn-kernel")
-        return _pool
+        while _workers < count:
+            threading.Thread(target=_serve, name=f"mpignn-kernel_{_workers}", daemon=True).start()
+            _workers += 1
+
+
+def _serve() -> None:
+    while True:
+        done, jobs, number = _shares.get()
+        done.put(_attempt(jobs, number))
+        del done, jobs      # asleep, hold no one's memory

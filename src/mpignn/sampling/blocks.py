@@ -3,8 +3,8 @@
 Shapes: D destinations and S sources of a node type, E edges of an edge type.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,12 +15,11 @@ from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, etype_key
 from mpignn.kernels import threads
 from mpignn.kernels.pick import pick_neighbors
-from mpignn.kernels.relabel import look_up, mark, merge, place_dst, place_new
+from mpignn.kernels.relabel import find_new, look_up, mark, place_dst, place_new
 from mpignn.sampling import timed
 from mpignn.sampling.draw import Draw, Front, Ids, Workspace, by_ntype, check_unique
 from mpignn.sampling.fetch import read_at_once
 from mpignn.sampling.frontier import Frontier, FrontierEdges
-from mpignn.transport.api import Window
 
 
 def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequence[Draw], return_eids: bool) -> Block:
@@ -28,14 +27,9 @@ def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequ
     if front.times is not None:
         return timed.assemble(service.schema, front.nodes, front.times, *_drawn(front, draws, return_eids))
     for draw in draws:
-        seen, _ = space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0]))
-        if draw.neighbors is None:
-            window = service.adjacency(draw.etype).indices
-            draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
-            _pick_neighbors(draw, window, space.bits(draw.longest), seen)
-        else:
-            threads.run(lambda number, first, last, seen=seen, ids=draw.neighbors: mark(ids[first:last], seen[number]),
-                        threads.stretches(draw.neighbors.shape[0]))
+        if draw.neighbors is not None:
+            mark(draw.neighbors, space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0])).seen[0])
+    threads.run_all([picking(service, space, draw) for draw in draws if draw.neighbors is None])
     return _assemble(service, space, front.nodes, *_drawn(front, draws, return_eids))
 
 
@@ -45,10 +39,14 @@ def _drawn(front: Front, draws: Sequence[Draw], return_eids: bool) -> tuple[dict
             {draw.etype: CSC(draw.indptr, draw.neighbors, draw.edge_ids if return_eids else None) for draw in draws})
 
 
-def _pick_neighbors(draw: Draw, window: Window, bits: np.ndarray, seen: np.ndarray) -> None:
-    threads.run(lambda number, *piece: pick_neighbors(
+def picking(service: GraphService, space: Workspace, draw: Draw) -> tuple[Callable, list]:
+    """What `threads.run_all` shall do to fill ``draw.neighbors`` from the view, and to mark them.  Not collective."""
+    window = service.adjacency(draw.etype).indices
+    bits, seen = space.bits(draw.longest), space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0])).seen
+    draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
+    return lambda number, *piece: pick_neighbors(
         draw.key, draw.rule.replace, *draw.rows(*piece), bits[number], window.flat, window.lo, seen[number],
-        draw.neighbors), threads.cut(draw.indptr))
+        draw.neighbors), threads.cut(draw.indptr)
 
 
 def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True) -> Block:
@@ -78,7 +76,7 @@ def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True
     for etype, drawn in frontier.edges.items():
         edges[etype] = _by_destination(etype, drawn, nodes[etype[2]])
         ids = edges[etype].indices
-        mark(ids, space.maps(etype[0], service.book.num_nodes(etype[0]))[0][0])
+        mark(ids, space.maps(etype[0], service.book.num_nodes(etype[0])).seen[0])
     return _assemble(service, space, nodes, orig, edges, include_dst_in_src)
 
 
@@ -101,27 +99,28 @@ def _by_destination(etype: EType, drawn: FrontierEdges, dst: np.ndarray) -> CSC:
 
 def _assemble(service: GraphService, space: Workspace, nodes: Mapping[str, np.ndarray], orig: Mapping[str, np.ndarray],
               edges: Mapping[EType, CSC], include_dst: bool = True) -> Block:
-    """Give sources their positions; ``edges`` have global ids, which are marked in the maps of ``space``."""
+    """Give sources their positions; ``edges`` have global ids, which are marked in the maps of ``space``.
+
+    By one thread: another one would take the positions out of this one's cache only to look them up, and all that was
+    won, and more, is lost when they are written again (measured where two cores share no cache).
+    """
     maps = {t: space.maps(t, service.book.num_nodes(t)) for t in service.schema.ntypes}
     src = {}
     for ntype, dst in nodes.items():
-        seen, slot = maps[ntype]
+        found = maps[ntype]
         first = dst if include_dst else dst[:0]
+        if found.placed() is not first:     # else they are the sources of the hop before, which have their positions
+            place_dst(first, found.known, found.slot)
         num_dst = first.shape[0]
-        merge(seen)
-        src[ntype] = space.pool.empty(num_dst + place_dst(first, seen[0], slot), np.int64)
+        src[ntype] = space.pool.empty(num_dst + find_new(found.seen, found.known), np.int64)
         src[ntype][:num_dst] = first
-        place_new(seen[0], slot, num_dst, src[ntype])
+        place_new(found.seen[0], found.slot, num_dst, src[ntype])
+        found.placed = weakref.ref(src[ntype])
     csc = {}
     for etype, by_id in edges.items():
         ids = by_id.indices
         indices = ids if ids.dtype == np.int32 else space.pool.empty(ids.shape[0], np.int32)
-        slot = maps[etype[0]][1]
-        threads.run(partial(_look_up, ids, slot, indices), threads.stretches(ids.shape[0], 4 * threads.GRAIN))
+        look_up(ids, maps[etype[0]].slot, indices)
         csc[etype] = CSC(by_id.indptr, indices, by_id.edge_ids)
     return Block(service.schema, src, {t: dst.shape[0] for t, dst in nodes.items()}, orig, csc,
                  dst_ids=None if include_dst else dict(nodes))
-
-
-def _look_up(ids: np.ndarray, slot: np.ndarray, out: np.ndarray, number: int, first: int, last: int) -> None:
-    look_up(ids[first:last], slot, out[first:last])

@@ -8,7 +8,7 @@ Shapes: D nodes of a type to expand, E picks, X excluded edges, T threads, N nod
 of all rows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,13 +98,30 @@ class Draw:
                 self.indptr[first:last + 1])
 
 
+@dataclass
+class Positions:
+    """What gives the nodes of a type their positions in a block.
+
+    Attributes:
+        seen: (T, V) a bit of each thread for each node, all 0 between uses.
+        known: (V,) a bit for each node that has a position.
+        slot: (N,) int32 the positions of these.
+        placed: Gives the sources whose positions they are, as long as there is someone who holds these.
+    """
+
+    seen: np.ndarray
+    known: np.ndarray
+    slot: np.ndarray
+    placed: Callable[[], np.ndarray | None] = lambda: None
+
+
 class Workspace:
     """Memory that a call needs for itself: slabs for results, and bitmaps that are all 0 between uses."""
 
     def __init__(self):
         self.pool = Pool()
         self._bits = np.zeros((1, 64), np.uint64)
-        self._maps: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._maps: dict[str, Positions] = {}
 
     def bits(self, longest: int) -> np.ndarray:
         """(T, ...) a bit for each position of a row of ``longest`` edges, for each thread."""
@@ -113,14 +130,14 @@ class Workspace:
             self._bits = np.zeros((threads.num_threads(), max(words, 2 * (longest // 64 + 1))), np.uint64)
         return self._bits
 
-    def maps(self, ntype: str, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-        """(T, V) a bit of each thread, and (N,) an int32 position, for each node of a type."""
-        seen, slot = self._maps.get(ntype, (None, None))
-        if slot is None or slot.shape[0] != num_nodes or seen.shape[0] < threads.num_threads():
-            seen = np.zeros((threads.num_threads(), -(-num_nodes // 64)), np.uint64)
-            slot = np.empty(num_nodes, np.int32)
-            self._maps[ntype] = seen, slot
-        return seen, slot
+    def maps(self, ntype: str, num_nodes: int) -> Positions:
+        """For the nodes of a type."""
+        found = self._maps.get(ntype)
+        if found is None or found.slot.shape[0] != num_nodes or found.seen.shape[0] < threads.num_threads():
+            words = -(-num_nodes // 64)
+            found = self._maps[ntype] = Positions(np.zeros((threads.num_threads(), words), np.uint64),
+                                                  np.empty(words, np.uint64), np.empty(num_nodes, np.int32))
+        return found
 
 
 def by_ntype(service: GraphService, nodes: Ids, what: str) -> dict[str, np.ndarray]:
@@ -311,7 +328,7 @@ class _Rows:
         values = *self._values(rule.weights, NO_WEIGHTS), *marks
         bad = threads.run(lambda _, first, last: pick_weighted(
             draw.key, rule.fanout, rule.replace, *draw.rows(first, last), *values, self.lo, self.away[first:last],
-            marks_at[first:last], longest, edge_ids, counts[first:last]), threads.cut(draw.indptr, threads.GRAIN // 8))
+            marks_at[first:last], longest, edge_ids, counts[first:last]), threads.cut(draw.indptr, 2))
         if max(bad) >= 0:
             raise DataError(self._bad_weight(service, min(edge for edge in bad if edge >= 0)))
         if counts.sum() != draw.indptr[-1]:
@@ -322,7 +339,7 @@ class _Rows:
         draw.neighbors = space.pool.empty(draw.indptr[-1], indices.spec.dtype)
         threads.run(lambda _, first, last: take(
             flat, fetched, self.lo, self.away[first:last], draw.bounds[first:last], draw.indptr[first:last + 1],
-            draw.edge_ids, draw.neighbors), threads.cut(draw.indptr))
+            draw.edge_ids, draw.neighbors), threads.cut(draw.indptr, 1 / 4))
 
     def _older(self) -> np.ndarray:
         """(L,) which edges are marked, and older than what they would be picked for."""
@@ -337,7 +354,7 @@ class _Rows:
         for times, fetched, away in sources:
             threads.run(lambda _, a, b, times=times, fetched=fetched, away=away: mark_older(
                 times, fetched, self.lo, away[a:b], self.draw.bounds[a:b], self._limits[a:b], first[a:b], marks),
-                threads.cut(first))
+                threads.cut(first, 1 / 4))
         return marks
 
     def _of_all(self, window: Window) -> np.ndarray:
@@ -346,7 +363,7 @@ class _Rows:
         ids = np.repeat(bounds[:, 0] - first[:-1], np.diff(first)) + np.arange(first[-1])
         (flat, fetched, _), found = self._values(window, None), np.empty(first[-1], window.spec.dtype)
         threads.run(lambda _, a, b: take(flat, fetched, self.lo, self.away[a:b], bounds[a:b], first[a:b + 1], ids,
-                                         found), threads.cut(first))
+                                         found), threads.cut(first, 1 / 4))
         return found
 
     def _values(self, window: Window | None, none: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:

@@ -3,24 +3,27 @@
 Shapes: N rows asked for, W elements in a row.
 """
 
+from functools import partial
+
 import numpy as np
 
 from mpignn.kernels import threads
 from mpignn.kernels.view import read_view
 from mpignn.transport.api import Request, Transport, Window
 
+_READ = 1 / 2       # what a row costs, in picks
+
 
 class RowReader:
-    """Collects the rows that other nodes hold, for one round trip."""
+    """Collects rows to be read, and those of them that other nodes hold, for one round trip."""
 
     def __init__(self, transport: Transport, hop: int | None = None):
         """Not collective.  ``hop`` is what the transport's `Stats` shall count the rows under."""
         self._transport, self._hop = transport, hop
-        self._requests: list[Request] = []
-        self._targets: list[tuple[np.ndarray, np.ndarray]] = []
+        self._reads: list[tuple[Window, np.ndarray, np.ndarray, np.ndarray]] = []
 
     def read(self, window: Window, ids: np.ndarray, out: np.ndarray) -> None:
-        """Put row ``ids[i]`` into ``out[i]``: now if it is in the view, else when `finish` returns.
+        """Have row ``ids[i]`` in ``out[i]`` when `finish` returns.
 
         Args:
             window: Where the rows are.
@@ -29,30 +32,34 @@ class RowReader:
 
         Not collective.
         """
-        missing = np.empty(ids.shape[0], np.int64)
-
-        def piece(number: int, first: int, last: int) -> np.ndarray:
-            found = missing[first:last]
-            count = read_view(window.flat, window.spec.step, window.lo, window.hi, ids[first:last], out[first:last],
-                              found)
-            return found[:count] + first
-
-        found = threads.run(piece, threads.stretches(ids.shape[0]))
-        count = sum(places.shape[0] for places in found)
-        if count:
-            missing = np.concatenate(found)
-            rows = np.empty((count, window.spec.width), window.spec.dtype)
-            self._requests.append(Request(window, ids[missing], rows, self._hop))
-            self._targets.append((out, missing))
+        self._reads.append((window, ids, out, np.empty(ids.shape[0], np.int64)))
 
     def finish(self) -> None:
-        """Fetch what is missing; without anything missing, the transport is not called.  Not collective."""
-        if not self._requests:
-            return
-        self._transport.gather(self._requests).wait()
-        for request, (out, places) in zip(self._requests, self._targets, strict=True):
+        """Read what the view has, and fetch what it has not; without such, the transport is not called.
+
+        Not collective.
+        """
+        reads, self._reads = self._reads, []
+        found = threads.run_all([(partial(_read, *read), threads.stretches(read[1].shape[0], _READ)) for read in reads])
+        requests, targets = [], []
+        for (window, ids, out, _), places in zip(reads, found, strict=True):
+            missing = np.concatenate(places)
+            if missing.size:
+                rows = np.empty((missing.size, window.spec.width), window.spec.dtype)
+                requests.append(Request(window, ids[missing], rows, self._hop))
+                targets.append((out, missing))
+        if requests:
+            self._transport.gather(requests).wait()
+        for request, (out, places) in zip(requests, targets, strict=True):
             out[places] = request.out
-        self._requests, self._targets = [], []
+
+
+def _read(window: Window, ids: np.ndarray, out: np.ndarray, missing: np.ndarray, number: int, first: int,
+          last: int) -> np.ndarray:
+    """Read some rows; return the places of those that are not in the view."""
+    found = missing[first:last]
+    count = read_view(window.flat, window.spec.step, window.lo, window.hi, ids[first:last], out[first:last], found)
+    return found[:count] + first
 
 
 def read_at_once(transport: Transport, window: Window, ids: np.ndarray) -> np.ndarray:
