@@ -28,7 +28,7 @@ def draws(key, row, fanout, count, replace=False, marks=None):
     out, counts = np.empty(indptr[-1], np.int64), np.empty(count, np.int64)
     bad = pick_weighted(np.uint64(key), fanout, replace, np.arange(count), bounds, NONE_GONE, NONE_TAKEN, indptr,
                         weights, weights[:0], row is not None, marked, marked[:0], marks is not None, 0,
-                        np.full(count, -1), size, out, counts)
+                        np.full(count, -1), np.full(count, -1), size, out, counts)
     assert bad == -1 and (counts == fanout).all()
     return out.reshape(count, fanout)
 
