@@ -21,6 +21,7 @@ from mpignn.errors import ConfigError
 METRICS = "metrics.jsonl"       # of a run folder
 CHECKPOINTS = "checkpoints"     # likewise
 AUTO = "auto"
+CPU = "cpu"
 
 # No result depends on these, and a run may go on with other values.
 _FREE = frozenset({"graph", "batch_size", "prefetch", "epochs", "run_dir", "log"})
@@ -51,6 +52,7 @@ class WorldConfig:
     access: str = _option("auto", "how rows of other nodes come: rma (one-sided reads), owner (packed and sent by "
                                   "their server), or auto: the one that measures faster at start",
                           choices=("auto", "rma", "owner"))
+    device: str = _option(CPU, "where trainers compute: cpu, or cuda: each on a GPU of its own", choices=(CPU, "cuda"))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from importlib import metadata, resources
 from pathlib import Path
 
 from mpignn import kernels, log, stop, watchdog
-from mpignn.config import AUTO, CHECKPOINTS, METRICS, Config, WorldConfig, load_config
+from mpignn.config import AUTO, CHECKPOINTS, CPU, METRICS, Config, WorldConfig, load_config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, Stopped
 from mpignn.kernels import threads
@@ -256,7 +256,7 @@ def _start(config: Config, given: Collection[str]):
         problem = ConfigError(f"settings are not those of rank 0: {'; '.join(here)}: start all ranks alike")
     world.world.agree(problem)
     threads.set_num_threads(world.num_threads)
-    world = _choose_access(world, config)
+    world = _choose_device(_choose_access(world, config), config)
     _job = world, config
     return world
 
@@ -280,6 +280,22 @@ def _choose_access(world, config: Config):
         logger.info("%s", access.line())
     _access = access.to_dict()
     return world
+
+
+def _choose_device(world, config: Config):
+    """The world with a GPU for this trainer, if GPUs are asked for.  Collective over the world."""
+    if config.world.device == CPU:
+        return world
+    problem = None
+    if world.trainers is not None:
+        with log.phase("import torch"):
+            gpus = importlib.import_module("mpignn.train.gpus")
+        try:
+            own = gpus.deal(world.trainers.allgather(gpus.visible()))[world.trainers.rank]
+        except ConfigError as error:
+            problem = error
+    world.world.agree(problem)
+    return world if world.trainers is None else replace(world, device=gpus.use(own))
 
 
 def _run(world, config: Config, names: Sequence[str], work: Work, check: Callable[[Opened], None] | None,

@@ -236,3 +236,16 @@ def test_disk_full_while_partitioning(source, small_disk):
     (small_disk / "filler").write_bytes(bytes(1_700_000))
     expect(mpignn("partition", source, small_disk / "out", "--parts", 2), 4, "free")
     assert [p.name for p in small_disk.iterdir()] == ["filler"]
+
+
+@pytest.mark.parametrize("np_", [1, 3])
+def test_gpus_where_there_are_none(graphs, tmp_path, np_):
+    import torch
+    if torch.cuda.device_count():
+        pytest.skip("here are GPUs")
+    words = ["-m", "mpignn", "train", str(graphs["metis4"]), "--device", "cuda", "--run-dir", str(tmp_path / "run")]
+    done = run([python(), *words]) if np_ == 1 else mpirun(words, np_)
+    text = done.stdout + done.stderr        # how long torch takes to import is not ours to hasten
+    assert done.returncode == 2 and text.count("mpignn: error:") == 1 and "Traceback" not in text, str(done)
+    assert "trainer 0 sees no GPU" in text and "--device cpu" in text, str(done)
+    assert not (tmp_path / "run").exists()

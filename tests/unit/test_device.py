@@ -1,13 +1,22 @@
 """The operators for rows on a GPU, tried where there is none: on CPU tensors that are said to be elsewhere."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from services import serve
 
 from blocks import HETERO, SCHEMA, ends, hetero_block, know_sources, make_block, make_csc, rows
-from mpignn.config import ModelConfig
+from graphs import random_graph
+from mpignn.config import ModelConfig, load_config
+from mpignn.dist.graph import DistGraph
+from mpignn.errors import ConfigError
 from mpignn.nn import MODELS, device, edges, make_model, message
 from mpignn.nn.dropout import keyed_dropout
+from mpignn.roles import BOTH, Topology
+from mpignn.train import gpus, program
+from mpignn.transport.group import LocalGroup
 
 CSC = make_csc([3, 0, 1, 9], 11)
 
@@ -83,3 +92,38 @@ def test_a_block_takes_its_frames_along_and_keeps_its_edges():
     assert {moved.srcdata["h"].device.type, moved.dstdata["y"].device.type, moved.edata["w"].device.type} == {"meta"}
     assert block.srcdata["h"].device.type == "cpu"
     assert moved.csc is block.csc
+
+
+@pytest.mark.parametrize("task", ["node_classification", "edge_classification"])
+def test_a_whole_step_is_where_the_settings_say(task):
+    """On the device meta, which computes nothing, but refuses what lies on two devices."""
+    graph = random_graph(1, 200, 2000)
+    (etype,) = graph.csc
+    seeds = {"_N": {"train": np.arange(40)}, "_N:_E:_N": {"train": np.arange(40)}}
+    graph = replace(graph, edge_data={etype: {"labels": np.arange(graph.csc[etype].num_edges) % 3}})
+    flags = {"task": task, "fanouts": (5, 5), "hidden": 8, "dropout": 0.5, "input_dropout": 0.1, "embed": "all",
+             "embed_dim": 4, "global_batch_size": 20}
+    config = load_config(None, flags)
+    config = replace(config, world=replace(config.world, device="meta"))
+    with DistGraph(serve(graph).service, Topology((0,), (BOTH,)), LocalGroup(), seeds) as g:
+        learnt = program.make_task(g, config)
+        network = program.make_network(g, learnt, config)
+        batch = next(iter(learnt.loader(g, config, "train", (5, 5), 0, shuffle=True)))
+        loss = learnt.loss(network, batch)
+        grads = torch.autograd.grad(loss, list(network.parameters()))
+        assert {x.device.type for x in (loss, *grads, *network.parameters())} == {"meta"}
+        assert network.state_dict().keys().isdisjoint({"inputs.place"})
+
+
+@pytest.mark.parametrize(("seen", "dealt"), [
+    ([("a", "b"), ("a", "b")], [0, 1]), ([("a",), ("b",)], [0, 0]), ([("a", "b"), ("c", "d"), ("a", "b")], [0, 0, 1]),
+    ([("b", "a"), ("a", "b")], [0, 0])])
+def test_each_trainer_has_a_gpu_of_its_own(seen, dealt):
+    assert gpus.deal(seen) == dealt
+
+
+@pytest.mark.parametrize(("seen", "part"), [
+    ([("a",), ()], "trainer 1 sees no GPU"), ([("a",), ("a",)], r"trainer 1 sees 1 GPU\(s\), and trainers before it")])
+def test_gpus_are_not_shared(seen, part):
+    with pytest.raises(ConfigError, match=part):
+        gpus.deal(seen)

@@ -16,6 +16,7 @@ from mpignn.errors import UnknownName
 from mpignn.graph.block import EID, NID, TIME, Block, Frame
 from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import EType
+from mpignn.nn.device import sent
 from mpignn.sampling.neighbor import Names
 from mpignn.transport.api import Request, Window
 
@@ -142,9 +143,12 @@ def tensors(ids: Mapping[Any, np.ndarray] | np.ndarray) -> Any:
 
 
 def to_device(batch: Any, device: Any) -> Any:
-    """A batch with its tensors on a device.  What kernels read, the structure of blocks, stays where it is."""
+    """A batch with its tensors on a device, by way of pinned memory where that is a GPU.
+
+    What kernels read, the structure of blocks, stays where it is.
+    """
     if isinstance(batch, torch.Tensor):
-        return batch.to(device)
+        return sent(batch, device)
     if isinstance(batch, Mapping):
         return {kind: to_device(part, device) for kind, part in batch.items()}
     if isinstance(batch, list | tuple):

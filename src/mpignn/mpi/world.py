@@ -29,6 +29,7 @@ class World:
         num_threads: Threads that this rank may compute with.
         serving_nap_s: Longest nap of a server between two looks at MPI; 0 never naps.
         paths: How this rank gets rows of other nodes, ``rma`` or ``owner``; or one of these for each node.
+        device: Where this trainer computes, as torch names it: ``cpu``, or ``cuda:1``.
     """
 
     rank: int
@@ -41,6 +42,7 @@ class World:
     num_threads: int
     serving_nap_s: float
     paths: str | tuple[str, ...] = "rma"
+    device: str = "cpu"
 
     @property
     def role(self) -> Role:

@@ -86,8 +86,11 @@ def _signed(word: int) -> int:
 
 
 def sent(x: torch.Tensor, where: torch.device | str) -> torch.Tensor:
-    """``x`` on a device, by way of pinned memory where that is a GPU."""
-    if torch.device(where).type == "cuda" and x.device.type == "cpu":
+    """``x`` on a device, differentiable; what needs no gradient goes by way of pinned memory to a GPU.
+
+    Not collective.
+    """
+    if torch.device(where).type == "cuda" and x.device.type == "cpu" and not x.requires_grad:
         return x.pin_memory().to(where, non_blocking=True)
     return x.to(where)
 

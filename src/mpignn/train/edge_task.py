@@ -55,7 +55,7 @@ class EdgeTask(Task):
                               exclude=None if exclude == "none" else exclude, **back,
                               negative_sampler=self.negative_sampler if shuffle else None,
                               global_batch_size=config.global_batch_size(g.trainers.size),
-                              prefetch=config.loader.prefetch)
+                              prefetch=config.loader.prefetch, device=config.world.device)
 
     def model_columns(self, hidden: int) -> int:
         return hidden
@@ -90,7 +90,7 @@ class LabelledEdges(EdgeTask, Labelled):
         return self.judge(network, etype, *self.ends_of(network(batch[-1]), etype, pairs.edges(etype)))
 
     def judge(self, network: Network, etype: EType, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
-        return network.head(src, dst)
+        return network.head(network.sent(src), network.sent(dst))
 
     def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: EType,
                   ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

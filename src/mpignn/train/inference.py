@@ -64,7 +64,7 @@ def _layer(g: DistGraph, network: Network, sampler: NeighborSampler, number: int
         part = {t: (int(cuts[rank]) + (int(cuts[rank + 1] - cuts[rank]) * np.arange(step, step + 2) // steps))
                 for t, cuts in bounds.items()}
         _, _, (block,) = sampler.sample(g.service, {t: np.arange(*span) for t, span in part.items()}, 0)
-        x = _inputs(g, network, block.src_ids) if before is None else _read(g, before, block.src_ids)
+        x = _inputs(g, network, block.src_ids) if before is None else _read(g, network, before, block.src_ids)
         out = network.model.forward_layer(number, block, x)
         out = {g.schema.ntype(): out} if isinstance(out, torch.Tensor) else {t: out[t] for t in types}
         if rows is None:
@@ -87,6 +87,6 @@ def _inputs(g: DistGraph, network: Network, ids: Mapping[str, np.ndarray]):
     return inputs.of_nodes({t: g.nodes[t].data[inputs.features][ids[t]] for t in inputs.reads}, ids)
 
 
-def _read(g: DistGraph, rows: Whole, ids: Mapping[str, np.ndarray]):
-    found = {t: tensor.read_together(ids[t]) for t, tensor in rows.items()}
+def _read(g: DistGraph, network: Network, rows: Whole, ids: Mapping[str, np.ndarray]):
+    found = {t: network.sent(tensor.read_together(ids[t])) for t, tensor in rows.items()}
     return found[g.schema.ntype()] if g.is_homogeneous else found

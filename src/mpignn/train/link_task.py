@@ -4,6 +4,7 @@ Shapes: E true links of a type in a batch, k false ones for each, F columns of a
 """
 
 from collections.abc import Iterable
+from copy import deepcopy
 
 import torch
 from torch.nn.functional import logsigmoid
@@ -81,18 +82,19 @@ class LinkPrediction(EdgeTask):
         return -(logsigmoid(true) + logsigmoid(-false).mean(1)).sum()
 
     def judge(self, network: Network, etype: EType, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
-        return network.head(src, self.relation_of[etype], dst)
+        return network.head(network.sent(src), self.relation_of[etype], network.sent(dst))
 
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs
 
     def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
         rows, metrics, settings = self.all_rows(g, network), self.new_metrics(), self.settings
+        head = deepcopy(network.head).cpu()     # where the rows are
         for etype, ids in self.seeds(g, split).items():
             beat()
             stop.check(g.trainers)
             relation = self.relation_of[etype]
-            ranks = rank_links(g, rows, network.head, etype, ids[g.trainers.rank::g.trainers.size],
+            ranks = rank_links(g, rows, head, etype, ids[g.trainers.rank::g.trainers.size],
                                settings.ranks == "filtered", settings.rank_among,
                                derive(config.train.seed, EVALUATION, relation))
             for metric in metrics:

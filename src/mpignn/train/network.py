@@ -12,6 +12,7 @@ from torch import nn
 
 from mpignn.graph.block import Block
 from mpignn.graph.types import Schema
+from mpignn.nn.device import sent
 from mpignn.nn.embedding import DistEmbedding
 
 Rows = torch.Tensor | dict[str, torch.Tensor]       # by node type where the graph has several types
@@ -45,6 +46,7 @@ class Inputs(nn.Module):
         self.embeddings = nn.ModuleDict({str(number): embeddings[ntype] for number, ntype in enumerate(schema.ntypes)
                                          if ntype in embeddings})      # names may hold dots
         self.features = features
+        self.register_buffer("place", torch.empty(0), persistent=False)     # goes where the network goes
         self._schema, self._dtype = schema, dtype
 
     def forward(self, block: Block) -> Rows:
@@ -62,10 +64,11 @@ class Inputs(nn.Module):
             ids: (S,) int64 their global ids.
         """
         dtype = self._dtype if self.training or self._dtype != torch.bfloat16 else torch.float32
-        rows = {ntype: of_type.to(dtype) for ntype, of_type in features.items()}
+        where = self.place.device
+        rows = {ntype: sent(of_type, where).to(dtype) for ntype, of_type in features.items()}
         for number, embedding in self.embeddings.items():
             ntype = self._schema.ntypes[int(number)]
-            learnt = embedding(ids[ntype]).to(dtype)
+            learnt = sent(embedding(ids[ntype]), where).to(dtype)
             rows[ntype] = torch.cat([rows[ntype], learnt], 1) if ntype in rows else learnt
         return rows[self._schema.ntype()] if self._schema.is_homogeneous else rows
 
@@ -82,6 +85,10 @@ class Network(nn.Module):
     def __init__(self, inputs: Inputs, model: nn.Module, head: nn.Module | None = None):
         super().__init__()
         self.inputs, self.model, self.head = inputs, model, head
+
+    def sent(self, x: torch.Tensor) -> torch.Tensor:
+        """Rows where the network computes.  Not collective."""
+        return sent(x, self.inputs.place.device)
 
     def forward(self, blocks: list[Block]) -> Rows:
         """(D, ...) what the model says of the last block's destinations, bfloat16 as float32.

@@ -34,7 +34,7 @@ class NodeTask(Labelled):
                shuffle: bool) -> NodeDataLoader:
         return NodeDataLoader(g, self.seeds(g, split), self.sampler(fanouts), shuffle=shuffle, seed=seed,
                               global_batch_size=config.global_batch_size(g.trainers.size),
-                              prefetch=config.loader.prefetch)
+                              prefetch=config.loader.prefetch, device=config.world.device)
 
     def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
         goal = self.goal

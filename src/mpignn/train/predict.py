@@ -108,7 +108,7 @@ def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None,
             try:
                 with problems_named(out):
                     for name, rows in said.items() if problem is None else ():
-                        writer.write(name, lo, rows.numpy())
+                        writer.write(name, lo, rows.cpu().numpy())
             except ResourceError as error:
                 problem = error
             beat()

@@ -60,7 +60,7 @@ def make_network(g: DistGraph, task: Task, config: Config, model: nn.Module | No
         check_model(config, g.schema)
         model = make_model(config.model, g.schema, inputs.columns, columns, config.num_layers)
     task.source_info = getattr(model, "needs_source_info", False)
-    return Network(inputs, model, task.make_head(columns)).to(_PARAMETERS[precision])
+    return Network(inputs, model, task.make_head(columns)).to(config.world.device, _PARAMETERS[precision])
 
 
 def fit(g: DistGraph, network: Network | None, task: Task, config: Config,

@@ -186,7 +186,7 @@ class Labelled(Task):
         metrics = self.new_metrics()
         for outputs, labels in (self._judged if whole else self._sampled)(g, network, config, split):
             for metric in metrics:
-                metric.add(outputs, labels)
+                metric.add(outputs.cpu(), labels.cpu())
             beat()
             stop.check(g.trainers)
         return metrics
