@@ -16,6 +16,7 @@ from mpignn.errors import ConfigError, MpignnError
 from mpignn.launch import (
     configure,
     is_first,
+    leave,
     print_error,
     run_evaluation,
     run_inference,
@@ -29,7 +30,9 @@ _SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
 def entry() -> None:
     """Run the program and leave with its exit code."""
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    leave(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str]) -> int:

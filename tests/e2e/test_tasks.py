@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -72,6 +73,18 @@ def test_a_task_ends_the_same_on_five_ranks(planted, tmp_path, name, words, expe
     assert alone.keys() == shared.keys()
     for key in alone.keys() - {"event", "seconds"}:
         assert shared[key] == pytest.approx(alone[key], abs=1e-6), key
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("phase", ["inference of layer 1", "evaluate val"])
+def test_a_run_that_ranks_links_stops_where_it_does(planted, tmp_path, phase):
+    """Asked in the middle of an evaluation, it leaves before this ends."""
+    words = ["train", planted / "links-3", "--run-dir", tmp_path / "run", "--fanouts", "5,5", "--hidden", "16",
+             "--task", "link_prediction", "--edge-mask", "message", "--epochs", "3"]
+    done = mpirun([str(Path(__file__).with_name("stopping_job.py")), "2", phase, *map(str, words)], 3)
+    assert done.returncode == 75 and "Traceback" not in done.stderr, str(done)
+    assert done.stderr.count("mpignn: stopped: asked to stop after") == 1, str(done)
+    assert '"event": "epoch"' not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
 def test_a_run_stops_early_with_the_best_parameters(planted, tmp_path):
