@@ -137,6 +137,21 @@ def test_drop_last():
     assert replace(loader.plan, drop_last=False).steps == 4
 
 
+def test_trainers_of_a_node_take_stretches_of_ids_with_their_part_of_every_type():
+    served = serve(random_hetero_graph(2, 400, 600), parts=4)
+    ids = {"paper": np.random.default_rng(0).permutation(400), "author": np.arange(201)[::-1].copy()}
+    topology = Topology((0,) * 3, (BOTH,) * 3)
+    loaders = [NodeDataLoader(DistGraph(served.service, topology, Trainer(rank, 3), {}), ids, NeighborSampler([0]),
+                              global_batch_size=90, shuffle=True) for rank in range(3)]
+    for step in range(len(loaders[0])):
+        shares = [loader.seeds_of(step) for loader in loaders]
+        for ntype in ids:
+            for one, next_one in zip(shares, shares[1:], strict=False):
+                assert one[ntype].max() < next_one[ntype].min()
+            sizes = [share[ntype].size for share in shares]
+            assert max(sizes) - min(sizes) <= 1
+
+
 @pytest.mark.parametrize("edges", [False, True])
 def test_trainers_do_not_compute_the_seeds_of_others(edges):
     from mpignn.loader.edge import EdgeDataLoader

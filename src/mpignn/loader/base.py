@@ -289,14 +289,19 @@ class DistDataLoader:
         at = self.plan.positions(derive(self._seed, _ORDER, epoch), step)
         types = np.searchsorted(self._starts, at, side="right") - 1
         places = [np.flatnonzero(types == t) for t in range(len(self._ids))]
-        whole, among, home = {}, {}, np.empty_like(at)
+        whole, among, home, rank = {}, {}, np.empty_like(at), np.empty(at.size)
         for t, (kind, ids) in enumerate(self._ids.items()):
             among[kind] = at[places[t]] - self._starts[t]
             whole[kind] = ids[among[kind]]
             home[places[t]] = self._home(kind, whole[kind])
+            rank[places[t][np.argsort(whole[kind], kind="stable")]] = (np.arange(places[t].size) + 0.5) / places[t].size
         if self._counts is None:
             me = 0 if self._trainers is None else self._trainers.rank
-            order, bounds = deal(home, self._node_of_trainer)
+            # Trainers of a node take stretches of ids, each its part of every type: those of a partition lie side by
+            # side, and share neighbours.
+            by_rank = np.argsort(rank, kind="stable")
+            order, bounds = deal(home[by_rank], self._node_of_trainer)
+            order = by_rank[order]
             mine, size = order[bounds[me]:bounds[me + 1]], at.size
             if self._pad and at.size:
                 mine = even_share(order, bounds, me)
