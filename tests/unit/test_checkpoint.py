@@ -1,5 +1,6 @@
 """Checkpoints of a whole run in one process: any cut of the same graph goes on from them, and nothing else does."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +12,11 @@ from graphs import random_hetero_graph
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.tensor import DistTensor
 from mpignn.errors import ConfigError, DataError
+from mpignn.nn import DistEmbedding, SparseAdam
 from mpignn.roles import BOTH, Topology
 from mpignn.storage import snapshot
 from mpignn.train import checkpoint
+from mpignn.train.own_loop import Checkpoints
 from mpignn.transport.group import LocalGroup
 
 GRAPH = random_hetero_graph(2, 25, 60)
@@ -39,6 +42,16 @@ def open_graph():
     yield make
     for g in opened:
         g.close()
+
+
+def test_rows_that_no_checkpoint_would_hold_are_refused(open_graph, tmp_path):
+    g = open_graph(2).g
+    named, bare = (DistEmbedding(9, 2, name, part_policy="even", g=g) for name in ("rows", None))
+    for model in (bare, torch.nn.Sequential(torch.nn.ReLU(), bare), SparseAdam([named, bare], 0.1)):
+        for keep in (partial(checkpoint.save, tmp_path, 1, g), partial(Checkpoints, tmp_path, g)):
+            with pytest.raises(ConfigError, match="model has an embedding without a name"):
+                keep(model=model)
+    checkpoint.save(tmp_path, 1, g, model=torch.nn.Sequential(named), optimizer=SparseAdam([named], 0.1))
 
 
 def model_and_optimizer(seed: int, steps: int):

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import nn
 
 from mpignn.dist.graph import DistGraph
 from mpignn.dist.original import original_order
@@ -21,6 +22,8 @@ from mpignn.dist.tables import Entry
 from mpignn.dist.tensor import DistTensor
 from mpignn.errors import ConfigError, DataError, MpignnError
 from mpignn.log import beat, phase
+from mpignn.nn.embedding import DistEmbedding
+from mpignn.nn.sparse_optim import SparseOptimizer
 from mpignn.storage import snapshot
 from mpignn.storage.snapshot import BlockWriter, Manifest, array_name
 from mpignn.train.state import pack, unpack
@@ -73,7 +76,7 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
         The folder of the checkpoint.
 
     Raises:
-        ConfigError: On all trainers: a state that cannot be stored.
+        ConfigError: On all trainers: a state that cannot be stored, or embeddings that have no name.
         ResourceError: On all trainers: the disk is full or cannot be written; earlier checkpoints stay as they are.
     """
     trainers, out, problem, begun = g.trainers, Path(folder) / snapshot.name_of(step), None, None
@@ -84,6 +87,7 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
         arrays: dict[str, np.ndarray] = {}
         if trainers.rank == 0:
             try:
+                check_names(objects)
                 tree = {name: pack(found.state_dict(), (_STATE, name), arrays) for name, found in objects.items()}
                 specs = {name: (array.dtype, array.shape) for name, array in arrays.items()}
                 specs |= {array_name(_TENSORS, name): (entry.table.spec.dtype, entry.description.shape)
@@ -147,6 +151,17 @@ def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None =
             if g.trainers.rank == 0:
                 log.warning("%s; the one before it is tried", error)
     raise AssertionError("unreachable: the last candidate is returned or raised")
+
+
+def check_names(objects: Mapping[str, Stateful]) -> None:
+    """Raise `ConfigError` if a checkpoint would lack rows that some objects learn.  Not collective."""
+    for name, found in objects.items():
+        embeddings = found.params if isinstance(found, SparseOptimizer) else [
+            module for module in (found.modules() if isinstance(found, nn.Module) else ())
+            if isinstance(module, DistEmbedding)]
+        if any(embedding.weight.name is None for embedding in embeddings):
+            raise ConfigError(f"{name} has an embedding without a name, whose rows no checkpoint holds: "
+                              "DistEmbedding(..., name=...)")
 
 
 def latest(folder: str | Path) -> Path | None:

@@ -46,7 +46,11 @@ class Checkpoints:
             keep: How many checkpoints to keep; None: all.
             settings: What the results depend on: a checkpoint of other settings is refused.
             objects: What has a ``state_dict``, by names of one's own: model, optimisers, the loader of the seeds.
+
+        Raises:
+            ConfigError: Embeddings that have no name are in no checkpoint.
         """
+        checkpoint.check_names(objects)
         self.steps = 0
         self._folder, self._g, self._every, self._keep = Path(folder), g, every, keep
         self._settings, self._objects = settings, objects
