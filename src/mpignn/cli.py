@@ -123,6 +123,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", nargs="?", default=argparse.SUPPRESS,
                         help="the graph, however it is partitioned (default: that of the run)")
     add_flags(parser, skip=[name for name in field_names() if name not in (*WorldConfig.__dataclass_fields__, "log")])
+    parser.add_argument("--sampled", action="store_true", help="sample neighbours as in training, do not take all")
 
 
 def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict, Path]:
@@ -132,11 +133,6 @@ def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict, Pat
         raise ConfigError(f"{run} is no run folder: it has no config.toml")
     flags = {name: value for name, value in vars(arguments).items() if name in field_names()}
     return load_config(run / "config.toml", {**flags, "run_dir": str(run / what)}), flags, run
-
-
-def _eval_arguments(parser: argparse.ArgumentParser) -> None:
-    _run_arguments(parser)
-    parser.add_argument("--sampled", action="store_true", help="sample neighbours as in training, do not take all")
 
 
 def _eval(arguments: argparse.Namespace) -> int:
@@ -152,7 +148,7 @@ def _infer_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _infer(arguments: argparse.Namespace) -> int:
     config, flags, run = _of_run(arguments, "infer")
-    return run_inference(config, flags, run, Path(arguments.out), arguments.split)
+    return run_inference(config, flags, run, Path(arguments.out), arguments.split, arguments.sampled)
 
 
 def _partition_arguments(parser: argparse.ArgumentParser) -> None:
@@ -305,7 +301,7 @@ def _slurm(arguments: argparse.Namespace) -> int:
 
 _COMMANDS = {
     "train": ("Train a model on a partitioned graph.", _train_arguments, _train),
-    "eval": ("Measure what a run has learnt, with all neighbours.", _eval_arguments, _eval),
+    "eval": ("Measure what a run has learnt, with all neighbours.", _run_arguments, _eval),
     "infer": ("Write what a run's network says of all nodes, in original ids.", _infer_arguments, _infer),
     "partition": ("Cut a graph into HDF5 partitions.", _partition_arguments, _partition),
     "check": ("Verify a partitioned graph; exit code 3 and a list if anything is wrong.", _check_arguments, _check),

@@ -91,7 +91,8 @@ def settings(**changes) -> Config:
     Raises:
         ConfigError: An unknown name, or a value that cannot be meant.
     """
-    return configure(None, _given | changes)
+    given = _given | changes
+    return configure(None, given) if "graph" in given else load_config(None, given)     # no preset of a graph
 
 
 def run_training(config: Config) -> int:
@@ -128,22 +129,22 @@ def run_evaluation(config: Config, given: Collection[str], run: Path, sampled: b
     return _launch_on_run(config, given, run, work, ("val", "test"), sampled)
 
 
-def run_inference(config: Config, given: Collection[str], run: Path, out: Path, split: str) -> int:
+def run_inference(config: Config, given: Collection[str], run: Path, out: Path, split: str, sampled: bool) -> int:
     """Write what a run's network says; returns the exit code, the same on all ranks.  Collective over the job.
 
     Args:
-        config, given, run: As for `run_evaluation`.
+        config, given, run, sampled: As for `run_evaluation`.
         out: File to write.
         split: Of the edges, where the task is about edges.
     """
     def work(graphs: Sequence[DistGraph], world, _: Path) -> None:
-        importlib.import_module("mpignn.trainer").infer(graphs[0], config, run, out, split)
+        importlib.import_module("mpignn.trainer").infer(graphs[0], config, run, out, split, sampled)
 
-    return _launch_on_run(config, given, run, work)
+    return _launch_on_run(config, given, run, work, (), sampled)
 
 
 def _launch_on_run(config: Config, given: Collection[str], run: Path, work: Work,
-                   measured: Sequence[str] = (), sampled: bool = False) -> int:
+                   measured: Sequence[str], sampled: bool) -> int:
     """Use a run's network on a graph that it fits, and that has labels and one of the splits if it is ``measured``."""
     def check(opened: Opened) -> None:
         found, placement = read_trained(run), opened.placement
@@ -153,7 +154,9 @@ def _launch_on_run(config: Config, given: Collection[str], run: Path, work: Work
 
     def plan(opened: Opened) -> MemoryPlan:
         goal = read_trained(run).goal
-        return opened.plan(config) if sampled else opened.plan_inference(config, goal.ntype, goal.outputs)
+        if sampled and measured:
+            return opened.plan(config)
+        return opened.plan_inference(config, goal.ntype, goal.outputs, config.eval_fanouts if sampled else None)
 
     return _launch(config, given, [config.graph.graph], work, check, plan)
 

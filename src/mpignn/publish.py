@@ -4,7 +4,7 @@ A graph that is open is closed by all ranks together; a rank that only serves do
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +61,11 @@ class Opened:
         return make_plan(self.placement, seeds, config, ids, model and not config.train.data_path_only)
 
 
-    def plan_inference(self, config: Config, ntype: str | None = None, outputs: int | None = None) -> MemoryPlan:
+    def plan_inference(self, config: Config, ntype: str | None = None, outputs: int | None = None,
+                       fanouts: Sequence[int] | None = None) -> MemoryPlan:
         """What a job takes that computes the rows of all nodes; arguments are those of `dist.plan.plan_inference`."""
         ids = sum(ids.size for names in self.splits.values() for ids in names.values())
-        return plan_inference(self.placement, config, ntype, outputs, ids)
+        return plan_inference(self.placement, config, ntype, outputs, ids, fanouts)
 
 
 def open_graph(world, path: str | Path, replicate: str = "none", replicate_nodes: int = 1,

@@ -122,7 +122,7 @@ def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path, sampled: bo
     g.trainers.agree(problem)
 
 
-def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str) -> None:
+def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str, sampled: bool) -> None:
     """Write what a run's network says, as `program.infer` does.  Collective over the trainers.
 
     Args:
@@ -131,6 +131,7 @@ def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str) -> Non
         run: Its folder.
         out: The file.
         split: Of the edges, where the task is about edges.
+        sampled: By sampled neighbours, as for `evaluate_run`.
 
     Raises:
         DataError: On all trainers: the run has no trained network.
@@ -138,7 +139,7 @@ def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str) -> Non
         ConfigError, ResourceError: On all trainers: the file cannot be written.
     """
     task, network = _trained(g, config, run)
-    program.infer(g, network, task, out, split)
+    program.infer(g, network, task, out, split, config.eval_fanouts if sampled else None)
 
 
 def _trained(g: DistGraph, config: Config, run: Path) -> tuple[Task, Network]:

@@ -118,6 +118,9 @@ def test_what_was_learnt_is_measured_and_used_on_any_number_of_ranks(planted, tm
         assert np.array_equal(logits.argmax(1), said) and said.shape == (NODES,)
         test = source["test_mask"]
         assert np.mean(said[test] == source["labels"][test]) == final["test_acc"]
+    job(3, "infer", folder, planted / "planted-3", "--out", tmp_path / "sampled.h5", "--sampled")
+    with h5py.File(tmp_path / "sampled.h5") as file:
+        np.testing.assert_allclose(file["node/_N/logits"][:], logits, rtol=1e-5, atol=1e-5)
 
 
 def test_links_are_scored_by_original_ids(planted, tmp_path):

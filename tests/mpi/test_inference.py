@@ -25,7 +25,7 @@ def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, mo
         from mpignn.config import ModelConfig
         from mpignn.nn import make_model
         from mpignn.sampling.neighbor import ALL, NeighborSampler
-        from mpignn.train.inference import layerwise
+        from mpignn.train.inference import by_samples, layerwise
         from mpignn.train.network import Inputs, Network
 
         torch.manual_seed(0)
@@ -38,6 +38,16 @@ def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, mo
 
         everything = {t: np.arange(g.num_nodes(t)) for t in g.ntypes}
         _, _, blocks = NeighborSampler([ALL] * 3, **options).sample(g.service, everything, 0)
+        features = {t: g.nodes[t].data["features"][ids] for t, ids in blocks[0].src_ids.items()}
+        with torch.no_grad():
+            expected = stack(blocks, inputs.of_nodes(features, blocks[0].src_ids))
+        expected = expected if isinstance(expected, dict) else {g.ntypes[0]: expected}
+        for t, ids in everything.items():
+            torch.testing.assert_close(found[t].read_together(ids), expected[t], rtol=1e-5, atol=1e-5)
+
+        sampler = NeighborSampler([2, 1, 2], **options)
+        found = by_samples(g, network, sampler, g.ntypes, key=5, batch_size=4)
+        _, _, blocks = sampler.sample(g.service, everything, 5)
         features = {t: g.nodes[t].data["features"][ids] for t, ids in blocks[0].src_ids.items()}
         with torch.no_grad():
             expected = stack(blocks, inputs.of_nodes(features, blocks[0].src_ids))

@@ -98,3 +98,11 @@ def test_a_missing_file_is_an_error(tmp_path):
 def test_every_model_of_the_configuration_exists():
     choices = Config().model.__dataclass_fields__["model"].metadata["choices"]
     assert set(choices) == set(MODELS)
+
+
+def test_settings_of_a_program_have_no_preset_but_that_of_its_graph(monkeypatch):
+    from mpignn import launch
+    monkeypatch.setattr(launch, "_given", {"hidden": 32})
+    assert launch.settings(lr=0.5) == load_config(None, {"hidden": 32, "lr": 0.5})
+    preset = launch.settings(graph="wordnet")
+    assert preset.model.hidden == 32 and preset != load_config(None, {"hidden": 32, "graph": "wordnet"})

@@ -20,12 +20,13 @@ from mpignn.transport.group import LocalGroup
 ALONE = Topology((0,), (BOTH,))
 
 
+@pytest.mark.parametrize("sampled", [False, True])
 @pytest.mark.parametrize(("graph", "ntype", "flags"), [
     (random_graph(1), None, {"hidden": 32}), (random_graph(1), None, {"hidden": 8, "fanouts": (5, 5)}),
     (random_graph(1), None, {"hidden": 8, "fanouts": (5,), "precision": "fp64"}),
     (random_hetero_graph(2), "author", {"model": "rgcn", "hidden": 16}),
     (random_hetero_graph(2), "paper", {"model": "rgcn", "hidden": 16, "fanouts": (5, 5)})])
-def test_two_layers_of_rows_are_counted(graph, ntype, flags, monkeypatch):
+def test_the_rows_that_are_there_at_a_time_are_counted(graph, ntype, flags, sampled, monkeypatch):
     config, served = load_config(None, flags), serve(graph, parts=2)
     taken = []
 
@@ -39,9 +40,14 @@ def test_two_layers_of_rows_are_counted(graph, ntype, flags, monkeypatch):
         inputs = Inputs(g.schema, "features", dict.fromkeys(g.ntypes, 3), dtype)
         model = make_model(config.model, g.schema, inputs.columns, 20, config.num_layers)
         network = Network(inputs, model).to(dtype).eval()
-        inference.layerwise(g, network, NeighborSampler([ALL]), g.ntypes if ntype is None else (ntype,), batch_size=7)
+        wanted, fanouts = g.ntypes if ntype is None else (ntype,), config.sampling.fanouts
+        if sampled:
+            inference.by_samples(g, network, NeighborSampler(fanouts), wanted, key=3, batch_size=7)
+        else:
+            inference.layerwise(g, network, NeighborSampler([ALL]), wanted, batch_size=7)
         placement = place(g.book, g.service.infos, ALONE, lambda *_: 0, "none")
-    assert plan_inference(placement, config, ntype, 20).nodes[0]["tensors"] == max(taken)
+    planned = plan_inference(placement, config, ntype, 20, fanouts=fanouts if sampled else None)
+    assert planned.nodes[0]["tensors"] == max(taken)
 
 
 def test_more_of_it_takes_more():
@@ -56,3 +62,5 @@ def test_more_of_it_takes_more():
     assert size("model", precision="fp64") > size("model")
     assert size("tensors", outputs=400) > size("tensors")
     assert size("batches", fanouts=(1, 1, 1)) == size("batches")       # all neighbours whatever they are
+    few, many = (plan_inference(placement, load_config(None, {}), fanouts=(k, k, k)).ranks[0] for k in (2, 10))
+    assert few["batches"] < many["batches"] and few["model"] < many["model"]

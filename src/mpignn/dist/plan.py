@@ -114,8 +114,8 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
 
 
 def plan_inference(placement: Placement, config: Config, ntype: str | None = None, outputs: int | None = None,
-                   split_ids: int = 0) -> MemoryPlan:
-    """What a job takes that computes the rows of all nodes layer by layer.  Not collective: a pure function.
+                   split_ids: int = 0, fanouts: Sequence[int] | None = None) -> MemoryPlan:
+    """What a job takes that computes the rows of all nodes.  Not collective: a pure function.
 
     Args:
         placement: Arrays and roles.
@@ -123,6 +123,7 @@ def plan_inference(placement: Placement, config: Config, ntype: str | None = Non
         ntype: Node type that the task is about, and that alone gets the last layer; None: all get it.
         outputs: Columns of that for a node; None: as many as a task about nodes can have.
         split_ids: Ids in all splits together.
+        fanouts: Of sampled neighbours; None: layer by layer, with all.
     """
     book, item = placement.book, 8 if config.train.precision == "fp64" else 4
     classes = _CLASSES if outputs is None else outputs
@@ -131,18 +132,20 @@ def plan_inference(placement: Placement, config: Config, ntype: str | None = Non
     read = {t: 0 if info is None else info.width * info.dtype.itemsize for t, info in names.items()}
     whole = max(1, sum(book.num_nodes(t) for t in book.ntypes))
     share = min(INFERENCE_BATCH, -(-whole // len(placement.topology.trainer_ranks)))
-    (hop,) = _hops(book, (-1,), {t: share * book.num_nodes(t) / whole for t in book.ntypes})
-    src, dst, edges = (sum(of.values()) for of in (hop.src, hop.dst, hop.edges))
+    hops = _hops(book, (-1,) if fanouts is None else fanouts, {t: share * book.num_nodes(t) / whole for t in book.ntypes})
     spread = config.model.model.startswith("gat")
+    sizes = [[sum(of.values()) for of in (hop.src, hop.dst, hop.edges)] for hop in reversed(hops)]
+    sizes = sizes * len(pairs) if fanouts is None else sizes
     # A layer's rows of the sources, as they are read and on their way here; what they are made to; what comes out.
     layers = [src * (2 * a + (b if b < a or spread else 0) + (a if config.model.aggregator == "pool" else 0))
-              + dst * (2 * a + b) + (3 * edges * config.model.heads if spread else 0) for a, b in pairs]
+              + dst * (2 * a + b) + (3 * edges * config.model.heads if spread else 0) for (a, b), (src, dst, edges) in zip(pairs, sizes, strict=True)]
     work = {"sampler": _sampler_bytes(book),
-            "batches": _batch_bytes(placement, [hop], read, 1),
+            "batches": _batch_bytes(placement, hops, read, 1),
             "model": int(sum(2 * a * b + b for a, b in pairs) * item * 2 + max(layers) * item)}
-    # The rows of two layers are there at a time: the moment of the largest ones counts.
-    moments = [{t: item * ((a if n else 0) + (b if n < len(pairs) - 1 or ntype in (None, t) else 0))
-                for t in book.ntypes} for n, (a, b) in enumerate(pairs)]
+    # The rows of two layers are there at a time: the moment of the largest ones counts.  By samples only the last are.
+    kept = pairs if fanouts is None else pairs[-1:]
+    moments = [{t: item * ((a if n else 0) + (b if n < len(kept) - 1 or ntype in (None, t) else 0))
+                for t in book.ntypes} for n, (a, b) in enumerate(kept)]
     rows = max(moments, key=lambda of_type: sum(size * book.num_nodes(t) for t, size in of_type.items()))
     embeddings = [_embedding_bytes(placement, config, node) for node in range(placement.topology.num_nodes)]
     return _assemble(placement, split_ids, work, embeddings, rows)

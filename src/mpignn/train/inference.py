@@ -1,12 +1,12 @@
-"""What a network says of every node, one layer after the other, with all neighbours.
+"""What a network says of every node: one layer after the other with all neighbours, or by sampled ones.
 
-A layer is computed for all nodes before the next one begins, so no node is computed twice however many depend on it,
-and what is kept is the rows of two layers, spread over the trainers.
+Layer after layer no node is computed twice, however many depend on it, and what is kept is the rows of two layers,
+spread over the trainers.
 
 Shapes: N nodes of a type, F columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from mpignn.dist.graph import DistGraph
 from mpignn.dist.placement import trainer_rows
 from mpignn.dist.plan import INFERENCE_BATCH
 from mpignn.dist.tensor import DistTensor
+from mpignn.errors import ConfigError
 from mpignn.log import beat, phase
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.network import Network
 
 Whole = Mapping[str, DistTensor]        # (N, F) rows of all nodes, by node type
+Compute = Callable[[Mapping[str, np.ndarray]], torch.Tensor | Mapping[str, torch.Tensor]]      # rows of some nodes
 
 
 @torch.no_grad()
@@ -39,22 +41,54 @@ def layerwise(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: 
         (N, F) for each of the types, in new ids, owned by the trainers.
 
     Raises:
+        ConfigError: On all trainers: the model cannot be computed layer by layer.
         Stopped: On all trainers: one of them was asked to stop.
     """
+    if not hasattr(network.model, "forward_layer"):
+        g.trainers.agree(ConfigError("the model cannot be computed layer by layer: give it num_layers and "
+                                     "forward_layer, as mpignn.nn.Stack has them, or go by sampled neighbours"))
     rows: dict[str, DistTensor] | None = None
     layers = network.model.num_layers
     for number in range(layers):
+        def compute(seeds: Mapping[str, np.ndarray], number: int = number, before: Whole | None = rows):
+            _, _, (block,) = sampler.sample(g.service, seeds, 0)
+            x = _inputs(g, network, block.src_ids) if before is None else _read(g, network, before, block.src_ids)
+            return network.model.forward_layer(number, block, x)
+
         with phase(f"inference of layer {number}", steady=True):
             types = wanted if number == layers - 1 else g.ntypes
-            before, rows = rows, _layer(g, network, sampler, number, rows, types, batch_size)
+            before, rows = rows, _of_all(g, types, batch_size, compute)
             for tensor in (before or {}).values():
                 tensor.free()
     return rows
 
 
-def _layer(g: DistGraph, network: Network, sampler: NeighborSampler, number: int, before: Whole | None,
-           types: Sequence[str], batch_size: int) -> dict[str, DistTensor]:
-    """One layer for all nodes of some types: each trainer computes those whose rows it will own."""
+@torch.no_grad()
+def by_samples(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: Sequence[str], key: int,
+               batch_size: int = INFERENCE_BATCH) -> dict[str, DistTensor]:
+    """The rows that a network gives all nodes of some types by sampled neighbours.  Collective over the trainers.
+
+    Args:
+        g, network, wanted, batch_size: As for `layerwise`.
+        sampler: Of as many hops as the model has layers.
+        key: Of the draws, which are the same for a node in every call and on any number of trainers.
+
+    Returns:
+        As `layerwise`.
+
+    Raises:
+        Stopped: On all trainers: one of them was asked to stop.
+    """
+    def compute(seeds: Mapping[str, np.ndarray]):
+        _, _, blocks = sampler.sample(g.service, seeds, key)
+        return network.model(blocks, _inputs(g, network, blocks[0].src_ids))
+
+    with phase("sampled inference", steady=True):
+        return _of_all(g, wanted, batch_size, compute)
+
+
+def _of_all(g: DistGraph, types: Sequence[str], batch_size: int, compute: Compute) -> dict[str, DistTensor]:
+    """Rows of all nodes of some types: each trainer computes those that it will own."""
     rank = g.trainers.rank
     bounds = {t: trainer_rows(g.book, g.topology, t, g.num_nodes(t)) for t in types}
     steps = 1 + max(sum(int(cuts[r + 1] - cuts[r]) for cuts in bounds.values()) for r in range(g.trainers.size)
@@ -63,9 +97,7 @@ def _layer(g: DistGraph, network: Network, sampler: NeighborSampler, number: int
     for step in range(steps):
         part = {t: (int(cuts[rank]) + (int(cuts[rank + 1] - cuts[rank]) * np.arange(step, step + 2) // steps))
                 for t, cuts in bounds.items()}
-        _, _, (block,) = sampler.sample(g.service, {t: np.arange(*span) for t, span in part.items()}, 0)
-        x = _inputs(g, network, block.src_ids) if before is None else _read(g, network, before, block.src_ids)
-        out = network.model.forward_layer(number, block, x)
+        out = compute({t: np.arange(*span) for t, span in part.items()})
         out = {g.schema.ntype(): out} if isinstance(out, torch.Tensor) else {t: out[t] for t in types}
         if rows is None:
             rows = {t: DistTensor((g.num_nodes(t), *of_type.shape[1:]), of_type.dtype, part_policy=t, g=g)
@@ -73,7 +105,7 @@ def _layer(g: DistGraph, network: Network, sampler: NeighborSampler, number: int
         for t, of_type in out.items():
             first, last = part[t] - int(bounds[t][rank])
             rows[t].local[first:last] = of_type
-        del block, x, out, of_type      # their memory serves the next step
+        del out, of_type        # their memory serves the next step
         beat(f"part {step + 1} of {steps}")
         beat()
         stop.check(g.trainers)

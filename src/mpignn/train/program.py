@@ -3,6 +3,7 @@
 The command line does the same, with a model by name.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -104,22 +105,24 @@ def fit(g: DistGraph, network: Network | None, task: Task, config: Config,
     return found
 
 
-def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: str = "test") -> None:
+def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: str = "test",
+          fanouts: Sequence[int] | None = None) -> None:
     """Write what a network says of all nodes, or of the edges of a split, in original ids.
 
     Collective over the trainers.  What the file holds, and errors: see `mpignn.train.predict.write`.
 
     Args:
         g: The graph.
-        network: Its model has ``num_layers`` and ``forward_layer``, as `mpignn.nn.Stack` has them.
+        network: Without ``fanouts`` its model has ``num_layers`` and ``forward_layer``, as `mpignn.nn.Stack` has them.
         task: What was learnt.
         out: The file; one of that name is replaced.
         split: Of the edges, where the task is about edges.
+        fanouts: Go by so many sampled neighbours, input layer first; None: by all, layer after layer.
     """
     was_training = network.training
     network.eval()
     try:
-        predict.write(g, task, network, task.all_rows(g, network), split, Path(out))
+        predict.write(g, task, network, task.all_rows(g, network, fanouts), split, Path(out))
     finally:
         network.train(was_training)
 

@@ -22,7 +22,7 @@ from mpignn.kernels.rng import derive
 from mpignn.log import beat
 from mpignn.sampling.neighbor import ALL, NeighborSampler
 from mpignn.train.goal import Goal, find_goal
-from mpignn.train.inference import layerwise
+from mpignn.train.inference import by_samples, layerwise
 from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
 
@@ -125,8 +125,13 @@ class Task(ABC):
     def ntypes(self) -> tuple[str, ...]:
         """The node types whose rows the seeds are judged by."""
 
-    def all_rows(self, g: DistGraph, network: Network) -> dict[str, DistTensor]:
-        """What the model says of all nodes of `ntypes`, by layer-wise inference.  Collective over the trainers."""
+    def all_rows(self, g: DistGraph, network: Network, fanouts: Sequence[int] | None = None) -> dict[str, DistTensor]:
+        """What the model says of all nodes of `ntypes`.  Collective over the trainers.
+
+        Layer after layer with all neighbours, or by sampled ones, of each layer as many as ``fanouts`` say.
+        """
+        if fanouts is not None:
+            return by_samples(g, network, self.sampler(fanouts), self.ntypes, EVALUATION)
         return layerwise(g, network, self.sampler((ALL,)), self.ntypes)
 
     @abstractmethod
