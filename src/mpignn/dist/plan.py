@@ -211,8 +211,8 @@ def _hops(book: RangePartitionBook, fanouts: Sequence[int], seeds: Mapping[str, 
 
 
 def _sampler_bytes(book: RangePartitionBook) -> int:
-    """A bit and a position for each node of the graph."""
-    return sum(book.num_nodes(t) * 33 // 8 for t in book.ntypes)
+    """Two bits and a position for each node of the graph."""
+    return sum(book.num_nodes(t) * 34 // 8 for t in book.ntypes)
 
 
 def _batch_bytes(placement: Placement, hops: Sequence[_Hop], row_bytes: Mapping[str, int], prefetch: int) -> int:
