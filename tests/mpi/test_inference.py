@@ -112,6 +112,7 @@ def test_a_file_of_scores_has_the_bytes_that_one_process_writes(world):
         from mpignn.train import predict
         from mpignn.train.goal import Goal
         from mpignn.train.link_task import LinkPrediction
+        from mpignn.train.network import Inputs, Network
 
         predict._BLOCK = 4
         data, etype = GRAPHS["types"], ("paper", "in", "venue")
@@ -121,8 +122,8 @@ def test_a_file_of_scores_has_the_bytes_that_one_process_writes(world):
         rows = {t: DistTensor(tuple(of_type.shape), torch.float32, part_policy=t, g=g,
                               init_func=lambda shape, dtype, ids, t=t: dense[t][g.orig_nids(ids, t)])
                 for t, of_type in dense.items()}
-        network = torch.nn.Module()
-        network.head = make_decoder("dot", 4, 3)
+        inputs = Inputs(g.schema, "features", {}, torch.float32)
+        network = Network(inputs, torch.nn.Identity(), make_decoder("dot", 4, 3))
         folder = Path(world.trainers.bcast(tempfile.mkdtemp() if world.trainers.rank == 0 else None))
         predict.write(g, task, network, rows, "train", folder / "shared.h5")
         if world.trainers.rank == 0:
