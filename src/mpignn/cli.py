@@ -16,7 +16,6 @@ from mpignn.errors import ConfigError, MpignnError
 from mpignn.launch import (
     configure,
     is_first,
-    leave,
     print_error,
     run_evaluation,
     run_inference,
@@ -30,9 +29,7 @@ _SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
 def entry() -> None:
     """Run the program and leave with its exit code."""
-    code = main(sys.argv[1:])
-    leave(code)
-    sys.exit(code)
+    sys.exit(main(sys.argv[1:]))
 
 
 def main(argv: Sequence[str]) -> int:

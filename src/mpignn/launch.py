@@ -208,20 +208,6 @@ def print_error(error: MpignnError) -> None:
     print(f"mpignn: {kind}: {error}", file=sys.stderr, flush=True)
 
 
-def leave(code: int) -> None:
-    """End the process, if it was a rank of a job, without what Python does at its end: 0.7 s where torch is loaded.
-
-    Collective over the job.
-    """
-    if _job is None:
-        return
-    from mpignn.mpi import library
-    sys.stdout.flush()
-    sys.stderr.flush()
-    library.finish()
-    os._exit(code)
-
-
 _BUNDLED = "bundled-graph"      # in a run folder, the partitions of a bundled data set
 _WORLD_FIELDS = frozenset(WorldConfig.__dataclass_fields__)
 

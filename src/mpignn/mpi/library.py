@@ -41,11 +41,6 @@ def start() -> None:
         raise _mismatch(*launcher, library)
 
 
-def finish() -> None:
-    """End MPI, which nothing may use any more.  Collective over the job."""
-    MPI.Finalize()
-
-
 def _launcher() -> tuple[str, str | None, int] | None:
     """The launcher that started several ranks, the library it is made for, and how many; None if there is none."""
     for variable, name, library in _LAUNCHERS:
