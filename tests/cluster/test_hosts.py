@@ -100,7 +100,7 @@ def test_two_hosts_draw_in_every_way_what_one_process_draws(hosts, mpi, tmp_path
         return drawn(recorded(tmp_path / name))
 
     alone = draw("alone", "one", [sys.executable], threads=1, prefetch=1)
-    assert len(alone) == 90
+    assert len(alone) == 110
     assert draw("hosts", "random8", [*mpi.over_hosts(hosts, 4), mpi.python], threads=2, prefetch=3) == alone
 
 

@@ -21,17 +21,17 @@ CONFIGS = Path(__file__).parents[2] / "jobs" / "configs"
     ("citeseer", "citation-gcn", "", 0.688), ("citeseer", "citation-gat", "", 0.71),
     ("pubmed", "citation-gat", "--lr 0.01 --out-heads 8 --epochs 100", 0.775)])
 def test_public_split(tmp_path, name, preset, more, at_least):
-    accuracies = tested(tmp_path, name, preset, "acc", 5, more.split())
+    accuracies = reached(tmp_path, name, preset, "acc", 5, more.split())
     assert statistics.mean(accuracies) >= at_least, accuracies
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "at_least"), [("nations", 0.70), ("kinships", 0.75), ("umls", 0.85)])
 def test_missing_triples(tmp_path, name, at_least):
-    assert tested(tmp_path, name, "knowledge", "mrr", 1)[0] >= at_least
+    assert reached(tmp_path, name, "knowledge", "mrr", 1)[0] >= at_least
 
 
-def tested(folder, name: str, preset: str, metric: str, seeds: int, more: Sequence[str] = ()) -> list[float]:
+def reached(folder, name: str, preset: str, metric: str, seeds: int, more: Sequence[str] = ()) -> list[float]:
     """A metric on the test split, of one run for each seed."""
     try:
         prepare(name, folder / f"{name}.npz")
