@@ -34,26 +34,19 @@ def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, mo
         stack = make_model(ModelConfig(model=model, hidden=8, heads=2), g.schema, inputs.columns, 5, 3)
         network = Network(inputs, stack).eval()
         options = {"source_info": stack.needs_source_info}
-        found = layerwise(g, network, NeighborSampler([ALL], **options), g.ntypes, batch_size=4)
-
         everything = {t: np.arange(g.num_nodes(t)) for t in g.ntypes}
-        _, _, blocks = NeighborSampler([ALL] * 3, **options).sample(g.service, everything, 0)
-        features = {t: g.nodes[t].data["features"][ids] for t, ids in blocks[0].src_ids.items()}
-        with torch.no_grad():
-            expected = stack(blocks, inputs.of_nodes(features, blocks[0].src_ids))
-        expected = expected if isinstance(expected, dict) else {g.ntypes[0]: expected}
-        for t, ids in everything.items():
-            torch.testing.assert_close(found[t].read_together(ids), expected[t], rtol=1e-5, atol=1e-5)
-
         sampler = NeighborSampler([2, 1, 2], **options)
-        found = by_samples(g, network, sampler, g.ntypes, key=5, batch_size=4)
-        _, _, blocks = sampler.sample(g.service, everything, 5)
-        features = {t: g.nodes[t].data["features"][ids] for t, ids in blocks[0].src_ids.items()}
-        with torch.no_grad():
-            expected = stack(blocks, inputs.of_nodes(features, blocks[0].src_ids))
-        expected = expected if isinstance(expected, dict) else {g.ntypes[0]: expected}
-        for t, ids in everything.items():
-            torch.testing.assert_close(found[t].read_together(ids), expected[t], rtol=1e-5, atol=1e-5)
+        for found, dense, key in (
+                (layerwise(g, network, NeighborSampler([ALL], **options), g.ntypes, batch_size=4),
+                 NeighborSampler([ALL] * 3, **options), 0),
+                (by_samples(g, network, sampler, g.ntypes, key=5, batch_size=4), sampler, 5)):
+            _, _, blocks = dense.sample(g.service, everything, key)
+            features = {t: g.nodes[t].data["features"][ids] for t, ids in blocks[0].src_ids.items()}
+            with torch.no_grad():
+                expected = stack(blocks, inputs.of_nodes(features, blocks[0].src_ids))
+            expected = expected if isinstance(expected, dict) else {g.ntypes[0]: expected}
+            for t, ids in everything.items():
+                torch.testing.assert_close(found[t].read_together(ids), expected[t], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("filtered", [True, False])

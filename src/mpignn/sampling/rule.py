@@ -1,6 +1,6 @@
 """How edges are chosen: what fanouts, weights, marks and times say for each edge type."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,27 +128,25 @@ def _fanouts(entry: Fanout, schema: Schema) -> dict[EType, int]:
 
 def _edge_windows(service: GraphService, named: Named, what: str) -> dict[EType, Window]:
     """The window of the edge data that is named, for each edge type that has it."""
-    if named is None:
-        return {}
-    schema = service.schema
-    if isinstance(named, Mapping):
-        names = {schema.etype(etype): name for etype, name in named.items()}
-    else:
-        names = {e: named for e in schema.etypes if f"edge/{etype_key(e)}/data/{named}" in service.infos}
-        if not names:
-            raise UnknownName(f"{what}: no edge type has data named {named!r}")
+    names = _names(named, what, "edge", service.schema.etypes, service.schema.etype,
+                   lambda etype, name: f"edge/{etype_key(etype)}/data/{name}" in service.infos)
     return {etype: service.edge_data(etype, name)[0] for etype, name in names.items()}
 
 
 def _node_windows(service: GraphService, named: NamedOfNodes) -> dict[str, Window]:
     """The window of the node data that is named, for each node type that has it."""
+    names = _names(named, "node_timestamp_attr_name", "node", service.schema.ntypes, service.schema.ntype,
+                   lambda ntype, name: f"node/{ntype}/data/{name}" in service.infos)
+    return {ntype: service.node_data(ntype, name)[0] for ntype, name in names.items()}
+
+
+def _names(named, what: str, kind: str, types: Sequence, find: Callable, has: Callable) -> dict:
+    """The name of data by type: as given, or one name of every type that has such data."""
     if named is None:
         return {}
-    schema = service.schema
     if isinstance(named, Mapping):
-        names = {schema.ntype(ntype): name for ntype, name in named.items()}
-    else:
-        names = {t: named for t in schema.ntypes if f"node/{t}/data/{named}" in service.infos}
-        if not names:
-            raise UnknownName(f"node_timestamp_attr_name: no node type has data named {named!r}")
-    return {ntype: service.node_data(ntype, name)[0] for ntype, name in names.items()}
+        return {find(given): name for given, name in named.items()}
+    names = {t: named for t in types if has(t, named)}
+    if not names:
+        raise UnknownName(f"{what}: no {kind} type has data named {named!r}")
+    return names

@@ -179,6 +179,13 @@ def _read_fully(file: int, piece: np.ndarray, offset: int, where: str) -> None:
         done += count
 
 
+def write_at(handle: int, piece: np.ndarray, place: int) -> None:
+    """Write all of some (n,) uint8 to a file from byte ``place`` on; raises OSError."""
+    done = 0
+    while done < piece.size:
+        done += os.pwrite(handle, piece[done:], place + done)
+
+
 def rows_per_block(dtype: np.dtype, row_shape: tuple[int, ...]) -> int:
     """Whole rows that fit a block, at least one."""
     return max(1, BLOCK_BYTES // max(1, dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))))

@@ -62,7 +62,11 @@ def new_file(out: Path) -> Iterator[Path]:
 
 def sync_path(path: Path) -> None:
     """Return when a file's content, or a folder's names, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    sync_and_close(os.open(path, os.O_RDONLY))
+
+
+def sync_and_close(handle: int) -> None:
+    """Close a file or folder when all of it is on the disk."""
     try:
         os.fsync(handle)
     finally:

@@ -16,8 +16,8 @@ import numpy as np
 from zlib_ng.zlib_ng import crc32, crc32_combine
 
 from mpignn.errors import ResourceError
-from mpignn.storage.blocks import CRCS, make_room, rows_per_block
-from mpignn.storage.folder import check_space
+from mpignn.storage.blocks import CRCS, make_room, rows_per_block, write_at
+from mpignn.storage.folder import check_space, sync_and_close
 from mpignn.storage.sink import writing
 
 
@@ -128,9 +128,7 @@ class RowWriter:
         while first < last:
             end = min(last, (first // data.block_rows + 1) * data.block_rows)
             piece = rows[len(rows) - (last - first):len(rows) - (last - end)].reshape(-1).view(np.uint8)
-            done, place = 0, self._places[name] + first * data.row_bytes
-            while done < piece.size:
-                done += os.pwrite(self._handle, piece[done:], place + done)
+            write_at(self._handle, piece, self._places[name] + first * data.row_bytes)
             self.pieces.append(Piece(name, first, piece.size, crc32(piece)))
             first = end
 
@@ -140,10 +138,7 @@ class RowWriter:
         Raises:
             OSError: It cannot be written.
         """
-        try:
-            os.fsync(self._handle)
-        finally:
-            os.close(self._handle)
+        sync_and_close(self._handle)
 
 
 def complete(path: Path, datasets: Mapping[str, Dataset], pieces: Iterable[Piece]) -> None:

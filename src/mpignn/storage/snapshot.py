@@ -27,8 +27,8 @@ import numpy as np
 from zlib_ng.zlib_ng import crc32
 
 from mpignn.errors import DataError, ResourceError
-from mpignn.storage.blocks import make_room, rows_per_block
-from mpignn.storage.folder import check_space, sync_path
+from mpignn.storage.blocks import make_room, rows_per_block, write_at
+from mpignn.storage.folder import check_space, sync_and_close, sync_path
 from mpignn.storage.sink import writing
 
 SCHEMA = "mpignn-checkpoint/1"
@@ -177,9 +177,7 @@ class BlockWriter:
         for begin_at in range(0, raw.size, _PIECE_BYTES):
             piece = raw[begin_at:begin_at + _PIECE_BYTES]
             crc = crc32(piece, crc)
-            done = 0
-            while done < piece.size:
-                done += os.pwrite(self._handle, piece[done:], place + begin_at + done)
+            write_at(self._handle, piece, place + begin_at)
         # Asks the system to begin to write now, while the next block is being made; nothing is waited for.
         os.posix_fadvise(self._handle, place, raw.size, os.POSIX_FADV_DONTNEED)
         self.crcs[name, block] = crc
@@ -190,10 +188,7 @@ class BlockWriter:
         Raises:
             OSError: It cannot be written.
         """
-        try:
-            os.fsync(self._handle)
-        finally:
-            os.close(self._handle)
+        sync_and_close(self._handle)
 
 
 def complete(manifest: Manifest, crcs: Mapping[tuple[str, int], int], step: int, about: dict[str, Any]) -> Manifest:
