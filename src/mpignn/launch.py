@@ -313,7 +313,7 @@ def _run(world, config: Config, names: Sequence[str], work: Work, check: Callabl
             trainer = None
             if world.trainers is not None:
                 with log.phase("import torch"):         # only now: a damaged graph is told of without that wait
-                    trainer = importlib.import_module("mpignn.trainer")
+                    trainer, gpus = map(importlib.import_module, ("mpignn.trainer", "mpignn.train.gpus"))
             _warm(world, trainer, config, opened, own_program)
             stop.check(world.world, "before training began")
         except MpignnError:
@@ -324,7 +324,8 @@ def _run(world, config: Config, names: Sequence[str], work: Work, check: Callabl
         if trainer is not None:
             with log.phase("set up training"):
                 trainer.start(world, config)
-            with log.phase("main", idle=config.checkpoint.hang_timeout is None):   # a user's program need not tell
+            # A user's program need not tell how far it is.
+            with log.phase("main", idle=config.checkpoint.hang_timeout is None), gpus.memory_told():
                 code = _work(work, opened, world, run_dir)
     return max(world.world.allgather(code))
 
@@ -476,9 +477,13 @@ def _uncaught(world, error: BaseException) -> None:
 
 def _abort(world, error: BaseException) -> None:
     """Print an exception with rank, role and phase, and end the whole job.  Does not return."""
-    text = "".join(traceback.format_exception(error))
-    print(f"mpignn: {log.who()} failed in phase {log.current_phase()!r}:\n{text}", file=sys.stderr, flush=True)
+    where, code = f"{log.who()} failed in phase {log.current_phase()!r}", 1
+    if isinstance(error, ResourceError):        # which line asked for the memory or disk that is not there says little
+        print(f"mpignn: error: {where}: {error}", file=sys.stderr, flush=True)
+        code = error.exit_code
+    else:
+        print(f"mpignn: {where}:\n{''.join(traceback.format_exception(error))}", file=sys.stderr, flush=True)
     time.sleep(0.2)     # MPICH's launcher drops what it has not passed on when the job is aborted
     if world is not None:
-        world.abort(1)
-    os._exit(1)
+        world.abort(code)
+    os._exit(code)

@@ -1,10 +1,12 @@
 """A job in which one rank raises in one phase.
 
-    mpirun -np N python failing_job.py RANK PHASE STAMP ARGUMENTS OF mpignn...
+    mpirun -np N python failing_job.py RANK PHASE ERROR STAMP ARGUMENTS OF mpignn...
 
-STAMP is a file that gets the time at which the rank raised.
+ERROR is an exception of Python or torch.  STAMP is a file that gets the time at which the rank raised.
 """
 
+import builtins
+import importlib
 import sys
 import time
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ import mpignn.log
 
 
 def main() -> int:
-    victim, where, stamp = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    victim, where, error, stamp = int(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4])
     phase = mpignn.log.phase
 
     @contextmanager
@@ -24,12 +26,13 @@ def main() -> int:
                 from mpi4py import MPI
                 if victim == MPI.COMM_WORLD.rank:
                     stamp.write_text(repr(time.time()))
-                    raise RuntimeError("injected")
+                    raise getattr(builtins if hasattr(builtins, error) else importlib.import_module("torch"),
+                                  error)("injected")
             yield
 
     mpignn.log.phase = faulty       # before any module takes the name
     from mpignn.cli import main
-    return main(sys.argv[4:])
+    return main(sys.argv[5:])
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def end_of(folder: Path, graph: Path, mpi: str, rank: int, phase: str):
     if missing(mpi):
         pytest.skip(missing(mpi))
     stamp = folder / "stamp"
-    done = mpirun([JOB, str(rank), phase, str(stamp), "train", str(graph), *TRAIN, "--epochs", "1",
+    done = mpirun([JOB, str(rank), phase, "RuntimeError", str(stamp), "train", str(graph), *TRAIN, "--epochs", "1",
                    "--run-dir", str(folder / "run")], 4, mpi)
     ended = time.time()
     assert not done.timed_out, str(done)
@@ -58,6 +58,15 @@ def test_an_exception_in_one_rank_ends_the_job(graphs, tmp_path, rank, phase):
                          [("mpich", *p) for p in PHASES[4:]])
 def test_an_exception_in_any_phase_ends_the_job(graphs, tmp_path, mpi, rank, phase):
     end_of(tmp_path, graphs["metis4"], mpi, rank, phase)
+
+
+def test_a_gpu_without_memory_ends_the_job_with_one_line(graphs, tmp_path):
+    """torch says so on one rank only."""
+    done = mpirun([JOB, "3", "epoch 0", "OutOfMemoryError", str(tmp_path / "stamp"), "train", str(graphs["metis4"]),
+                   *TRAIN, "--run-dir", str(tmp_path / "run")], 4)
+    text = done.stdout + done.stderr
+    assert done.returncode == 4 and text.count("mpignn: error:") == 1 and "Traceback" not in text, str(done)
+    assert "[world 3] failed in phase 'epoch 0': injected Smaller batches (--batch-size" in text, str(done)
 
 
 def killed(folder: Path, graph: Path, mpi: str, rank: int, delay: float):

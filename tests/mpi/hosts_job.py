@@ -1,5 +1,6 @@
 """Tests of rows, tensors and graphs as one program, for launchers that start ranks with a bare environment."""
 
+import faulthandler
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS), str(TESTS / "mpi")]
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(300)      # where each rank hangs, before the test ends it
     import test_properties
     import test_shared_tensor
     import test_trainer_rows

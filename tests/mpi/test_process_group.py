@@ -115,6 +115,24 @@ def test_an_unknown_reduction_is_an_error(world):
         dist.all_reduce(torch.ones(1, dtype=torch.int64), op=dist.ReduceOp.BXOR)
 
 
+@pytest.mark.ranks(2, 3)
+def test_without_nccl_on_one_rank_there_is_none_on_any(world):
+    from types import SimpleNamespace
+
+    from mpignn.mpi import nccl
+    start(world)
+    connects = SimpleNamespace(ncclGetUniqueId=lambda where: 0)         # and nothing more: the next call would fail
+    fails = SimpleNamespace(ncclGetUniqueId=lambda where: 3, ncclGetErrorString=lambda result: b"internal error")
+    load = nccl._load
+    try:
+        for first, others in ((connects, None), (None, connects), (None, None), (fails, connects)):
+            own = first if world.rank == 0 else others
+            nccl._load = lambda own=own: own
+            assert nccl.connect(world.world) is None
+    finally:
+        nccl._load = load
+
+
 @pytest.mark.ranks(1, 2, 3)
 def test_ddp_gives_the_gradients_of_one_flat_sum(world):
     """Uneven shares, an empty one too, and a parameter that only rank 0 uses."""

@@ -7,6 +7,7 @@ completed one.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
 from mpignn.errors import CommError, ConfigError
+from mpignn.mpi import nccl
 from mpignn.mpi.library import MPI
 from mpignn.mpi.sync import MpiGroup
 from mpignn.mpi.world import World
@@ -77,7 +79,8 @@ def _make(options, group: MpiGroup | None) -> "MpiProcessGroup":
 class MpiProcessGroup(dist.ProcessGroup):
     """The collectives of torch.distributed over a communicator.
 
-    Tensors may be of any type, layout and device: what MPI cannot send as it is goes through a copy.
+    Tensors may be of any type, layout and device: what MPI cannot send as it is goes through a copy.  What lies on
+    GPUs is reduced to all by NCCL where that is to be had.
     """
 
     def __init__(self, group: MpiGroup):
@@ -89,8 +92,7 @@ class MpiProcessGroup(dist.ProcessGroup):
 
     def allreduce(self, tensors, opts):
         for tensor in tensors:
-            with _staged(tensor) as array:
-                self._reduce(array, opts.reduceOp)
+            self._all_reduce(tensor, opts.reduceOp)
         return _completed(tensors)
 
     def allreduce_coalesced(self, tensors, opts):
@@ -130,6 +132,19 @@ class MpiProcessGroup(dist.ProcessGroup):
     def barrier(self, opts=None):
         self.group.barrier()
         return _completed([])
+
+    @cached_property
+    def _gpus(self) -> nccl.Nccl | None:
+        """The connection between the GPUs, made when the first tensor on one comes.  Collective over the group."""
+        return nccl.connect(self.group)
+
+    def _all_reduce(self, tensor: torch.Tensor, op: dist.ReduceOp) -> None:
+        if self.size() > 1 and nccl.takes(tensor, op) and self._gpus is not None:
+            self.group.barrier()        # in there a rank serves those who are late; waiting for its GPU it would not
+            self._gpus.all_reduce(tensor, op)
+        elif self.size() > 1 or not tensor.is_cuda:     # alone, it need not leave its GPU
+            with _staged(tensor) as array:
+                self._reduce(array, op)
 
     def _reduce(self, array: np.ndarray, op: dist.ReduceOp) -> None:
         if op.op not in _OPS:

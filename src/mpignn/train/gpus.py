@@ -1,10 +1,11 @@
 """Which GPU each trainer computes on: one of its own, among those that it sees."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
-from mpignn.errors import ConfigError
+from mpignn.errors import ConfigError, ResourceError
 
 
 def visible() -> tuple[str, ...]:
@@ -42,3 +43,17 @@ def use(number: int) -> str:
     """Compute on a GPU from now on; returns torch's name of it.  Not collective."""
     torch.cuda.set_device(number)
     return f"cuda:{number}"
+
+
+@contextmanager
+def memory_told() -> Iterator[None]:
+    """Tell of a GPU whose memory does not suffice as of any memory.  Not collective.
+
+    Raises:
+        ResourceError: On this rank alone: torch found no memory for a tensor.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(f"{str(error).partition(' If reserved')[0]} Smaller batches (--batch-size, --fanouts), a "
+                            "smaller --hidden, --precision bf16 or more trainers, each on a GPU, need less") from error
