@@ -7,6 +7,7 @@ _PUBLIC = {
     "BasicPartitionBook": "mpignn.graph.basic_book",
     "Block": "mpignn.graph.block",
     "BlockSampler": "mpignn.sampling.neighbor",
+    "Callback": "mpignn.train.callback",
     "Checkpoints": "mpignn.train.own_loop",
     "Config": "mpignn.config",
     "DistDataLoader": "mpignn.loader.base",

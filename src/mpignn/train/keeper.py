@@ -46,6 +46,7 @@ class Position:
         values: All metrics of val then.
         sums: What the pass under way has summed over the trainers before it was interrupted, by name of the sum.
         seconds: Of the run, before it was interrupted.
+        last_epoch: The pass with which a callback ended training; None: none has.
     """
 
     epoch: int = 0
@@ -57,6 +58,7 @@ class Position:
     values: dict[str, float | None] = field(default_factory=dict)
     sums: dict[str, float] = field(default_factory=lambda: no_sums())
     seconds: float = 0.0
+    last_epoch: int | None = None
 
 
 class Keeper:
@@ -74,7 +76,7 @@ class Keeper:
             learner: Who learns; without one there is nothing to keep.
             loader: Of the training seeds.
             config: Settings of the run.
-            report: Its metrics go on where a checkpoint left them.
+            report: Told of checkpoints; its metrics go on where a checkpoint left them.
             run_dir: Its folder.
         """
         self.position = Position()
@@ -120,15 +122,19 @@ class Keeper:
         return self.position.seconds + time.perf_counter() - self._started
 
     def flags(self) -> list[float]:
-        """What this trainer has to say to the others at a step, for `after_step`.  Not collective."""
+        """What this trainer has to say to the others at a step: two for `after_step`, and whether a callback is done.
+
+        Not collective.
+        """
         return [float(stop.wish() is not None),
-                float(self._report.problem is not None and self._config.checkpoint.on_checkpoint_error == "stop")]
+                float(self._report.problem is not None and self._config.checkpoint.on_checkpoint_error == "stop"),
+                float(self._report.done)]
 
     def after_step(self, flags: list[float], sums: Callable[[], dict[str, float]]) -> None:
         """Write a checkpoint if one is due, and stop if a trainer was asked to.  Collective over the trainers.
 
         Args:
-            flags: The sums of all trainers' `flags`.
+            flags: The sums of all trainers' first two `flags`.
             sums: Of the pass under way: counts and times of this trainer since it went on, the rest as in `Position`.
 
         Raises:
@@ -145,18 +151,27 @@ class Keeper:
             self._save_and_look(self._interrupted(sums()))
 
     def after_epoch(self, is_best: bool) -> None:
-        """Write a checkpoint if one is due.  Collective over the trainers.
+        """End training if a callback is done, and write a checkpoint if one is due.  Collective over the trainers.
 
         `position` is at the beginning of the next pass.
         """
+        if self._g.trainers.all_sum(np.array([self._report.done], np.int64))[0]:
+            self.position.last_epoch = self.position.epoch - 1
         if self._learner is None:
             stop.check(self._g.trainers)
-        elif self._config.checkpoint.checkpoint_every != 0 and (self._ends() or self._is_due(is_best)):
+        elif self._config.checkpoint.checkpoint_every != 0 and (self.is_over() or self._is_due(is_best)):
             self._save_and_look(self.position)
 
+    def is_over(self) -> bool:
+        """Whether no pass is left.  Not collective."""
+        settings, position = self._config.train, self.position
+        return position.epoch >= settings.epochs or (
+            settings.patience is not None and position.worse >= settings.patience) or (
+            position.last_epoch is not None and position.epoch > position.last_epoch)
+
     @contextmanager
-    def stopping(self, sums: dict[str, float], undo: Callable[[], None] | None = None) -> Iterator[None]:
-        """Write a checkpoint where what happens inside is stopped.  Collective over the trainers.
+    def stopping(self, sums: Callable[[], dict[str, float]], undo: Callable[[], None] | None = None) -> Iterator[None]:
+        """Write a checkpoint where what happens inside is stopped, if anything learns.  Collective over the trainers.
 
         Args:
             sums: Of the pass under way, as for `after_step`.
@@ -169,9 +184,11 @@ class Keeper:
         try:
             yield
         except Stopped:
+            if self._learner is None:
+                raise
             if undo is not None:
                 undo()
-            self._leave(sums)
+            self._leave(sums())
 
     def _is_due(self, is_best: bool) -> bool:
         """Whether a checkpoint is to be written after this pass.  Collective over the trainers."""
@@ -180,12 +197,6 @@ class Keeper:
             return is_best or self.position.epoch % every == 0
         # A pass over a small graph is shorter than what the disk takes.  The clock of one decides for all.
         return self._g.trainers.bcast(time.perf_counter() - self._saved_at >= _SELDOM_S)
-
-    def _ends(self) -> bool:
-        """Whether no pass is left."""
-        settings = self._config.train
-        return self.position.epoch >= settings.epochs or (
-            settings.patience is not None and self.position.worse >= settings.patience)
 
     def _leave(self, sums: dict[str, float]) -> None:
         self._stop(self._save(self._interrupted(sums), leaving=True))
@@ -217,7 +228,7 @@ class Keeper:
             problem = error
         try:
             self._g.trainers.agree(problem)
-            return checkpoint.save(self._folder, position.steps, self._g, settings=self._settings, about=about,
+            path = checkpoint.save(self._folder, position.steps, self._g, settings=self._settings, about=about,
                                    keep=options.keep, best=position.best_steps, learner=self._learner,
                                    loader=self._loader)
         except ResourceError as error:
@@ -225,6 +236,8 @@ class Keeper:
                 raise
             log.warning("%s; training goes on without it", error)
             return None
+        self._report.checkpoint({"path": str(path), "epoch": position.epoch, "steps": position.steps})
+        return path
 
     def _begin_report(self, begin: Callable[[Any], None], given: Any) -> None:
         problem = None

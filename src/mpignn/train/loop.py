@@ -9,10 +9,10 @@ import torch
 
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
-from mpignn.errors import TrainingError
+from mpignn.errors import Stopped, TrainingError
 from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat, phase
-from mpignn.train.keeper import Keeper, Position, no_sums
+from mpignn.train.keeper import Keeper, no_sums
 from mpignn.train.learner import Learner
 from mpignn.train.network import Network
 from mpignn.train.report import Report
@@ -32,7 +32,7 @@ def learn(g: DistGraph, learner: Learner | None, task: Task, config: Config, rep
         learner: Learns; None moves the data only.
         task: What is learnt.
         config: Settings of the run.
-        report: Told of every step and epoch.
+        report: Told of all that happens; its callbacks may end training.
         run_dir: Where checkpoints go.
         training: Batches to learn from, as `Task.loader` describes them; None: those of the task.
 
@@ -46,42 +46,42 @@ def learn(g: DistGraph, learner: Learner | None, task: Task, config: Config, rep
         ConfigError, DataError: On all trainers: there is no checkpoint to go on from, or it is not of this run.
         ResourceError: On all trainers: the disk is full.
     """
-    settings, first = config.train, f"val_{task.metrics[0]}"
+    settings = config.train
     if training is None:
         training = task.loader(g, config, "train", config.sampling.fanouts, settings.seed, shuffle=True)
     splits = [split for split in ("val", "test") if learner is not None and task.seeds(g, split) is not None]
-    nothing = dict.fromkeys([f"val_{name}" for name in task.metrics])
+    no_val, no_test = (dict.fromkeys([f"{split}_{name}" for name in task.metrics]) for split in ("val", "test"))
     keeper = Keeper(g, learner, training, config, report, run_dir)
     keeper.begin()
     position = keeper.position
     report.plan(settings.epochs, len(training), position.steps)
     if learner is not None:
         learner.plan(settings.epochs * len(training))
-    for epoch in range(position.epoch, settings.epochs):
-        if settings.patience is not None and position.worse >= settings.patience:
-            break
-        with phase(f"epoch {epoch}", steady=True):
-            event, sums = _epoch(g, learner, task, training, keeper, report)
-        values, is_best = nothing, False
-        due = settings.eval_every and (epoch + 1) % settings.eval_every == 0
-        if "val" in splits and (due or epoch == settings.epochs - 1):
-            with keeper.stopping(sums):
-                values = evaluate(g, learner.network, task, config, "val")
-            is_best = values[first] is not None and _is_better(task, values[first], position)
-            if is_best:
-                position.values = values
-                learner.keep()
-        report.epoch(epoch=epoch, **values, **event)
-        position.epoch, position.sums = epoch + 1, no_sums()
-        keeper.after_epoch(is_best)
-    result = nothing | position.values | dict.fromkeys([f"test_{name}" for name in task.metrics])
-    if "test" in splits:
-        undo = learner.restore()
-        with keeper.stopping(no_sums(), undo):
-            result |= evaluate(g, learner.network, task, config, "test")
-    report.final(**result, epochs=position.epoch, seconds=keeper.seconds())
+
+    def tell_end(test: dict[str, float | None], finished: bool) -> None:
+        report.stop({**no_val, **position.values, **test, "epochs": position.epoch, "seconds": keeper.seconds(),
+                     "finished": finished})
+
+    try:
+        while not keeper.is_over():
+            epoch = position.epoch
+            with phase(f"epoch {epoch}", steady=True):
+                event, sums = _epoch(g, learner, task, training, keeper, report)
+            values, is_best = no_val, False
+            due = settings.eval_every and (epoch + 1) % settings.eval_every == 0
+            if "val" in splits and (due or epoch in (settings.epochs - 1, position.last_epoch)):
+                values, is_best = _validate(g, learner, task, config, keeper, report, sums)
+            position.epoch, position.sums = epoch + 1, no_sums()
+            with keeper.stopping(no_sums):
+                report.epoch({"epoch": epoch, **values, **event})
+            keeper.after_epoch(is_best)
+        test = _test(g, learner, task, config, keeper, report) if "test" in splits else no_test
+    except Stopped:
+        tell_end(no_test, finished=False)
+        raise
+    tell_end(test, finished=True)
     g.trainers.agree(report.problem)
-    return result
+    return no_val | position.values | test
 
 
 def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: str,
@@ -106,16 +106,34 @@ def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: 
         return {f"{split}_{metric.name}": metric.value(g.trainers) for metric in metrics}
 
 
-def _is_better(task: Task, value: float, position: Position) -> bool:
-    """Whether a value of the first metric is the best so far; it is noted."""
-    better = position.best is None or (
-        value > position.best if task.new_metrics()[0].more_is_better else value < position.best)
-    if better:
+def _validate(g: DistGraph, learner: Learner, task: Task, config: Config, keeper: Keeper, report: Report,
+              sums: dict[str, float]) -> tuple[dict[str, float | None], bool]:
+    """Measure val after a pass with these sums; returns the metrics, and whether the first is better than before."""
+    position, first = keeper.position, f"val_{task.metrics[0]}"
+    with keeper.stopping(lambda: sums):
+        values = evaluate(g, learner.network, task, config, "val")
+        value = values[first]
+        is_best = value is not None and (position.best is None or (
+            value > position.best if task.new_metrics()[0].more_is_better else value < position.best))
+        report.eval({"split": "val", "epoch": position.epoch, **values, "is_best": is_best})
+    if is_best:
         position.best, position.best_epoch, position.worse = value, position.epoch, 0
-        position.best_steps = position.steps
-    else:
+        position.best_steps, position.values = position.steps, values
+        learner.keep()
+    elif value is not None:
         position.worse += 1
-    return better
+    return values, is_best
+
+
+def _test(g: DistGraph, learner: Learner, task: Task, config: Config, keeper: Keeper,
+          report: Report) -> dict[str, float | None]:
+    """The metrics of test by the best parameters."""
+    position, undo = keeper.position, learner.restore()
+    with keeper.stopping(no_sums, undo):
+        values = evaluate(g, learner.network, task, config, "test")
+        of_epoch = position.epoch - 1 if position.best is None else position.best_epoch
+        report.eval({"split": "test", "epoch": of_epoch, **values})
+    return values
 
 
 def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, keeper: Keeper,
@@ -137,10 +155,12 @@ def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, keeper: Ke
                 "seeds": stats.seeds, "edges": stats.edges, "rows": stats.rows}
 
     step = loader.state_dict()["step"]
-    for batch in loader:
+    for batch in loader if position.last_epoch is None else ():     # what is left of one that was ended: no steps
         loss = None
         if learner is not None:
-            part, *flags = learner.step(task, batch, loader.scale, keeper.flags())
+            part, *flags, done = learner.step(task, batch, loader.scale, keeper.flags())
+            if done:
+                position.last_epoch = epoch
             loss_sum, seeds_seen = loss_sum + part, seeds_seen + loader.global_size
             loss = part / loader.global_size
             if not math.isfinite(loss):
@@ -148,22 +168,27 @@ def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, keeper: Ke
                                     "features that are not finite")
         del batch       # its memory serves the next one
         now = time.perf_counter()
-        report.step(epoch=epoch, step=step, loss=loss, seconds=now - step_began)
         position.steps += 1
+        with keeper.stopping(sums):
+            report.step({"epoch": epoch, "step": step, "loss": loss, "seconds": now - step_began})
         beat(f"step {step}")
         if learner is not None:
             keeper.after_step(flags, sums)
+        if position.last_epoch is not None:
+            break
         step, step_began = step + 1, time.perf_counter()
     waiting = time.perf_counter()
     mine = sums()
-    counts = np.zeros(3 + g.trainers.size, np.int64)
-    counts[:3] = mine["edges"], mine["rows"], mine["seeds"]
-    counts[3 + g.trainers.rank] = mine["seeds"]
+    counts = np.zeros(4 + g.trainers.size, np.int64)
+    counts[:4] = mine["edges"], mine["rows"], mine["seeds"], report.done
+    counts[4 + g.trainers.rank] = mine["seeds"]
     g.trainers.all_sum(counts)
+    if counts[3]:
+        position.last_epoch = epoch
     mine |= {"seconds": time.perf_counter() - began, "sync_s": mine["sync_s"] + time.perf_counter() - waiting}
     total = {name: before[name] + mine[name] for name in _TIMES}
     return {
         "loss": loss_sum / seeds_seen if seeds_seen else None, **total, "seeds": int(before["seeds"] + counts[2]),
         "edges": int(before["edges"] + counts[0]), "rows": int(before["rows"] + counts[1]),
-        "seeds_per_trainer": counts[3:].tolist(),
+        "seeds_per_trainer": counts[4:].tolist(),
     }, mine

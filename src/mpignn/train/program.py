@@ -15,6 +15,7 @@ from mpignn.errors import ConfigError
 from mpignn.loader.base import DistDataLoader
 from mpignn.nn import make_model
 from mpignn.train import predict
+from mpignn.train.callback import Callback
 from mpignn.train.edge_task import EdgeClassification, EdgeRegression
 from mpignn.train.goal import Goal, check_model
 from mpignn.train.learner import Learner
@@ -65,7 +66,7 @@ def make_network(g: DistGraph, task: Task, config: Config, model: nn.Module | No
 
 
 def fit(g: DistGraph, network: Network | None, task: Task, config: Config,
-        loader: DistDataLoader | None = None) -> dict[str, float | None]:
+        loader: DistDataLoader | None = None, callbacks: Sequence[Callback] = ()) -> dict[str, float | None]:
     """Train, validate and test, with checkpoints and ``metrics.jsonl`` in the run folder.
 
     Collective over the trainers.  Afterwards the network has the parameters that were the best on val.
@@ -76,6 +77,7 @@ def fit(g: DistGraph, network: Network | None, task: Task, config: Config,
         task: What is learnt.
         config: Settings of the run, equal on all trainers.
         loader: Batches to learn from instead of those of the task, of the same kind.
+        callbacks: Told, in their order, of what happens; each may end training.  They may differ between trainers.
 
     Returns:
         ``val_<metric>``, the best, and ``test_<metric>`` for each metric of the task; None where there is no such
@@ -95,7 +97,7 @@ def fit(g: DistGraph, network: Network | None, task: Task, config: Config,
         embeddings = list(network.inputs.embeddings.values())
         learner = Learner(network, config.train, g.trainers,
                           LearntRows(embeddings, config, g.trainers.size) if embeddings else None)
-    report = RunReport(run_dir, task.metrics) if first else Report()
+    report = RunReport(run_dir, task.metrics, callbacks) if first else Report(callbacks)
     try:
         found = learn(g, learner, task, config, report, run_dir, loader)
     finally:

@@ -1,6 +1,6 @@
 """The run folder, and what a user sees while it fills.
 
-One rank writes: the first trainer.  All others hold a `Report` that does nothing, so that the loop need not ask.
+One rank writes: the first trainer.  All others hold a `Report` that writes nothing, so that the loop need not ask.
 """
 
 import json
@@ -11,13 +11,13 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mpignn.config import METRICS
 from mpignn.errors import DataError, ResourceError
+from mpignn.train.callback import Callback, Event
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +25,27 @@ _COLUMNS = (("seconds", 8), ("seeds/s", 9), ("edges/s", 9), ("sample", 7), ("fet
 _WORDS = {"val_acc": "validation accuracy", "test_acc": "test accuracy"}
 
 
-class Report:
-    """What is told of a run; this one tells nothing.
+class Report(Callback):
+    """Told of all that happens in a run, and passes it on; this one keeps nothing.
 
     Attributes:
         problem: Why something that was told is not on the disk yet.
     """
 
     problem: ResourceError | None = None
+
+    def __init__(self, callbacks: Sequence[Callback] = ()):
+        """Not collective.
+
+        Args:
+            callbacks: Told after this one, in their order.
+        """
+        self._callbacks = tuple(callbacks)
+
+    @property
+    def done(self) -> bool:
+        """Whether a callback wants training to end."""
+        return any(callback.done for callback in self._callbacks)
 
     def begin(self, anew: bool) -> None:
         """Begin; ``anew`` in the place of a run that came to nothing."""
@@ -54,14 +67,25 @@ class Report:
     def plan(self, epochs: int, steps: int, done: int) -> None:
         """The run has so many passes and steps in each, and so many steps are done."""
 
-    def step(self, **event: Any) -> None:
-        """A step is done."""
+    def step(self, event: Event) -> None:
+        for callback in self._callbacks:
+            callback.step(event)
 
-    def epoch(self, **event: Any) -> None:
-        """An epoch is done and, where it was due, validated."""
+    def eval(self, event: Event) -> None:
+        for callback in self._callbacks:
+            callback.eval(event)
 
-    def final(self, **event: Any) -> None:
-        """The run is done."""
+    def epoch(self, event: Event) -> None:
+        for callback in self._callbacks:
+            callback.epoch(event)
+
+    def checkpoint(self, event: Event) -> None:
+        for callback in self._callbacks:
+            callback.checkpoint(event)
+
+    def stop(self, event: Event) -> None:
+        for callback in self._callbacks:
+            callback.stop(event)
 
     def close(self) -> None:
         """No more is to come."""
@@ -70,13 +94,15 @@ class Report:
 class RunReport(Report):
     """Writes metrics.jsonl, a progress bar where there is a terminal, and a table line for each epoch."""
 
-    def __init__(self, run_dir: Path, metrics: Sequence[str]):
+    def __init__(self, run_dir: Path, metrics: Sequence[str], callbacks: Sequence[Callback] = ()):
         """Not collective.
 
         Args:
             run_dir: Where to write.
             metrics: Names of what is measured, the most important one first.
+            callbacks: Told after this one, in their order.
         """
+        super().__init__(callbacks)
         self._run_dir = run_dir
         self._metrics = tuple(metrics)
         measured = [f"val_{name}" for name in metrics]
@@ -126,7 +152,7 @@ class RunReport(Report):
             self._bar = self._progress.add_task("training", total=epochs * steps, completed=done)
             self._started = self._shown = time.monotonic()
 
-    def step(self, **event: Any) -> None:
+    def step(self, event: Event) -> None:
         self._write("step", event)
         if self._progress is not None:
             self._progress.advance(self._bar)
@@ -135,8 +161,9 @@ class RunReport(Report):
             if now - self._shown > max(1, 0.02 * (now - self._started)):
                 self._shown = now
                 self._progress.refresh()
+        super().step(event)
 
-    def epoch(self, **event: Any) -> None:
+    def epoch(self, event: Event) -> None:
         self._write("epoch", event)
         seconds = event["seconds"] or 1e-9
         for key in ("seconds", "seeds", "edges", "sample_s", "fetch_s", "compute_s", "sync_s"):
@@ -149,8 +176,21 @@ class RunReport(Report):
                             soft_wrap=True)
         if event["epoch"] == self._last_epoch:
             self._stop_bar()
+        super().epoch(event)
 
-    def final(self, **event: Any) -> None:
+    def stop(self, event: Event) -> None:
+        if event["finished"]:
+            self._tell_end({key: value for key, value in event.items() if key != "finished"})
+        super().stop(event)
+
+    def close(self) -> None:
+        self._stop_bar()
+        if self._handle is not None:
+            self._flush()
+            os.close(self._handle)
+            self._handle = None
+
+    def _tell_end(self, event: Event) -> None:
         self._write("final", event)
         total = self._totals
         if total.get("seconds"):
@@ -164,19 +204,12 @@ class RunReport(Report):
         self._console.print(f"{values} after {event['epochs']} epochs, {event['seconds']:.1f} s; run folder "
                             f"{self._run_dir}", soft_wrap=True)
 
-    def close(self) -> None:
-        self._stop_bar()
-        if self._handle is not None:
-            self._flush()
-            os.close(self._handle)
-            self._handle = None
-
     def _stop_bar(self) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
 
-    def _write(self, kind: str, event: dict[str, Any]) -> None:
+    def _write(self, kind: str, event: Event) -> None:
         line = (json.dumps({"event": kind, **event}) + "\n").encode()
         self._size, self._crc = self._size + len(line), zlib.crc32(line, self._crc)
         self._unwritten += line
