@@ -289,11 +289,11 @@ def test_a_run_whose_ranks_die_a_hundred_times_learns_the_same(graphs, on_three,
 
 @pytest.mark.parametrize(("choice", "code"), [("continue", 0), pytest.param("stop", 4, marks=pytest.mark.long)])
 def test_a_disk_that_takes_no_more_costs_no_checkpoint(graphs, tmp_path, choice, code):
-    """From the fourth epoch on no file may grow beyond some KB: the metrics can go on, checkpoints cannot."""
+    """From the fourth epoch on no file may grow beyond 200 KB: the metrics can go on, checkpoints cannot."""
     script = str(Path(__file__).with_name("full_disk_job.py"))
     wide = ["--hidden", "128", "--checkpoint-every", "2"]
     words = command(graphs["metis4"], tmp_path, *wide, "--on-checkpoint-error", choice)[2:]
-    done = mpirun([script, "epoch 3", *words], 3)
+    done = mpirun([script, "-1", "epoch 3", str(200 << 10), *words], 3)
     assert done.returncode == code and "Traceback" not in done.stderr, str(done)
     assert "no checkpoint can be written: File too large" in done.stderr, str(done)
     folder = tmp_path / "run" / "checkpoints"
