@@ -10,8 +10,22 @@ from test_dist_graph import GRAPHS, opened
 from graphs import edge_list
 
 SHAPES = {"ranks_per_node": (None, 2)}
+LONG = pytest.mark.long
 MODELS = [("sage", "one type"), ("sage", "no edges"), ("gcn", "one type"), ("gat", "one type"), ("mlp", "one type"),
-          ("rgcn", "types"), ("rgcn", "a type without nodes")]
+          ("rgcn", "types"), ("rgcn", "a type without nodes"), ("a layer per type", "types"),
+          pytest.param("a layer per type", "a type without nodes", marks=LONG),
+          pytest.param("gatv2", "one type", marks=LONG)]
+
+
+def make_stack(model, g, columns):
+    """Three layers."""
+    from mpignn.config import ModelConfig
+    from mpignn.nn import HeteroGraphConv, SAGEConv, make_model
+    from mpignn.nn.stack import Stack
+    if model != "a layer per type":
+        return make_model(ModelConfig(model=model, hidden=8, heads=2), g.schema, columns, 5, 3)
+    return Stack([HeteroGraphConv({etype: SAGEConv(of, to) for etype in g.canonical_etypes})
+                  for of, to in ((3, 8), (8, 8), (8, 5))], dropout=0.5)
 
 
 @pytest.mark.parametrize("model, name", MODELS)
@@ -22,8 +36,6 @@ def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, mo
             return
         import torch
 
-        from mpignn.config import ModelConfig
-        from mpignn.nn import make_model
         from mpignn.sampling.neighbor import ALL, NeighborSampler
         from mpignn.train.inference import by_samples, layerwise
         from mpignn.train.network import Inputs, Network
@@ -31,7 +43,7 @@ def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, mo
         torch.manual_seed(0)
         widths = dict.fromkeys(g.ntypes, 3)
         inputs = Inputs(g.schema, "features", widths, torch.float32)
-        stack = make_model(ModelConfig(model=model, hidden=8, heads=2), g.schema, inputs.columns, 5, 3)
+        stack = make_stack(model, g, inputs.columns)
         network = Network(inputs, stack).eval()
         options = {"source_info": stack.needs_source_info}
         everything = {t: np.arange(g.num_nodes(t)) for t in g.ntypes}
