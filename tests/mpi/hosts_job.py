@@ -15,15 +15,18 @@ if __name__ == "__main__":
     from test_paths import check_all
 
     import table_suite
+    from mpignn.mpi.library import MPI
     from mpignn.mpi.world import initialize
 
+    library = MPI.get_vendor()[0]
     world = initialize()
     assert world.topology.num_nodes == int(sys.argv[1]), world.topology
     everyone = initialize(servers_per_node=0)       # all train: twice as many trainers
     for way in "rma", "owner":
         check_all(world, access=way)
-        for check in table_suite.CHECKS:
-            test_trainer_rows.test_table(world, way, check)
+        if (library, way) != ("Open MPI", "rma"):       # such tables are not used between machines, see the transport
+            for check in table_suite.CHECKS:
+                test_trainer_rows.test_table(world, way, check)
         for job in world, everyone:
             test_shared_tensor.test_additions_of_all_trainers_to_the_same_rows_are_exact(job, way)
         test_shared_tensor.test_flush_alone_brings_writes_to_their_owner(world, way)

@@ -12,6 +12,7 @@ import numpy as np
 from mpignn.buffers import Pool
 from mpignn.errors import CommError
 from mpignn.mpi.layout import lay_out
+from mpignn.mpi.library import MPI
 from mpignn.mpi.owner import OwnerPath
 from mpignn.mpi.owner_table import OwnerTable, TableService
 from mpignn.mpi.parts import Ask, Part, Path
@@ -113,7 +114,7 @@ class MpiTransport(Transport):
     def table(self, spec: ArraySpec) -> MpiTable:
         if self._trainer_groups is None:
             self._trainer_groups = TrainerGroups(self._world, self._stats)
-            if self._owner_is_the_way():
+            if self._owners_are_the_way(self._trainer_groups):
                 self._table_service = TableService(self._trainer_groups.all)
             log.info("tensors of the trainers: rows are %s", "read and written by one-sided calls"
                      if self._table_service is None else "read and written by their owners, without one-sided calls")
@@ -121,10 +122,16 @@ class MpiTransport(Transport):
             return OwnerTable(self._trainer_groups, self._table_service, spec)
         return RmaTable(self._trainer_groups, spec)
 
-    def _owner_is_the_way(self) -> bool:
-        """Whether some trainer gets rows of some other node from their owner.  Collective over the trainers."""
+    def _owners_are_the_way(self, groups: TrainerGroups) -> bool:
+        """Whether tables do without one-sided calls: some trainer gets rows of some other node from their owner, or
+        these calls are not to be trusted.  Collective over the trainers.
+
+        Between machines the accumulates of Open MPI, where it emulates them over messages (osc/rdma, seen in 5.0.11),
+        can wait for each other for ever: the end of one, told by a message, waits in that message's handler for one.
+        """
         ways = {way for node, way in enumerate(self._access) if node != self._world.node_id or len(self._access) == 1}
-        return "owner" in set().union(*self._world.trainers.allgather(ways))
+        emulated = MPI.get_vendor()[0] == "Open MPI" and groups.host.size < groups.all.size
+        return emulated or "owner" in set().union(*groups.all.allgather(ways))
 
     def free(self) -> None:
         if self._table_service is not None:
