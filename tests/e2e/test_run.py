@@ -101,3 +101,12 @@ def test_several_graphs(graphs, tmp_path):
     done = program([script(tmp_path, body), str(graphs["one"]), str(graphs["metis4"])], 3, "mpich", tmp_path)
     assert done.returncode == 0 and done.stdout.count("both 4000 4000 True") == 2, str(done)
     assert done.stdout.count("after") == 3
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
+def test_threads_of_torch_wait_asleep_unless_told_otherwise(graphs, tmp_path, given, found):
+    """As the library of these threads tells when torch loads it."""
+    done = run([sys.executable, "-m", "mpignn", "train", str(graphs["one"]), "--epochs", "1", "--run-dir", "run"],
+               cwd=tmp_path, env={"OMP_DISPLAY_ENV": "true", **given})
+    assert done.returncode == 0, str(done)
+    assert set(re.findall(r"OMP_WAIT_POLICY = '(\w+)'", done.stderr)) == {found}, str(done)
