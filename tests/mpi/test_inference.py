@@ -8,24 +8,33 @@ import pytest
 from test_dist_graph import GRAPHS, opened
 
 from graphs import edge_list
+from mpignn.errors import ConfigError
 
 SHAPES = {"ranks_per_node": (None, 2)}
 LONG = pytest.mark.long
 MODELS = [("sage", "one type"), ("sage", "no edges"), ("gcn", "one type"), ("gat", "one type"), ("mlp", "one type"),
           ("rgcn", "types"), ("rgcn", "a type without nodes"), ("a layer per type", "types"),
-          pytest.param("a layer per type", "a type without nodes", marks=LONG),
+          ("layers for some types", "types"), pytest.param("a layer per type", "a type without nodes", marks=LONG),
           pytest.param("gatv2", "one type", marks=LONG)]
 
 
 def make_stack(model, g, columns):
     """Three layers."""
     from mpignn.config import ModelConfig
+    from mpignn.nn import MODELS as MODELS_BY_NAME
     from mpignn.nn import HeteroGraphConv, SAGEConv, make_model
     from mpignn.nn.stack import Stack
-    if model != "a layer per type":
+    if model in MODELS_BY_NAME:
         return make_model(ModelConfig(model=model, hidden=8, heads=2), g.schema, columns, 5, 3)
-    return Stack([HeteroGraphConv({etype: SAGEConv(of, to) for etype in g.canonical_etypes})
+    etypes = g.canonical_etypes if model == "a layer per type" else written_etypes(g)
+    return Stack([HeteroGraphConv({etype: SAGEConv(of, to) for etype in etypes})
                   for of, to in ((3, 8), (8, 8), (8, 5))], dropout=0.5)
+
+
+def written_etypes(g):
+    """The edge types that lead to nodes of the first type which has some from nodes of its own."""
+    ntype = next(src for src, _, dst in g.canonical_etypes if src == dst)
+    return [etype for etype in g.canonical_etypes if etype[2] == ntype]
 
 
 @pytest.mark.parametrize("model, name", MODELS)
@@ -47,18 +56,24 @@ def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, mo
         network = Network(inputs, stack).eval()
         options = {"source_info": stack.needs_source_info}
         everything = {t: np.arange(g.num_nodes(t)) for t in g.ntypes}
-        sampler = NeighborSampler([2, 1, 2], **options)
+        wanted = g.ntypes if model != "layers for some types" else (written_etypes(g)[0][2],)
+        sampler, whole = NeighborSampler([2, 1, 2], **options), NeighborSampler([ALL], **options)
         for found, dense, key in (
-                (layerwise(g, network, NeighborSampler([ALL], **options), g.ntypes, batch_size=4),
-                 NeighborSampler([ALL] * 3, **options), 0),
-                (by_samples(g, network, sampler, g.ntypes, key=5, batch_size=4), sampler, 5)):
+                (layerwise(g, network, whole, wanted, batch_size=4), NeighborSampler([ALL] * 3, **options), 0),
+                (by_samples(g, network, sampler, wanted, key=5, batch_size=4), sampler, 5)):
             _, _, blocks = dense.sample(g.service, everything, key)
             features = {t: g.nodes[t].data["features"][ids] for t, ids in blocks[0].src_ids.items()}
             with torch.no_grad():
                 expected = stack(blocks, inputs.of_nodes(features, blocks[0].src_ids))
             expected = expected if isinstance(expected, dict) else {g.ntypes[0]: expected}
-            for t, ids in everything.items():
-                torch.testing.assert_close(found[t].read_together(ids), expected[t], rtol=1e-5, atol=1e-5)
+            for t in wanted:
+                torch.testing.assert_close(found[t].read_together(everything[t]), expected[t], rtol=1e-5, atol=1e-5)
+        for ntype in set(g.ntypes) - set(wanted):
+            for infer in (lambda t=ntype: layerwise(g, network, whole, [t]),
+                          lambda t=ntype: by_samples(g, network, sampler, [t], key=5)):
+                with pytest.raises(ConfigError, match=f"gives nodes of type '{ntype}' no rows") as raised:
+                    infer()
+                assert raised.value.agreed
 
 
 @pytest.mark.parametrize("filtered", [True, False])

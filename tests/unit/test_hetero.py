@@ -38,6 +38,15 @@ def test_types_without_a_layer_are_left_out_and_keywords_reach_the_layers():
     assert torch.equal(one["user"], layer(block, X, {"knows": {"key": 1}})["user"])
 
 
+def test_edge_types_with_an_end_without_rows_are_left_out():
+    torch.manual_seed(0)
+    block, mods = hetero_block(), {etype: SAGEConv(6, 4) for etype in HETERO.etypes}
+    layer = HeteroGraphConv(mods).double()
+    found = layer(block, {"user": X["user"]})
+    assert set(found) == {"user"}
+    torch.testing.assert_close(found["user"], mods[KNOWS](block["knows"], (X["user"], own(block, "user"))))
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="sum, mean, max, min, stack"):
         HeteroGraphConv({}, "prod")

@@ -39,7 +39,8 @@ class HeteroGraphConv(nn.Module):
 
         Args:
             block: Of the graph.
-            x: (S, F) rows of the sources of each node type that a layer reads.
+            x: (S, F) rows of the sources of each node type that has any; an edge type is left out where one of its
+                ends has none, as after a layer that writes nothing of its type.
             mod_kwargs: More arguments of the layers, by edge type as in ``mods``.
 
         Returns:
@@ -51,9 +52,9 @@ class HeteroGraphConv(nn.Module):
         found: dict[str, list[torch.Tensor]] = {}
         for name, layer in zip(self._etypes, self.mods.values(), strict=True):
             src, _, dst = etype = block.schema.etype(name)
-            rows = x[src], x[dst][:block.num_dst[dst]]
-            out = layer(block[etype], rows, **(mod_kwargs or {}).get(name, {}))
-            found.setdefault(dst, []).append(out)
+            if src in x and dst in x:
+                rows = x[src], x[dst][:block.num_dst[dst]]
+                found.setdefault(dst, []).append(layer(block[etype], rows, **(mod_kwargs or {}).get(name, {})))
         if callable(self._aggregate):
             return {ntype: self._aggregate(parts, ntype) for ntype, parts in found.items()}
         return {ntype: ACROSS[self._aggregate](torch.stack(parts)) for ntype, parts in found.items()}

@@ -20,7 +20,7 @@ from mpignn.sampling.negative import NegativeSampler
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.goal import Goal
 from mpignn.train.labels import num_classes
-from mpignn.train.network import Network, Rows
+from mpignn.train.network import Network, Rows, rows_of
 from mpignn.train.task import Batch, Classes, Labelled, Numbers, Task
 
 
@@ -68,8 +68,7 @@ class EdgeTask(Task):
             etype: Of the pairs.
             ends: (E,) positions of both in the output nodes.
         """
-        by_type = rows if isinstance(rows, dict) else {etype[0]: rows}
-        return by_type[etype[0]][ends[0]], by_type[etype[2]][ends[1]]
+        return rows_of(rows, etype[0])[ends[0]], rows_of(rows, etype[2])[ends[1]]
 
     def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
         goal = self.goal

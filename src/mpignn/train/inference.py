@@ -19,7 +19,7 @@ from mpignn.dist.tensor import DistTensor
 from mpignn.errors import ConfigError
 from mpignn.log import beat, phase
 from mpignn.sampling.neighbor import NeighborSampler
-from mpignn.train.network import Network
+from mpignn.train.network import Network, rows_of
 
 Whole = Mapping[str, DistTensor]        # (N, F) rows of all nodes, by node type
 Compute = Callable[[Mapping[str, np.ndarray]], torch.Tensor | Mapping[str, torch.Tensor]]      # rows of some nodes
@@ -41,7 +41,7 @@ def layerwise(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: 
         (N, F) for each of the types, in new ids, owned by the trainers.
 
     Raises:
-        ConfigError: On all trainers: the model cannot be computed layer by layer.
+        ConfigError: On all trainers: the model cannot be computed layer by layer, or gives some type no rows.
         Stopped: On all trainers: one of them was asked to stop.
     """
     if not hasattr(network.model, "forward_layer"):
@@ -56,8 +56,7 @@ def layerwise(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: 
             return network.model.forward_layer(number, block, x)
 
         with phase(f"inference of layer {number}", steady=True):
-            types = wanted if number == layers - 1 else g.ntypes
-            before, rows = rows, _of_all(g, types, batch_size, compute)
+            before, rows = rows, _of_all(g, wanted if number == layers - 1 else None, batch_size, compute)
             for tensor in (before or {}).values():
                 tensor.free()
     return rows
@@ -77,6 +76,7 @@ def by_samples(g: DistGraph, network: Network, sampler: NeighborSampler, wanted:
         As `layerwise`.
 
     Raises:
+        ConfigError: On all trainers: the model gives some type no rows.
         Stopped: On all trainers: one of them was asked to stop.
     """
     def compute(seeds: Mapping[str, np.ndarray]):
@@ -87,10 +87,10 @@ def by_samples(g: DistGraph, network: Network, sampler: NeighborSampler, wanted:
         return _of_all(g, wanted, batch_size, compute)
 
 
-def _of_all(g: DistGraph, types: Sequence[str], batch_size: int, compute: Compute) -> dict[str, DistTensor]:
-    """Rows of all nodes of some types: each trainer computes those that it will own."""
+def _of_all(g: DistGraph, wanted: Sequence[str] | None, batch_size: int, compute: Compute) -> dict[str, DistTensor]:
+    """Rows of all nodes of some types, None: of those that get any; each trainer computes what it will own."""
     rank = g.trainers.rank
-    bounds = {t: trainer_rows(g.book, g.topology, t, g.num_nodes(t)) for t in types}
+    bounds = {t: trainer_rows(g.book, g.topology, t, g.num_nodes(t)) for t in (g.ntypes if wanted is None else wanted)}
     steps = 1 + max(sum(int(cuts[r + 1] - cuts[r]) for cuts in bounds.values()) for r in range(g.trainers.size)
                     ) // batch_size     # the same on all trainers, as every step may be collective
     rows: dict[str, DistTensor] | None = None
@@ -98,7 +98,10 @@ def _of_all(g: DistGraph, types: Sequence[str], batch_size: int, compute: Comput
         part = {t: (int(cuts[rank]) + (int(cuts[rank + 1] - cuts[rank]) * np.arange(step, step + 2) // steps))
                 for t, cuts in bounds.items()}
         out = compute({t: np.arange(*span) for t, span in part.items()})
-        out = {g.schema.ntype(): out} if isinstance(out, torch.Tensor) else {t: out[t] for t in types}
+        if isinstance(out, torch.Tensor):
+            out = {g.schema.ntype(): out}
+        elif wanted is not None:
+            out = {t: rows_of(out, t) for t in wanted}
         if rows is None:
             rows = {t: DistTensor((g.num_nodes(t), *of_type.shape[1:]), of_type.dtype, part_policy=t, g=g)
                     for t, of_type in out.items()}

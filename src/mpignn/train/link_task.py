@@ -21,7 +21,7 @@ from mpignn.train.edge_task import EdgeTask
 from mpignn.train.goal import Goal
 from mpignn.train.link_ranking import rank_links
 from mpignn.train.metrics import Metric
-from mpignn.train.network import Network
+from mpignn.train.network import Network, rows_of
 from mpignn.train.task import EVALUATION, Batch
 
 _NEGATIVES: dict[str, type[NegativeSampler]] = {"uniform": PerSourceUniform, "in_batch": InBatch, "local": Local}
@@ -63,7 +63,7 @@ class LinkPrediction(EdgeTask):
             relation = torch.tensor([self.relation_of[etype] for etype in etypes]).repeat_interleave(
                 torch.tensor([pos_graph.num_edges(etype) for etype in etypes])).to(src.device)
             src_rows, dst_rows = self.ends_of(rows, etypes[0], (src, dst))
-            candidates = rows[etypes[0][2]] if isinstance(rows, dict) else rows
+            candidates = rows_of(rows, etypes[0][2])
             asked = head.ask_dst(src_rows, relation)
             true = head.similarity(asked, dst_rows)
             false = [head.picked(asked, candidates, others)]

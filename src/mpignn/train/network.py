@@ -10,12 +10,28 @@ import numpy as np
 import torch
 from torch import nn
 
+from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.types import Schema
 from mpignn.nn.device import sent
 from mpignn.nn.embedding import DistEmbedding
 
 Rows = torch.Tensor | dict[str, torch.Tensor]       # by node type where the graph has several types
+
+
+def rows_of(rows: Rows, ntype: str) -> torch.Tensor:
+    """(D, ...) what a model says of the nodes of a type.  Not collective.
+
+    Raises:
+        ConfigError: It says nothing of them, which is so on all trainers, whose models are the same.
+    """
+    if isinstance(rows, torch.Tensor):
+        return rows
+    if ntype not in rows:
+        problem = ConfigError(f"the model gives nodes of type {ntype!r} no rows: its last layer writes none of them")
+        problem.agreed = True
+        raise problem
+    return rows[ntype]
 
 
 class Inputs(nn.Module):

@@ -15,7 +15,7 @@ from mpignn.loader.node import NodeDataLoader
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.train.goal import Goal
 from mpignn.train.labels import num_classes
-from mpignn.train.network import Network
+from mpignn.train.network import Network, rows_of
 from mpignn.train.task import Batch, Classes, Labelled, Labels, Numbers
 
 
@@ -43,8 +43,7 @@ class NodeTask(Labelled):
                                prefetch_labels={goal.ntype: [goal.labels]}, source_info=self.source_info)
 
     def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
-        rows = network(batch[2])
-        return rows[self.goal.ntype] if isinstance(rows, dict) else rows
+        return rows_of(network(batch[2]), self.goal.ntype)
 
     def labels_of(self, batch: Batch) -> torch.Tensor:
         return self.shaped(batch[2][-1].dst_frames[self.goal.ntype][self.goal.labels])
