@@ -2,8 +2,8 @@
 
     python jobs/bench/scaling.py GRAPH [--trainers 1,2,4,8] [--global-batch-size 8000] [--runs 3] [-- OPTIONS OF train]
 
-GRAPH is a partitioned graph.  One server and so many trainers, a core each, share a global batch of one size, so all
-runs make the same steps.  The time of an epoch is that of the last of two, without validation; the sums of edges and
+GRAPH is a partitioned graph.  One server and so many trainers, which have the cores of the machine between them, share a
+global batch of one size, so all runs make the same steps.  The time of an epoch is that of the last of two, without validation; the sums of edges and
 rows over the trainers tell what is drawn and fetched more than once.
 """
 
@@ -24,8 +24,10 @@ def main() -> None:
     parser.add_argument("--trainers", default="1,2,4,8")
     parser.add_argument("--global-batch-size", type=int, default=8000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("options", nargs="*", help="of `mpignn train`, after --")
-    arguments = parser.parse_args()
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    arguments = parser.parse_args(words[:end])
+    arguments.options = words[end + 1:]
     print(header())
     print(f"{arguments.graph.name}, global batches of {arguments.global_batch_size}, {' '.join(arguments.options)}")
     print(f"{'trainers':>8s} {'epoch s':>8s} {'of all runs':>14s} {'speed-up':>8s} {'sample':>7s} {'fetch':>7s} "
