@@ -2,9 +2,9 @@
 
     python jobs/bench/scaling.py GRAPH [--trainers 1,2,4,8] [--global-batch-size 8000] [--runs 3] [-- OPTIONS OF train]
 
-GRAPH is a partitioned graph.  One server and so many trainers, which have the cores of the machine between them, share a
-global batch of one size, so all runs make the same steps.  The time of an epoch is that of the last of two, without validation; the sums of edges and
-rows over the trainers tell what is drawn and fetched more than once.
+GRAPH is a partitioned graph.  One server and so many trainers, which have the cores of the machine between them, share
+a global batch of one size, so all runs make the same steps.  The time of an epoch is that of the last of two, without
+validation; the sums of edges and rows over the trainers tell what is drawn and fetched more than once.
 """
 
 import argparse
