@@ -142,6 +142,16 @@ def test_a_run_that_is_stopped_twice_learns_the_same_to_the_last_bit(graphs, on_
     agree(results(tmp_path), on_three, 0)
 
 
+def test_a_run_that_only_moves_data_stops_within_a_pass(graphs, tmp_path):
+    words = command(graphs["metis4"], tmp_path, "--data-path-only", "--global-batch-size", "1")
+    with Job(words, 3, "mpich", tmp_path) as job:
+        job.wait_for_steps(20)
+        usr1_to(2)(job)
+        code, output = job.end()
+    assert code == STOPPED and "Traceback" not in output and output.count("mpignn: stopped: asked to stop") == 1, output
+    assert sum(event["event"] == "step" for event in events(tmp_path)) % 2400 != 0
+
+
 SHAPES = [("mpich", 4, "random4", ("--ranks-per-node", "2")), ("openmpi", 3, "metis4", ("--servers-per-node", "0")),
           ("mpich", 1, "one", ()), ("openmpi", 5, "metis4", ("--servers-per-node", "2", "--access", "owner")),
           ("mpich", 2, "metis4", ("--servers-per-node", "1", "--prefetch", "3"))]

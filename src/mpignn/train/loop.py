@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mpignn import stop
 from mpignn.config import Config
 from mpignn.dist.graph import DistGraph
 from mpignn.errors import Stopped, TrainingError
@@ -174,6 +175,8 @@ def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, keeper: Ke
         beat(f"step {step}")
         if learner is not None:
             keeper.after_step(flags, sums)
+        else:
+            stop.check(g.trainers)
         if position.last_epoch is not None:
             break
         step, step_began = step + 1, time.perf_counter()
