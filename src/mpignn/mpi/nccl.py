@@ -40,22 +40,20 @@ def connect(group: MpiGroup) -> "Nccl | None":
     Returns:
         The connection; None on all ranks where one of them has no NCCL, or where it does not come about.
     """
-    library, problem, own = _load(), None, None
+    library, own, communicator, problem = _load(), _Id(), ctypes.c_void_p(), None
     if library is None:
-        problem = "torch has no NCCL"
+        problem = CommError("torch has no NCCL")
     elif group.rank == 0:
-        own = _Id()
         problem = _problem(library, library.ncclGetUniqueId(ctypes.byref(own)))
-    problem = _first(group, problem)
-    if problem is None:
-        told = group.bcast(bytes(own) if group.rank == 0 else None)
+    try:
+        group.agree(problem)
+        told = group.bcast(bytes(own))
         group.barrier()     # in there a rank serves others, in the next call it does not
-        communicator = ctypes.c_void_p()
-        problem = _first(group, _problem(library, library.ncclCommInitRank(
+        group.agree(_problem(library, library.ncclCommInitRank(
             ctypes.byref(communicator), group.size, _Id.from_buffer_copy(told), group.rank)))
-    if problem is not None:
+    except CommError as error:
         if group.rank == 0:
-            log.warning("gradients go over MPI, by way of the CPU: %s", problem)
+            log.warning("gradients go over MPI, by way of the CPU: %s", error)
         return None
     return Nccl(library, communicator)
 
@@ -81,7 +79,7 @@ class Nccl:
         problem = _problem(self._library, self._library.ncclAllReduce(
             where, where, size, _TYPES[tensor.dtype], _OPS[op.op], self._communicator, stream))
         if problem is not None:
-            raise CommError(problem)
+            raise problem
 
 
 def _load() -> ctypes.CDLL | None:
@@ -96,11 +94,6 @@ def _load() -> ctypes.CDLL | None:
     return library
 
 
-def _problem(library: ctypes.CDLL, result: int) -> str | None:
+def _problem(library: ctypes.CDLL, result: int) -> CommError | None:
     """What a call says went wrong, if anything."""
-    return None if result == 0 else f"NCCL: {library.ncclGetErrorString(result).decode()}"
-
-
-def _first(group: MpiGroup, problem: str | None) -> str | None:
-    """The problem of the first rank that has one.  Collective over the group."""
-    return next((f"trainer {rank}: {told}" for rank, told in enumerate(group.allgather(problem)) if told), None)
+    return None if result == 0 else CommError(f"NCCL: {library.ncclGetErrorString(result).decode()}")
