@@ -68,27 +68,26 @@ class Report(Callback):
         """The run has so many passes and steps in each, and so many steps are done."""
 
     def step(self, event: Event) -> None:
-        for callback in self._callbacks:
-            callback.step(event)
+        self._pass_on("step", event)
 
     def eval(self, event: Event) -> None:
-        for callback in self._callbacks:
-            callback.eval(event)
+        self._pass_on("eval", event)
 
     def epoch(self, event: Event) -> None:
-        for callback in self._callbacks:
-            callback.epoch(event)
+        self._pass_on("epoch", event)
 
     def checkpoint(self, event: Event) -> None:
-        for callback in self._callbacks:
-            callback.checkpoint(event)
+        self._pass_on("checkpoint", event)
 
     def stop(self, event: Event) -> None:
-        for callback in self._callbacks:
-            callback.stop(event)
+        self._pass_on("stop", event)
 
     def close(self) -> None:
         """No more is to come."""
+
+    def _pass_on(self, kind: str, event: Event) -> None:
+        for callback in self._callbacks:
+            getattr(callback, kind)(event)
 
 
 class RunReport(Report):
