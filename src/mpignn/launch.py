@@ -260,7 +260,7 @@ def _start(config: Config, given: Collection[str]):
     world.world.agree(problem)
     threads.set_num_threads(world.num_threads)
     # torch's threads spin where they wait for each other, which starves them where something else wants a core: epochs
-    # of 1.5 s took 2.7 s asleep and 4 to 30 s spinning.  Read when torch is loaded.
+    # of 1.5 s took 2.6 to 2.9 s asleep and 4.2 to 5.1 s spinning.  Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     world = _choose_device(_choose_access(world, config), config)
     _job = world, config
