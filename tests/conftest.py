@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from forks import FORKS
 from mpirun import MPIS, missing, mpirun, sweep_shared
 
 
@@ -32,6 +33,7 @@ def pytest_sessionstart(session):
 
 
 def pytest_sessionfinish(session):
+    FORKS.close()
     sweep_shared(since=session.stash[_STARTED])
 
 

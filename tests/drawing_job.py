@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import mpignn as mg
-from mpignn.dist.lookup import read_rows
 from mpignn.kernels import threads
 from mpignn.sampling.canonical import canonical_rows
+from mpignn.store.lookup import read_rows
 from recorded import arrays_of
 
 SEEDS, SIZE = 60, 25
@@ -46,7 +46,7 @@ def ways(g):
 
 
 def times(sampler, g, nids):
-    """Of the seeds, for a sampler that asks for times which the graph has not."""
+    """Times of the seeds, for a sampler that asks for times which the graph has not."""
     if not sampler.temporal or sampler.node_timestamp_attr_name is not None:
         return None
     return {t: 20 + 7 * np.asarray(g.orig_nids(ids, t)) % 80 for t, ids in nids.items()}

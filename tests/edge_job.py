@@ -23,8 +23,8 @@ def main(folder: str, graph: str, prefetch: str, *settings: str) -> None:
 
 def record(g, folder: Path, prefetch: int) -> None:
     import mpignn as mg
-    from mpignn.dist.lookup import read_rows
     from mpignn.sampling.canonical import canonical_rows
+    from mpignn.store.lookup import read_rows
     from recorded import arrays_of
 
     (etype,), (ntype,) = g.canonical_etypes, g.ntypes

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from forks import FORKS
+
 ROOT = Path(__file__).resolve().parent.parent
 MPIS = ("mpich", "openmpi")
 _TOKEN = "MPIGNN_TEST_RUN"      # in the environment of all processes of a run, by which they are found again
@@ -26,7 +28,7 @@ class Run:
     """What became of a program.
 
     Attributes:
-        returncode: Of the launcher; negative if a signal ended it.
+        returncode: Exit code of the launcher; negative if a signal ended it.
         stdout, stderr: What all ranks wrote.
         seconds: From start to end.
         timed_out: Whether it was ended from here.
@@ -75,7 +77,8 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def mpirun(args: Sequence[str], np: int, mpi: str = "mpich", timeout: float = 120,
-           env: Mapping[str, str] | None = None, cwd: str | os.PathLike | None = None) -> Run:
+           env: Mapping[str, str] | None = None, cwd: str | os.PathLike | None = None,
+           fresh: bool | None = None) -> Run:
     """Run Python under mpirun and wait for the end.
 
     Args:
@@ -85,13 +88,29 @@ def mpirun(args: Sequence[str], np: int, mpi: str = "mpich", timeout: float = 12
         timeout: Seconds until the launcher and all that it started are killed.
         env: Additions to the environment.
         cwd: Working directory.
+        fresh: As for `run`.
     """
-    return run([*launcher(np, mpi), python(mpi), *args], timeout, env, cwd)
+    return run([*launcher(np, mpi), python(mpi), *args], timeout, env, cwd, fresh)
 
 
 def run(command: Sequence[str], timeout: float = 120, env: Mapping[str, str] | None = None,
-        cwd: str | os.PathLike | None = None) -> Run:
-    """Run a command and wait for the end; nothing of it lives on."""
+        cwd: str | os.PathLike | None = None, fresh: bool | None = None) -> Run:
+    """Run a command and wait for the end; nothing of it lives on.
+
+    Its Python processes are forked from one that has imported the program already, which saves each of them seconds
+    of CPU, unless they are asked for as a user starts them.
+
+    Args:
+        command: Words, among them `python` of a library.
+        timeout, env, cwd: As for `mpirun`.
+        fresh: Whether to start its Python processes as a user does.  For tests of the process itself: its start, its
+            memory, its standard streams, where it finds its files; and for programs that replace something before
+            others import it.  None: where there is an ``env``, since what is read at import has been read already
+            in a process that is forked.
+    """
+    if fresh is None:
+        fresh = bool(env)
+    command = list(command) if fresh else _forked(command)
     token = uuid.uuid4().hex
     began = time.monotonic()
     process = subprocess.Popen(command, env=environment(env) | {_TOKEN: token}, cwd=cwd, start_new_session=True,
@@ -102,7 +121,8 @@ def run(command: Sequence[str], timeout: float = 120, env: Mapping[str, str] | N
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         timed_out = True
-        process.terminate()
+        kill([pid for pid in processes(token) if _read(Path(f"/proc/{pid}/comm")).startswith(b"python")],
+             signal.SIGABRT)        # faulthandler says where each was
         try:
             stdout, stderr = process.communicate(timeout=2)
         except subprocess.TimeoutExpired:
@@ -114,8 +134,15 @@ def run(command: Sequence[str], timeout: float = 120, env: Mapping[str, str] | N
 
 
 def start(command: Sequence[str], token: str, env: Mapping[str, str] | None = None,
-          cwd: str | os.PathLike | None = None) -> subprocess.Popen:
-    """Start a command and return at once; ``processes(token)`` finds what belongs to it.  The caller ends it."""
+          cwd: str | os.PathLike | None = None, fresh: bool = True) -> subprocess.Popen:
+    """Start a command and return at once; ``processes(token)`` finds what belongs to it.  The caller ends it.
+
+    Args:
+        command, token, env, cwd: As for `run`.
+        fresh: As for `run`.  What is found of a process that is forked is what stands for it: it takes signals and
+            hands them on, but SIGKILL, with which it ends, and SIGSTOP, which stops nothing else.
+    """
+    command = list(command) if fresh else _forked(command)
     return subprocess.Popen(command, env=environment(env) | {_TOKEN: token}, cwd=cwd, start_new_session=True,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             errors="replace")
@@ -152,11 +179,11 @@ def rank_of(pid: int) -> str | None:
     return None if rank is None else rank.decode()
 
 
-def kill(pids: Sequence[int]) -> None:
-    """End processes at once; those that are gone already are passed over."""
+def kill(pids: Sequence[int], number: int = signal.SIGKILL) -> None:
+    """End processes; those that are gone already are passed over."""
     for pid in pids:
         try:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         except ProcessLookupError:
             continue
 
@@ -179,6 +206,13 @@ def sweep_shared(since: float) -> None:
         # One that is younger may be about to be mapped; others' files are not ours to judge.
         if status.st_uid == os.geteuid() and since <= status.st_mtime < time.time() - 2:
             path.unlink(missing_ok=True)
+
+
+def _forked(command: Sequence[str]) -> list[str]:
+    """The command with Python processes that are forked."""
+    interpreters = {python(mpi) for mpi in MPIS}
+    return [word for words in command for word in (
+        FORKS.words(words, environment()) if words in interpreters else [words])]
 
 
 def _prefix(mpi: str) -> Path:

@@ -51,7 +51,7 @@ def tensor_as_numpy(g, rank: int, size: int, example) -> None:
     """Rounds of writes by all trainers, with a sync and a look at everything after each."""
     import torch
 
-    from mpignn.dist.tensor import DistTensor
+    from mpignn.store.tensor import DistTensor
     dtype, row, policy, rounds, last = example
     t = DistTensor((N, *row), getattr(torch, dtype), part_policy=policy, g=g,
                    init_func=lambda shape, dtype, ids: ids.reshape(-1, *[1] * len(row)).to(dtype).expand(shape))
@@ -99,7 +99,7 @@ def _own_rows(t, rank: int, size: int, steps, known: np.ndarray) -> None:
 
 def graph_as_loops(world, example) -> None:
     """Ids, data, degrees and edges of a graph, asked for at random."""
-    from mpignn.publish import open_graph
+    from mpignn.job.open_graph import open_graph
     data, num_parts, replicate, seed = example
     assignment = random_assignment(data, num_parts, seed)
     folder = Path(world.world.bcast(tempfile.mkdtemp() if world.rank == 0 else None))

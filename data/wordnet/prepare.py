@@ -14,6 +14,7 @@ import hashlib
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         deb = args.deb or download_deb("wordnet-base", Path(folder))
         database = unpack_deb(deb, Path(folder) / "unpacked") / "usr/share/wordnet"
-        arrays = bundle(*parse(database))
+        arrays: dict[str, Any] = bundle(*parse(database))
     np.savez_compressed(args.out, **arrays)
     data = args.out.read_bytes()
     print(f"{args.out}: {len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
@@ -62,7 +63,7 @@ def parse(database: Path) -> tuple[np.ndarray, list[str], dict[str, np.ndarray]]
         (S,) lexicographer file of each synset, (S,) its gloss, and of each relation its (2, .) distinct edges,
         sorted; "sense_of" runs from a word to a synset, all others from a synset to a synset.
     """
-    lines = []
+    lines: list[str] = []
     index: dict[tuple[str, str], int] = {}
     for name, letter in (("noun", "n"), ("verb", "v"), ("adj", "a"), ("adv", "r")):
         for line in (database / f"data.{name}").read_text(encoding="latin1").splitlines():
@@ -104,7 +105,7 @@ def bundle(files: np.ndarray, glosses: list[str], edges: dict[str, np.ndarray]) 
         "features_per_row": np.bincount(rows, minlength=len(glosses)).astype(np.uint8),
         "feature_column": columns.astype(np.uint8),
         "feature_count": counts[rows, columns].astype(np.int8),
-        "num_words": np.int64(edges["sense_of"][0].max() + 1),
+        "num_words": np.array(edges["sense_of"][0].max() + 1, np.int64),
         "relations": np.array(stored),
         "reversed_relations": np.array(list(REVERSED.items())),
         "relation_sizes": np.array([edges[name].shape[1] for name in stored]),

@@ -3,10 +3,10 @@
     python jobs/bench/memory.py GRAPH [--np 2 3 4] [--seconds 40]
 
 For each number of ranks, a job that only moves data, one that trains GraphSAGE and one that infers with it are
-started, watched for some seconds and ended.  Of each rank: its peak of private memory, from /proc; where it infers, its
-share of the rows of two layers is in there, which the plan counts to the node.  Of the node: these, the segment, and
-the pages of libraries, which ranks share and which count once, as large as the rank that has most of them sees them.
-A sum of PSS would say less where other programs on the machine use the same libraries; it is told beside.
+started, watched for some seconds and ended.  Told of each rank is its peak of private memory, from /proc; where it
+infers, its share of the rows of two layers is in there, which the plan counts to the node.  Told of the node are these,
+the segment, and the pages of libraries, which ranks share and which count once, as large as the rank that has most of
+them sees them.  A sum of PSS would say less where other programs on the machine use the same libraries; it is told too.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from machine import header
-from mpignn.config import load_config
-from mpignn.publish import read_graph
+from mpignn.job.open_graph import read_graph
+from mpignn.options import load_config
 from mpignn.roles import Role, Topology, assign_roles
 from processes import children, memory, rank_of, status
 
@@ -47,7 +47,8 @@ def _compare(arguments: argparse.Namespace, np: int, kind: str) -> None:
     topology = Topology((0,) * np, assign_roles((0,) * np))
     opened = read_graph(arguments.graph, topology, "none", 1)
     config = load_config(None, flags)
-    plan = opened.plan_inference(config, None, CLASSES) if kind == "infer" else opened.plan(config, kind == "GraphSAGE")
+    plan = (opened.plan_inference(config, None, CLASSES) if kind == "infer"
+            else opened.plan_training(config, kind == "GraphSAGE"))
     own, files, segment, pss = _watch(arguments, np, kind)
     told = []
     for role in Role.SERVER, Role.TRAINER:

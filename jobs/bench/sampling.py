@@ -30,7 +30,6 @@ import h5py
 import numpy as np
 
 from machine import header, spread
-from mpignn.dist.service import GraphService, array_specs
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema, etype_key
 from mpignn.kernels import threads
@@ -42,6 +41,7 @@ from mpignn.sampling.blocks import picking
 from mpignn.sampling.draw import Front, Workspace, draw_hop
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.sampling.rule import make_rules
+from mpignn.store.service import GraphService, array_specs
 from mpignn.transport.local import LocalTransport
 
 SEEDS, EXCLUDED = 20_000, 2_000

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from machine import header, spread
-from mpignn.dist.tables import Tables
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ETYPE, NTYPE, Schema
 from mpignn.mpi.transport import MpiTransport
 from mpignn.mpi.world import describe_mpi, initialize
 from mpignn.nn import DistEmbedding, SparseAdagrad
 from mpignn.nn.memory import keep_freed
+from mpignn.store.tables import Tables
 from mpignn.transport.local import LocalTransport
 
 _WARM = 5       # steps that are not timed

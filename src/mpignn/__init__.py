@@ -1,74 +1,64 @@
 """Distributed mini-batch training of graph neural networks on MPI."""
 
 import importlib
+from typing import Any
 
-# Public names and where they live; imported on first use, since a server needs none and torch takes a second.
+# Public names by where they live; imported on first use, since a server needs none and torch takes a second.
+# docs/names.md says what each is.
 _PUBLIC = {
-    "BasicPartitionBook": "mpignn.graph.basic_book",
-    "Block": "mpignn.graph.block",
-    "BlockSampler": "mpignn.sampling.neighbor",
-    "Callback": "mpignn.train.callback",
-    "Checkpoints": "mpignn.train.own_loop",
-    "Config": "mpignn.config",
-    "DistDataLoader": "mpignn.loader.base",
-    "DistEmbedding": "mpignn.nn.embedding",
-    "DistGraph": "mpignn.dist.graph",
-    "DistTensor": "mpignn.dist.tensor",
-    "EID": "mpignn.graph.block",
-    "EdgeClassification": "mpignn.train.edge_task",
-    "EdgeDataLoader": "mpignn.loader.edge",
-    "EdgeRegression": "mpignn.train.edge_task",
-    "GraphFile": "mpignn.storage.read",
-    "GraphServer": "mpignn.publish",
-    "LaborSampler": "mpignn.sampling.labor",
-    "LinkPrediction": "mpignn.train.link_task",
-    "MultiLayerFullNeighborSampler": "mpignn.sampling.neighbor",
-    "MultiLayerNeighborSampler": "mpignn.sampling.neighbor",
-    "NID": "mpignn.graph.block",
-    "NeighborSampler": "mpignn.sampling.neighbor",
-    "NodeClassification": "mpignn.train.node_task",
-    "NodeDataLoader": "mpignn.loader.node",
-    "NodeMultilabel": "mpignn.train.node_task",
-    "NodeRegression": "mpignn.train.node_task",
-    "PairGraph": "mpignn.graph.pairs",
-    "RangePartitionBook": "mpignn.graph.book",
-    "SparseAdagrad": "mpignn.nn.sparse_optim",
-    "SparseAdam": "mpignn.nn.sparse_optim",
-    "SparseSGD": "mpignn.nn.sparse_optim",
-    "TIME": "mpignn.graph.block",
-    "check": "mpignn.storage.check",
-    "edge_split": "mpignn.loader.split",
-    "evaluate": "mpignn.train.loop",
-    "fit": "mpignn.train.program",
-    "in_subgraph": "mpignn.sampling.frontier",
-    "infer": "mpignn.train.program",
-    "init_process_group": "mpignn.mpi.process_group",
-    "initialize": "mpignn.launch",
-    "load_partition": "mpignn.dist.partition",
-    "load_partition_book": "mpignn.dist.partition",
-    "load_partition_feats": "mpignn.dist.partition",
-    "layerwise": "mpignn.train.inference",
-    "make_metric": "mpignn.train.metrics",
-    "make_network": "mpignn.train.program",
-    "make_task": "mpignn.train.program",
-    "node_split": "mpignn.loader.split",
-    "open_graph": "mpignn.publish",
-    "partition_graph": "mpignn.storage.write",
-    "rank_links": "mpignn.train.link_ranking",
-    "run": "mpignn.launch",
-    "sample_neighbors": "mpignn.sampling.frontier",
-    "settings": "mpignn.launch",
-    "to_block": "mpignn.sampling.blocks",
-    "wrap": "mpignn.mpi.process_group",
+    "mpignn.config": "Config",
+    "mpignn.errors": ("CommError ConfigError DataError IDError LeftBehind MpignnError ResourceError "
+                      "Stopped TrainingError UnknownName"),
+    "mpignn.graph.basic_book": "BasicPartitionBook",
+    "mpignn.graph.block": "Block EID NID TIME",
+    "mpignn.graph.book": "RangePartitionBook",
+    "mpignn.graph.pairs": "PairGraph",
+    "mpignn.job.open_graph": "GraphServer open_graph",
+    "mpignn.job.own_program": "initialize run settings",
+    "mpignn.loader.base": "DistDataLoader",
+    "mpignn.loader.edge": "EdgeDataLoader",
+    "mpignn.loader.node": "NodeDataLoader",
+    "mpignn.loader.split": "edge_split node_split",
+    "mpignn.mpi.process_group": "init_process_group wrap",
+    "mpignn.nn.embedding": "DistEmbedding",
+    "mpignn.nn.sparse_optim": "SparseAdagrad SparseAdam SparseSGD",
+    "mpignn.sampling.blocks": "to_block",
+    "mpignn.sampling.frontier": "in_subgraph sample_neighbors",
+    "mpignn.sampling.labor": "LaborSampler",
+    "mpignn.sampling.neighbor": ("BlockSampler MultiLayerFullNeighborSampler MultiLayerNeighborSampler "
+                                 "NeighborSampler"),
+    "mpignn.storage.check": "check",
+    "mpignn.storage.read": "GraphFile",
+    "mpignn.storage.write": "partition_graph",
+    "mpignn.store.graph": "DistGraph",
+    "mpignn.store.partition": "load_partition load_partition_book load_partition_feats",
+    "mpignn.store.tensor": "DistTensor",
+    "mpignn.train.callback": "Callback",
+    "mpignn.train.edge_task": "EdgeClassification EdgeRegression",
+    "mpignn.train.inference": "layerwise",
+    "mpignn.train.link_ranking": "rank_links",
+    "mpignn.train.link_task": "LinkPrediction",
+    "mpignn.train.loop": "evaluate",
+    "mpignn.train.metrics": "make_metric",
+    "mpignn.train.node_task": "NodeClassification NodeMultilabel NodeRegression",
+    "mpignn.train.own_loop": "Checkpoints",
+    "mpignn.train.program": "fit infer make_network make_task",
 }
-_MODULES = {"checkpoint": "mpignn.train.checkpoint", "fn": "mpignn.function", "function": "mpignn.function",
-            "negative": "mpignn.sampling.negative", "nn": "mpignn.nn", "stop": "mpignn.stop"}
-__all__ = sorted([*_PUBLIC, *_MODULES])
+_MODULES = {"checkpoint": "mpignn.train.checkpoint", "fn": "mpignn.function", "negative": "mpignn.sampling.negative",
+            "nn": "mpignn.nn", "stop": "mpignn.stop"}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
+__all__ = sorted([*_HOME, *_MODULES])
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("mpignn.version").version()
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
-    if name not in _PUBLIC:
+    if name not in _HOME:
         raise AttributeError(f"module 'mpignn' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -10,6 +10,7 @@ import sys
 import threading
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 _ALIGN = 2 << 20        # a slab is a multiple of a huge page
 
@@ -20,11 +21,11 @@ class Pool:
     An array of the pool is like any other: it stays valid as long as something refers to it.  Threads may share a pool.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._slabs: list[np.ndarray] = []
         self._lock = threading.Lock()       # two threads must not find the same slab free
 
-    def empty(self, shape: int | tuple[int, ...], dtype) -> np.ndarray:
+    def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
         """An uninitialised C-contiguous array.  Not collective.
 
         The smallest free slab that is large enough serves; if none is, a new one is made and the largest free

@@ -1,30 +1,27 @@
 """The command line: ``mpirun -np N python -m mpignn [COMMAND] ...``."""
 
 import argparse
-import dataclasses
 import os
 import platform
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from mpignn import __doc__ as summary
-from mpignn import stop
-from mpignn.config import Config, WorldConfig, add_flags, field_names, load_config, nearest
-from mpignn.errors import ConfigError, MpignnError
-from mpignn.launch import (
-    configure,
-    is_first,
-    print_error,
-    run_evaluation,
-    run_inference,
-    run_training,
-    version,
-)
-
-# Set by the launchers in every rank that they start.
-_SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+from mpignn import launcher, say, stop
+from mpignn.config import AUTO, CONFIG, Config, WorldConfig, field_names
+from mpignn.errors import ConfigError, MpignnError, paths_named
+from mpignn.job.job import Job
+from mpignn.job.launch import launch
+from mpignn.job.runs import check_version
+from mpignn.job.settings import configure, configure_training
+from mpignn.job.work import Evaluation, Inference, Training
+from mpignn.models import is_own
+from mpignn.options import add_flags, check_effects, load_config, nearest
+from mpignn.tasks import check_metrics
+from mpignn.version import version
 
 
 def entry() -> None:
@@ -34,27 +31,37 @@ def entry() -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code.  Errors are told once, by the first rank of the job."""
-    first = is_first()
+    say.set_up()
+    first = launcher.is_first()
     try:
         arguments = _parse(list(argv), first)
-        if arguments.command is not _train:
+        if arguments.command in _JOBS:
+            stop.listen()
+        else:
             stop.stop_listening()
-        return arguments.command(arguments)
+        with paths_named():
+            return int(arguments.command(arguments))
     except MpignnError as error:
         if first:
-            print_error(error)
+            say.print_error(error)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output, such as `head`, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        told, code = stop.interrupted()
+        if first:
+            say.complain(told)
+        return code
+    except BrokenPipeError:         # the reader of our output, such as `head`, has seen enough
         return 0
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are ours."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message} (see `{self.prog} --help`)")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        say.deliver(message, end="")
 
 
 def _parse(argv: list[str], first: bool) -> argparse.Namespace:
@@ -66,12 +73,20 @@ def _parse(argv: list[str], first: bool) -> argparse.Namespace:
     if not first and {"-h", "--help", "--version"} & set(argv):
         sys.exit(0)
     arguments, unknown = parser.parse_known_args(_join_numbers(argv))
-    if unknown:
-        known = [flag for action in _subparser(parser, argv[0])._actions for flag in action.option_strings]
-        word = unknown[0].split("=")[0]
-        what = f"unknown option {word}{nearest(word, known)}" if word.startswith("-") else f"unexpected {word!r}"
-        raise ConfigError(f"{argv[0]}: {what}")
+    if "takes_words" in arguments:
+        arguments.words = unknown
+    else:
+        _refuse_unknown(argv[0], unknown, [_subparser(parser, argv[0])])
     return arguments
+
+
+def _refuse_unknown(command: str, words: Sequence[str], parsers: Sequence[argparse.ArgumentParser]) -> None:
+    """Raise if there are words that none of some parsers has taken."""
+    if words:
+        known = [flag for parser in parsers for action in parser._actions for flag in action.option_strings]
+        word = words[0].split("=")[0]
+        what = f"unknown option {word}{nearest(word, known)}" if word.startswith("-") else f"unexpected {word!r}"
+        raise ConfigError(f"{command}: {what}")
 
 
 def _join_numbers(argv: list[str]) -> list[str]:
@@ -87,14 +102,15 @@ def _join_numbers(argv: list[str]) -> list[str]:
 
 def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
     (choice,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    return choice.choices[command]
+    found: argparse.ArgumentParser = choice.choices[command]
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="mpignn", description=summary, allow_abbrev=False,
                      epilog="Without a command: train.  Start it as `mpirun -np N python -m mpignn ...`; "
                             "only train, eval and infer want more than one rank.")
-    parser.add_argument("--version", action="version", version=f"mpignn {version('mpignn')}")
+    parser.add_argument("--version", action="version", version=f"mpignn {version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (text, add_arguments, run) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -112,40 +128,53 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     flags = {k: v for k, v in vars(arguments).items() if k not in ("command", "config")}
-    return run_training(configure(arguments.config, flags))
+    work = Training(_checked(configure_training(arguments.config, flags), flags), flags)
+    stop.limit(work.config.checkpoint.time_limit)
+    return launch(work)
+
+
+def _checked(config: Config, flags: Mapping[str, Any]) -> Config:
+    """The settings of a training job, if they and the flags among them go together; raises `ConfigError` else."""
+    check_metrics(config.task.task, config.task.metrics)
+    check_effects(config, flags)
+    return config
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="folder of a run that has ended")
+    parser.add_argument("run", metavar="RUN", help="folder of a run; if it has not ended: its best parameters so far")
     parser.add_argument("graph", metavar="GRAPH", nargs="?", default=argparse.SUPPRESS,
                         help="the graph, however it is partitioned (default: that of the run)")
     add_flags(parser, skip=[name for name in field_names() if name not in (*WorldConfig.__dataclass_fields__, "log")])
     parser.add_argument("--sampled", action="store_true", help="sample neighbours as in training, do not take all")
 
 
-def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict, Path]:
+def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict[str, Any], Path]:
     """The settings of a run, those that were given now, and its folder."""
     run = Path(arguments.run)
-    if not (run / "config.toml").is_file():
-        raise ConfigError(f"{run} is no run folder: it has no config.toml")
+    if not (run / CONFIG).is_file():
+        raise ConfigError(f"{run} is no run folder: it has no {CONFIG}")
+    check_version(run)
     flags = {name: value for name, value in vars(arguments).items() if name in field_names()}
-    return load_config(run / "config.toml", {**flags, "run_dir": str(run / what)}), flags, run
+    config = load_config(run / CONFIG, {**flags, "run_dir": str(run / what)})
+    check_effects(config, flags)
+    return config, flags, run
 
 
 def _eval(arguments: argparse.Namespace) -> int:
     config, flags, run = _of_run(arguments, "eval")
-    return run_evaluation(config, flags, run, arguments.sampled)
+    return launch(Evaluation(config, flags, run, arguments.sampled))
 
 
 def _infer_arguments(parser: argparse.ArgumentParser) -> None:
     _run_arguments(parser)
     parser.add_argument("--out", metavar="FILE", required=True, help="HDF5 file to write; replaced if it is there")
-    parser.add_argument("--split", default="test", help="edges to score, where the task is about edges (default: test)")
+    parser.add_argument("--split", help="edges to score, where the task is about edges (default: test, if there are "
+                                        "such)")
 
 
 def _infer(arguments: argparse.Namespace) -> int:
     config, flags, run = _of_run(arguments, "infer")
-    return run_inference(config, flags, run, Path(arguments.out), arguments.split, arguments.sampled)
+    return launch(Inference(config, flags, run, arguments.sampled, Path(arguments.out), arguments.split))
 
 
 def _partition_arguments(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +186,8 @@ def _partition_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of random and metis (default: 0)")
     parser.add_argument("--out-edges", action="store_true", help="store each edge with its source, too, for "
                                                                  "out-degrees and sampling along the edges")
+    parser.add_argument("--keep-dtype", action="store_true", help="store numbers in the type that they have (default: "
+                                                                  "features and other rows of numbers as float32)")
 
 
 def _partition(arguments: argparse.Namespace) -> int:
@@ -164,8 +195,8 @@ def _partition(arguments: argparse.Namespace) -> int:
     from mpignn.storage.describe import describe
     from mpignn.storage.write import partition_graph
     partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
-                    out_edges=arguments.out_edges)
-    print(describe(arguments.out))
+                    out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype)
+    say.tell(describe(arguments.out))
     return 0
 
 
@@ -179,58 +210,83 @@ def _check(arguments: argparse.Namespace) -> int:
     from mpignn.storage.check import check
     problems = check(arguments.graph)
     for problem in problems:
-        print(problem)
+        say.deliver(problem)
     if problems:
         raise DataError(f"{arguments.graph}: {len(problems)} problem(s), listed above")
-    print(f"{arguments.graph}: no problem found")
+    say.deliver(f"{arguments.graph}: no problem found")
     return 0
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", nargs="?", help="partitioned graph; without it: the environment")
     parser.add_argument("--plan", action="store_true", help="show how much memory a training job would take")
-    parser.add_argument("-np", dest="np", metavar="N", type=int, default=2, help="ranks of that job (default: 2)")
-    parser.add_argument("--nodes", metavar="M", type=int, default=1,
+    parser.add_argument("-np", dest="np", metavar="N", type=int, help="ranks of that job (default: 2)")
+    parser.add_argument("--nodes", metavar="M", type=int,
                         help="nodes that they are spread over (default: 1)")
     parser.add_argument("--config", metavar="FILE", help="TOML file of that job; the flags below override it")
     add_flags(parser, skip=("graph",))
 
 
 def _info(arguments: argparse.Namespace) -> int:
+    flags = [name for name in vars(arguments) if name in field_names() - {"graph"}]
+    if arguments.graph is None or not arguments.plan:
+        if arguments.plan:
+            raise ConfigError("info --plan: name the graph that the job would train on: info GRAPH --plan")
+        own = {"-np": arguments.np, "--nodes": arguments.nodes, "--config": arguments.config}
+        idle = ["--" + name.replace("_", "-") for name in flags] + [flag for flag, value in own.items()
+                                                                   if value is not None]
+        for what in idle[:1]:
+            raise ConfigError(f"info: {what} has no effect without --plan: leave it out, or give info GRAPH --plan")
     if arguments.graph is not None:
         _refuse_mpirun("info GRAPH")
         if arguments.plan:
-            print("\n".join(_plan(arguments)))
+            say.deliver("\n".join(_plan(arguments)))
             return 0
         from mpignn.storage.describe import describe
-        print(describe(arguments.graph))
+        say.deliver(describe(arguments.graph))
         return 0
-    from mpignn.mpi.world import describe_mpi, initialize
-    world = initialize()
-    lines = describe_mpi(world)
-    if world.rank == 0:
-        print(f"mpignn      {version('mpignn')}, Python {platform.pythonversion()}, {platform.platform()}")
-        print("\n".join(lines))
-        for name in ("mpi4py", "torch", "numpy", "h5py", "scipy", "numba", "pymetis"):
-            print(f"{name:11s} {version(name)}")
-        print(f"cores       {len(os.sched_getaffinity(0))} of {os.cpu_count()} for this rank")
-    world.finish()
+    text = _environment()
+    if text is not None:        # told behind the job, which a reader that has seen enough shall not abort
+        say.deliver(text)
     return 0
+
+
+def _environment() -> str | None:
+    """What a bug report should say, on the first rank; None on the others.  Collective over the job."""
+    with Job.start(Config()) as job:
+        from mpignn.mpi.world import describe_mpi
+        world = job.world
+        mpi = describe_mpi(world)
+        world.finish()
+    return None if world.rank > 0 else "\n".join([
+        f"mpignn      {version()}, Python {platform.python_version()}, {platform.platform()}", *mpi,
+        *(f"{name:11s} {version(name)}" for name in _PACKAGES),
+        f"cores       {len(os.sched_getaffinity(0))} of {os.cpu_count()} for this rank"])
+
+
+_PACKAGES = ("mpi4py", "torch", "numpy", "h5py", "scipy", "numba", "pymetis")
 
 
 def _plan(arguments: argparse.Namespace) -> list[str]:
     """What `make_plan` says of a job with the settings given."""
-    from mpignn.publish import read_graph
+    from mpignn.job.open_graph import read_graph
     from mpignn.roles import Topology, assign_roles, group_nodes
-    config = configure(arguments.config, {k: v for k, v in vars(arguments).items() if k in field_names()})
-    if not 1 <= arguments.nodes <= arguments.np:
-        raise ConfigError(f"-np {arguments.np} on --nodes {arguments.nodes}: a job has at least one rank on each node")
-    hosts = [rank * arguments.nodes // arguments.np for rank in range(arguments.np)]
+    flags = {k: v for k, v in vars(arguments).items() if k in field_names()}
+    config = _checked(configure(arguments.config, flags), flags)
+    if is_own(config.model.model):
+        from mpignn.nn import own
+        own.know(config.model)
+    np = 2 if arguments.np is None else arguments.np
+    num_nodes = 1 if arguments.nodes is None else arguments.nodes
+    if not 1 <= num_nodes <= np:
+        raise ConfigError(f"-np {np} on --nodes {num_nodes}: a job has at least one rank on each node")
+    hosts = [rank * num_nodes // np for rank in range(np)]
     nodes = group_nodes(hosts, config.world.ranks_per_node)
     roles = assign_roles(nodes, config.world.servers_per_node, config.world.server_nodes)
     opened = read_graph(Path(arguments.graph), Topology(nodes, roles), config.world.replicate,
                         config.world.replicate_nodes)
-    return ["train", *opened.plan(config).lines(), "", "eval and infer", *opened.plan_inference(config).lines()]
+    return ["train", *opened.plan_training(config).lines(), "",
+            "eval and infer", *opened.plan_inference(config).lines()]
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -247,7 +303,7 @@ def _data(arguments: argparse.Namespace) -> int:
     from mpignn.storage.datasets import prepare
     out = arguments.out or f"{arguments.name}.npz"
     prepare(arguments.name, out, from_file=arguments.from_file, split_file=arguments.split_file)
-    print(f"wrote {out}; next: python -m mpignn partition {out} {Path(out).stem}-2 --parts 2")
+    say.tell(f"wrote {out}; next: python -m mpignn partition {out} {Path(out).stem}-2 --parts 2")
     return 0
 
 
@@ -262,37 +318,60 @@ def _synth(arguments: argparse.Namespace) -> int:
     _refuse_mpirun("synth")
     from mpignn.storage.synth import make_graph
     make_graph(arguments.out, nodes=arguments.nodes, avg_degree=arguments.avg_degree, seed=arguments.seed)
-    print(f"wrote {arguments.out}; next: python -m mpignn partition {arguments.out} {arguments.out}-2 --parts 2")
+    say.tell(f"wrote {arguments.out}; next: python -m mpignn partition {arguments.out} {arguments.out}-2 --parts 2")
     return 0
 
 
 def _slurm_arguments(parser: argparse.ArgumentParser) -> None:
-    from mpignn.slurm import LAUNCHERS, Allocation
-    for option in dataclasses.fields(Allocation):
-        number = {"type": int} if isinstance(option.default, int) else {}
-        parser.add_argument(f"--{_SLURM[option.name][0]}", dest=f"slurm_{option.name}", default=option.default,
-                            choices=list(LAUNCHERS) if option.name == "launcher" else None, **number,
-                            metavar=option.name.upper(), help=f"{_SLURM[option.name][1]} (default: {option.default})")
-    _train_arguments(parser)
+    from mpignn.slurm import LAUNCHERS, PASSED_ON, Allocation
+    parser.usage = "mpignn slurm [options] [train | eval | infer] ...   (behind these words: as without slurm)"
+    for name, text in _SLURM.items():
+        value = getattr(Allocation(), name)
+        number: dict[str, Any] = {"type": int} if isinstance(value, int) else {}
+        parser.add_argument(_slurm_flag(name), dest=name, default=value, **number, metavar=name.upper(),
+                            choices=list(LAUNCHERS) if name == "launcher" else None,
+                            help=text + ("" if value is None else f" (default: {value})"))
+    parser.add_argument("--exclusive", action="store_true", help="nodes are for this job alone")
+    parser.add_argument("--sbatch", action="append", default=[], metavar="OPTION",
+                        help="any other option of sbatch, as in --sbatch=--hint=nomultithread; may be repeated")
+    passed_on = parser.add_argument_group("passed on to sbatch as they are")
+    for name in PASSED_ON:
+        passed_on.add_argument(f"--{name}", dest=f"sbatch {name}", metavar="VALUE", default=argparse.SUPPRESS)
+    parser.set_defaults(takes_words=True)
 
 
-# Options of `slurm`, which do not share names with those of a run.
-_SLURM = {"name": ("job-name", "name of the job"), "nodes": ("nodes", "number of nodes"),
-          "tasks": ("ntasks-per-node", "ranks on each node"), "cpus": ("cpus-per-task", "cores of each rank"),
-          "time": ("time", "time limit of the job, as Slurm reads it"),
-          "launcher": ("launcher", "mpirun of Open MPI, mpiexec of MPICH, or srun for MPICH"),
-          "python": ("python", "interpreter that has mpignn")}
+# Options of `slurm`: fields of `slurm.Allocation`.
+_SLURM = {"job_name": "name of the job (default: mpignn-train, mpignn-eval, mpignn-infer)",
+          "nodes": "number of nodes", "ntasks_per_node": "ranks on each node", "cpus_per_task": "cores of each rank",
+          "time": "time limit of the job, as Slurm reads it",
+          "launcher": "mpirun of Open MPI, mpiexec of MPICH, srun for MPICH; auto: by the mpirun that is there",
+          "python": "interpreter that has mpignn"}
+
+
+def _slurm_flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _slurm(arguments: argparse.Namespace) -> int:
     _refuse_mpirun("slurm")
-    from mpignn.slurm import Allocation, script
-    given = vars(arguments)
-    settings = {k: v for k, v in given.items() if k in field_names()}
-    configure(arguments.config, settings)       # refuses what the job would refuse
-    if arguments.config is not None:
-        settings["config"] = arguments.config
-    print(script(Allocation(**{name: given[f"slurm_{name}"] for name in _SLURM}), settings), end="")
+    from mpignn.slurm import COMMANDS, Allocation, script
+    given, words = vars(arguments), list(arguments.words)
+    command = words.pop(0) if words and words[0] in COMMANDS else "train"
+    if words and words[0] in _COMMANDS:
+        raise ConfigError(f"slurm: no script is made of the command {words[0]}, but of: {', '.join(COMMANDS)}; a graph "
+                          f"of that name is ./{words[0]}")
+    parser = _parser()
+    job, unknown = parser.parse_known_args([command, *words])
+    _refuse_unknown("slurm", unknown, [_subparser(parser, name) for name in ("slurm", command)])
+    names_run = resumes = False
+    if command == "train":          # refuses what the job would refuse; a run need not be there yet
+        flags = {k: v for k, v in vars(job).items() if k in field_names()}
+        config = _checked(configure(job.config, flags), flags)
+        resumes = config.checkpoint.resume is not None
+        names_run = config.train.run_dir is not None or config.checkpoint.resume not in (None, AUTO)
+    passed_on = {key.removeprefix("sbatch "): value for key, value in given.items() if key.startswith("sbatch ")}
+    wanted = Allocation(**{name: given[name] for name in (*_SLURM, "exclusive", "sbatch")}, passed_on=passed_on)
+    say.deliver(script(wanted, command, words, names_run, resumes), end="")
     return 0
 
 
@@ -304,13 +383,15 @@ _COMMANDS = {
     "check": ("Verify a partitioned graph; exit code 3 and a list if anything is wrong.", _check_arguments, _check),
     "info": ("Show a graph, its balance and edge cut; or the environment.", _info_arguments, _info),
     "data": ("Prepare a public data set from a package.", _data_arguments, _data),
-    "slurm": ("Print a Slurm job script for a training run.", _slurm_arguments, _slurm),
+    "slurm": ("Print a Slurm job script for train, eval or infer.", _slurm_arguments, _slurm),
     "synth": ("Make a synthetic graph with planted communities.", _synth_arguments, _synth),
 }
 
 
+_JOBS = (_train, _eval, _infer)        # they look for wishes to stop
+
+
 def _refuse_mpirun(command: str) -> None:
-    for variable in _SIZE_VARIABLES:
-        if os.environ.get(variable, "1") not in ("", "1"):
-            raise ConfigError(f"{command} runs in one process, and here are {os.environ[variable]}: "
-                              "start it without mpirun")
+    if launcher.count() > 1:
+        raise ConfigError(f"{command} runs in one process, and here are {launcher.count()}: start it without mpirun or "
+                          "srun")

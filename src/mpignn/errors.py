@@ -3,12 +3,16 @@
 Exit codes: 2 usage, 3 data, 4 memory or disk, 75 stopped on request, 1 anything else.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MpignnError(Exception):
     """Root of all errors that mpignn raises on purpose.
 
     Attributes:
-        exit_code: Of the process, if the error leaves the program.
+        exit_code: Exit code of the process, if the error leaves the program.
         agreed: Whether every rank of the job raises the same error, so that all can leave in order.
     """
 
@@ -48,6 +52,10 @@ class CommError(MpignnError):
     """Rows asked for or handed out in a way that the transport cannot carry."""
 
 
+class LeftBehind(CommError):
+    """This rank waits for others that an error has ended, which they shared and told: ``exit_code`` is theirs."""
+
+
 class Stopped(MpignnError):
     """The job was asked to stop and did so, with all that it needs to go on on disk: start it again."""
 
@@ -59,3 +67,23 @@ class TrainingError(MpignnError):
     """Training that cannot go on, such as a loss that is not finite: found on all trainers at once."""
 
     agreed = True
+
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE)
+
+
+@contextmanager
+def paths_named() -> Iterator[None]:
+    """Turn what the system says of a path into one of our errors, where no better one was made of it.
+
+    Raises:
+        DataError: It cannot be what it is asked to be: not allowed, a part of it is no folder, its name is too long.
+        ResourceError: The disk is full, or too many files are open.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        family = ResourceError if error.errno in _OF_THE_DISK else DataError
+        raise family(f"{error.filename}: {error.strerror}") from error

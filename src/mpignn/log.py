@@ -79,7 +79,7 @@ def phase(name: str, idle: bool = False, steady: bool = False) -> Iterator[None]
     """Name what happens inside; the name stays the current one if an error leaves the block.
 
     Args:
-        name: Of the phase.
+        name: Name of the phase.
         idle, steady: As in `Activity`.
     """
     before = activity.phase, activity.idle, activity.steady

@@ -26,6 +26,21 @@ _GRACE_S = 5.0      # of faulthandler after the thread
 _EXIT_CODE = 1
 
 
+_watchdog: "list[Watchdog]" = []        # that of this process
+
+
+def start(limit_s: float | None, peers: Sequence[tuple[int, str]] = ()) -> None:
+    """Let this process be watched until it ends; when it is already, let that one know the new arguments.
+
+    Not collective; arguments are those of `Watchdog`.
+    """
+    if _watchdog:
+        _watchdog[0].tell(limit_s, peers)
+    else:
+        _watchdog.append(Watchdog(limit_s, peers))
+        _watchdog[0].start()
+
+
 class Watchdog:
     """Watches this process from `start` on."""
 
@@ -37,10 +52,13 @@ class Watchdog:
                 are steady, and for ever in others, since a file system may be slow.
             peers: The other processes of this machine that make no sense without this one, by `identity`.
         """
-        self._limit_s = limit_s
-        self._peers = list(peers)
-        self._armed_at = -1.0
+        self.tell(limit_s, peers)
         self._spoken_s = 0.0
+
+    def tell(self, limit_s: float | None, peers: Sequence[tuple[int, str]]) -> None:
+        """Go by other arguments from now on."""
+        self._limit_s, self._peers = limit_s, list(peers)
+        beat()
 
     def start(self) -> None:
         """Watch until the process ends."""
@@ -102,10 +120,10 @@ def sentence(quiet_s: float) -> str:
 
 
 def identity(pid: int) -> tuple[int, str]:
-    """A process and what tells it from one that gets its number later, or has it elsewhere; empty if there is none."""
+    """A process and what tells it from one that gets its number later, or has it elsewhere; empty if it has ended."""
     try:
         space = os.readlink("/proc/self/ns/pid")
-        started = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return pid, ""
-    return pid, f"{space} {started}"
+    return pid, "" if fields[0] in (b"Z", b"X") else f"{space} {fields[19].decode()}"

@@ -97,3 +97,21 @@ def test_a_job_that_is_signalled_is_requeued_and_goes_on(cluster, source, tmp_pa
     assert cluster.logs().count("mpignn: stopped: asked to stop after") == 1
     found = losses(tmp_path / "run")
     assert len(found) == 30 * 18 and found == losses(tmp_path / "plain")
+
+
+@pytest.mark.timeout(450)
+def test_a_printed_script_runs_as_it_is(cluster, source, tmp_path):
+    """Under either MPI, with names that a shell and Slurm could misread, and what is passed on to Slurm."""
+    cluster.run(cluster.python, "-m", "mpignn", "partition", source, "my graph", "--parts", "2")
+    mpignn = (cluster.python, "-m", "mpignn", "slurm", "--python", cluster.python, "--nodes", "2", "--job-name",
+              "a $job", "--begin", "now", "--sbatch=--comment=none")
+    text = cluster.run(*mpignn, "train", "my graph", "--fanouts", "5,5", "--hidden", "16", "--epochs", "1")
+    (tmp_path / "train.sbatch").write_text(text + "\n")
+    job = cluster.run("sbatch", "--parsable", "train.sbatch")
+    cluster.wait_for(job, "COMPLETED", 200)
+    run = f"runs/a $job-{job}"
+    events = [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
+    assert [len(event["seeds_per_trainer"]) for event in events if event["event"] == "epoch"] == [2]
+    (tmp_path / "eval.sbatch").write_text(cluster.run(*mpignn, "eval", run) + "\n")
+    cluster.wait_for(cluster.run("sbatch", "--parsable", "eval.sbatch"), "COMPLETED", 200)
+    assert (tmp_path / run / "eval" / "eval.json").exists()

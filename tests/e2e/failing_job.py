@@ -9,28 +9,21 @@ import builtins
 import importlib
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
-import mpignn.log
+from phases import on_entering
 
 
 def main() -> int:
     victim, where, error, stamp = int(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4])
-    phase = mpignn.log.phase
 
-    @contextmanager
-    def faulty(name, *how, **more):
-        with phase(name, *how, **more):
-            if name == where:
-                from mpi4py import MPI
-                if victim == MPI.COMM_WORLD.rank:
-                    stamp.write_text(repr(time.time()))
-                    raise getattr(builtins if hasattr(builtins, error) else importlib.import_module("torch"),
-                                  error)("injected")
-            yield
+    def fail() -> None:
+        from mpi4py import MPI
+        if victim == MPI.COMM_WORLD.rank:
+            stamp.write_text(repr(time.time()))
+            raise getattr(builtins if hasattr(builtins, error) else importlib.import_module("torch"), error)("injected")
 
-    mpignn.log.phase = faulty       # before any module takes the name
+    on_entering(where, fail)
     from mpignn.cli import main
     return main(sys.argv[5:])
 

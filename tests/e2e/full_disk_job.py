@@ -5,24 +5,19 @@
 
 import resource
 import sys
-from contextlib import contextmanager
 
-import mpignn.log
+from phases import on_entering
 
 
 def main() -> int:
-    victim, where, limit, phase = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), mpignn.log.phase
+    victim, where, limit = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
-    @contextmanager
-    def limiting(name, *how, **more):
-        with phase(name, *how, **more):
-            if name == where:
-                from mpi4py import MPI
-                if victim in (-1, MPI.COMM_WORLD.rank):
-                    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            yield
+    def fill() -> None:
+        from mpi4py import MPI
+        if victim in (-1, MPI.COMM_WORLD.rank):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    mpignn.log.phase = limiting       # before any module takes the name
+    on_entering(where, fill)
     from mpignn.cli import main
     return main(sys.argv[4:])
 

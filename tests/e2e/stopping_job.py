@@ -6,26 +6,22 @@
 import os
 import signal
 import sys
-from contextlib import contextmanager
 
-import mpignn.log
+from phases import on_entering
+
 from mpignn import stop
 
 
 def main() -> int:
     stop.listen()       # as `python -m mpignn` does
-    victim, where, phase = int(sys.argv[1]), sys.argv[2], mpignn.log.phase
+    victim, where = int(sys.argv[1]), sys.argv[2]
 
-    @contextmanager
-    def signalling(name, *how, **more):
-        with phase(name, *how, **more):
-            if name == where:
-                from mpi4py import MPI
-                if victim == MPI.COMM_WORLD.rank:
-                    os.kill(os.getpid(), signal.SIGUSR1)
-            yield
+    def ask() -> None:
+        from mpi4py import MPI
+        if victim == MPI.COMM_WORLD.rank:
+            os.kill(os.getpid(), signal.SIGUSR1)
 
-    mpignn.log.phase = signalling       # before any module takes the name
+    on_entering(where, ask)
     from mpignn.cli import main
     return main(sys.argv[3:])
 

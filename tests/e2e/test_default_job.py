@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from mpignn.config import load_config
+from mpignn.options import load_config
 from mpirun import mpirun
 
 STEP = {"event", "epoch", "step", "loss", "seconds"}
@@ -14,8 +14,8 @@ EPOCH = {"event", "epoch", "loss", "val_acc", "seconds", "sample_s", "fetch_s", 
 FINAL = {"event", "val_acc", "test_acc", "epochs", "seconds"}
 
 
-def job(folder, np_, *words):
-    done = mpirun(["-m", "mpignn", *words], np_, timeout=180, cwd=folder)
+def job(folder, np_, *words, fresh=None):
+    done = mpirun(["-m", "mpignn", *words], np_, timeout=180, cwd=folder, fresh=fresh)
     assert done.returncode == 0, str(done)
     (run_dir,) = (folder / "runs").iterdir()
     return done, run_dir, [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
@@ -24,7 +24,7 @@ def job(folder, np_, *words):
 def test_it_learns_more_than_the_features_say(tmp_path):
     (tmp_path / "sage").mkdir()
     (tmp_path / "mlp").mkdir()
-    done, run_dir, events = job(tmp_path / "sage", 3)
+    done, run_dir, events = job(tmp_path / "sage", 3, fresh=True)
     _, _, baseline = job(tmp_path / "mlp", 3, "--model", "mlp")
     final = events[-1]
     assert final["test_acc"] >= 0.60

@@ -1,7 +1,8 @@
 """Every sample of the documentation runs, and every name that it promises is there.
 
-In ``README.md`` and ``docs``: fenced blocks of Python are programs if they start a job themselves, else they are what
-``main(g, world)`` does, one block of a page after the other.  Indented lines are commands.
+In ``README.md`` and ``docs``: fenced blocks of Python are files where their first line is a comment with the name of
+one, and programs if they start a job themselves; else they are what ``main(g, world)`` does, one block of a page after
+the other.  Indented lines are commands.
 """
 
 import re
@@ -33,9 +34,14 @@ def programs(page: Path) -> list[str]:
     return [block for block in _fenced(page) if any(start in block for start in STARTS)]
 
 
+def files(page: Path) -> dict[str, str]:
+    """Fenced blocks of Python that are files, by name."""
+    return {found[1]: block for block in _fenced(page) if (found := re.match(r"# (\w+\.py)\n", block))}
+
+
 def snippets(page: Path) -> list[str]:
     """The other ones."""
-    return [block for block in _fenced(page) if block not in programs(page)]
+    return [block for block in _fenced(page) if block not in (*programs(page), *files(page).values())]
 
 
 def commands(page: Path) -> list[str]:
@@ -85,8 +91,10 @@ def runnable(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=lambda page: page.name)
 def test_commands_run(page, folder):
+    for name, text in files(page).items():
+        (folder / name).write_text(text)
     for number, line in enumerate(runnable(page)):
-        done = run(_here(line, number), cwd=folder)
+        done = run(_here(line, number), cwd=folder, fresh=page.name == "README.md")      # as a user types it
         assert done.returncode == 0, f"{line}\n{done}"
 
 
@@ -104,6 +112,15 @@ def _here(line: str, number: int) -> list[str]:
     if "partition" in words:        # what it would write is there already
         words = [f"new-{number}" if word == "graph" else word for word in words]
     return words if "synth" not in words else [*words, "--nodes", "2000", "--avg-degree", "5"]
+
+
+def test_the_page_on_tests_names_each_file_and_no_other():
+    rows = [line for line in (ROOT / "docs/tests.md").read_text().splitlines() if line.startswith("|")]
+    patterns = re.findall(r"`(\w+/[\w*.]+)`", "".join(rows))
+    named = {pattern: set((ROOT / "tests").glob(pattern)) for pattern in patterns}
+    assert all(named.values()), [pattern for pattern, files in named.items() if not files]
+    there = set((ROOT / "tests").glob("*/test_*.py"))
+    assert there <= set().union(*named.values()), there - set().union(*named.values())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))

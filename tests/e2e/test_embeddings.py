@@ -42,14 +42,15 @@ def typed(tmp_path_factory):
 
 
 JOB = ("--model", "rgcn", "--precision", "fp64", "--hidden", "8", "--fanouts", "3,4", "--global-batch-size", "50",
-       "--lr", "0.05", "--epochs", "4", "--embed-dim", "6")
+       "--lr", "0.05", "--epochs", "4")
+ROWS = ("--embed-dim", "6")
 
 
 @pytest.fixture(scope="module")
 def alone(typed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
-    return {embed: train(typed / "typed-1", folder / embed, 1, *JOB, "--embed", embed)
-            for embed in ("auto", "all", "off")}
+    return {embed: train(typed / "typed-1", folder / embed, 1, *JOB, *rows, "--embed", embed)
+            for embed, rows in (("auto", ROWS), ("all", ROWS), ("off", ()))}
 
 
 def test_embeddings_learn_more_than_one_row_for_a_type(alone):
@@ -62,7 +63,7 @@ def test_embeddings_learn_more_than_one_row_for_a_type(alone):
     (4, "openmpi", "auto", ["--ranks-per-node", "1", "--access", "owner"]),
     (4, "mpich", "all", ["--ranks-per-node", "2", "--access", "rma", "--embed-optimizer", "adam"])])
 def test_losses_do_not_depend_on_the_ranks(typed, alone, tmp_path, np_, mpi, embed, words):
-    losses, final = train(typed / "typed-3", tmp_path / "run", np_, *JOB, "--embed", embed, *words, mpi=mpi)
+    losses, final = train(typed / "typed-3", tmp_path / "run", np_, *JOB, *ROWS, "--embed", embed, *words, mpi=mpi)
     np.testing.assert_allclose(losses, alone[embed][0], rtol=1e-9)
     for name in ("val_acc", "test_acc"):
         assert final[name] == pytest.approx(alone[embed][1][name], abs=1e-9)
@@ -70,8 +71,8 @@ def test_losses_do_not_depend_on_the_ranks(typed, alone, tmp_path, np_, mpi, emb
 
 def test_a_run_on_three_ranks_goes_on_on_one(typed, alone, tmp_path):
     """Rows, the optimiser's state and the best rows come from the checkpoint, whoever owned them."""
-    train(typed / "typed-3", tmp_path / "run", 3, *JOB, "--epochs", "2")
-    losses, final = train(typed / "typed-1", tmp_path / "run", 1, *JOB, "--resume", "auto")
+    train(typed / "typed-3", tmp_path / "run", 3, *JOB, *ROWS, "--epochs", "2")
+    losses, final = train(typed / "typed-1", tmp_path / "run", 1, *JOB, *ROWS, "--resume", "auto")
     np.testing.assert_allclose(losses, alone["auto"][0], rtol=1e-9)
     for name in ("val_acc", "test_acc"):
         assert final[name] == pytest.approx(alone["auto"][1][name], abs=1e-9)

@@ -80,7 +80,7 @@ def killed(folder: Path, graph: Path, mpi: str, rank: int, delay: float):
 
 
 def ended_early(folder: Path, graph: Path, mpi: str, rank: int | None, delay: float):
-    """Start an endless job and, some seconds later, kill a rank or (None, or it has not come yet) interrupt mpirun."""
+    """Start an endless job and, some seconds later, kill a rank or (None, or none has come) interrupt mpirun, twice."""
     with endless(folder, graph, mpi) as (job, token):
         time.sleep(delay)
         assert job.poll() is None, job.communicate()[0]
@@ -88,7 +88,10 @@ def ended_early(folder: Path, graph: Path, mpi: str, rank: int | None, delay: fl
         if victims:
             os.kill(victims[0], signal.SIGKILL)
         else:
-            job.send_signal(signal.SIGINT)
+            job.send_signal(signal.SIGINT)      # a wish to stop, which takes what a checkpoint takes
+            time.sleep(1)
+            if job.poll() is None:
+                job.send_signal(signal.SIGINT)
 
 
 @contextmanager

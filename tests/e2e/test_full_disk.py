@@ -42,7 +42,7 @@ def check_end(done, said):
 @pytest.mark.parametrize(("mpi", "rank"), [("mpich", 2), ("openmpi", 2), pytest.param("mpich", 1,
                                                                                       marks=pytest.mark.long)])
 def test_one_trainer_that_finds_no_room_leaves_no_file(trained, tmp_path, mpi, rank):
-    """Of two trainers, 1 and 2 of three ranks; the first of them also makes the file."""
+    """Two trainers, 1 and 2 of three ranks; the first of them also makes the file."""
     if missing(mpi):
         pytest.skip(missing(mpi))
     out = tmp_path / "pred.h5"
@@ -71,6 +71,6 @@ def test_a_small_file_system_keeps_the_file_that_it_has(trained, tmp_path, free,
     disk.mkdir()
     size = (ROWS_BYTES + free) // page * page + 2 * page        # a page for the earlier file, and what was cut off
     done = run(["unshare", "--mount", "--propagation", "private", "sh", "-c", IN_MEMORY, str(size), *launcher(3),
-                python(), "-m", "mpignn", *infer(trained, disk / "pred.h5")], env={"DISK": str(disk)})
+                python(), "-m", "mpignn", *infer(trained, disk / "pred.h5")], env={"DISK": str(disk)}, fresh=True)
     check_end(done, said)
     assert f"left: pred.h5: {PRECIOUS}\n" in done.stdout, str(done)

@@ -27,7 +27,7 @@ def train(graph: Path, run_dir: Path, *words: str, np: int = 1,
     """The events of a job that must end well, on GPUs without falling back to MPI."""
     words = [*program, "train", str(graph), "--run-dir", str(run_dir), "--precision", "fp64", "--hidden", "16",
              "--fanouts", "4,5", "--global-batch-size", "300", "--epochs", "2", "--dropout", "0.5", *words]
-    done = mpirun(words, np) if np > 1 else run([python(), *words])
+    done = mpirun(words, np, fresh=True) if np > 1 else run([python(), *words], fresh=True)
     assert done.returncode == 0 and "gradients go over MPI" not in done.stderr, str(done)
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
 
@@ -85,7 +85,8 @@ def test_eval_and_infer(graphs, tmp_path, sampled):
         for what in ["eval"], ["infer"]:
             more = ["--device", device, *(["--sampled"] if sampled else [])]
             out = ["--out", str(tmp_path / f"{device}.h5")] if what == ["infer"] else []
-            done = run([python(), "-m", "mpignn", *what, str(tmp_path / "run"), str(graphs["one"]), *out, *more])
+            done = run([python(), "-m", "mpignn", *what, str(tmp_path / "run"), str(graphs["one"]), *out, *more],
+                       fresh=True)
             assert done.returncode == 0, str(done)
         with h5py.File(tmp_path / f"{device}.h5") as file:
             found[device] = file["node/_N/logits"][:]
@@ -99,7 +100,7 @@ def test_memory_that_does_not_suffice(graphs, tmp_path, np):
              "--hidden", "6000", "--layers", "3", "--fanouts", "3,4,5"]
     taken = torch.empty(torch.cuda.mem_get_info()[0] - (1 << 30), dtype=torch.uint8, device="cuda")
     try:
-        done = mpirun(words, np) if np > 1 else run([python(), *words])
+        done = mpirun(words, np, fresh=True) if np > 1 else run([python(), *words], fresh=True)
     finally:
         del taken
         torch.cuda.empty_cache()
@@ -112,13 +113,13 @@ def test_memory_that_does_not_suffice(graphs, tmp_path, np):
 def test_trainers_without_a_gpu_each_are_refused(graphs, tmp_path, gpus):
     words = ["-m", "mpignn", "train", str(graphs["one"]), "--run-dir", str(tmp_path / "run"), "--device", "cuda",
              "--servers-per-node", "0"]
-    done = mpirun(words, gpus + 1)
+    done = mpirun(words, gpus + 1, fresh=True)
     assert done.returncode == 2 and "trainers before it have" in done.stdout + done.stderr, str(done)
 
 
 @pytest.mark.parametrize("np", [2, 3])
 def test_nccl(np):
-    done = mpirun([str(HERE / "gpu_job.py")], np)
+    done = mpirun([str(HERE / "gpu_job.py")], np, fresh=True)
     assert done.returncode == 0, str(done)
     assert done.stdout.count("has checked NCCL") == np, str(done)
 

@@ -8,7 +8,7 @@ import uuid
 import numpy as np
 import pytest
 
-from mpirun import ROOT, kill, launcher, missing, mpirun, processes, python, run, start
+from mpirun import MPIS, ROOT, kill, launcher, missing, mpirun, processes, python, run, start
 
 EXAMPLE = str(ROOT / "jobs/examples/train_embeddings.py")
 STEPS, STOPPED = 120, 75
@@ -41,7 +41,7 @@ def test_a_loop_of_ones_own_is_stopped_and_goes_on_on_other_ranks(alone, graphs,
         pytest.skip(missing(mpi))
     token, told = uuid.uuid4().hex, {}
     job = start([*launcher(3, mpi), python(mpi), EXAMPLE, str(graphs["metis4"]), str(tmp_path / "kept")], token,
-                cwd=tmp_path)
+                cwd=tmp_path, fresh=False)
     try:
         lines = []
         for line in job.stdout:
@@ -97,3 +97,15 @@ def test_a_loop_that_keeps_nothing_ends_by_a_signal(graphs, tmp_path):
     script = "import mpignn as mg, os, signal\nmg.run(lambda g, world: os.kill(os.getpid(), signal.SIGTERM), 'graph')"
     (tmp_path / "graph").symlink_to(graphs["one"])
     assert run([sys.executable, "-c", script], cwd=tmp_path).returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_a_wrapped_module_learns_without_a_warning(mpi):
+    """What torch says of a module, that it uses all its parameters: on another rank it may not."""
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    program = ("import torch; import mpignn as mg; world = mg.initialize(servers_per_node=0)\n"
+               "model = mg.wrap(torch.nn.Linear(3, 2), world)\n"
+               "for _ in range(2): model(torch.ones(2, 3)).sum().backward()\n")
+    done = mpirun(["-c", program], 2, mpi)
+    assert done.returncode == 0 and "find_unused_parameters" not in done.stderr, str(done)

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import time
 import uuid
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mpignn.storage import snapshot
 from mpirun import MPIS, kill, launcher, missing, mpirun, processes, python, rank_of, run, start, wait_for
+from older import OLD, as_of
 
 EPOCHS, STEPS = 8, 50
 STOPPED = 75
@@ -70,14 +73,14 @@ def alone(graphs, tmp_path_factory):
 
 
 class Job:
-    """A job under way, which is gone with the ``with`` block."""
+    """A job under way, which is gone with the ``with`` block.  See `start` of what is not fresh."""
 
-    def __init__(self, arguments: list[str], np: int, mpi: str, folder: Path):
+    def __init__(self, arguments: list[str], np: int, mpi: str, folder: Path, fresh: bool = False):
         if missing(mpi):
             pytest.skip(missing(mpi))
         self.folder, self.token, self.np = folder, uuid.uuid4().hex, np
         words = [*launcher(np, mpi), python(mpi)] if np > 1 else [python(mpi)]
-        self.process = start([*words, *arguments], self.token)
+        self.process = start([*words, *arguments], self.token, fresh=fresh)
 
     def __enter__(self):
         return self
@@ -143,7 +146,8 @@ def test_a_run_that_is_stopped_twice_learns_the_same_to_the_last_bit(graphs, on_
 
 
 def test_a_run_that_only_moves_data_stops_within_a_pass(graphs, tmp_path):
-    words = command(graphs["metis4"], tmp_path, "--data-path-only", "--global-batch-size", "1")
+    words = ["-m", "mpignn", "train", str(graphs["metis4"]), "--run-dir", str(tmp_path / "run"), "--data-path-only",
+             "--global-batch-size", "1", "--epochs", str(EPOCHS)]
     with Job(words, 3, "mpich", tmp_path) as job:
         job.wait_for_steps(20)
         usr1_to(2)(job)
@@ -169,7 +173,7 @@ def test_other_ranks_servers_and_partitions_go_on_with_a_run(graphs, alone, tmp_
 
 @pytest.mark.parametrize("mpi", ["mpich", pytest.param("openmpi", marks=pytest.mark.long)])
 def test_a_server_that_is_signalled_serves_on_and_a_rank_that_starts_stops_at_its_first_chance(graphs, tmp_path, mpi):
-    with Job(command(graphs["one"], tmp_path), 2, mpi, tmp_path) as job:
+    with Job(command(graphs["one"], tmp_path), 2, mpi, tmp_path, fresh=True) as job:
         wait_for(lambda: len(job.ranks()) == 2, 30, job.process)
         time.sleep(0.5)                 # Python itself knows no better in its first moments
         os.kill(job.ranks()[0], signal.SIGUSR1)
@@ -226,16 +230,73 @@ def test_sigterm_stops_a_run_under_the_launcher_of_mpich(graphs, tmp_path):
     stopped(graphs["metis4"], tmp_path, 3, "mpich", 20, to_launcher(signal.SIGTERM))
 
 
-def test_what_is_of_another_run_is_refused_with_the_difference(graphs, tmp_path):
+def test_what_is_of_another_run_is_refused_with_the_difference_before_anything_is_loaded(graphs, tmp_path):
     assert run([python(), *command(graphs["one"], tmp_path, "--epochs", "1")]).returncode == 0
     kept = [tmp_path / "run" / name for name in ("metrics.jsonl", "config.toml")]
     before = [path.read_bytes() for path in kept]
-    for more, code, text in ((["--lr", "0.02"], 2, "lr: 0.01 there, 0.02 here"),
+    for more, code, text in (("wordnet", 2, "is of another graph"),
+                             (["--lr", "0.02"], 2, "lr: 0.01 there, 0.02 here"),
                              (["--global-batch-size", "47"], 2, "global_batch_size: 48 there, 47 here"),
                              (["--resume", str(tmp_path / "none")], 3, "neither a run folder with checkpoints nor")):
-        done = run([python(), *command(graphs["one"], tmp_path, "--resume", *more)])
+        graph, more = (more, []) if more == "wordnet" else (graphs["one"], more)
+        done = run([python(), *command(graph, tmp_path, "--resume", *more)])
         assert done.returncode == code and text in done.stderr and "Traceback" not in done.stderr, str(done)
+        assert "loaded and verified" not in done.stderr, str(done)
+        assert not list((tmp_path / "run").glob("bundled-graph*"))
         assert [path.read_bytes() for path in kept] == before
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_a_run_of_another_version_is_refused_in_one_line(graphs, tmp_path, mpi):
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    assert run([python(), *command(graphs["one"], tmp_path, "--epochs", "1")]).returncode == 0
+    for name in ("checkpoints", "trained"):
+        for _, path in snapshot.found_in(tmp_path / "run" / name):
+            as_of(path, OLD, "mpignn 0.0.9")
+    for words in (["train", "--resume"], ["eval"], ["infer", "--out", str(tmp_path / "pred.h5")]):
+        done = mpirun(["-m", "mpignn", *words, str(tmp_path / "run")], 3, mpi)
+        assert done.returncode == 3 and "written by mpignn 0.0.9; this is mpignn" in done.stderr, str(done)
+        assert "Traceback" not in done.stderr and done.stderr.count("mpignn: error") == 1, str(done)
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_a_run_goes_on_by_its_name_alone_on_other_ranks(graphs, tmp_path, mpi):
+    """Its global batch is that of the trainers that began it."""
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    shared = ["--fanouts", "2", "--hidden", "4", "--batch-size", "100", "--run-dir", str(tmp_path / "run")]
+    begun = mpirun(["-m", "mpignn", "train", str(graphs["one"]), *shared, "--epochs", "1"], 3, mpi)
+    assert begun.returncode == 0, str(begun)
+    done = run([python(mpi), "-m", "mpignn", "train", "--resume", str(tmp_path / "run"), "--epochs", "2"])
+    assert done.returncode == 0 and "global batches of 200" in done.stderr, str(done)
+    steps = [event["epoch"] for event in events(tmp_path) if event["event"] == "step"]
+    assert steps == [0] * 12 + [1] * 12
+
+
+def test_the_line_that_a_stopped_run_hints_at_goes_on_with_its_own_settings(graphs, tmp_path):
+    run_dir = tmp_path / "my runs" / "it's one"
+    (tmp_path / "job.toml").write_text(f"[train]\nrun_dir = {json.dumps(str(run_dir))}\nlr = 0.01\n")
+    begun = ["-m", "mpignn", "train", str(graphs["one"]), *SETTINGS[:-4], "--config", str(tmp_path / "job.toml")]
+    with Job(begun, 1, "mpich", tmp_path) as job:
+        metrics = run_dir / "metrics.jsonl"
+        wait_for(lambda: metrics.exists() and metrics.read_bytes().count(b'"event": "step"') >= 10, 150, job.process)
+        usr1_to(0)(job)
+        code, output = job.end()
+    hint = re.search("go on with `(train --resume .*)`\n", output)
+    assert code == STOPPED and hint, output
+    line, config = [python(), "-m", "mpignn", *shlex.split(hint[1])], (run_dir / "config.toml").read_bytes()
+    done = run([*line, "--lr", "0.02"])
+    assert done.returncode == 2 and "lr: 0.01 there, 0.02 here" in done.stderr, str(done)
+    assert (run_dir / "config.toml").read_bytes() == config
+    same = ["--eval-fanouts", "3,4,5", "--layers", "3", "--metrics", "acc", "--target-ntype", "_N", "--tensor-bytes",
+            "8"]
+    done = run([*line, *same, "--epochs", "3"], cwd=tmp_path)
+    assert done.returncode == 0 and "going on from" in done.stderr, str(done)
+    told = [json.loads(text) for text in metrics.read_text().splitlines()]
+    assert [(event["epoch"], event["step"]) for event in told if event["event"] == "step"] == [
+        (epoch, step) for epoch in range(3) for step in range(STEPS)]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_short_passes_write_a_checkpoint_each_only_where_asked(graphs, tmp_path):
@@ -268,7 +329,7 @@ def survive(graphs, folder: Path, chance: random.Random, deaths: int, shapes, *m
         mpi, np, graph, options = chance.choice(shapes)
         whole = sorted(path.name for path in checkpoints.glob("step-*"))
         arguments = command(graphs[graph], folder, "--resume", "auto", "--checkpoint-steps", "3", *more, *options)
-        with Job(arguments, np, mpi, folder) as job:
+        with Job(arguments, np, mpi, folder, fresh=True) as job:
             if death < deaths:
                 done = int(whole[-1][5:]) if whole else 0
                 job.wait_for_steps(min(done + 1, EPOCHS * STEPS - 1))
@@ -327,7 +388,7 @@ def test_a_folder_that_cannot_be_written_costs_no_checkpoint(graphs, tmp_path, c
     before = {path: path.read_bytes() for path in folder.glob("*/*")}
     assert {path.parent.name for path in before} == {"step-000000050", "step-000000100"}
     done = run([*unshare, "sh", "-c", READ_ONLY, str(folder), *launcher(3), python(), *words, "--resume"],
-               timeout=240)
+               timeout=240, fresh=True)
     assert done.returncode == code and "Traceback" not in done.stderr, str(done)
     assert "no checkpoint can be written: Read-only file system" in done.stderr, str(done)
     assert {path: path.read_bytes() for path in folder.glob("*/*")} == before
@@ -339,10 +400,38 @@ def test_a_folder_that_cannot_be_written_costs_no_checkpoint(graphs, tmp_path, c
 def test_ranks_that_wait_for_a_silent_one_end_the_job(graphs, tmp_path, mpi, rank):
     more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "20", "--access", "owner", "--ranks-per-node",
             "2"]
-    with Job(command(graphs["metis4"], tmp_path, *more), 4, mpi, tmp_path) as job:
+    with Job(command(graphs["metis4"], tmp_path, *more), 4, mpi, tmp_path, fresh=True) as job:
         job.wait_for_steps(5)
         os.kill(job.ranks()[rank], signal.SIGSTOP)
         code, output = job.end()
     assert code != 0 and "given up (--hang-timeout)" in output, output
     assert re.search(r"nothing has happened for 2\d s in phase 'epoch .*, waiting for", output), output
     assert "Thread" in output and "train/loop.py" in output, output     # where it waits
+
+
+def test_a_run_that_is_under_way_can_be_measured(graphs, tmp_path):
+    more = ["--epochs", "100000", "--eval-every", "1000", "--checkpoint-steps", "20"]
+    measure = [python(), "-m", "mpignn", "eval", str(tmp_path / "run")]
+    done = run(measure)
+    assert done.returncode == 2 and "no run folder" in done.stderr, str(done)
+    with Job(command(graphs["one"], tmp_path, *more), 1, "mpich", tmp_path) as job:
+        job.wait_for_steps(30)
+        done = run(measure)
+        assert done.returncode == 0 and "has not ended: these are its latest parameters" in done.stderr, str(done)
+        assert job.process.poll() is None
+    values = json.loads((tmp_path / "run" / "eval" / "eval.json").read_text())
+    assert values.keys() == {"val_acc", "test_acc"} and values["val_acc"] > 1.5 / 7
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_of_a_run_that_was_stopped_the_best_parameters_so_far_are_used(graphs, tmp_path, mpi):
+    stopped(graphs["metis4"], tmp_path, 3, mpi, 4 * STEPS, usr1_to(1), "--epochs", "100000", "--eval-every", "1",
+            "--lr", "0.1")
+    told = {event["epoch"]: event["val_acc"] for event in events(tmp_path) if event["event"] == "epoch"}
+    best = max(told, key=lambda epoch: (told[epoch], -epoch))
+    done = mpirun(["-m", "mpignn", "eval", str(tmp_path / "run"), "--sampled"], 3, mpi)
+    assert done.returncode == 0, str(done)
+    assert f"its best parameters so far, of epoch {best}, after {STEPS * (best + 1)} of " in done.stderr, str(done)
+    assert json.loads((tmp_path / "run" / "eval" / "eval.json").read_text())["val_acc"] == told[best]
+    done = run([python(), "-m", "mpignn", "infer", str(tmp_path / "run"), "--out", str(tmp_path / "pred.h5")])
+    assert done.returncode == 0 and f"of epoch {best}" in done.stderr and (tmp_path / "pred.h5").exists(), str(done)

@@ -1,5 +1,6 @@
 """A training program of one's own runs unchanged on any number of ranks, and ends as it should."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -86,6 +87,26 @@ def test_an_exception_on_one_trainer_is_printed_there_and_ends_the_job(graphs, t
     assert "trainer 1/2 [world 2] failed in phase 'main'" in done.stderr, str(done)
 
 
+@pytest.mark.parametrize("body", ["g.ndata['nope']", "{}['nope']"])
+def test_a_program_alone_gets_its_errors_as_they_are(graphs, tmp_path, body):
+    path = script(tmp_path, body)
+    done = program([path, str(graphs["one"])], 1, "mpich", tmp_path)
+    assert done.returncode == 1 and done.stderr.count("Traceback") == 1, str(done)
+    assert f'File "{path}", line 5, in main' in done.stderr and "nope" in done.stderr.splitlines()[-1], str(done)
+
+
+def test_trainers_that_all_leave_main_by_sys_exit_leave_in_order(graphs, tmp_path):
+    done = program([script(tmp_path, "sys.exit(5)"), str(graphs["one"])], 3, "mpich", tmp_path)
+    assert done.returncode == 5 and "bort" not in done.stderr and "Traceback" not in done.stderr, str(done)
+
+
+def test_a_trainer_that_leaves_main_alone_ends_the_job(graphs, tmp_path):
+    body = "sys.exit(5) if world.rank == 1 else world.trainers.barrier()"
+    done = program([script(tmp_path, body), str(graphs["one"])], 3, "mpich", tmp_path)
+    assert done.returncode != 0 and not done.timed_out, str(done)
+    assert "world rank 1 has come to the end of the graph" in done.stderr, str(done)
+
+
 @pytest.mark.parametrize("np_", [1, 3])
 def test_what_all_agree_on_is_told_once(graphs, tmp_path, np_):
     done = program([script(tmp_path, "pass"), str(tmp_path / "nope")], np_, "mpich", tmp_path)
@@ -110,3 +131,29 @@ def test_threads_of_torch_wait_asleep_unless_told_otherwise(graphs, tmp_path, gi
                cwd=tmp_path, env={"OMP_DISPLAY_ENV": "true", **given})
     assert done.returncode == 0, str(done)
     assert set(re.findall(r"OMP_WAIT_POLICY = '(\w+)'", done.stderr)) == {found}, str(done)
+
+
+TWICE = """
+import json, sys
+import torch
+import mpignn as mg
+def main(g, world):
+    total = torch.ones(1)
+    torch.distributed.all_reduce(total)
+    assert total.item() == world.trainers.size
+    settings = mg.settings()
+    if world.trainer_index == 0:
+        print(json.dumps([settings.train.lr, settings.train.run_dir]), flush=True)
+mg.run(main, sys.argv[1], lr=0.5)
+mg.run(main, sys.argv[1])
+mg.run(lambda g, world: None, sys.argv[1], run_dir="third", hang_timeout=500)
+"""
+
+
+@pytest.mark.parametrize(("np_", "mpi"), [(1, "mpich"), (3, "mpich"), (3, "openmpi")])
+def test_a_program_may_run_several_times(graphs, tmp_path, np_, mpi):
+    done = program(["-c", TWICE, str(graphs["one"])], np_, mpi, tmp_path)
+    assert done.returncode == 0, str(done)
+    (first, here), (second, there) = (json.loads(line) for line in done.stdout.splitlines())
+    assert (first, second) == (0.5, 0.003) and here != there
+    assert all((tmp_path / path / "config.toml").is_file() for path in (here, there, "third"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mpignn.storage.write import partition_graph
-from mpirun import mpirun, run
+from mpirun import MPIS, missing, mpirun, run
 
 NODES = 600
 
@@ -37,16 +37,24 @@ def planted(tmp_path_factory):
         "node/node/features": (1.5 * np.eye(4)[kind] + rng.standard_normal((NODES, 4))).astype(np.float32),
         "split/node:to:node/train": np.flatnonzero(part > 1)[::8], "split/node:to:node/val": np.flatnonzero(part == 0),
         "split/node:to:node/test": np.flatnonzero(part == 1)})
-    for name in ("planted", "links"):
+    # The same with labels of which some are not known, as NaN and as -1, and classes that some nodes lack.
+    with np.load(folder / "planted.npz") as source:
+        arrays = dict(source)
+    known = rng.random((NODES, 2)) < 0.6
+    none = arrays["train_mask"] & (rng.random(NODES) < 0.1)
+    np.savez(folder / "holes.npz", **arrays | {
+        "labels": np.where(known, arrays["two"], np.nan), "two": np.where(known, arrays["two"], -1),
+        "three": 1 + arrays["two"], "kind": np.where(none, -1, kind)})
+    for name in ("planted", "links", "holes"):
         for parts in (1, 3):
             partition_graph(folder / f"{name}.npz", folder / f"{name}-{parts}", parts, method="random")
     return folder
 
 
-def train(graph, run_dir, np_, *words):
+def train(graph, run_dir, np_, *words, mpi="mpich"):
     words = ["-m", "mpignn", "train", str(graph), "--run-dir", str(run_dir), "--precision", "fp64", "--hidden", "16",
              "--fanouts", "5,5", "--global-batch-size", "40", "--lr", "0.03", "--dropout", "0", *words]
-    done = run([sys.executable, *words]) if np_ == 1 else mpirun(words, np_)
+    done = run([sys.executable, *words]) if np_ == 1 else mpirun(words, np_, mpi)
     assert done.returncode == 0, str(done)
     return done, json.loads((run_dir / "metrics.jsonl").read_text().splitlines()[-1])
 
@@ -94,6 +102,64 @@ def test_a_run_stops_early_with_the_best_parameters(planted, tmp_path):
     reached = [event["val_acc"] for event in events if event["event"] == "epoch"]
     assert final["epochs"] == len(reached) < 40
     assert final["val_acc"] == max(reached) == reached[-3] and max(reached[-2:]) <= reached[-3]
+
+
+def lines(run_dir):
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("task", "labels", "metric", "mpi"), [
+    ("node_multilabel", "labels", "micro_f1", "openmpi"), ("node_multilabel", "two", "micro_f1", "mpich"),
+    ("node_regression", "labels", "rmse", "mpich")])
+def test_what_is_known_of_some_labels_is_learnt_the_same_on_three_ranks(planted, tmp_path, task, labels, metric, mpi):
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    words = ["--task", task, "--labels", labels, "--epochs", "8"]
+    _, alone = train(planted / "holes-1", tmp_path / "alone", 1, *words)
+    _, shared = train(planted / "holes-3", tmp_path / "shared", 3, *words, mpi=mpi)
+    low, high = {"micro_f1": (0.85, 1), "rmse": (0, 0.4)}[metric]
+    assert low <= alone[f"test_{metric}"] <= high
+    for key in alone.keys() - {"event", "seconds"}:
+        assert shared[key] == pytest.approx(alone[key], abs=1e-9), key
+    losses = [[event["loss"] for event in lines(tmp_path / run) if event["event"] == "step"]
+              for run in ("alone", "shared")]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-9) and losses[0][-1] < losses[0][0]
+
+
+@pytest.mark.parametrize(("words", "part"), [
+    (["--labels", "kind"], "kind of _N {first} is -1, and so are {count} in all of split train: classes are 0 or more"),
+    (["--task", "node_multilabel", "--labels", "three"], "entries are 0 or 1, and -1 or NaN where that is not known")])
+def test_labels_that_are_none_are_counted(planted, tmp_path, words, part):
+    with np.load(planted / "holes.npz") as source:
+        none = np.flatnonzero(source["kind"] < 0)
+    done = mpirun(["-m", "mpignn", "train", str(planted / "holes-3"), "--run-dir", str(tmp_path / "run"), *words], 3)
+    assert done.returncode == 3 and done.stderr.count("error:") == 1 and "Traceback" not in done.stderr, str(done)
+    assert part.format(first=none[0], count=none.size) in done.stderr, str(done)
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+def test_a_metric_that_is_undefined_chooses_nothing_and_erases_no_other(planted, tmp_path, mpi):
+    """ROC-AUC where val has one class."""
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    with np.load(planted / "planted.npz") as source:
+        arrays = dict(source)
+    arrays["val_mask"] &= arrays["labels"] == 0
+    np.savez(tmp_path / "one.npz", **arrays)
+    partition_graph(tmp_path / "one.npz", tmp_path / "one", 2, method="random")
+    words = ["train", tmp_path / "one", "--run-dir", tmp_path / "run", "--fanouts", "5,5", "--hidden", "16",
+             "--lr", "0.03", "--global-batch-size", "40", "--epochs", "3", "--patience", "1",
+             "--metrics", "roc_auc,acc,micro_f1"]
+    done = mpirun(["-m", "mpignn", *map(str, words)], 3, mpi)
+    assert done.returncode == 0 and done.stderr.count("val_roc_auc is undefined") == 1, str(done)
+    assert "the last ones are kept, and --patience ends nothing" in done.stderr, str(done)
+    *_, last, final = (json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert (last["event"], last["epoch"], final["epochs"]) == ("epoch", 2, 3)
+    assert final["val_roc_auc"] is None and 0.5 < final["test_roc_auc"] <= 1
+    assert final["val_acc"] == last["val_acc"] > 0 and final["val_micro_f1"] == last["val_micro_f1"]
+    job(1, "eval", tmp_path / "run", "--sampled")
+    measured = json.loads((tmp_path / "run" / "eval" / "eval.json").read_text())
+    assert measured == pytest.approx({key: final[key] for key in measured}, abs=1e-6) and len(measured) == 6
 
 
 def job(np_, *words):

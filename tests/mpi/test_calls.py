@@ -12,11 +12,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpignn.dist.service import GraphService, place
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.roles import Role
 from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.store.service import GraphService, place
 from mpignn.transport.api import Request
 
 NODES, DEGREE, HOPS = 1_200, 8, 3
@@ -134,8 +134,8 @@ def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
 @pytest.mark.parametrize("prefetch", [1, 3])
 @pytest.mark.parametrize("thread", [False, True])
 def test_a_loader_makes_a_round_trip_per_hop_twice_and_one_for_features(world, prefetch, thread):
-    from mpignn.dist.graph import DistGraph
     from mpignn.loader.node import NodeDataLoader
+    from mpignn.store.graph import DistGraph
     service, arrays = publish(world, "rma", "none")
     transport, steps = service.transport, 0
     if Role.TRAINER in world.role:
@@ -208,7 +208,7 @@ def test_by_way_of_owners_nothing_is_one_sided(world):
                                           data.node_data["paper"]["features"][g.orig_nids(papers, "paper")])
             import torch
 
-            from mpignn.dist.tensor import DistTensor
+            from mpignn.store.tensor import DistTensor
             t = DistTensor((papers.size, 2), torch.float32, "t", part_policy="paper", g=g)
             for way in t.add_, t.max_, t.min_:
                 way(papers, 1)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from graphs import edge_list, random_assignment, random_graph, random_hetero_graph
-from mpignn.dist.lookup import read_rows
 from mpignn.errors import CommError, DataError, IDError, UnknownName
 from mpignn.graph.types import etype_key
 from mpignn.storage.write import write_graph
+from mpignn.store.lookup import read_rows
 
 SHAPES = {"ranks_per_node": (None, 1, 2)}
 GRAPHS = {"one type": random_graph(1, 40, 160, shuffled=True), "types": random_hetero_graph(2, 30, 90),
@@ -31,7 +31,7 @@ def written(world, data, parts=3, out_edges=False):
 @contextmanager
 def opened(world, data, parts=3, out_edges=False, replicate="none"):
     """The graph as a trainer sees it; None on a rank that only serves."""
-    from mpignn.publish import open_graph
+    from mpignn.job.open_graph import open_graph
     with open_graph(world, written(world, data, parts, out_edges), replicate) as g:
         yield g
 
@@ -230,7 +230,7 @@ def test_the_local_partition_is_what_the_node_holds(world):
 @pytest.mark.ranks(1, 3, 4, ranks_per_node=(None, 2))
 def test_servers_may_have_a_branch_of_their_own(world):
     from mpignn.errors import ConfigError
-    from mpignn.publish import GraphServer, open_graph
+    from mpignn.job.open_graph import GraphServer, open_graph
     data = GRAPHS["one type"]
     path = written(world, data)
     if world.is_trainer:

@@ -21,7 +21,7 @@ MODELS = [("sage", "one type"), ("sage", "no edges"), ("gcn", "one type"), ("gat
 def make_stack(model, g, columns):
     """Three layers."""
     from mpignn.config import ModelConfig
-    from mpignn.nn import MODELS as MODELS_BY_NAME
+    from mpignn.models import MODELS as MODELS_BY_NAME
     from mpignn.nn import HeteroGraphConv, SAGEConv, make_model
     from mpignn.nn.stack import Stack
     if model in MODELS_BY_NAME:
@@ -85,8 +85,8 @@ def test_links_have_the_ranks_that_plain_loops_give_them(world, name, filtered):
             return
         import torch
 
-        from mpignn.dist.tensor import DistTensor
         from mpignn.nn.decoder import make_decoder
+        from mpignn.store.tensor import DistTensor
         from mpignn.train.link_ranking import rank_links
 
         data, rank, size = GRAPHS[name], g.trainers.rank, g.trainers.size
@@ -116,6 +116,10 @@ def test_links_have_the_ranks_that_plain_loops_give_them(world, name, filtered):
                     mine = float(line[me])
                     expected = 1 + sum(x > mine for x in rivals) + sum(x == mine for x in rivals) / 2
                     assert ranks[side, place] == expected, (etype, s, d, side)
+        for tensor in rows.values():
+            tensor.local[:] = torch.inf         # of which some scores are NaN, and others infinite
+            tensor.sync()
+        assert rank_links(g, rows, decoder, etype, eids, filtered, None, 0).isnan().all()
 
 
 @pytest.mark.ranks(1, 3, 5, **SHAPES)
@@ -125,10 +129,10 @@ def test_a_file_of_scores_has_the_bytes_that_one_process_writes(world):
             return
         import torch
 
-        from mpignn.config import load_config
-        from mpignn.dist.tensor import DistTensor
         from mpignn.nn.decoder import make_decoder
+        from mpignn.options import load_config
         from mpignn.storage.predictions import Dataset, RowWriter, begin, complete
+        from mpignn.store.tensor import DistTensor
         from mpignn.train import predict
         from mpignn.train.goal import Goal
         from mpignn.train.link_task import LinkPrediction

@@ -34,6 +34,21 @@ def test_each_metric_is_that_of_one_process(world, case):
         assert abs(value - expected) <= tolerance, (name, value, expected)
 
 
+@pytest.mark.ranks(3)
+def test_what_is_not_finite_on_one_rank_has_no_figure_on_any(world):
+    import torch
+
+    from mpignn.train.metrics import make_metric
+
+    outputs = torch.ones(4, 3)
+    if world.rank == 1:
+        outputs[2] = torch.nan
+    for name in NAMES:
+        metric = make_metric(name)
+        metric.add(outputs, torch.tensor([0, 1, 1, 2]))
+        assert np.isnan(metric.value(world.world)), name
+
+
 @pytest.mark.ranks(2, 4)
 def test_no_rank_holds_much_more_than_its_share_of_the_scores(world):
     from mpignn.train.ranking import curve

@@ -82,6 +82,127 @@ def test_broadcast_reduce_and_gathers(world):
     dist.barrier()
 
 
+def twin(world):
+    """A process group of torch's own backend gloo over the same ranks."""
+    import os
+    import tempfile
+    from datetime import timedelta
+
+    import torch.distributed as dist
+    path = world.world.bcast(tempfile.mkdtemp() if world.rank == 0 else None)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    return dist.ProcessGroupGloo(dist.FileStore(os.path.join(path, "store"), world.size), world.rank, world.size,
+                                 timedelta(seconds=60))
+
+
+def operations(group, n: int, r: int, dtype) -> dict:
+    """What each operation of a group gives on this rank, of tensors that no two ranks have alike."""
+    import torch
+    import torch._C._distributed_c10d as c10d
+
+    def rows(*shape):
+        made = torch.arange(int(np.prod(shape))).reshape(shape) * (r + 2) % 7
+        return (made > 2) if dtype is torch.bool else made.to(dtype)
+
+    def options(kind, **values):
+        made = kind()
+        for name, value in values.items():
+            setattr(made, name, value)
+        return made
+
+    root, found = n - 1, {}
+    def empty(*shape):
+        return torch.zeros(shape, dtype=dtype)
+
+    found["broadcast"] = rows(2, 3)
+    group.broadcast([found["broadcast"]], options(c10d.BroadcastOptions, rootRank=root)).wait()
+    found["allgather"] = [empty(2, 3) for _ in range(n)]
+    group.allgather([found["allgather"]], [rows(2, 3)], c10d.AllgatherOptions()).wait()
+    found["gather"] = [empty(4) for _ in range(n)] if r == root else []
+    group.gather([found["gather"]] if r == root else [], [rows(4)], options(c10d.GatherOptions, rootRank=root)).wait()
+    found["scatter"] = empty(3)
+    group.scatter([found["scatter"]], [list(rows(n, 3))] if r == root else [],
+                  options(c10d.ScatterOptions, rootRank=root)).wait()
+    found["alltoall"] = empty(n, 2)
+    alike = group.alltoall_base if hasattr(group, "alltoall_base") else group.all_to_all_single
+    alike(found["alltoall"], rows(n, 2), [], [], c10d.AllToAllOptions()).wait()
+    found["alltoall uneven"] = empty(n * (r + 1), 2)
+    alike(found["alltoall uneven"], rows(n * (n + 1) // 2, 2), [r + 1] * n, list(range(1, n + 1)),
+          c10d.AllToAllOptions()).wait()
+    if dtype is not torch.bool:
+        found["reduce_scatter"] = empty(2)
+        group.reduce_scatter([found["reduce_scatter"]], [list(rows(n, 2))], c10d.ReduceScatterOptions()).wait()
+        found["allreduce"] = rows(2, 2)
+        group.allreduce([found["allreduce"]], options(c10d.AllreduceOptions, reduceOp=c10d.ReduceOp.MAX)).wait()
+        reduced = rows(5)
+        group.reduce([reduced], options(c10d.ReduceOptions, rootRank=root)).wait()
+        found["reduce"] = reduced if r == root else None        # gloo leaves anything elsewhere
+    found["received"] = empty(3, 2)
+    under_way = [group.send([rows(3, 2)], (r + 1) % n, 7), group.recv([found["received"]], (r - 1) % n, 7)]
+    for work in under_way:
+        work.wait()
+    group.barrier(c10d.BarrierOptions()).wait()
+    return found
+
+
+@pytest.mark.ranks(2, 3)
+def test_every_operation_gives_what_gloo_gives(world):
+    import torch
+    dist, gloo = start(world), twin(world)
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool):
+        ours, theirs = (operations(group, world.size, world.rank, dtype) for group in (dist.group.WORLD, gloo))
+        for name, expected in theirs.items():
+            got = ours[name]
+            if isinstance(expected, list):
+                assert len(got) == len(expected) and all(map(torch.equal, got, expected)), (name, dtype)
+            elif expected is not None:
+                assert torch.equal(got, expected), (name, dtype, got, expected)
+
+
+@pytest.mark.ranks(2, 3)
+def test_messages_between_ranks(world):
+    import torch
+    dist, n, r = start(world), world.size, world.rank
+    if r == 0:      # from whoever comes first, and into a tensor of any layout
+        senders = []
+        for _ in range(n - 1):
+            landing = torch.zeros(4, 2).t()
+            senders.append(dist.recv(landing))
+            assert (landing == senders[-1]).all()
+        assert sorted(senders) == list(range(1, n))
+    else:
+        dist.send(torch.full((2, 4), float(r)), 0)
+    dist.barrier()          # from any source, what follows might come first
+    big = torch.full((1 << 20,), float(r))        # none waits in send until the other one receives
+    sent = dist.isend(big, (r + 1) % n)
+    big.zero_()                                  # which what is under way does not mind
+    came = torch.empty(1 << 20)
+    coming = dist.irecv(came, (r - 1) % n)
+    sent.wait()
+    coming.wait()
+    assert sent.is_completed() and coming.is_completed() and (came == (r - 1) % n).all()
+    objects = [{"rank": r}] if r == 0 else [None]
+    if n == 2:
+        dist.send_object_list(objects, 1) if r == 0 else dist.recv_object_list(objects, 0)
+        assert objects == [{"rank": 0}]
+
+
+@pytest.mark.ranks(2, 3)
+def test_lists_and_shares_of_unequal_size(world):
+    import torch
+
+    from mpignn.errors import CommError
+    dist, n, r = start(world), world.size, world.rank
+    got = [torch.empty(k + 1) for k in range(n)]
+    dist.all_to_all(got, [torch.full((r + 1,), float(10 * r + k)) for k in range(n)])
+    assert [(len(row), *row.unique().tolist()) for row in got] == [(k + 1, 10 * k + r) for k in range(n)]
+    share = torch.zeros(r + 1)
+    dist.reduce_scatter(share, [torch.full((k + 1,), float(k)) for k in range(n)], op=dist.ReduceOp.AVG)
+    assert (share == r).all()
+    with pytest.raises(CommError, match="cannot be cut into"):
+        dist.all_to_all_single(torch.empty(n + 1), torch.empty(n + 1))
+
+
 @pytest.mark.ranks(2, 3)
 def test_asynchronous_calls_give_completed_work(world):
     import torch

@@ -22,7 +22,7 @@ LAUNCHES = {"ranks_per_node": (None, 1, 2)}
 @contextmanager
 def trainers_with_folder(world):
     """The graph and a common folder, on trainers; None on a rank that only serves."""
-    with patch("mpignn.storage.blocks.BLOCK_BYTES", 64), patch("mpignn.dist.original._CHUNK", 8), \
+    with patch("mpignn.storage.blocks.BLOCK_BYTES", 64), patch("mpignn.store.original._CHUNK", 8), \
             opened(world, GRAPH) as g:
         if world.trainers is None:
             yield None

@@ -23,8 +23,8 @@ RANKS = (1, 2, 3, 4)
 @contextmanager
 def graph(world, way, rows=ROWS):
     """What tensors ask of a graph of so many nodes in 3 partitions; None on a rank that only serves."""
-    from mpignn.dist.tables import Tables
     from mpignn.mpi.transport import MpiTransport
+    from mpignn.store.tables import Tables
     cuts = np.array([0, rows // 4, rows // 3, rows])
     book = RangePartitionBook(Schema((NTYPE,), (ETYPE,)), {NTYPE: cuts}, {ETYPE: cuts * 2})
     transport = LocalTransport([]) if world.size == 1 else MpiTransport(world, [], way)
@@ -53,7 +53,7 @@ def on_trainers(function):
             if g is not None:
                 import torch
 
-                from mpignn.dist.tensor import DistTensor
+                from mpignn.store.tensor import DistTensor
                 function(g, DistTensor, torch)
     test.__name__, test.__doc__, test.__module__ = function.__name__, function.__doc__, function.__module__
     return pytest.mark.parametrize("way", ["rma", "owner"])(test)

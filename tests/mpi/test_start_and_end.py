@@ -23,7 +23,8 @@ def mpi(request):
 
 
 def test_plain_python_is_a_world_of_one(mpi):
-    job = run([python(mpi), "-c", INITIALIZE + "print(world.role, world.num_threads > 0); world.finish()"], timeout=60)
+    job = run([python(mpi), "-c", INITIALIZE + "print(world.role, world.num_threads > 0); world.finish()"], timeout=60,
+              fresh=True)
     assert job.returncode == 0, job
     assert "SERVER|TRAINER: 3> True" in job.stdout or "SERVER|TRAINER True" in job.stdout, job
 
@@ -55,7 +56,7 @@ def test_a_launcher_of_the_other_kind_is_named(mpirun_of, library_of, says):
 
 
 def test_srun_without_its_mpi_plugin_is_named():
-    job = run([sys.executable, "-c", INITIALIZE], env={"SLURM_STEP_NUM_TASKS": "4"}, timeout=60)
+    job = run([sys.executable, "-c", INITIALIZE], env={"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}, timeout=60)
     assert "ConfigError: srun started 4 ranks, but each of them sees itself alone" in job.stderr, job
 
 

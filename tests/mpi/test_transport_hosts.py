@@ -40,7 +40,7 @@ def check_on(hosts, number: int, mpi: str, request) -> None:
     else:
         launch = [mpirun, "-launcher", "ssh", "-launcher-exec", hosts / "rsh", "-f", hosts / "machinefile", "-n", ranks]
     command = [str(word) for word in (hosts / "on", "h1", *launch, python(mpi), JOB, number)]
-    job = run(command, timeout=400)
+    job = run(command, timeout=400, fresh=True)
     assert job.returncode == 0, job
     assert f"checked on nodes {[rank // 2 for rank in range(2 * number)]}" in job.stdout, job
 

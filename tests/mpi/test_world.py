@@ -25,6 +25,10 @@ def test_groups_hold_the_ranks_they_name(world):
     if world.trainers is not None:
         assert world.trainers.allgather(world.rank) == list(world.topology.trainer_ranks)
         assert world.trainers.rank == world.trainer_index
+    assert (world.servers is not None) == world.is_server
+    if world.servers is not None:
+        assert world.servers.allgather(world.rank) == list(world.topology.server_ranks)
+        assert world.servers.rank == world.server_index
 
 
 @pytest.mark.ranks(3, ranks_per_node=(None, 1, 2))
@@ -71,6 +75,38 @@ def test_a_problem_of_one_rank_is_raised_on_all(world):
     with pytest.raises(DataError, match=f"rank {world.size - 1}: the file is torn") as raised:
         world.world.agree(problem)
     assert raised.value.agreed
+
+
+@pytest.mark.ranks(1, 2, 4)
+def test_a_block_succeeds_on_all_ranks_or_fails_on_all(world):
+    from mpignn.errors import DataError
+    done = []
+    with world.world.all_or_none():
+        done.append(world.rank)
+    for faulty in {0, world.size - 1}:
+        with pytest.raises(DataError, match="the file is torn") as raised, world.world.all_or_none():
+            if world.rank == faulty:
+                raise DataError("the file is torn")
+            done.append(world.rank)
+        assert raised.value.agreed
+    assert done == [world.rank] * (1 + sum(world.rank != faulty for faulty in {0, world.size - 1}))
+
+
+@pytest.mark.ranks(1, 2, 4)
+def test_the_first_rank_acts_for_all(world):
+    from mpignn.errors import DataError
+    acted = []
+
+    def act():
+        acted.append(world.rank)
+        if len(acted) == 2:
+            raise DataError("the file is torn")
+        return {"rank": world.rank}
+
+    assert world.world.by_first(act) == {"rank": 0}
+    with pytest.raises(DataError, match="the file is torn"):
+        world.world.by_first(act)
+    assert acted == [0, 0] * (world.rank == 0)
 
 
 @pytest.mark.ranks(1, 2, 4)

@@ -43,7 +43,7 @@ def pick_row(key, orig, degree, fanout, replace, weights=None, allowed=None):
     """Positions picked in a row.
 
     Args:
-        weights: Of each position.
+        weights: Weights of each position.
         allowed: Positions that may be picked, ascending; None for all.
     """
     allowed = list(range(degree)) if allowed is None else allowed
@@ -92,7 +92,7 @@ def sample(graph, seeds, fanouts, key, replace=False, prob=None, mask=None, excl
         fanouts: A dict by edge type for each hop, that of the seeds first.
         prob, mask: Names of edge data.
         exclude: Pairs of an edge type and an original edge id.
-        times: Of the seeds, integers by node type.
+        times: Times of the seeds, integers by node type.
         edge_time, node_time: Names of edge data and node data.
     """
     frontier = {t: set(zip(np.asarray(seeds.get(t, ())).tolist(), itertools.repeat(None) if times is None else

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpignn.dist.service import GraphService, array_specs
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import CSC, csc_from_coo, in_edges
 from mpignn.graph.csc import out_edges as out_edges_of
 from mpignn.graph.types import ArrayInfo, GraphData, etype_key
+from mpignn.store.service import GraphService, array_specs
 from mpignn.transport.local import LocalTransport
 
 
@@ -103,8 +103,8 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
         parts: (N,) partition of each node, for each type; or P, for a random one.
         servers: How many own the rows.
         visible: The views show only the servers ``first:last``; None for all, by a `LocalTransport`.
-        index_dtype: Of ``indices``.
-        seed: Of the random partition.
+        index_dtype: Type of ``indices``.
+        seed: Seed of the random partition.
         out_edges: Whether edges are there by source, too.
         partial: What carries the rows if not all are in view.
     """

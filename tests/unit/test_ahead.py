@@ -16,7 +16,6 @@ from test_loader import Trainer
 
 from graphs import random_graph
 from mpignn import negative
-from mpignn.dist.graph import DistGraph
 from mpignn.errors import CommError, ConfigError
 from mpignn.loader.ahead import Ahead
 from mpignn.loader.base import DistDataLoader
@@ -24,6 +23,7 @@ from mpignn.loader.edge import EdgeDataLoader
 from mpignn.loader.node import NodeDataLoader
 from mpignn.roles import BOTH, Role, Topology
 from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.store.graph import DistGraph
 
 
 def published(visible=None):

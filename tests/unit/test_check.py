@@ -149,7 +149,7 @@ FORGED = [
     (f"split/{EDGE[5:]}/train", lambda rows: put(0, rows[1])(rows), None, "train has an id twice"),
     ("ranges/node/_N", put(1, 41), None, "ranges must ascend from 0"),
     ("ranges/node/_N", put(1, 19), None, "expected int64 .19,., got int64 .20,."),
-    ("ranges/edge/_N:_E:_N", lambda rows: put(1, rows[1] + 1)(rows), None, "indices: expected int32"),
+    ("ranges/edge/_N:_E:_N", lambda rows: put(1, rows[1] + 1)(rows), None, "weight: expected float64"),
     ("report", replace_text(b'"cut": ', b'"cut":1'), None, "report's edges/_N:_E:_N/cut is not what the edges give"),
     ("report", replace_text(b'"halo": [', b'"halo":[9'), None, "report's nodes/_N/halo is not what"),
     ("report", replace_text(b'"overlap"', b'"overlop"'), None, "report's form is not what"),

@@ -6,15 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from holder import Holder
 from services import serve
 
 from graphs import random_hetero_graph
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.tensor import DistTensor
 from mpignn.errors import ConfigError, DataError
 from mpignn.nn import DistEmbedding, SparseAdam
 from mpignn.roles import BOTH, Topology
 from mpignn.storage import snapshot
+from mpignn.store.graph import DistGraph
+from mpignn.store.tensor import DistTensor
 from mpignn.train import checkpoint
 from mpignn.train.own_loop import Checkpoints
 from mpignn.transport.group import LocalGroup
@@ -26,7 +27,7 @@ EDGES = "paper:cites:paper"
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr("mpignn.storage.blocks.BLOCK_BYTES", 64)
-    monkeypatch.setattr("mpignn.dist.original._CHUNK", 4)
+    monkeypatch.setattr("mpignn.store.original._CHUNK", 4)
 
 
 @pytest.fixture
@@ -185,16 +186,6 @@ def test_the_last_and_the_best_are_kept(open_graph, tmp_path):
     {"bf": torch.arange(6).reshape(2, 3).bfloat16(), "bits": torch.tensor([True, False]), "none": torch.empty(0, 4)},
 ])
 def test_any_state_comes_back_as_it_was(state, open_graph, tmp_path):
-    class Holder:
-        def __init__(self, state=None):
-            self.state = state
-
-        def state_dict(self):
-            return self.state
-
-        def load_state_dict(self, state):
-            self.state = state
-
     g, found = open_graph(1).g, Holder()
     checkpoint.save(tmp_path, 0, g, thing=Holder(state))
     checkpoint.load(tmp_path, g, thing=found)

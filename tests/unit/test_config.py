@@ -1,12 +1,16 @@
 """Flags and TOML set the same typed configuration."""
 
 import argparse
+import math
+import tomllib
+from types import SimpleNamespace
 
 import pytest
 
-from mpignn.config import Config, add_flags, load_config
+from mpignn.config import Config, field_names, going_on
 from mpignn.errors import ConfigError
-from mpignn.nn import MODELS
+from mpignn.models import MODELS
+from mpignn.options import add_flags, load_config
 
 
 def flags(*words):
@@ -80,7 +84,7 @@ def test_a_bad_file_is_named_with_its_key(tmp_path, text, part):
     (("--lr", "nan"), "not a number"),
     (("--lr", "inf"), "not a number"),
     (("--epochs", "-1"), "less than 0"),
-    (("--model", "sagee"), "not one of: sage, gcn, gat, gatv2, rgcn, mlp"),
+    (("--model", "sagee"), "not one of: sage, gcn, gat"),
     (("--precision", "fp16"), "not one of: fp32, fp64, bf16"),
 ])
 def test_a_bad_value_is_named_with_its_flag(words, part):
@@ -101,8 +105,71 @@ def test_every_model_of_the_configuration_exists():
 
 
 def test_settings_of_a_program_have_no_preset_but_that_of_its_graph(monkeypatch):
-    from mpignn import launch
-    monkeypatch.setattr(launch, "_given", {"hidden": 32})
-    assert launch.settings(lr=0.5) == load_config(None, {"hidden": 32, "lr": 0.5})
-    preset = launch.settings(graph="wordnet")
+    from mpignn.job.job import Job
+    from mpignn.job.own_program import settings
+    monkeypatch.setattr(Job, "of_process", SimpleNamespace(given={"hidden": 32}, given_to_run={}))
+    assert settings(lr=0.5) == load_config(None, {"hidden": 32, "lr": 0.5})
+    preset = settings(graph="wordnet")
     assert preset.model.hidden == 32 and preset != load_config(None, {"hidden": 32, "graph": "wordnet"})
+
+
+def test_results_depend_on_these_settings_and_on_no_others():
+    """Each setting of a run is either here or may be another one when the run goes on."""
+    aside = {"servers_per_node", "server_nodes", "ranks_per_node", "replicate", "replicate_nodes", "access", "device",
+             "graph", "tensor_bytes", "batch_size", "prefetch", "epochs", "patience", "data_path_only", "run_dir",
+             "log", "progress", "resume", "checkpoint_every", "checkpoint_steps", "keep", "on_checkpoint_error",
+             "time_limit", "hang_timeout"}
+    config = load_config(None, {"model": "some.module:Net", "model_args": "depth=3"})
+    assert set(config.what_counts(2)) == field_names() - aside
+
+
+@pytest.mark.parametrize(("said", "other"), [
+    (("--eval-fanouts", "10,10,10"), ("--eval-fanouts", "10,10,9")), (("--layers", "3"), None),
+    (("--embed-lr", "0.003"), ("--embed-lr", "0.1")), (("--metrics", "acc"), ("--metrics", "macro_f1")),
+    (("--tensor-bytes", "8"), None), (("--global-batch-size", "2000"), ("--batch-size", "999")),
+    (("--epochs", "3", "--patience", "2"), ("--schedule", "cosine"))])
+def test_to_ask_for_a_default_is_not_another_run(said, other):
+    assert load_config(None, flags(*said)).what_counts(2) == Config().what_counts(2)
+    if other is not None:
+        assert load_config(None, flags(*other)).what_counts(2) != Config().what_counts(2)
+
+
+def test_the_line_that_goes_on_with_a_run_is_quoted():
+    assert going_on("runs/my run") == "`train --resume 'runs/my run'`"
+
+
+OPTIONS = [(section, option) for section, part in Config.__dataclass_fields__.items()
+           for option in type(part.default).__dataclass_fields__.values()]
+ODD = [math.inf, -math.inf, math.nan, 10**400, -10**400, 2**63, 1e308, -1, True, "", " ", "x", "1e400", "9" * 5000,
+       "\0", "\udcff", None, [], [[]], [None], {}, b"x", [True], [10**400], [math.nan], "1,", ","]
+
+
+@pytest.mark.parametrize(("section", "option"), OPTIONS, ids=[option.name for _, option in OPTIONS])
+def test_an_odd_value_is_taken_or_told(section, option):
+    """Whatever is taken can be written and read back."""
+    for value in ODD:
+        try:
+            config = load_config(None, {option.name: value})
+        except ConfigError as error:
+            told = str(error).replace("_", "-")
+            assert option.name.replace("_", "-") in told or "layers" in told, (value, told)
+        else:
+            assert tomllib.loads(config.to_toml())[section] is not None
+            found = getattr(getattr(config, section), option.name)
+            assert not isinstance(found, float) or math.isfinite(found), value
+
+
+@pytest.mark.parametrize(("text", "part"), [
+    ("[sampling]\nfanouts = []\n", "the list is empty"), ("[train]\nlr = 1" + "0" * 400 + "\n", "not a number"),
+    ("[train]\nlr = inf\n", "not a number"), ("[train]\nlr = true\n", "not a number"),
+    ("[model]\nhidden = 9223372036854775808\n", "is not less than"), ("[checkpoint]\ntime_limit = 1e300\n", "not less"),
+])
+def test_numbers_that_no_machine_can_hold_are_refused(tmp_path, text, part):
+    (tmp_path / "job.toml").write_text(text)
+    with pytest.raises(ConfigError, match=part):
+        load_config(tmp_path / "job.toml", {})
+
+
+def test_a_run_folder_without_a_name_is_refused():
+    with pytest.raises(ConfigError, match="--run-dir is empty: name a folder"):
+        load_config(None, {"run_dir": ""})

@@ -116,7 +116,7 @@ def test_own_ids_are_not_dealt_and_steps_are_equal(drop_last):
     own = [np.arange(0, 10), np.arange(10, 13), np.arange(0)]
     graphs, counts = graphs_of(SERVED, 3), [ids.size for ids in own]
     for rank, g in enumerate(graphs):
-        g.trainers = Told(rank, counts)
+        g._trainers = Told(rank, counts)
     made = [DistDataLoader(ids, 4, g=g, use_ddp=False, drop_last=drop_last, shuffle=True)
             for ids, g in zip(own, graphs, strict=True)]
     assert [len(loader) for loader in made] == [0 if drop_last else 3] * 3

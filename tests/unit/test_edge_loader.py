@@ -138,7 +138,7 @@ def test_a_step_is_the_same_for_any_ranks_partitions_and_prefetch(make, exclude)
         assert see(parts, trainers, prefetch) == expected
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long), pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize("trainers", [1, 3])
 @pytest.mark.parametrize("fanouts", [[2, 3], [-1, 4]])
 def test_no_block_holds_an_excluded_edge_and_fanouts_are_full(seed, trainers, fanouts):
@@ -156,19 +156,28 @@ def test_no_block_holds_an_excluded_edge_and_fanouts_are_full(seed, trainers, fa
     check_no_leak(served, made, fanouts, lambda ids: ids)
 
 
-def test_no_block_holds_an_edge_back_of_another_type():
-    rng = np.random.default_rng(1)
-    author, paper = rng.integers(0, 10, 80), rng.integers(0, 20, 80)
-    graph = make_graph({"author": 10, "paper": 20}, {WRITES: (author, paper), WRITTEN: (paper, author)})
+@pytest.mark.parametrize("mode", ["reverse_types", "reverse_id"])
+def test_all_edges_between_the_ends_of_a_seed_are_out_parallel_ones_too(mode):
+    rng = np.random.default_rng(2)
+    u, v = rng.integers(0, 9, (2, 150))
+    if mode == "reverse_types":
+        seeds_of, graph = WRITES, make_graph({"author": 9, "paper": 9}, {WRITES: (u, v), WRITTEN: (v, u)})
+        more = {"reverse_etypes": {"writes": "written"}}
+    else:
+        seeds_of, graph, more = ETYPE, make_graph({NTYPE: 9}, {ETYPE: (np.append(u, v), np.append(v, u))}), {}
     served = serve(graph, 3)
     (g,) = graphs_of(served, 1)
-    loader = EdgeDataLoader(g, {WRITES: np.arange(80)}, NeighborSampler([3, 3], return_eids=True), batch_size=9,
-                            exclude="reverse_types", reverse_etypes={"writes": "written"})
+    loader = EdgeDataLoader(g, {seeds_of: np.arange(0, 150, 3)}, NeighborSampler([3, 3], return_eids=True),
+                            batch_size=5, exclude=mode, **more)
 
     def hidden(ids):
-        pairs = set(zip(*ends(served, WRITES, ids[WRITES]), strict=True))
-        backs = zip(*ends(served, WRITTEN, np.arange(80)), strict=True)
-        return ids | {WRITTEN: np.asarray([e for e, (src, dst) in enumerate(backs) if (dst, src) in pairs])}
+        pairs, gone = set(zip(*ends(served, seeds_of, ids[seeds_of]), strict=True)), {}
+        for etype in g.canonical_etypes:
+            seen = enumerate(zip(*ends(served, etype, np.arange(g.num_edges(etype))), strict=True))
+            gone[etype] = np.asarray([e for e, (src, dst) in seen if (etype[0] == seeds_of[0] and (src, dst) in pairs)
+                                      or (etype[0] == seeds_of[2] and (dst, src) in pairs)], np.int64)
+        assert gone[seeds_of].size > ids[seeds_of].size
+        return gone
 
     assert check_no_leak(served, [loader], [3, 3], hidden) > 100
 

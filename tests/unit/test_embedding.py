@@ -9,10 +9,10 @@ import pytest
 import torch
 from services import make_graph, serve
 
-from mpignn.dist.tables import Tables
 from mpignn.errors import ConfigError, DataError, IDError
 from mpignn.nn import DistEmbedding, SparseAdagrad, SparseAdam, SparseSGD
 from mpignn.roles import BOTH, Topology
+from mpignn.store.tables import Tables
 from mpignn.transport.group import LocalGroup
 
 N, F = 30, 5

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import elu, leaky_relu
 
 from blocks import LOOP, ends, make_block, rows
-from mpignn.errors import ConfigError
+from mpignn.errors import ConfigError, DataError
 from mpignn.graph.csc import with_self_loops
 from mpignn.nn import GAT, GATConv, GATv2Conv
 
@@ -117,3 +117,8 @@ def test_what_does_not_fit_is_refused():
         GATConv(3, 4, 2, attn_drop=2.0)
     with pytest.raises(ConfigError, match="5 and 6 columns differ"):
         GATv2Conv((5, 6), 4, 2, share_weights=True)
+
+
+def test_rows_by_node_type_are_refused():
+    with pytest.raises(DataError, match="one node type"):
+        GAT(4, 4, 2, 1, heads=1)([make_block([3, 0, 2], 6)], {"node": rows(6, 4)})

@@ -7,8 +7,8 @@ import pytest
 import torch
 from services import make_graph, serve
 
-from mpignn.dist.tensor import DistTensor
-from mpignn.errors import CommError, IDError
+from mpignn.errors import CommError, ConfigError, IDError
+from mpignn.store.tensor import DistTensor
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,12 @@ def test_what_is_read_is_a_copy(x):
 def test_writing_is_refused(x, write):
     with pytest.raises(CommError, match="x is data of the graph, which is read only"):
         write(x)
+
+
+@pytest.mark.parametrize("make", [lambda x: x | x, lambda x: x.beside("mark")])
+def test_a_tensor_without_trainers_makes_no_other(x, make):
+    with pytest.raises(ConfigError, match="x does not know the trainers"):
+        make(x)
 
 
 def test_the_first_bad_row_is_named(x):

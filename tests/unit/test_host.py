@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mpignn.mpi.host import available_memory, core_share, usable_cores
+from mpignn.mpi.host import asked_threads, available_memory, core_share, usable_cores
 
 GIB = 1 << 30
 
@@ -66,3 +66,9 @@ def test_cores_are_shared_by_those_that_may_use_them():
     assert core_share([everywhere] * 8, 3) == 0.5
     assert core_share([left, frozenset({2, 3})], 0) == 2
     assert core_share([left, everywhere], 0) == 1 and core_share([left, everywhere], 1) == 3
+
+
+@pytest.mark.parametrize(("word", "threads"), [(None, None), ("3", 3), ("4,2", 4), ("", None), ("0", None),
+                                               ("x", None)])
+def test_threads_are_those_of_the_variable_of_openmp(word, threads):
+    assert asked_threads({} if word is None else {"OMP_NUM_THREADS": word}) == threads

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mpignn.cli import main
-from mpignn.config import load_config
-from mpignn.slurm import LAUNCHERS, WAITING
+from mpignn.options import load_config
+from mpignn.slurm import WAITING
 
 ROOT = Path(__file__).parents[2]
 BATCH = sorted((ROOT / "jobs").glob("*.sbatch"))
@@ -74,32 +73,6 @@ def test_partition_script_passes_its_variables_on(tmp_path):
                           check=True, cwd=tmp_path, env=environment)
     assert done.stdout.strip() == ("-m mpignn partition data/products.npz graphs/products-8 --parts 8 --method metis "
                                    "--seed 1")
-
-
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_a_printed_job_script_starts_the_run_it_was_made_for(launcher, tmp_path, capsys):
-    words = ["slurm", "graphs/my graph", "--nodes", "4", "--ntasks-per-node", "9", "--launcher", launcher, "--time",
-             "1-0", "--fanouts", "5,-1", "--data-path-only", "--run-dir", "runs/a b"]
-    assert main(words) == 0
-    text = capsys.readouterr().out
-    script = tmp_path / "job.sbatch"
-    script.write_text(text)
-    assert subprocess.run(["bash", "-n", script]).returncode == 0
-    options = [line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH")]
-    assert {"--nodes=4", "--ntasks-per-node=9", "--time=1-0", "--signal=B:USR1@120", "--requeue"} <= set(options)
-    tell = tmp_path / launcher
-    tell.write_text(TELL.format(python=sys.executable).replace("print(", "print(sys.argv[0].split('/')[-1], "))
-    tell.chmod(0o755)
-    done = subprocess.run(["bash", script], text=True, capture_output=True, cwd=tmp_path,
-                          env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(launcher) and done.stdout.rstrip().endswith(
-        "python -m mpignn train graphs/my graph --fanouts=5,-1 --data-path-only --run-dir runs/a b --resume auto")
-
-
-def test_a_printed_job_script_is_of_a_run_that_is_possible(capsys):
-    assert main(["slurm", "graph", "--fanouts", "3,3", "--layers", "4"]) == 2
-    assert "one fanout per layer" in capsys.readouterr().err
 
 
 def test_the_job_script_waits_as_the_printed_ones_do():

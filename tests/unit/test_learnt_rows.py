@@ -5,9 +5,9 @@ import torch
 from services import serve
 
 from graphs import random_hetero_graph
-from mpignn.config import load_config
-from mpignn.dist.graph import DistGraph
+from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
+from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint
 from mpignn.train.learnt_rows import LearntRows, make_embeddings
 from mpignn.transport.group import LocalGroup

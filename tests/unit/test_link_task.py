@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mpignn.config import load_config
 from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import Schema
 from mpignn.nn.decoder import DECODERS
+from mpignn.options import load_config
 from mpignn.train.goal import Goal
 from mpignn.train.link_task import LinkPrediction
 from mpignn.transport.group import LocalGroup
@@ -32,7 +32,7 @@ class Said(torch.nn.Module):
 
 
 def task(**flags):
-    g = SimpleNamespace(schema=SCHEMA, trainers=LocalGroup())
+    g = SimpleNamespace(schema=SCHEMA, book=SimpleNamespace(schema=SCHEMA), trainers=LocalGroup())
     goal = Goal("link_prediction", None, SCHEMA.etypes, "features", {}, None, 0, None)
     return LinkPrediction(g, load_config(None, {"decoder": "distmult", **flags}), goal)
 

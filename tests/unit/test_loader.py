@@ -8,12 +8,14 @@ import torch
 from services import serve
 
 from graphs import random_graph, random_hetero_graph
-from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, IDError, UnknownName
 from mpignn.graph.block import EID, NID
+from mpignn.kernels.rng import derive
 from mpignn.loader.node import NodeDataLoader
 from mpignn.roles import BOTH, Role, Topology
 from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.store.graph import DistGraph
+from mpignn.train.task import EVALUATION
 from mpignn.transport.group import LocalGroup
 
 
@@ -99,6 +101,14 @@ def test_epochs_differ_and_repeat():
     assert [s.tolist() for s in seeds_of(loader)] == first
 
 
+@pytest.mark.parametrize("seed", [0, (1 << 64) - 1, *(derive(seed, EVALUATION) for seed in range(8))])
+def test_a_seed_may_have_all_64_bits_that_derived_ones_have(seed):
+    served = serve(random_graph(1))
+    (g,) = graphs_of(served, 1)
+    (batch,) = seeds_of(NodeDataLoader(g, [1, 3], NeighborSampler([2]), batch_size=2, seed=seed))
+    assert batch.tolist() == [1, 3]
+
+
 @pytest.mark.parametrize("prefetch", [2, 3, 100])
 def test_batches_prepared_together_are_the_same(prefetch):
     served = serve(random_graph(1))
@@ -117,6 +127,7 @@ def test_batches_prepared_together_are_the_same(prefetch):
     ({"batch_size": None}, ConfigError, "either batch_size"),
     ({"global_batch_size": 3}, ConfigError, "either batch_size"),
     ({"prefetch": 0}, ConfigError, "prefetch is 0"),
+    ({"seed": 1 << 64}, ConfigError, "must be less than 18446744073709551616"),
     ({"nids": [0, 40]}, IDError, "seed 1 is"),
     ({"nids": [-1]}, IDError, "-1"),
     ({"sampler": NeighborSampler([2], prefetch_labels=["nope"])}, UnknownName, "nope"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from mpignn.errors import ConfigError
+from mpignn.errors import DataError
 from mpignn.train.metrics import make_metric
 from mpignn.transport.group import LocalGroup
 
@@ -69,6 +69,26 @@ def test_several_labels_at_a_time(rng):
         sk.average_precision_score(labels, outputs), abs=1e-12)
 
 
+def test_labels_that_are_not_known_do_not_count(rng):
+    labels = rng.integers(0, 2, (120, 5)).astype(float)
+    outputs = (rng.standard_normal((120, 5)) + labels).round(1)
+    known = rng.random((120, 5)) < 0.6
+    known[:7], known[:, 4] = False, False         # seeds and a label of which nothing is known
+    batches, chosen = cut(outputs, np.where(known, labels, np.nan), 50), outputs > 0
+    asked = known.any(1)
+    right = ((chosen == labels) | ~known).all(1)
+    assert value("acc", *batches) == pytest.approx(right[asked].mean(), abs=1e-12)
+    columns = [(labels[known[:, c], c], outputs[known[:, c], c]) for c in range(4)]
+    assert value("micro_f1", *batches) == pytest.approx(sk.f1_score(labels[known], chosen[known]), abs=1e-12)
+    for name, of_column in (("macro_f1", lambda true, said: sk.f1_score(true, said > 0)),
+                            ("roc_auc", sk.roc_auc_score), ("average_precision", sk.average_precision_score)):
+        expected = np.mean([of_column(*column) for column in columns])
+        assert value(name, *batches) == pytest.approx(expected, abs=1e-12), name
+    nothing = cut(outputs, np.full_like(labels, np.nan), 50)
+    for name in ("acc", "micro_f1", "macro_f1", "roc_auc", "average_precision", "mse", "rmse", "mae"):
+        assert value(name, *nothing) is None
+
+
 @pytest.mark.parametrize("shape", [(90,), (90, 3)])
 def test_numbers(rng, shape):
     labels, outputs = rng.standard_normal(shape), rng.standard_normal(shape)
@@ -77,6 +97,12 @@ def test_numbers(rng, shape):
     assert value("mse", *batches) == pytest.approx(mse, abs=1e-12)
     assert value("rmse", *batches) == pytest.approx(mse ** 0.5, abs=1e-12)
     assert value("mae", *batches) == pytest.approx(sk.mean_absolute_error(labels, outputs), abs=1e-12)
+    known = rng.random(shape) < 0.6
+    batches = cut(outputs, np.where(known, labels, np.nan), 30)
+    mse = sk.mean_squared_error(labels[known], outputs[known])
+    assert value("mse", *batches) == pytest.approx(mse, abs=1e-12)
+    assert value("rmse", *batches) == pytest.approx(mse ** 0.5, abs=1e-12)
+    assert value("mae", *batches) == pytest.approx(sk.mean_absolute_error(labels[known], outputs[known]), abs=1e-12)
 
 
 def test_ranks(rng):
@@ -91,7 +117,22 @@ def test_nothing_seen_is_no_value(name):
     assert value(name) is None
 
 
-@pytest.mark.parametrize("name", ["accuracy", "hits@0", "hits@x", "hits"])
-def test_an_unknown_name_is_refused(name):
-    with pytest.raises(ConfigError, match="is not one of: acc"):
-        make_metric(name)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["acc", "macro_f1", "micro_f1", "roc_auc", "average_precision", "mse", "rmse", "mae",
+                                  "mrr", "hits@3"])
+def test_what_is_not_finite_has_no_figure(rng, name, bad):
+    labels = rng.integers(0, 3, 30)
+    outputs = rng.standard_normal((30, 3))
+    if name in ("mse", "rmse", "mae", "mrr", "hits@3"):
+        outputs = 1 + labels + 0.0
+    batches = cut(outputs, labels, 20)
+    assert np.isfinite(value(name, *batches))
+    outputs.reshape(-1)[4] = bad
+    assert np.isnan(value(name, *cut(outputs, labels, 20)))
+    assert np.isnan(value(name, *cut(np.full_like(outputs, bad), labels, 20)))
+
+
+@pytest.mark.parametrize("name", ["acc", "macro_f1", "roc_auc", "mse", "mae"])
+def test_labels_that_are_missing_are_asked_for(name):
+    with pytest.raises(DataError, match="labels: give them"):
+        make_metric(name).add(torch.zeros(2, 2))

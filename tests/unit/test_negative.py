@@ -8,9 +8,9 @@ from test_loader import graphs_of
 
 from graphs import random_graph, random_hetero_graph
 from mpignn import negative
-from mpignn.dist import lookup
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.types import ETYPE, NTYPE
+from mpignn.store import lookup
 
 LOOP = ("node", "to", "node")
 KINDS = [negative.PerSourceUniform, negative.GlobalUniform, negative.InBatch, negative.Local]

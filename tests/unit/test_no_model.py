@@ -27,5 +27,5 @@ def test_the_rows_of_the_seeds_come_out_as_they_are(graph):
 
 
 def test_other_columns_than_those_asked_for_are_refused():
-    with pytest.raises(ConfigError, match="--hidden 7"):
+    with pytest.raises(ConfigError, match="7 columns of 'entity', but 8 are asked for"):
         NoModel({"entity": 7}, 8)

@@ -5,14 +5,14 @@ import torch
 from services import serve
 
 from graphs import random_graph, random_hetero_graph
-from mpignn.config import load_config
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.plan import plan_inference
-from mpignn.dist.service import place
-from mpignn.dist.tensor import DistTensor
+from mpignn.job.memory_plan import plan_inference
 from mpignn.nn import make_model
+from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.sampling.neighbor import ALL, NeighborSampler
+from mpignn.store.graph import DistGraph
+from mpignn.store.service import place
+from mpignn.store.tensor import DistTensor
 from mpignn.train import inference
 from mpignn.train.network import Inputs, Network
 from mpignn.transport.group import LocalGroup

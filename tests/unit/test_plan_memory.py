@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from mpignn.config import Config, load_config
-from mpignn.dist.plan import make_plan
-from mpignn.dist.service import place
+from mpignn.config import Config
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
+from mpignn.job.memory_plan import make_plan
 from mpignn.mpi.layout import lay_out
+from mpignn.options import load_config
 from mpignn.roles import Role, Topology, assign_roles
+from mpignn.store.service import place
 
 LOOP = ("n", "to", "n")
 N, E = 1_000_000, 20_000_000

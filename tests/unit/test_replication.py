@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpignn.dist.service import is_structure, place
 from mpignn.errors import ConfigError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role, Topology, assign_roles, group_nodes
+from mpignn.store.service import is_structure, place
 
 S, T = Role.SERVER, Role.TRAINER
 LOOP = ("n", "to", "n")

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from blocks import HETERO, SCHEMA, counts, hetero_block, make_block, rows
+from blocks import HETERO, SCHEMA, counts, hetero_block, make_block, make_csc, rows
 from mpignn.config import ModelConfig
 from mpignn.errors import ConfigError
+from mpignn.graph.block import Block
+from mpignn.graph.types import Schema
 from mpignn.nn import RGCN, RelGraphConv, make_model
 from mpignn.nn.rgcn import REGULARIZERS
 
@@ -86,7 +89,7 @@ def test_parameters_have_the_names_and_shapes_of_dgl():
 
 def test_stack_brings_all_types_to_one_width_and_learns_rows_for_those_without_features():
     torch.manual_seed(0)
-    model = RGCN(HETERO, {"user": 6}, 8, 3, 2, num_bases=2, regularizer="basis").double().eval()
+    model = RGCN(HETERO, {"user": 6}, 8, 3, 2, bases=2, regularizer="basis").double().eval()
     one, two = hetero_block(), hetero_block(3, num_src=(4, 3), num_dst=(2, 1))
     x = {"user": rows(7, 6)}
     inputs = {"user": model.inputs["0"](x["user"]), "item": model.learnt["1"].expand(5, 8)}
@@ -102,7 +105,7 @@ def test_stack_brings_all_types_to_one_width_and_learns_rows_for_those_without_f
 
 def test_every_model_but_rgcn_is_for_one_type_of_each():
     for name in ("sage", "gcn", "gat", "mlp"):
-        with pytest.raises(ConfigError, match="2 and 3: use rgcn"):
+        with pytest.raises(ConfigError, match=f"the model {name} takes one of each; choose --model rgcn"):
             make_model(ModelConfig(model=name), HETERO, {"user": 6}, 3, 2)
     assert make_model(ModelConfig(model="rgcn", bases=2, hidden=8), HETERO, {"user": 6}, 3, 2).num_layers == 2
     assert len(make_model(ModelConfig(model="rgcn"), SCHEMA, {"node": 6}, 3, 2).inputs) == 0
@@ -115,3 +118,27 @@ def test_what_does_not_fit_is_refused():
                           (lambda: RelGraphConv(6, 4, 2)(hetero_block(), {}), "2 relations, but the graph has 3")]:
         with pytest.raises(ConfigError, match=message):
             call()
+
+
+class _Made(TorchDispatchMode):
+    """Counts the elements of what is computed."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found._base is None:
+            self.elements += found.numel()
+        return found
+
+
+@pytest.mark.parametrize(("regularizer", "bases"), [(None, None), ("basis", 2), ("bdd", 4)])
+def test_the_gradient_of_many_relations_takes_no_more_than_a_few_times_their_matrices(regularizer, bases):
+    relations, width = 40, 16
+    schema = Schema(("n",), tuple(("n", f"r{number}", "n") for number in range(relations)))
+    nodes, pairs = {"n": np.arange(5)}, make_csc([1] * 5, 5)
+    block = Block(schema, nodes, {"n": 5}, nodes, dict.fromkeys(schema.etypes, pairs))
+    layer = RelGraphConv(width, width, relations, regularizer, bases)
+    with _Made() as made:
+        layer(block, {"n": torch.ones(5, width)})["n"].sum().backward()
+    assert made.elements < 12 * relations * width * width       # with the rows

@@ -7,10 +7,11 @@ from mpignn.config import ModelConfig
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
-from mpignn.nn import MODELS, GraphSAGE, SAGEConv, make_model
+from mpignn.models import MODELS
+from mpignn.nn import GraphSAGE, SAGEConv, make_model
 from mpignn.nn.sage import AGGREGATORS
 
-LEARNING = [name for name in MODELS if name != "none"]
+LEARNING = [name for name, model in MODELS.items() if model.learns]
 
 
 def dense_layer(layer, block, src, dst):
@@ -154,7 +155,7 @@ def test_loss_and_gradients_are_the_sum_over_any_shares(name):
 
 @pytest.mark.parametrize("aggregator", AGGREGATORS)
 def test_an_empty_share_has_zero_gradients(aggregator):
-    model = GraphSAGE(7, 8, 3, 2, aggregator_type=aggregator)
+    model = GraphSAGE(7, 8, 3, 2, aggregator=aggregator)
     model([make_block([], 0), make_block([], 0)], torch.empty(0, 7)).sum().backward()
     assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in model.parameters())
 

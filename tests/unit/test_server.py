@@ -6,14 +6,16 @@ import zlib
 import h5py
 import numpy as np
 import pytest
+from services import serve
 
 from graphs import random_graph
-from mpignn import server
-from mpignn.dist.service import place
-from mpignn.errors import DataError
-from mpignn.roles import Topology, assign_roles
+from mpignn.errors import ConfigError, DataError
+from mpignn.job import server
+from mpignn.roles import BOTH, Topology, assign_roles
 from mpignn.storage.read import GraphFile
 from mpignn.storage.write import partition_graph
+from mpignn.store.graph import DistGraph
+from mpignn.store.service import place
 from mpignn.transport.local import LocalTransport
 
 
@@ -56,3 +58,11 @@ def test_ids_outside_the_graph_are_refused_though_their_checksum_is_right(tmp_pa
     overwrite(tmp_path / "g", name, at, value)
     with pytest.raises(DataError, match=re.escape(says)):
         load(tmp_path / "g")
+
+
+def test_a_rank_that_only_serves_is_told_that_it_has_no_trainers():
+    g = DistGraph(serve(random_graph(1), parts=2).service, Topology((0,), (BOTH,)), None, {})
+    for what in ("trainers", "tables"):
+        with pytest.raises(ConfigError, match="only serves"):
+            getattr(g, what)
+    g.close()

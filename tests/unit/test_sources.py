@@ -186,11 +186,18 @@ def test_a_damaged_or_pickled_array_is_refused(tmp_path):
         read_source(tmp_path / "g.npz")
 
 
+@pytest.mark.parametrize("labels", [np.array([0.5, np.nan, 1, 2]), np.array([[0, 1], [-1, 1], [0, -1], [1, 1]]),
+                                    np.array([[0, 1], [np.nan, 1], [0, np.nan], [1, 1]])])
+def test_entries_of_labels_that_are_not_known_are_taken_in_splits_too(tmp_path, labels):
+    data = read_source(save(tmp_path, FLAT | {"labels": labels, "train_mask": np.ones(4, bool)}, "npy"))
+    assert np.array_equal(data.node_data[NTYPE]["labels"], labels, equal_nan=labels.dtype.kind == "f")
+
+
 def test_unknown_labels_outside_the_splits_are_taken(tmp_path):
     for number, labels in enumerate((np.array([0, 1, -1, 0]), np.array([0, 1, np.nan, 0]))):
         (tmp_path / str(number)).mkdir()
         data = read_source(save(tmp_path / str(number), FLAT | {"labels": labels}, "npy"))
-        assert np.array_equal(data.node_data[NTYPE]["labels"], labels, equal_nan=True)
+        assert data.node_data[NTYPE]["labels"].tolist() == [0, 1, -1, 0]
 
 
 @pytest.mark.parametrize("where, why", [("num_nodes", "cannot be the name"), ("node_data", "cannot be the name"),

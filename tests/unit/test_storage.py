@@ -146,12 +146,22 @@ def test_only_so_many_part_files_are_open_at_a_time(tmp_path, monkeypatch):
         assert np.array_equal(read_all(graph, "node/_N/data/labels"), labels) and len(graph._parts) == 2
 
 
-def test_all_types_of_numbers_are_kept(tmp_path):
+def test_hdf5_is_asked_once_about_an_array_of_a_part(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("mpignn.storage.read.stored", lambda *which: asked.append(which[1:]) or blocks.stored(*which))
+    partition_graph(random_graph(1), tmp_path / "g", 3, "range")
+    asked.clear()
+    assert check(tmp_path / "g") == []
+    of_parts = [which for which in asked if "part-" in which[0]]
+    assert of_parts and len(set(of_parts)) == len(of_parts)
+
+
+def test_all_types_of_numbers_are_kept_if_asked(tmp_path):
     data = random_graph(1, 10, 20)
     kinds = ("bool", "int8", "uint8", "int16", "uint32", "int64", "uint64", "float16", "float32", "float64", ">f4")
     for number, dtype in enumerate(kinds):
         data.node_data[NTYPE][f"x{number}"] = np.arange(20).reshape(10, 2, 1).astype(dtype)
-    partition_graph(data, tmp_path / "g", 3, "random")
+    partition_graph(data, tmp_path / "g", 3, "random", keep_dtype=True)
     with GraphFile(tmp_path / "g") as graph:
         orig = read_all(graph, "node/_N/orig_id")
         for number, dtype in enumerate(kinds):

@@ -14,7 +14,6 @@ from test_loader import Trainer
 from test_neighbor import CITES, LOOP, OWNS, hetero
 
 from mpignn import TIME, negative
-from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError, DataError, IDError, UnknownName
 from mpignn.graph.block import EID, NID
 from mpignn.graph.types import GraphData
@@ -26,6 +25,7 @@ from mpignn.sampling.canonical import canonical_form
 from mpignn.sampling.labor import LaborSampler
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.sampling.rule import ALL
+from mpignn.store.graph import DistGraph
 
 ALARM = 1e-6        # a test of chance fails by chance in one of so many changes of the draws
 BY_EDGE, BY_NODE = {"edge_timestamp_attr_name": "when"}, {"node_timestamp_attr_name": "born"}

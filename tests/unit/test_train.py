@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mpignn.config import load_config
-from mpignn.errors import DataError, UnknownName
-from mpignn.graph.types import ArrayInfo, Schema
+from mpignn.errors import ConfigError, DataError, UnknownName
+from mpignn.graph.types import ETYPE, NTYPE, ArrayInfo, Schema
+from mpignn.options import load_config
 from mpignn.train.goal import check_model, find_goal
 from mpignn.train.optimizer import Adam, FlatParameters
 
@@ -67,10 +67,12 @@ def test_a_parameter_without_gradient_has_zeros():
 
 
 def test_a_model_for_one_type_takes_no_more():
-    check_model(load_config(None, {"model": "sage"}), SCHEMA)
-    check_model(load_config(None, {"model": "rgcn"}), Schema(("paper", "author"), SCHEMA.etypes))
-    with pytest.raises(DataError, match="2 node types"):
-        check_model(load_config(None, {"model": "sage"}), Schema(("paper", "author"), SCHEMA.etypes))
+    two = Schema(("paper", "author"), SCHEMA.etypes)
+    for model in ("sage", "gcn", "gat", "gatv2", "mlp"):
+        check_model(load_config(None, {"model": model}), SCHEMA, goal())
+        with pytest.raises(ConfigError, match="2 node types"):
+            check_model(load_config(None, {"model": model}), two, goal())
+    check_model(load_config(None, {"model": "rgcn"}), two, goal())
 
 
 def goal(schema=SCHEMA, infos=INFOS, splits=SPLITS, **flags):
@@ -82,6 +84,7 @@ def test_the_goal_of_a_graph():
     assert goal(target_ntype="paper") == goal()
 
 
+TWO = {"schema": Schema(("paper", "author"), (("author", "writes", "paper"),))}
 LIKES, KNOWS = ("paper", "likes", "paper"), ("paper", "knows", "paper")
 TYPED = {"schema": Schema(("paper",), (LIKES, KNOWS)), "model": "rgcn", "infos": INFOS | {
     info.name: info for info in (ArrayInfo("edge/paper:likes:paper/data/labels", np.dtype(np.int64), ()),
@@ -107,6 +110,8 @@ def test_goals_about_edges():
     ({"task": "link_prediction", "target_etype": "hates"}, UnknownName, "is unknown"),
     ({"task": "link_prediction", "edge_mask": "massage"}, UnknownName, "'massage'"),
     ({"task": "link_prediction", "splits": {}}, DataError, "split/<src:rel:dst>/train"),
+    ({"task": "link_prediction", "target_etype": "knows", "splits": {"paper:likes:paper": {"train": np.arange(3)}}},
+     DataError, "paper:knows:paper, which --target-etype asks for.*choose paper:likes:paper.*split/paper:knows:pap"),
 ])
 def test_a_graph_that_offers_no_goal_about_edges(change, error, part):
     with pytest.raises(error, match=part):
@@ -115,12 +120,16 @@ def test_a_graph_that_offers_no_goal_about_edges(change, error, part):
 
 @pytest.mark.parametrize(("change", "error", "part"), [
     ({"features": "feature"}, UnknownName, "data there: features, counts, labels"),
-    ({"features": "counts"}, DataError, "floating-point"),
-    ({"features": "labels"}, DataError, "floating-point"),
+    ({"features": "labels"}, DataError, "one row of numbers"),
     ({"labels": "features"}, DataError, "whole number"),
     ({"target_ntype": "author"}, UnknownName, "'author' is not one of: paper"),
-    ({"splits": {}}, DataError, "train_mask"),
-    ({"splits": {"paper": {"train": np.arange(0)}}}, DataError, "train_mask"),
+    ({"splits": {}}, DataError, "split/paper/train"),
+    ({"splits": {"paper": {"train": np.arange(0)}}}, DataError, "split/paper/train"),
+    ({"schema": Schema((NTYPE,), (ETYPE,)), "splits": {}}, DataError, "train_mask"),
+    (TWO | {"target_ntype": "author"}, DataError,
+     "no split named train of author, which --target-ntype asks for: choose paper, or give the source split/author/"),
+    (TWO | {"splits": {}}, DataError, "no split named train: give the source split/<ntype>/train"),
+    (TWO | {"splits": SPLITS | {"author": {"train": np.arange(3)}}}, DataError, r"--target-ntype \(paper, author\)"),
 ])
 def test_a_graph_that_offers_no_goal(change, error, part):
     with pytest.raises(error, match=part):

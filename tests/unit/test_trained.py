@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mpignn import config
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.storage import snapshot
 from mpignn.train.goal import Goal
-from mpignn.train.trained import FOLDER, Trained, check_graph, check_labels, read_trained
+from mpignn.train.trained import Trained, check_graph, check_labels, read_trained
 
 CITES, WRITES = ("paper", "cites", "paper"), ("author", "writes", "paper")
 SCHEMA = Schema(("paper", "author"), (CITES, WRITES))
@@ -24,7 +25,7 @@ LINKS = replace(TRAINED, goal=Goal("link_prediction", None, (CITES,), "features"
 
 @pytest.mark.parametrize("trained", [TRAINED, LINKS, replace(TRAINED, embedded=("author",))])
 def test_a_run_folder_tells_what_was_trained(tmp_path, trained):
-    out = tmp_path / FOLDER / snapshot.name_of(0)
+    out = tmp_path / config.TRAINED / snapshot.name_of(0)
     folder, manifest = snapshot.begin(out, {"x": (np.dtype(np.float32), (0,))})
     snapshot.commit(folder, out, snapshot.complete(manifest, {}, 0, {"about": trained.about()}))
     assert read_trained(tmp_path) == trained
@@ -43,7 +44,7 @@ def without(name):
     (Schema(("author", "paper"), SCHEMA.etypes), INFOS, "node types: paper, author there, author, paper here"),
     (Schema(SCHEMA.ntypes, (CITES,)), INFOS, "edge types: .*author:writes:paper there, paper:cites:paper here"),
     (SCHEMA, without("node/paper/data/features"), "features of paper: rows of 7 numbers there, none here"),
-    (SCHEMA, INFOS | {"node/paper/data/features": ArrayInfo("", np.dtype(np.int64), (7,))}, r"7 .* int64 \(7,\) here"),
+    (SCHEMA, INFOS | {"node/paper/data/features": ArrayInfo("", np.dtype("c8"), (7,))}, r"7 .* complex64 \(7,\) here"),
     (SCHEMA, INFOS | {"node/paper/data/features": ArrayInfo("", np.dtype(np.float32), (8,))}, r"float32 \(8,\) here"),
     (SCHEMA, without("edge/author:writes:paper/data/message"), "edge data message: there, not here")])
 def test_a_graph_that_does_not_fit_is_refused_with_the_difference(schema, infos, part):

@@ -48,7 +48,7 @@ for s in served:
     for more in options:
         for eids in False, True:
             for repl in False, True:
-                sampler = mg.NeighborSampler([3, 2], replace=repl, return_eids=eids, source_info=eids, **more)
+                sampler = mg.NeighborSampler([3, 2], replace=repl, return_eids=eids, source_info=True, **more)
                 times = {{"times": {{"paper": np.arange(30)}}}} if sampler.temporal else {{}}
                 sampler.sample(s.service, seeds, 0, gone if eids else None, **times)
     mg.LaborSampler([3]).sample(s.service, seeds, 0, gone)
@@ -73,9 +73,11 @@ WAYS = """[{}, {"prob": "w"}, {"mask": "m"}, {"prob": "w", "mask": "m"}, {"edge_
 NAMED = """[{}, {"mask": "m"}, {"edge_timestamp_attr_name": "when", "mask": "m"}]"""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("chosen_by", "out_edges", "options", "unused"), [
     (None, True, WAYS, ()), ({"m", "when"}, False, NAMED, ()),
-    ((), False, "[{}]", {"older.mark_older", "weigh.close_gaps", "weigh.pick_weighted", "weigh.take"})])
+    ((), False, "[{}]", {"older.mark_older", "weigh.close_gaps", "weigh.count_allowed", "weigh.pick_weighted",
+                         "weigh.take"})])
 def test_batches_compile_nothing_that_was_not_warmed_up(chosen_by, out_edges, options, unused):
     program = PROGRAM.format(paths=[str(HERE), str(HERE.parent)], chosen_by=repr(chosen_by), out_edges=out_edges,
                              options=options)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mpignn import log
+from mpignn import log, watchdog
 from mpignn.watchdog import STEADY_LIMIT_S, Watchdog, identity, sentence
 
 
@@ -49,7 +49,7 @@ def test_it_gives_up_after_the_limit_and_says_where_it_is():
 
 PROGRAM = """
 import ctypes, sys, time
-from mpignn import log
+from mpignn import log, watchdog
 from mpignn.watchdog import Watchdog
 Watchdog(1.0).start()
 with log.phase("busy"):
@@ -74,6 +74,15 @@ def test_a_process_ends_when_nothing_happens(what, code, within_s):
     assert (what == "beats") == (done.stdout == "done\n")
     if code:        # where it hung
         assert "Traceback" not in done.stderr and "line" in done.stderr and "<module>" in done.stderr
+
+
+def test_a_process_has_one_watchdog_which_goes_by_what_it_was_told_last(monkeypatch):
+    monkeypatch.setattr(watchdog, "_watchdog", [])
+    monkeypatch.setattr(Watchdog, "_watch", lambda self: None)
+    watchdog.start(3.0)
+    (dog,) = watchdog._watchdog
+    watchdog.start(5.0)
+    assert watchdog._watchdog == [dog] and dog.limit_s(log.Activity()) == 5
 
 
 def test_a_process_is_told_from_a_later_one_of_its_number():

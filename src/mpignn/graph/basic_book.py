@@ -3,14 +3,15 @@
 Shapes: P partitions, N nodes or edges of a type.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mpignn.errors import DataError, IDError
 from mpignn.graph.book import PartitionBook, RangePartitionBook, checked_ids
-from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.graph.types import EType, Kind, Schema, etype_key
 
 
 class BasicPartitionBook(PartitionBook):
@@ -24,7 +25,7 @@ class BasicPartitionBook(PartitionBook):
     """
 
     def __init__(self, schema: Schema, node_map: Mapping[str, np.ndarray], edge_map: Mapping[EType, np.ndarray],
-                 num_parts: int | None = None):
+                 num_parts: int | None = None) -> None:
         """Not collective.
 
         Args:
@@ -35,7 +36,7 @@ class BasicPartitionBook(PartitionBook):
         Raises:
             DataError: A map is missing, or holds what is no partition.
         """
-        given = {t: _partitions(node_map, t, t) for t in schema.ntypes}
+        given: dict[str | EType, np.ndarray] = {t: _partitions(node_map, t, t) for t in schema.ntypes}
         given |= {e: _partitions(edge_map, e, etype_key(e)) for e in schema.etypes}
         largest = max((int(parts.max(initial=-1)) for parts in given.values()), default=-1)
         parts = max(1, largest + 1) if num_parts is None else num_parts
@@ -47,6 +48,7 @@ class BasicPartitionBook(PartitionBook):
                                         {e: self._maps[e].ranges for e in schema.etypes})
 
     def num_partitions(self) -> int:
+        """Number of partitions."""
         return self._book.num_partitions()
 
     def num_nodes(self, ntype: str | None = None) -> int:
@@ -55,55 +57,57 @@ class BasicPartitionBook(PartitionBook):
     def num_edges(self, etype: str | EType | None = None) -> int:
         return self._book.num_edges(etype)
 
-    def nid2partid(self, ids, ntype: str | None = None) -> np.ndarray:
+    def nid2partid(self, ids: ArrayLike, ntype: str | None = None) -> np.ndarray:
         owner, ids = self._node_owner(ids, ntype)
-        return owner[ids].astype(np.int64)
+        return np.asarray(owner[ids], np.int64)
 
-    def eid2partid(self, ids, etype: str | EType | None = None) -> np.ndarray:
+    def eid2partid(self, ids: ArrayLike, etype: str | EType | None = None) -> np.ndarray:
         owner, ids = self._edge_owner(ids, etype)
-        return owner[ids].astype(np.int64)
+        return np.asarray(owner[ids], np.int64)
 
     def partid2nids(self, part: int, ntype: str | None = None) -> np.ndarray:
-        return self._maps[self.schema.ntype(ntype)].order[self._book.partid2nids(part, ntype)]
+        ids: np.ndarray = self._maps[self.schema.ntype(ntype)].order[self._book.partid2nids(part, ntype)]
+        return ids
 
     def partid2eids(self, part: int, etype: str | EType | None = None) -> np.ndarray:
-        return self._maps[self.schema.etype(etype)].order[self._book.partid2eids(part, etype)]
+        ids: np.ndarray = self._maps[self.schema.etype(etype)].order[self._book.partid2eids(part, etype)]
+        return ids
 
-    def nid2localnid(self, ids, part: int, ntype: str | None = None) -> np.ndarray:
+    def nid2localnid(self, ids: ArrayLike, part: int, ntype: str | None = None) -> np.ndarray:
         owner, ids = self._node_owner(ids, ntype)
         _refuse_foreign(owner, ids, part, self.num_partitions(), "node")
         return self._book.nid2localnid(self._maps[self.schema.ntype(ntype)].place[ids], part, ntype)
 
-    def eid2localeid(self, ids, part: int, etype: str | EType | None = None) -> np.ndarray:
+    def eid2localeid(self, ids: ArrayLike, part: int, etype: str | EType | None = None) -> np.ndarray:
         owner, ids = self._edge_owner(ids, etype)
         _refuse_foreign(owner, ids, part, self.num_partitions(), "edge")
         return self._book.eid2localeid(self._maps[self.schema.etype(etype)].place[ids], part, etype)
 
-    def map_to_per_ntype(self, ids) -> tuple[np.ndarray, np.ndarray]:
+    def map_to_per_ntype(self, ids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         numbers, places = self._book.map_to_per_ntype(ids)
         return numbers, self._at(self.ntypes, numbers, places)
 
-    def map_to_per_etype(self, ids) -> tuple[np.ndarray, np.ndarray]:
+    def map_to_per_etype(self, ids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         numbers, places = self._book.map_to_per_etype(ids)
         return numbers, self._at(self.canonical_etypes, numbers, places)
 
-    def map_to_homo_nid(self, ids, ntype: str | None = None) -> np.ndarray:
+    def map_to_homo_nid(self, ids: ArrayLike, ntype: str | None = None) -> np.ndarray:
         _, ids = self._node_owner(ids, ntype)
         return self._book.map_to_homo_nid(self._maps[self.schema.ntype(ntype)].place[ids], ntype)
 
-    def map_to_homo_eid(self, ids, etype: str | EType | None = None) -> np.ndarray:
+    def map_to_homo_eid(self, ids: ArrayLike, etype: str | EType | None = None) -> np.ndarray:
         _, ids = self._edge_owner(ids, etype)
         return self._book.map_to_homo_eid(self._maps[self.schema.etype(etype)].place[ids], etype)
 
-    def _node_owner(self, ids, ntype: str | None) -> tuple[np.ndarray, np.ndarray]:
+    def _node_owner(self, ids: ArrayLike, ntype: str | None) -> tuple[np.ndarray, np.ndarray]:
         name = self.schema.ntype(ntype)
         return self._maps[name].owner, checked_ids(ids, self.num_nodes(name), f"id of a {name!r} node")
 
-    def _edge_owner(self, ids, etype: str | EType | None) -> tuple[np.ndarray, np.ndarray]:
+    def _edge_owner(self, ids: ArrayLike, etype: str | EType | None) -> tuple[np.ndarray, np.ndarray]:
         name = self.schema.etype(etype)
         return self._maps[name].owner, checked_ids(ids, self.num_edges(name), f"id of a {etype_key(name)!r} edge")
 
-    def _at(self, types: tuple, numbers: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def _at(self, types: Sequence[str | EType], numbers: np.ndarray, places: np.ndarray) -> np.ndarray:
         ids = np.empty_like(places)
         for number, name in enumerate(types):
             of_type = numbers == number
@@ -127,7 +131,7 @@ def _place(owner: np.ndarray, parts: int) -> _Map:
     return _Map(owner, order, place, ranges)
 
 
-def _partitions(given: Mapping, key, name: str) -> np.ndarray:
+def _partitions(given: Mapping[Kind, np.ndarray], key: Kind, name: str) -> np.ndarray:
     if key not in given:
         raise DataError(f"{name}: no map of partitions is given")
     parts = np.asarray(given[key])

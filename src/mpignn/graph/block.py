@@ -3,14 +3,19 @@
 Shapes: S sources and D destinations of a node type, E edges of an edge type.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
 from mpignn.graph.csc import CSC
-from mpignn.graph.types import EType, Schema
+from mpignn.graph.types import ByEType, EType, Kind, Schema, etype_key, short
+
+if TYPE_CHECKING:
+    import torch
+
+    from mpignn.nn import passing
 
 Frame = dict[str, Any]
 NID = "_ID"     # names of the ids in the frames, DGL's
@@ -23,7 +28,7 @@ class Block:
     """A message-flow graph.  The first ``num_dst[t]`` sources of a type are its destinations.
 
     Attributes:
-        schema: Of the whole graph; every type has an entry below, possibly empty.
+        schema: Types of the whole graph; every type has an entry below, possibly empty.
         src_ids: (S,) int64 ids of the sources of each node type, unique; with ``src_times``, pairs of both are unique.
         num_dst: D of each node type.
         dst_orig: (D,) int64 original ids of the destinations.
@@ -34,8 +39,11 @@ class Block:
             and times, if there are any, under `TIME`.
         edge_frames: Named rows of each edge type, (E, ...).  A loader puts ids under `EID` if there are any.
         src_orig: (S,) original ids of the sources, if the sampler was asked for them, else None.
-        in_degrees: (S,) in-degrees in the whole graph of the sources of each edge type's DESTINATION type, of which
-            the first D are the destinations; empty unless the sampler was asked for them.
+        in_degrees: (S,) int64 in-degrees in the whole graph of the sources of each edge type's DESTINATION type, of
+            which the first D are the destinations; they count the edges that may be drawn.  Empty unless the sampler
+            was asked for them.
+        out_degrees: (S,) int64 the same of the sources themselves, of edge types between two node types whose
+            out-edges the graph holds.
         key: 64 bits that what is random on this batch (dropout) is derived from; the loader sets it anew for
             every global batch, equal on all trainers.
         dst_ids: (D,) int64 ids of the destinations where they are not the first sources, see `to_block`; else None.
@@ -53,13 +61,19 @@ class Block:
     edge_frames: dict[EType, Frame] = field(default_factory=dict)
     src_orig: Mapping[str, np.ndarray] | None = None
     in_degrees: Mapping[EType, np.ndarray] = field(default_factory=dict)
+    out_degrees: Mapping[EType, np.ndarray] = field(default_factory=dict)
     key: int = 0
     dst_ids: Mapping[str, np.ndarray] | None = None
     src_times: Mapping[str, np.ndarray] | None = None
 
+    def __repr__(self) -> str:
+        sources = {ntype: ids.shape[0] for ntype, ids in self.src_ids.items()}
+        edges = {etype_key(etype): csc.num_edges for etype, csc in self.csc.items()}
+        return f"Block(sources={short(sources)}, destinations={short(dict(self.num_dst))}, edges={short(edges)})"
+
     def num_src_nodes(self, ntype: str | None = None) -> int:
         """Sources of a type; without a type, of the only one."""
-        return self.src_ids[self.schema.ntype(ntype)].shape[0]
+        return self.src_ids[self.schema.ntype(ntype)].size
 
     def num_dst_nodes(self, ntype: str | None = None) -> int:
         """Destinations of a type; without a type, of the only one."""
@@ -97,17 +111,17 @@ class Block:
         return self.edges[self.schema.etype()].data
 
     @property
-    def srcnodes(self) -> "Parts":
+    def srcnodes(self) -> "Parts[str]":
         """``srcnodes[ntype].data``: named rows of the sources of a type."""
         return Parts(self.src_frames, self.schema.ntype)
 
     @property
-    def dstnodes(self) -> "Parts":
+    def dstnodes(self) -> "Parts[str]":
         """``dstnodes[ntype].data``: named rows of the destinations of a type."""
         return Parts(self.dst_frames, self.schema.ntype)
 
     @property
-    def edges(self) -> "Parts":
+    def edges(self) -> "Parts[EType]":
         """``edges[etype].data``: named rows of the edges of a type."""
         return Parts(self.edge_frames, self.schema.etype)
 
@@ -119,12 +133,18 @@ class Block:
 
     def local_var(self) -> "Block":
         """The same block with frames of its own: fields set there do not show here, and the rows are shared."""
-        return replace(self, **{name: {key: dict(frame) for key, frame in getattr(self, name).items()}
-                                for name in ("src_frames", "dst_frames", "edge_frames")})
+        return self.with_frames(dict)
+
+    def with_frames(self, change: Callable[[Frame], Frame]) -> "Block":
+        """The same block with what ``change`` makes of each of its frames.  Not collective."""
+        return replace(self, src_frames={t: change(frame) for t, frame in self.src_frames.items()},
+                       dst_frames={t: change(frame) for t, frame in self.dst_frames.items()},
+                       edge_frames={e: change(frame) for e, frame in self.edge_frames.items()})
 
     # What moves rows needs torch, which this layer is read without: these methods bring it in when they are called.
 
-    def update_all(self, message_func, reduce_func, apply_node_func=None, etype: str | EType | None = None) -> None:
+    def update_all(self, message_func: "passing.MessageFunction", reduce_func: "passing.ReduceFunction",
+                   apply_node_func: "passing.ApplyFunction | None" = None, etype: str | EType | None = None) -> None:
         """Make a message on every edge, and reduce those of each destination to a field of ``dst_frames``.
 
         Args:
@@ -133,7 +153,7 @@ class Block:
             reduce_func: A built-in, or a function of a `mpignn.nn.passing.NodeBatch` that returns named rows.
                 Destinations without in-edges get zeros.
             apply_node_func: Is given all destinations as a ``NodeBatch`` afterwards, and returns fields to set.
-            etype: Of the edges; without it, the only one.
+            etype: Type of the edges; without it, the only one.
 
         Not collective.  Differentiable.
 
@@ -145,7 +165,8 @@ class Block:
         from mpignn.nn import passing
         passing.update_all(self, message_func, reduce_func, apply_node_func, etype)
 
-    def multi_update_all(self, etype_dict: Mapping, cross_reducer: str, apply_node_func=None) -> None:
+    def multi_update_all(self, etype_dict: ByEType[Sequence[Any]], cross_reducer: str,
+                         apply_node_func: "passing.ApplyFunction | None" = None) -> None:
         """`update_all` along several edge types, and reduce fields of one name across the types.
 
         Args:
@@ -162,12 +183,12 @@ class Block:
         from mpignn.nn import passing
         passing.multi_update_all(self, etype_dict, cross_reducer, apply_node_func)
 
-    def apply_edges(self, func, etype: str | EType | None = None) -> None:
+    def apply_edges(self, func: "passing.MessageFunction", etype: str | EType | None = None) -> None:
         """Set fields of the edges of a type: what a message function, as of `update_all`, makes.  Not collective."""
         from mpignn.nn import passing
         passing.apply_edges(self, func, etype)
 
-    def to(self, device) -> "Block":
+    def to(self, device: "torch.device | str") -> "Block":
         """The same block with its frames on a device, by way of pinned memory.  Not collective.
 
         Ids and edges stay on the CPU: `mpignn.nn` sends along what it needs of them.
@@ -199,11 +220,12 @@ class Part:
     data: Frame
 
 
-class Parts:
+class Parts(Generic[Kind]):
     """Frames by type, made when they are asked for."""
 
-    def __init__(self, frames: dict, resolve: Callable[[Any], Any]):
-        self._frames, self._resolve = frames, resolve
+    def __init__(self, frames: dict[Kind, Frame], resolve: Callable[[Any], Kind]) -> None:
+        self._frames: dict[Kind, Frame] = frames
+        self._resolve: Callable[[Any], Kind] = resolve
 
-    def __getitem__(self, name) -> Part:
+    def __getitem__(self, name: str | EType) -> Part:
         return Part(self._frames.setdefault(self._resolve(name), {}))

@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mpignn.errors import DataError, IDError
-from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.graph.types import EType, Kind, Schema, etype_key
 
 
 class PartitionBook(ABC):
@@ -62,11 +63,11 @@ class PartitionBook(ABC):
         """Edges of a type; without a type, of all."""
 
     @abstractmethod
-    def nid2partid(self, ids, ntype: str | None = None) -> np.ndarray:
+    def nid2partid(self, ids: ArrayLike, ntype: str | None = None) -> np.ndarray:
         """(N,) partition that owns each node."""
 
     @abstractmethod
-    def eid2partid(self, ids, etype: str | EType | None = None) -> np.ndarray:
+    def eid2partid(self, ids: ArrayLike, etype: str | EType | None = None) -> np.ndarray:
         """(N,) partition that owns each edge."""
 
     @abstractmethod
@@ -78,27 +79,27 @@ class PartitionBook(ABC):
         """Ids of a partition's edges of a type, ascending."""
 
     @abstractmethod
-    def nid2localnid(self, ids, part: int, ntype: str | None = None) -> np.ndarray:
+    def nid2localnid(self, ids: ArrayLike, part: int, ntype: str | None = None) -> np.ndarray:
         """(N,) row of each node in the partition that must own them all."""
 
     @abstractmethod
-    def eid2localeid(self, ids, part: int, etype: str | EType | None = None) -> np.ndarray:
+    def eid2localeid(self, ids: ArrayLike, part: int, etype: str | EType | None = None) -> np.ndarray:
         """(N,) row of each edge in the partition that must own them all."""
 
     @abstractmethod
-    def map_to_per_ntype(self, ids) -> tuple[np.ndarray, np.ndarray]:
+    def map_to_per_ntype(self, ids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """(N,) number of the node type and (N,) id in it, of each homogeneous id."""
 
     @abstractmethod
-    def map_to_per_etype(self, ids) -> tuple[np.ndarray, np.ndarray]:
+    def map_to_per_etype(self, ids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """(N,) number of the edge type and (N,) id in it, of each homogeneous id."""
 
     @abstractmethod
-    def map_to_homo_nid(self, ids, ntype: str | None = None) -> np.ndarray:
+    def map_to_homo_nid(self, ids: ArrayLike, ntype: str | None = None) -> np.ndarray:
         """(N,) homogeneous id of each node of a type."""
 
     @abstractmethod
-    def map_to_homo_eid(self, ids, etype: str | EType | None = None) -> np.ndarray:
+    def map_to_homo_eid(self, ids: ArrayLike, etype: str | EType | None = None) -> np.ndarray:
         """(N,) homogeneous id of each edge of a type."""
 
 
@@ -114,7 +115,7 @@ class RangePartitionBook(PartitionBook):
     """
 
     def __init__(self, schema: Schema, node_ranges: Mapping[str, np.ndarray], edge_ranges: Mapping[EType, np.ndarray],
-                 out_ranges: Mapping[EType, np.ndarray] | None = None):
+                 out_ranges: Mapping[EType, np.ndarray] | None = None) -> None:
         """Not collective.
 
         Raises:
@@ -125,7 +126,7 @@ class RangePartitionBook(PartitionBook):
         self.schema = schema
         self.node_ranges = {t: _ranges(node_ranges, t, t) for t in schema.ntypes}
         self.edge_ranges = {e: _ranges(edge_ranges, e, etype_key(e)) for e in schema.etypes}
-        self.out_ranges = {e: _ranges(out_ranges, e, etype_key(e)) for e in out_ranges or ()}
+        self.out_ranges = {e: _ranges(out_ranges or {}, e, etype_key(e)) for e in out_ranges or ()}
         lengths = {r.size for r in (*self.node_ranges.values(), *self.edge_ranges.values(), *self.out_ranges.values())}
         if len(lengths) != 1:
             raise DataError(f"the types disagree about the number of partitions: {sorted(n - 1 for n in lengths)}")
@@ -134,6 +135,7 @@ class RangePartitionBook(PartitionBook):
         self._edge_layout = _Layout([self.edge_ranges[e] for e in schema.etypes])
 
     def num_partitions(self) -> int:
+        """Number of partitions."""
         return self._parts
 
     def num_nodes(self, ntype: str | None = None) -> int:
@@ -144,10 +146,10 @@ class RangePartitionBook(PartitionBook):
         types = self.canonical_etypes if etype is None else [self.schema.etype(etype)]
         return sum(int(self.edge_ranges[e][-1]) for e in types)
 
-    def nid2partid(self, ids, ntype: str | None = None) -> np.ndarray:
+    def nid2partid(self, ids: ArrayLike, ntype: str | None = None) -> np.ndarray:
         return _owners(ids, *self._nodes(ntype))
 
-    def eid2partid(self, ids, etype: str | EType | None = None) -> np.ndarray:
+    def eid2partid(self, ids: ArrayLike, etype: str | EType | None = None) -> np.ndarray:
         return _owners(ids, *self._edges(etype))
 
     def partid2nids(self, part: int, ntype: str | None = None) -> np.ndarray:
@@ -156,24 +158,24 @@ class RangePartitionBook(PartitionBook):
     def partid2eids(self, part: int, etype: str | EType | None = None) -> np.ndarray:
         return np.arange(*_range_of(part, *self._edges(etype)), dtype=np.int64)
 
-    def nid2localnid(self, ids, part: int, ntype: str | None = None) -> np.ndarray:
+    def nid2localnid(self, ids: ArrayLike, part: int, ntype: str | None = None) -> np.ndarray:
         return _local(ids, part, *self._nodes(ntype))
 
-    def eid2localeid(self, ids, part: int, etype: str | EType | None = None) -> np.ndarray:
+    def eid2localeid(self, ids: ArrayLike, part: int, etype: str | EType | None = None) -> np.ndarray:
         return _local(ids, part, *self._edges(etype))
 
-    def map_to_per_ntype(self, ids) -> tuple[np.ndarray, np.ndarray]:
+    def map_to_per_ntype(self, ids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         return self._node_layout.split(checked_ids(ids, self.num_nodes(), "homogeneous node id"))
 
-    def map_to_per_etype(self, ids) -> tuple[np.ndarray, np.ndarray]:
+    def map_to_per_etype(self, ids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         return self._edge_layout.split(checked_ids(ids, self.num_edges(), "homogeneous edge id"))
 
-    def map_to_homo_nid(self, ids, ntype: str | None = None) -> np.ndarray:
+    def map_to_homo_nid(self, ids: ArrayLike, ntype: str | None = None) -> np.ndarray:
         ranges, what = self._nodes(ntype)
         number = self.ntypes.index(self.schema.ntype(ntype))
         return self._node_layout.join(checked_ids(ids, ranges[-1], what), number, ranges)
 
-    def map_to_homo_eid(self, ids, etype: str | EType | None = None) -> np.ndarray:
+    def map_to_homo_eid(self, ids: ArrayLike, etype: str | EType | None = None) -> np.ndarray:
         ranges, what = self._edges(etype)
         number = self.canonical_etypes.index(self.schema.etype(etype))
         return self._edge_layout.join(checked_ids(ids, ranges[-1], what), number, ranges)
@@ -190,7 +192,7 @@ class RangePartitionBook(PartitionBook):
 class _Layout:
     """The homogeneous numbering of one kind: P x T pieces, laid end to end."""
 
-    def __init__(self, ranges: list[np.ndarray]):
+    def __init__(self, ranges: list[np.ndarray]) -> None:
         table = np.stack(ranges, axis=1)                                    # (P + 1, T)
         self._types = table.shape[1]
         self._first = table[:-1].ravel()                                    # typed id at which a piece starts
@@ -203,10 +205,11 @@ class _Layout:
 
     def join(self, ids: np.ndarray, number: int, ranges: np.ndarray) -> np.ndarray:
         piece = (np.searchsorted(ranges, ids, side="right") - 1) * self._types + number
-        return self._start[piece] + ids - self._first[piece]
+        joined: np.ndarray = self._start[piece] + ids - self._first[piece]
+        return joined
 
 
-def checked_ids(ids, count: int, what: str) -> np.ndarray:
+def checked_ids(ids: ArrayLike, count: int, what: str) -> np.ndarray:
     """``ids`` as (N,) int64, all in ``0:count``.  Not collective.
 
     Args:
@@ -229,7 +232,7 @@ def checked_ids(ids, count: int, what: str) -> np.ndarray:
     return array.astype(np.int64, copy=False)
 
 
-def _ranges(given: Mapping, key, name: str) -> np.ndarray:
+def _ranges(given: Mapping[Kind, np.ndarray], key: Kind, name: str) -> np.ndarray:
     if key not in given:
         raise DataError(f"{name}: no ranges of ids are given")
     ranges = np.asarray(given[key])
@@ -241,7 +244,7 @@ def _ranges(given: Mapping, key, name: str) -> np.ndarray:
     return ranges
 
 
-def _owners(ids, ranges: np.ndarray, what: str) -> np.ndarray:
+def _owners(ids: ArrayLike, ranges: np.ndarray, what: str) -> np.ndarray:
     # Of partitions that start at the same id only the last owns any: side="right" skips the empty ones.
     return np.searchsorted(ranges, checked_ids(ids, ranges[-1], what), side="right") - 1
 
@@ -252,7 +255,7 @@ def _range_of(part: int, ranges: np.ndarray, what: str) -> tuple[int, int]:
     return int(ranges[part]), int(ranges[part + 1])
 
 
-def _local(ids, part: int, ranges: np.ndarray, what: str) -> np.ndarray:
+def _local(ids: ArrayLike, part: int, ranges: np.ndarray, what: str) -> np.ndarray:
     lo, hi = _range_of(part, ranges, what)
     array = checked_ids(ids, ranges[-1], what)
     foreign = array[(array < lo) | (array >= hi)]

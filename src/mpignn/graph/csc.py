@@ -26,13 +26,16 @@ class CSC:
     indices: np.ndarray
     edge_ids: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        return f"CSC({self.num_dst} destinations, {self.num_edges} edges)"
+
     @property
     def num_dst(self) -> int:
-        return self.indptr.shape[0] - 1
+        return self.indptr.size - 1
 
     @property
     def num_edges(self) -> int:
-        return self.indices.shape[0]
+        return self.indices.size
 
 
 def csc_from_coo(src: np.ndarray, dst: np.ndarray, num_dst: int) -> CSC:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mpignn.errors import UnknownName
 from mpignn.graph.block import Frame
-from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.graph.types import EType, Schema, etype_key, short
 
 
 @dataclass
@@ -17,7 +17,7 @@ class PairGraph:
     """Pairs of output nodes by edge type, to be scored from what a model says of these nodes.
 
     Attributes:
-        schema: Of the whole graph.
+        schema: Types of the whole graph.
         ends: (E,) int64 sources and (E,) int64 destinations of each edge type at hand, as positions in the output nodes
             of the type of each: row ``src[i]`` of a model's output belongs to the source of pair i.
         node_ids: (D,) int64 ids of the output nodes of each type.
@@ -31,6 +31,10 @@ class PairGraph:
     node_ids: Mapping[str, Any]
     edge_frames: dict[EType, Frame] = field(default_factory=dict)
     key: int = 0
+
+    def __repr__(self) -> str:
+        pairs = {etype_key(etype): src.shape[0] for etype, (src, _) in self.ends.items()}
+        return f"PairGraph(nodes={short({t: len(ids) for t, ids in self.node_ids.items()})}, pairs={short(pairs)})"
 
     @property
     def canonical_etypes(self) -> tuple[EType, ...]:
@@ -48,8 +52,8 @@ class PairGraph:
     def num_edges(self, etype: str | EType | None = None) -> int:
         """Pairs of a type; without a type, of all."""
         if etype is None:
-            return sum(src.shape[0] for src, _ in self.ends.values())
-        return self.ends[self._etype(etype)][0].shape[0]
+            return sum(len(src) for src, _ in self.ends.values())
+        return len(self.ends[self._etype(etype)][0])
 
     @property
     def edata(self) -> Frame:

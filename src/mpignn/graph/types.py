@@ -3,8 +3,9 @@
 Shapes: N nodes of a type, E edges of a type.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +13,11 @@ from mpignn.errors import DataError, UnknownName
 from mpignn.graph.csc import CSC
 
 EType = tuple[str, str, str]
+Kind = TypeVar("Kind", str, EType)      # of rows: the node type, or the edge type
+V = TypeVar("V")
+ByEType = Mapping[str, V] | Mapping[EType, V] | Mapping[str | EType, V]         # edge types in any spelling
+
+_MOST_NAMES = 12        # of a graph, in a message
 
 NTYPE = "_N"
 ETYPE: EType = ("_N", "_E", "_N")
@@ -35,6 +41,26 @@ def parse_etype(key: str) -> EType:
     return parts
 
 
+def array_part(array: str) -> str:
+    """What an array is to its type: ``indptr``, ``indices``, ``orig_id``, ..., or ``data/<name>``.
+
+    Args:
+        array: Its path in a part file, such as ``node/paper/data/features``.
+    """
+    return array.split("/", 2)[2]
+
+
+def short(sizes: Mapping[str, Any]) -> str:
+    """Sizes by type, for a ``repr``: the first ones, and how many there are where these are many."""
+    return "{" + listed(f"{name}: {size}" for name, size in sizes.items()) + "}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message: the first ones, and how many there are where these are many."""
+    known = list(names)
+    return ", ".join(known[:_MOST_NAMES]) + (f", ... ({len(known)} in all)" if len(known) > _MOST_NAMES else "")
+
+
 @dataclass(frozen=True)
 class Schema:
     """The node types and canonical edge types of a graph, in the order of their numbers."""
@@ -55,7 +81,7 @@ class Schema:
         if name is None and len(self.ntypes) == 1:
             return self.ntypes[0]
         if name not in self.ntypes:
-            raise UnknownName(f"node type {name!r} is not one of: {', '.join(self.ntypes)}")
+            raise UnknownName(f"node type {name!r} is not one of: {listed(self.ntypes)}")
         return name
 
     def etype(self, name: str | EType | None = None) -> EType:
@@ -69,12 +95,13 @@ class Schema:
         if isinstance(name, str):
             found = [e for e in self.etypes if name in (e[1], etype_key(e))]
         else:
-            found = [e for e in self.etypes if name is not None and e == tuple(name)]
+            canonical = tuple(name) if isinstance(name, Sequence) else None
+            found = [canonical] if canonical in self.etypes else []
         if len(found) == 1:
             return found[0]
-        known = ", ".join(etype_key(e) for e in self.etypes)
-        why = "is ambiguous" if found else "is unknown"
-        raise UnknownName(f"edge type {name!r} {why}; the graph has: {known}")
+        if found:
+            raise UnknownName(f"edge type {name!r} is ambiguous; it may be: {listed(map(etype_key, found))}")
+        raise UnknownName(f"edge type {name!r} is unknown; the graph has: {listed(map(etype_key, self.etypes))}")
 
 
 @dataclass(frozen=True)
@@ -83,7 +110,7 @@ class ArrayInfo:
 
     Attributes:
         name: Its path in a partition file, such as ``node/paper/data/features``.
-        dtype: Of an element.
+        dtype: Type of an element.
         row_shape: Shape of one row; () for a scalar.
     """
 
@@ -115,6 +142,10 @@ class GraphData:
     node_data: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     edge_data: Mapping[EType, Mapping[str, np.ndarray]] = field(default_factory=dict)
     splits: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        edges = {etype_key(etype): csc.num_edges for etype, csc in self.csc.items()}
+        return f"GraphData(nodes={short(self.num_nodes)}, edges={short(edges)})"
 
     @property
     def schema(self) -> Schema:

@@ -6,9 +6,10 @@ below p 2^32.  No mask is stored: the backward pass draws it again.
 Shapes: N rows, F columns.
 """
 
-import numba
 import numpy as np
+from numpy.typing import DTypeLike
 
+from mpignn.kernels.compiled import kernel
 from mpignn.kernels.rng import GOLDEN, draw, mix
 from mpignn.kernels.simd import narrow, read_only, widen
 
@@ -35,14 +36,15 @@ def dropout(x: np.ndarray, key: int, rows: np.ndarray, p: float, out: np.ndarray
     _dropout(read_only(x), np.uint64(key), read_only(rows), np.uint64(round(p * 2**32)), scale, out)
 
 
-def warm(dtype=np.float32) -> None:
+def warm(dtype: DTypeLike = np.float32) -> None:
     """Compile the kernel for a dtype, or load it from the cache."""
     x = np.zeros((1, 1), dtype)
     dropout(x, 0, np.zeros(1, np.int64), 0.5, x)
 
 
-@numba.njit(nogil=True, cache=True)
-def _dropout(x, key, rows, threshold, scale, out):
+@kernel
+def _dropout(x: np.ndarray, key: np.uint64, rows: np.ndarray, threshold: np.uint64, scale: np.floating,
+             out: np.ndarray) -> None:
     zero = scale - scale
     for i in range(x.shape[0]):
         word = draw(key, np.uint64(rows[i]))

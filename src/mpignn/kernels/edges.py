@@ -3,9 +3,10 @@
 Shapes: S sources, D destinations, E edges, H heads, K columns of a head.
 """
 
-import numba
 import numpy as np
+from numpy.typing import DTypeLike
 
+from mpignn.kernels.compiled import kernel, kernel_with
 from mpignn.kernels.rng import GOLDEN, draw, mix
 from mpignn.kernels.simd import prefetch_row, read_only
 from mpignn.kernels.threads import over_rows
@@ -49,7 +50,7 @@ def weighted_sum_backward(out_indptr: np.ndarray, out_indices: np.ndarray, out_e
     """
     assert grad_x.shape == x.shape and grad_weights.shape == weights.shape and grad.flags.c_contiguous
     indptr = read_only(out_indptr)
-    fixed = [read_only(a) for a in (out_indices, out_edges, weights, grad)]
+    fixed = (read_only(out_indices), read_only(out_edges), read_only(weights), read_only(grad))
     x = read_only(x)
     over_rows(indptr, lambda lo, hi: _weighted_back(indptr[lo:hi + 1], *fixed, x[lo:hi], grad_x[lo:hi],
                                                     grad_weights))
@@ -95,8 +96,8 @@ def edge_dropout(indptr: np.ndarray, x: np.ndarray, key: int, rows: np.ndarray, 
     over_rows(indptr, lambda lo, hi: _drop(indptr[lo:hi + 1], x, np.uint64(key), rows[lo:hi], threshold, scale, out))
 
 
-@numba.njit(nogil=True, cache=True)
-def _weighted(indptr, indices, x, weights, out):
+@kernel
+def _weighted(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     heads, columns = x.shape[1], x.shape[2]
     rows, size = x.ctypes.data, heads * columns * x.itemsize
     for d in range(out.shape[0]):
@@ -113,8 +114,9 @@ def _weighted(indptr, indices, x, weights, out):
                     out[d, h, j] += weight * x[source, h, j]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_DOT)
-def _weighted_back(indptr, indices, edges, weights, grad, x, grad_x, grad_weights):
+@kernel_with(fastmath=_DOT)
+def _weighted_back(indptr: np.ndarray, indices: np.ndarray, edges: np.ndarray, weights: np.ndarray, grad: np.ndarray,
+                   x: np.ndarray, grad_x: np.ndarray, grad_weights: np.ndarray) -> None:
     heads, columns = x.shape[1], x.shape[2]
     rows, size = grad.ctypes.data, heads * columns * x.itemsize
     for s in range(grad_x.shape[0]):
@@ -134,8 +136,8 @@ def _weighted_back(indptr, indices, edges, weights, grad, x, grad_x, grad_weight
                 grad_weights[e, h] = dot
 
 
-@numba.njit(nogil=True, cache=True)
-def _softmax(indptr, x, out):
+@kernel
+def _softmax(indptr: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     for d in range(indptr.shape[0] - 1):
         first, end = indptr[d], indptr[d + 1]
         for h in range(x.shape[1]):
@@ -152,8 +154,8 @@ def _softmax(indptr, x, out):
                 out[e, h] /= total
 
 
-@numba.njit(nogil=True, cache=True)
-def _softmax_back(indptr, out, grad, grad_x):
+@kernel
+def _softmax_back(indptr: np.ndarray, out: np.ndarray, grad: np.ndarray, grad_x: np.ndarray) -> None:
     for d in range(indptr.shape[0] - 1):
         first, end = indptr[d], indptr[d + 1]
         for h in range(out.shape[1]):
@@ -166,8 +168,9 @@ def _softmax_back(indptr, out, grad, grad_x):
                 grad_x[e, h] = out[e, h] * (grad[e, h] - total)
 
 
-@numba.njit(nogil=True, cache=True)
-def _drop(indptr, x, key, rows, threshold, scale, out):
+@kernel
+def _drop(indptr: np.ndarray, x: np.ndarray, key: np.uint64, rows: np.ndarray, threshold: np.uint64, scale: np.floating,
+          out: np.ndarray) -> None:
     zero = scale - scale
     for d in range(rows.shape[0]):
         word = draw(key, np.uint64(rows[d]))
@@ -177,7 +180,7 @@ def _drop(indptr, x, key, rows, threshold, scale, out):
                 out[e, h] = x[e, h] * scale if mix(word) >> _32 >= threshold else zero
 
 
-def warm(dtype=np.float32) -> None:
+def warm(dtype: DTypeLike = np.float32) -> None:
     """Compile the kernels for a dtype and int32 indices, or load them from the cache."""
     indptr, one, x = np.array([0, 1]), np.zeros(1, np.int32), np.zeros((1, 1, 1), dtype)
     w = np.zeros((1, 1), dtype)

@@ -3,9 +3,9 @@
 Shapes: N rows picked, W elements in a row.  Rows are moved as bytes, so one compiled kernel serves all types.
 """
 
-import numba
 import numpy as np
 
+from mpignn.kernels.compiled import inlined, kernel
 from mpignn.kernels.simd import copy, prefetch, read_only, stream
 
 _AHEAD = 8      # rows; 4 to 16 are equally good, none is 1.5 times slower for random ids
@@ -76,22 +76,23 @@ def _streams(size: int, out: np.ndarray) -> bool:
     return out.nbytes >= _STREAM_BYTES and size % 16 == 0 and out.ctypes.data % 16 == 0
 
 
-@numba.njit(nogil=True, cache=True)
-def _gather(rows, stride, size, ids, lo, out, streams):
+@kernel
+def _gather(rows: int, stride: int, size: int, ids: np.ndarray, lo: int, out: int, streams: bool) -> None:
     for i in range(ids.shape[0]):
         _prefetch_row(rows, stride, size, ids, i + _AHEAD, lo)
         _copy_row(out + i * size, rows + (ids[i] - lo) * stride, size, streams)
 
 
-@numba.njit(nogil=True, cache=True)
-def _scatter(rows, stride, size, ids, lo, positions, out, streams):
+@kernel
+def _scatter(rows: int, stride: int, size: int, ids: np.ndarray, lo: int, positions: np.ndarray, out: int,
+             streams: bool) -> None:
     for i in range(ids.shape[0]):
         _prefetch_row(rows, stride, size, ids, i + _AHEAD, lo)
         _copy_row(out + positions[i] * size, rows + (ids[i] - lo) * stride, size, streams)
 
 
-@numba.njit(nogil=True, cache=True)
-def _merge(ids, starts, order, merged):
+@kernel
+def _merge(ids: np.ndarray, starts: np.ndarray, order: np.ndarray, merged: np.ndarray) -> None:
     """Merge the ascending runs ``ids[starts[r]:starts[r + 1]]``: ``merged[i] = ids[order[i]]`` ascends."""
     runs = starts.shape[0] - 1
     at, head = starts[:-1].copy(), ids[starts[:-1]]
@@ -106,16 +107,16 @@ def _merge(ids, starts, order, merged):
         head[run] = ids[at[run]] if at[run] < starts[run + 1] else _LAST
 
 
-@numba.njit(inline="always")
-def _prefetch_row(rows, stride, size, ids, i, lo):
+@inlined
+def _prefetch_row(rows: int, stride: int, size: int, ids: np.ndarray, i: int, lo: int) -> None:
     if i < ids.shape[0]:
         row = rows + (ids[i] - lo) * stride
         for at in range(0, size, 64):
             prefetch(row + at)
 
 
-@numba.njit(inline="always")
-def _copy_row(target, source, size, streams):
+@inlined
+def _copy_row(target: int, source: int, size: int, streams: bool) -> None:
     at = 0
     if streams:
         while at < size:

@@ -3,16 +3,20 @@
 Shapes: R rows, M edges in them, N pairs asked about.
 """
 
-import numba
-import numpy as np
+from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import DTypeLike
+
+from mpignn.kernels.compiled import kernel
 from mpignn.kernels.rng import draw
 
 _U64 = np.uint64
 
 
-@numba.njit(nogil=True, cache=True)
-def match(indptr, sources, row_of, wanted, first, count):
+@kernel
+def match(indptr: np.ndarray, sources: np.ndarray, row_of: np.ndarray, wanted: np.ndarray, first: np.ndarray,
+          count: np.ndarray) -> None:
     """Find the places of each wanted source in its row; equal sources lie side by side.
 
     Args:
@@ -35,8 +39,8 @@ def match(indptr, sources, row_of, wanted, first, count):
         count[i] = last - at
 
 
-@numba.njit(nogil=True, cache=True)
-def edge_keys(key, dst, place, out):
+@kernel
+def edge_keys(key: np.uint64, dst: np.ndarray, place: np.ndarray, out: np.ndarray) -> None:
     """64 bits for each edge out of its identity, which does not depend on the partitioning.
 
     Args:
@@ -49,14 +53,14 @@ def edge_keys(key, dst, place, out):
         out[i] = draw(draw(key, _U64(dst[i])), _U64(place[i]))
 
 
-@numba.njit(nogil=True, cache=True)
-def number_keys(keys, numbers, out):
+@kernel
+def number_keys(keys: np.ndarray, numbers: np.ndarray, out: np.ndarray) -> None:
     """``out[i]`` = word ``numbers[i]`` of the stream ``keys[i]``; (N,) uint64, int64 and uint64."""
     for i in range(keys.shape[0]):
         out[i] = draw(keys[i], _U64(numbers[i]))
 
 
-def warm(index_dtypes) -> None:
+def warm(index_dtypes: Iterable[DTypeLike]) -> None:
     """Compile the kernels for these types of ``indices``, or load them from the cache."""
     zeros, keys = np.zeros(1, np.int64), np.zeros(1, np.uint64)
     for dtype in index_dtypes:

@@ -3,11 +3,14 @@
 Shapes: D destinations, M edges in the view, A edges of rows that were fetched, L edges of all rows.
 """
 
-import numba
+import numpy as np
+
+from mpignn.kernels.compiled import kernel
 
 
-@numba.njit(nogil=True, cache=True)
-def mark_older(times, times_away, lo, away, bounds, limits, first, marks):
+@kernel
+def mark_older(times: np.ndarray, times_away: np.ndarray, lo: int, away: np.ndarray, bounds: np.ndarray,
+               limits: np.ndarray, first: np.ndarray, marks: np.ndarray) -> None:
     """Take the marks of the edges whose time is not less than the limit of their row, or not a number.
 
     Args:

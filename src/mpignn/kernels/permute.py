@@ -4,10 +4,10 @@ A Feistel network permutes the smallest power of two that holds n; a value that 
 again until it falls inside (cycle walking: Black and Rogaway 2002), at most twice on average.
 """
 
-import numba
 import numpy as np
 
 from mpignn.errors import IDError
+from mpignn.kernels.compiled import inlined, kernel
 from mpignn.kernels.rng import draw
 
 # Pairs of rounds.  Few bits mix slowly: with 8 pairs the orders of 5 things are not yet equally likely, with 12
@@ -45,8 +45,8 @@ def warm() -> None:
     permute_each(np.zeros(1, np.uint64), one, one - 1, one.copy())
 
 
-@numba.njit(nogil=True, cache=True)
-def permute_each(keys, sizes, places, out):
+@kernel
+def permute_each(keys: np.ndarray, sizes: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
     """One place each of many orders: ``out[i]`` stands at ``places[i]`` of the order of ``range(sizes[i])``.
 
     Args:
@@ -59,14 +59,14 @@ def permute_each(keys, sizes, places, out):
         out[i] = _stands_at(keys[i], sizes[i], places[i])
 
 
-@numba.njit(nogil=True, cache=True)
-def _permute(key, n, first, out):
+@kernel
+def _permute(key: np.uint64, n: int, first: int, out: np.ndarray) -> None:
     for i in range(out.shape[0]):
         out[i] = _stands_at(key, n, first + i)
 
 
-@numba.njit(inline="always")
-def _stands_at(key, n, place):
+@inlined
+def _stands_at(key: np.uint64, n: int, place: int) -> np.int64:
     bits = 0
     while (1 << bits) < n:
         bits += 1

@@ -10,9 +10,9 @@ drawn, and turned into positions.
 Shapes: D destinations, E picks, M edges in the view, X excluded edges.
 """
 
-import numba
 import numpy as np
 
+from mpignn.kernels.compiled import helper, inlined, kernel
 from mpignn.kernels.rng import draw, scale, word
 from mpignn.kernels.simd import prefetch, read_only
 
@@ -29,8 +29,8 @@ NONE_TAKEN = np.empty((0, 2), np.int32)
 """For rows that nothing is excluded from."""
 
 
-@numba.njit(nogil=True, cache=True)
-def find_excluded(bounds, gone, taken):
+@kernel
+def find_excluded(bounds: np.ndarray, gone: np.ndarray, taken: np.ndarray) -> None:
     """Find the excluded edges of each row.
 
     Args:
@@ -62,8 +62,8 @@ def find_excluded(bounds, gone, taken):
                 taken[i, 0], taken[i, 1] = _first_from(gone, start), _first_from(gone, end)
 
 
-@numba.njit
-def _first_from(gone, edge):
+@helper
+def _first_from(gone: np.ndarray, edge: int) -> int:
     """How many excluded edges come before an edge."""
     low, high = 0, gone.shape[0]
     while low < high:
@@ -75,8 +75,9 @@ def _first_from(gone, edge):
     return low
 
 
-@numba.njit(nogil=True, cache=True)
-def plan_rows(bounds, taken, fanout, replace, lo, hi, indptr):
+@kernel
+def plan_rows(bounds: np.ndarray, taken: np.ndarray, fanout: int, replace: bool, lo: int, hi: int,
+              indptr: np.ndarray) -> tuple[int, int]:
     """Count the picks of each row.
 
     Args:
@@ -107,8 +108,9 @@ def plan_rows(bounds, taken, fanout, replace, lo, hi, indptr):
     return longest, outside
 
 
-@numba.njit(nogil=True, cache=True)
-def pick_edges(key, replace, orig, bounds, gone, taken, indptr, bits, out):
+@kernel
+def pick_edges(key: np.uint64, replace: bool, orig: np.ndarray, bounds: np.ndarray, gone: np.ndarray, taken: np.ndarray,
+               indptr: np.ndarray, bits: np.ndarray, out: np.ndarray) -> None:
     """Pick from rows that may be anywhere.
 
     Args:
@@ -127,8 +129,10 @@ def pick_edges(key, replace, orig, bounds, gone, taken, indptr, bits, out):
             out[e] += bounds[i, 0]
 
 
-@numba.njit(nogil=True, cache=True)
-def pick_neighbors(key, replace, orig, bounds, gone, taken, indptr, bits, indices, lo, seen, out):
+@kernel
+def pick_neighbors(key: np.uint64, replace: bool, orig: np.ndarray, bounds: np.ndarray, gone: np.ndarray,
+                   taken: np.ndarray, indptr: np.ndarray, bits: np.ndarray, indices: np.ndarray, lo: int,
+                   seen: np.ndarray, out: np.ndarray) -> None:
     """Pick from rows in the view, and mark the neighbors met.
 
     Args:
@@ -147,8 +151,10 @@ def pick_neighbors(key, replace, orig, bounds, gone, taken, indptr, bits, indice
         _pick_in_groups(key, replace, orig, bounds, gone, taken, False, indptr, bits, indices, lo, seen, out)
 
 
-@numba.njit(inline="always")
-def _pick_in_groups(key, replace, orig, bounds, gone, taken, excludes, indptr, bits, indices, lo, seen, out):
+@inlined
+def _pick_in_groups(key: np.uint64, replace: bool, orig: np.ndarray, bounds: np.ndarray, gone: np.ndarray,
+                    taken: np.ndarray, excludes: bool, indptr: np.ndarray, bits: np.ndarray, indices: np.ndarray,
+                    lo: int, seen: np.ndarray, out: np.ndarray) -> None:
     num_dst = orig.shape[0]
     base, size = indices.ctypes.data, indices.itemsize
     for first in range(0, num_dst + _GROUP, _GROUP):
@@ -163,8 +169,9 @@ def _pick_in_groups(key, replace, orig, bounds, gone, taken, excludes, indptr, b
                 seen[neighbor >> 6] |= _1 << (_U64(neighbor) & _63)
 
 
-@numba.njit(inline="always")
-def _pick_row(key, replace, orig, bounds, i, gone, taken, excludes, bits, out, first, last):
+@inlined
+def _pick_row(key: np.uint64, replace: bool, orig: int, bounds: np.ndarray, i: int, gone: np.ndarray, taken: np.ndarray,
+              excludes: bool, bits: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
     """Write the positions picked in row ``i`` to ``out[first:last]``."""
     degree = bounds[i, 1] - bounds[i, 0]
     excluded = 0
@@ -175,8 +182,8 @@ def _pick_row(key, replace, orig, bounds, i, gone, taken, excludes, bits, out, f
         step_over(gone, taken[i, 0], taken[i, 1], bounds[i, 0], out, first, last)
 
 
-@numba.njit
-def step_over(gone, a, b, start, out, first, last):
+@helper
+def step_over(gone: np.ndarray, a: int, b: int, start: int, out: np.ndarray, first: int, last: int) -> None:
     """Turn ranks among the edges that are left of a row into positions in it.
 
     Args:
@@ -194,8 +201,9 @@ def step_over(gone, a, b, start, out, first, last):
         out[e] = rank + (low - a)
 
 
-@numba.njit(inline="always")
-def pick_ranks(key, replace, orig, degree, bits, out, first, last):
+@inlined
+def pick_ranks(key: np.uint64, replace: bool, orig: int, degree: int, bits: np.ndarray, out: np.ndarray, first: int,
+               last: int) -> None:
     """Write which of ``degree`` things are picked to ``out[first:last]``, in the order drawn."""
     if replace:
         stream = draw(key, _U64(orig))
@@ -211,22 +219,22 @@ def pick_ranks(key, replace, orig, degree, bits, out, first, last):
         _from_long(stream, _U64(degree), bits, out, first, last)
 
 
-@numba.njit(inline="always")
-def _below(stream, number, n):
+@inlined
+def _below(stream: np.uint64, number: np.uint64, n: np.uint64) -> np.uint64:
     """Draw ``number`` of a stream: below n, each equally likely.  Two draws share a word."""
     return scale(word(stream, number >> _1) >> ((number & _1) * _32) & _LOW, n, stream, number)
 
 
-@numba.njit(inline="always")
-def _with_replacement(stream, degree, out, first, last):
+@inlined
+def _with_replacement(stream: np.uint64, degree: np.uint64, out: np.ndarray, first: int, last: int) -> None:
     number = _U64(0)
     for e in range(first, last):
         out[e] = np.int64(_below(stream, number, degree))
         number += _1
 
 
-@numba.njit(inline="always")
-def _from_short(stream, degree, out, first, last):
+@inlined
+def _from_short(stream: np.uint64, degree: np.uint64, out: np.ndarray, first: int, last: int) -> None:
     """Floyd's algorithm (Bentley and Floyd 1987), the positions taken being the bits of one word."""
     number, taken = _U64(0), _U64(0)
     top = degree - _U64(last - first)
@@ -240,8 +248,8 @@ def _from_short(stream, degree, out, first, last):
         top += _1
 
 
-@numba.njit(inline="always")
-def _from_long(stream, degree, bits, out, first, last):
+@inlined
+def _from_long(stream: np.uint64, degree: np.uint64, bits: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
     """The same with the positions taken in ``bits``, where the picks themselves clear them again."""
     number = _U64(0)
     top = degree - _U64(last - first)

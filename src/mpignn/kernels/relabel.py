@@ -6,8 +6,9 @@ fast on a large graph, and what follows walks memory in order.
 Shapes: T threads, N nodes of a type, V = ceil(N / 64) words of its bitmap, D destinations, S sources, E edges.
 """
 
-import numba
 import numpy as np
+
+from mpignn.kernels.compiled import inlined, kernel
 
 _U64 = np.uint64
 _1, _2, _4, _56, _63 = _U64(1), _U64(2), _U64(4), _U64(56), _U64(63)
@@ -15,8 +16,8 @@ _5555, _3333 = _U64(0x5555555555555555), _U64(0x3333333333333333)
 _0F0F, _0101 = _U64(0x0F0F0F0F0F0F0F0F), _U64(0x0101010101010101)
 
 
-@numba.njit(nogil=True, cache=True)
-def mark(ids, seen):
+@kernel
+def mark(ids: np.ndarray, seen: np.ndarray) -> None:
     """Set the bits of ``ids``.
 
     Args:
@@ -27,8 +28,8 @@ def mark(ids, seen):
         seen[ids[e] >> 6] |= _1 << (_U64(ids[e]) & _63)
 
 
-@numba.njit(nogil=True, cache=True)
-def place_dst(ids, known, slot):
+@kernel
+def place_dst(ids: np.ndarray, known: np.ndarray, slot: np.ndarray) -> None:
     """Give destination i the position i, and set its bit, and no others.
 
     Args:
@@ -42,8 +43,8 @@ def place_dst(ids, known, slot):
         slot[ids[i]] = i
 
 
-@numba.njit(nogil=True, cache=True)
-def find_new(seen, known):
+@kernel
+def find_new(seen: np.ndarray, known: np.ndarray) -> np.int64:
     """Leave set, of all bits, those that are new, and add them to those known.
 
     Args:
@@ -54,7 +55,7 @@ def find_new(seen, known):
     Returns:
         The number of new ones.
     """
-    count = 0
+    count = np.int64(0)
     for t in range(1, seen.shape[0]):
         for w in range(seen.shape[1]):
             seen[0, w] |= seen[t, w]
@@ -66,8 +67,8 @@ def find_new(seen, known):
     return count
 
 
-@numba.njit(nogil=True, cache=True)
-def place_new(seen, slot, first, src):
+@kernel
+def place_new(seen: np.ndarray, slot: np.ndarray, first: int, src: np.ndarray) -> None:
     """Give the nodes with set bits the positions from ``first`` on, in ascending order, and clear all bits.
 
     Args:
@@ -89,8 +90,8 @@ def place_new(seen, slot, first, src):
             bits ^= lowest
 
 
-@numba.njit(nogil=True, cache=True)
-def look_up(ids, slot, out):
+@kernel
+def look_up(ids: np.ndarray, slot: np.ndarray, out: np.ndarray) -> None:
     """``out[e] = slot[ids[e]]``; ``out`` may be ``ids``.
 
     Args:
@@ -102,8 +103,8 @@ def look_up(ids, slot, out):
         out[e] = slot[ids[e]]
 
 
-@numba.njit(inline="always")
-def _popcount(x):
+@inlined
+def _popcount(x: np.uint64) -> np.uint64:
     # Written so that LLVM makes one instruction of it, and of the bit scan above.
     x = x - (x >> _1 & _5555)
     x = (x & _3333) + (x >> _2 & _3333)

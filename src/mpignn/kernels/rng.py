@@ -3,8 +3,11 @@
 The mixing function is the finaliser of splitmix64 (Steele, Lea and Flood 2014).
 """
 
-import numba
+from typing import TypeVar
+
 import numpy as np
+
+from mpignn.kernels.compiled import helper, inlined
 
 GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
@@ -12,6 +15,8 @@ _U64 = np.uint64
 _G, _A, _B = _U64(GOLDEN), _U64(0xBF58476D1CE4E5B9), _U64(0x94D049BB133111EB)
 _30, _27, _31, _32 = _U64(30), _U64(27), _U64(31), _U64(32)
 _LOW, _WRAP = _U64((1 << 32) - 1), _U64(1 << 32)
+
+Word = TypeVar("Word", int, np.ndarray)
 
 
 def derive(*parts: int) -> int:
@@ -60,7 +65,8 @@ def number_moments(ids: np.ndarray, times: np.ndarray) -> np.ndarray:
     Not collective.
     """
     bits = (times + times.dtype.type(0)).view(_U64)         # -0.0 is 0.0
-    return _mix(ids.astype(_U64) ^ _mix(bits * _G + _G)).view(np.int64)
+    words: np.ndarray = ids.astype(_U64) ^ _mix(bits * _G + _G)
+    return _mix(words).view(np.int64)
 
 
 def units(key: int, ids: np.ndarray) -> np.ndarray:
@@ -76,31 +82,33 @@ def units(key: int, ids: np.ndarray) -> np.ndarray:
     Not collective.
     """
     bits = _mix(_U64(key) ^ _mix(ids.astype(_U64) * _G + _G))
-    return ((bits >> _U64(12)) + 0.5) * 2.0**-52
+    found: np.ndarray = ((bits >> _U64(12)) + 0.5) * 2.0**-52
+    return found
 
 
-def _mix(x):
+def _mix(x: Word) -> Word:
     x = (x ^ (x >> 30)) * int(_A) & _MASK
     x = (x ^ (x >> 27)) * int(_B) & _MASK
-    return x ^ (x >> 31)
+    x = x ^ (x >> 31)
+    return x
 
 
-@numba.njit(inline="always")
-def mix(x):
+@inlined
+def mix(x: np.uint64) -> np.uint64:
     """splitmix64's finaliser: a bijection of 64-bit words that flips each bit with chance 1/2."""
     x = (x ^ (x >> _30)) * _A
     x = (x ^ (x >> _27)) * _B
     return x ^ (x >> _31)
 
 
-@numba.njit(inline="always")
-def draw(key, counter):
+@inlined
+def draw(key: np.uint64, counter: np.uint64) -> np.uint64:
     """Word number ``counter`` of the stream ``key``; both uint64."""
     return mix(key ^ mix(counter * _G + _G))
 
 
-@numba.njit(inline="always")
-def word(stream, number):
+@inlined
+def word(stream: np.uint64, number: np.uint64) -> np.uint64:
     """Word ``number`` of the splitmix64 generator started at ``stream``; all uint64.
 
     Half the work of `draw`, for streams that are well mixed themselves, such as words of `draw`.
@@ -108,8 +116,8 @@ def word(stream, number):
     return mix(stream + number * _G)
 
 
-@numba.njit(inline="always")
-def scale(bits, n, stream, number):
+@inlined
+def scale(bits: np.uint64, n: np.uint64, stream: np.uint64, number: np.uint64) -> np.uint64:
     """32 random bits as a number below ``n``, each equally likely; all uint64, 0 < n < 2**32.
 
     The high half of ``bits * n``, and new bits where the low half shows that the range does not divide evenly
@@ -121,8 +129,8 @@ def scale(bits, n, stream, number):
     return product >> _32
 
 
-@numba.njit
-def _even(product, n, stream, number):
+@helper
+def _even(product: np.uint64, n: np.uint64, stream: np.uint64, number: np.uint64) -> np.uint64:
     excess = _WRAP % n
     while product & _LOW < excess:
         number += _WRAP

@@ -6,10 +6,11 @@ of summation is fixed, so results repeat bit for bit, on any number of threads.
 Shapes: S sources, D destinations, E edges, F columns.
 """
 
-import numba
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from numpy.typing import DTypeLike
 
+from mpignn.kernels.compiled import kernel
 from mpignn.kernels.simd import (
     LANES,
     add_lanes,
@@ -105,7 +106,7 @@ def transpose_edges(indptr: np.ndarray, indices: np.ndarray,
     return out_indptr, out_indices, out_edges
 
 
-def warm(dtype=np.float32) -> None:
+def warm(dtype: DTypeLike = np.float32) -> None:
     """Compile the kernels for a dtype and int32 indices, or load them from the cache."""
     indptr, indices, x = np.array([0, 1]), np.zeros(1, np.int32), np.zeros((1, 1), dtype)
     out, winner = np.empty_like(x), np.empty((1, 1), np.int32)
@@ -126,8 +127,9 @@ def _wide(rows: np.ndarray) -> np.ndarray:
     return as_strided(rows, (rows.shape[0], rows.strides[0] // rows.itemsize))
 
 
-@numba.njit(nogil=True, cache=True)
-def _sum(indptr, indices, x, columns, mean, start, first, own, out):
+@kernel
+def _sum(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, columns: int, mean: bool, start: np.ndarray,
+         first: int, own: np.ndarray, out: np.ndarray) -> None:
     kind, result = x.dtype.type(0), out.dtype.type(0)
     rows, size, stride = x.ctypes.data, x.itemsize, x.shape[1] * x.itemsize
     begin, begin_stride = start.ctypes.data, start.shape[1] * size
@@ -176,8 +178,8 @@ def _sum(indptr, indices, x, columns, mean, start, first, own, out):
                 own[d, j] = narrow(widen(x[first + d, j]), result)
 
 
-@numba.njit(nogil=True, cache=True)
-def _max(indptr, indices, x, out, winner):
+@kernel
+def _max(indptr: np.ndarray, indices: np.ndarray, x: np.ndarray, out: np.ndarray, winner: np.ndarray) -> None:
     for d in range(out.shape[0]):
         first, end = indptr[d], indptr[d + 1]
         for j in range(x.shape[1]):
@@ -192,8 +194,8 @@ def _max(indptr, indices, x, out, winner):
                 winner[d, j] = source if better else winner[d, j]
 
 
-@numba.njit(nogil=True, cache=True)
-def _spread(grad, winner, out):
+@kernel
+def _spread(grad: np.ndarray, winner: np.ndarray, out: np.ndarray) -> None:
     out[:] = 0
     for d in range(grad.shape[0]):
         for j in range(grad.shape[1]):
@@ -201,8 +203,9 @@ def _spread(grad, winner, out):
                 out[winner[d, j], j] += grad[d, j]
 
 
-@numba.njit(nogil=True, cache=True)
-def _transpose(indptr, indices, out_indptr, out_indices, out_edges):
+@kernel
+def _transpose(indptr: np.ndarray, indices: np.ndarray, out_indptr: np.ndarray, out_indices: np.ndarray,
+               out_edges: np.ndarray) -> None:
     for e in range(indices.shape[0]):
         out_indptr[indices[e] + 1] += 1
     for s in range(1, out_indptr.shape[0]):

@@ -8,9 +8,10 @@ Shapes: K gradients, R rows owned, W columns.
 
 import math
 
-import numba
 import numpy as np
+from numpy.typing import DTypeLike
 
+from mpignn.kernels.compiled import inlined, kernel, kernel_with
 from mpignn.kernels.rng import draw, word
 from mpignn.kernels.simd import prefetch, read_only
 
@@ -38,7 +39,8 @@ def by_row(ids: np.ndarray, places: np.ndarray, lo: int, num_rows: int) -> tuple
     return rows, order
 
 
-def sgd(rows, places, mine, received, factor: float, mean: bool, weights, lr: float) -> None:
+def sgd(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: float, mean: bool,
+        weights: np.ndarray, lr: float) -> None:
     """``w -= lr g`` for each row that has gradients.
 
     Args:
@@ -55,7 +57,8 @@ def sgd(rows, places, mine, received, factor: float, mean: bool, weights, lr: fl
     _sgd(rows, places, read_only(mine), read_only(received), kind(factor), mean, weights, kind(lr))
 
 
-def adagrad(rows, places, mine, received, factor: float, mean: bool, weights, squares, lr: float, eps: float) -> None:
+def adagrad(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: float, mean: bool,
+            weights: np.ndarray, squares: np.ndarray, lr: float, eps: float) -> None:
     """``s += g^2; w -= lr g / (sqrt(s) + eps)``: Duchi, Hazan and Singer 2011.  Not collective.
 
     Args:
@@ -68,7 +71,8 @@ def adagrad(rows, places, mine, received, factor: float, mean: bool, weights, sq
              kind(eps))
 
 
-def adam(rows, places, mine, received, factor: float, mean: bool, weights, means, squares, steps, lr: float,
+def adam(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: float, mean: bool,
+         weights: np.ndarray, means: np.ndarray, squares: np.ndarray, steps: np.ndarray, lr: float,
          betas: tuple[float, float], eps: float) -> None:
     """Adam (Kingma and Ba 2015) on the rows that have gradients, each with a step count of its own.  Not collective.
 
@@ -97,12 +101,12 @@ def uniform(key: int, ids: np.ndarray, bound: float, out: np.ndarray) -> None:
     _uniform(np.uint64(key), read_only(ids), bound, out)
 
 
-def warm(optimizer: str, dtype=np.float32) -> None:
+def warm(optimizer: str, dtype: DTypeLike = np.float32) -> None:
     """Compile the kernels of an optimiser, or load them from the cache.
 
     Args:
         optimizer: ``sgd``, ``adagrad`` or ``adam``.
-        dtype: Of the weights.
+        dtype: Type of the weights.
     """
     ids, rows = np.zeros(1, np.int64), np.zeros((1, 1), dtype)
     uniform(0, ids, 1.0, rows)
@@ -115,8 +119,8 @@ def warm(optimizer: str, dtype=np.float32) -> None:
         adam(*gradients, rows.copy(), rows.copy(), np.zeros(1, np.int32), 0.0, (0.0, 0.0), 1.0)
 
 
-@numba.njit(nogil=True, cache=True)
-def _sort(ids, places, lo, bits, rows, order):
+@kernel
+def _sort(ids: np.ndarray, places: np.ndarray, lo: int, bits: int, rows: np.ndarray, order: np.ndarray) -> None:
     count = ids.shape[0]
     from_rows, from_order = np.empty_like(rows), np.empty_like(order)
     for i in range(count):
@@ -136,14 +140,14 @@ def _sort(ids, places, lo, bits, rows, order):
         from_rows[:], from_order[:] = rows, order
 
 
-@numba.njit(inline="always")
-def _ask(address, size):
+@inlined
+def _ask(address: int, size: int) -> None:
     for at in range(0, size, _LINE):
         prefetch(address + at)
 
 
-@numba.njit(inline="always")
-def _ask_gradient(i, places, mine, received):
+@inlined
+def _ask_gradient(i: int, places: np.ndarray, mine: np.ndarray, received: np.ndarray) -> None:
     size = mine.shape[1] * mine.itemsize
     if i < places.shape[0]:
         place = places[i]
@@ -153,15 +157,16 @@ def _ask_gradient(i, places, mine, received):
             _ask(np.int64(received.ctypes.data) + (place - mine.shape[0]) * size, size)
 
 
-@numba.njit(inline="always")
-def _ask_row(i, rows, array):
+@inlined
+def _ask_row(i: int, rows: np.ndarray, array: np.ndarray) -> None:
     size = array.shape[1] * array.itemsize
     if i < rows.shape[0]:
         _ask(np.int64(array.ctypes.data) + rows[i] * size, size)
 
 
-@numba.njit(inline="always")
-def _reduce(at, rows, places, mine, received, factor, mean, total):
+@inlined
+def _reduce(at: int, rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: np.floating,
+            mean: bool, total: np.ndarray) -> int:
     """The gradients of the row at ``at``, reduced to ``total``; returns where those of the next row begin."""
     total[:] = 0
     end = at
@@ -180,8 +185,9 @@ def _reduce(at, rows, places, mine, received, factor, mean, total):
     return end
 
 
-@numba.njit(nogil=True, cache=True)
-def _sgd(rows, places, mine, received, factor, mean, weights, lr):
+@kernel
+def _sgd(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: np.floating, mean: bool,
+         weights: np.ndarray, lr: np.floating) -> None:
     total = np.empty_like(weights[0])
     at = 0
     while at < rows.shape[0]:
@@ -192,8 +198,9 @@ def _sgd(rows, places, mine, received, factor, mean, weights, lr):
             weights[row, j] -= lr * total[j]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")    # a check for division by 0 would keep it scalar
-def _adagrad(rows, places, mine, received, factor, mean, weights, squares, lr, eps):
+@kernel_with(error_model="numpy")    # a check for division by 0 would keep it scalar
+def _adagrad(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: np.floating,
+             mean: bool, weights: np.ndarray, squares: np.ndarray, lr: np.floating, eps: np.floating) -> None:
     total = np.empty_like(weights[0])
     at = 0
     while at < rows.shape[0]:
@@ -206,8 +213,10 @@ def _adagrad(rows, places, mine, received, factor, mean, weights, squares, lr, e
             weights[row, j] -= lr * total[j] / (np.sqrt(squares[row, j]) + eps)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _adam(rows, places, mine, received, factor, mean, weights, means, squares, steps, lr, first, second, eps):
+@kernel_with(error_model="numpy")
+def _adam(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: np.floating, mean: bool,
+          weights: np.ndarray, means: np.ndarray, squares: np.ndarray, steps: np.ndarray, lr: float, first: float,
+          second: float, eps: np.floating) -> None:
     total = np.empty_like(weights[0])
     kind = total.dtype.type
     keep, new = kind(second), kind(1 - second)
@@ -228,8 +237,8 @@ def _adam(rows, places, mine, received, factor, mean, weights, means, squares, s
             weights[row, j] -= rate * means[row, j] / (np.sqrt(squares[row, j]) * spread + eps)
 
 
-@numba.njit(nogil=True, cache=True)
-def _uniform(key, ids, bound, out):
+@kernel
+def _uniform(key: np.uint64, ids: np.ndarray, bound: float, out: np.ndarray) -> None:
     for i in range(ids.shape[0]):
         stream = draw(key, np.uint64(ids[i]))
         for j in range(out.shape[1]):

@@ -11,15 +11,22 @@ import threading
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
+Piece = tuple[int, int]         # first and last row, the latter excluded
+Job = tuple[Callable[[int, int, int], T], Sequence[Piece]]      # work, pieces
+_Share = tuple[int, list[Any], BaseException | None]        # number, what each job returned for its piece, or an error
 
 GRAIN = 1 << 12     # picks that are worth the 30 us of waking a thread and as many of hearing that it is done
 
 _lock = threading.Lock()
 _count = 0
 _workers = 0
-_shares: SimpleQueue = SimpleQueue()    # costs 50 us a run where a ThreadPoolExecutor and its Futures cost 80
+# Costs 50 us a run where a ThreadPoolExecutor and its Futures cost 80.
+_shares: SimpleQueue[tuple[SimpleQueue[_Share], Sequence[Job[Any]], int]] = SimpleQueue()
 
 
 def set_num_threads(count: int) -> None:
@@ -33,12 +40,12 @@ def num_threads() -> int:
     return _count or len(os.sched_getaffinity(0))
 
 
-def cut(indptr: np.ndarray, cost: float = 1) -> list[tuple[int, int]]:
+def cut(indptr: np.ndarray, cost: float = 1) -> list[Piece]:
     """Cut rows into at most T stretches ``(first, last)`` of about equally many entries, each worth a `GRAIN`.
 
     Args:
         indptr: (D + 1,) int64, ascending.
-        cost: Of an entry, in picks.
+        cost: Cost of an entry, in picks.
     """
     total = int(indptr[-1] - indptr[0])
     pieces = _pieces(total * cost)
@@ -49,7 +56,7 @@ def cut(indptr: np.ndarray, cost: float = 1) -> list[tuple[int, int]]:
     return list(zip(places[:-1], places[1:], strict=True))
 
 
-def stretches(count: int, cost: float = 1) -> list[tuple[int, int]]:
+def stretches(count: int, cost: float = 1) -> list[Piece]:
     """`cut` of ``count`` rows with one entry each."""
     pieces = _pieces(count * cost)
     places = [count * piece // pieces for piece in range(pieces + 1)]
@@ -60,7 +67,7 @@ def _pieces(cost: float) -> int:
     return max(1, min(num_threads(), int(cost / GRAIN)))
 
 
-def run(work: Callable, pieces: list) -> list:
+def run(work: Callable[[int, int, int], T], pieces: Sequence[Piece]) -> list[T]:
     """``work(number, *piece)`` for each piece, at the same time: `run_all` of one job.  Not collective.
 
     Returns:
@@ -69,7 +76,7 @@ def run(work: Callable, pieces: list) -> list:
     return run_all([(work, pieces)])[0]
 
 
-def run_all(jobs: Sequence[tuple[Callable, list]]) -> list[list]:
+def run_all(jobs: Sequence[Job[T]]) -> list[list[T]]:
     """``work(number, *piece)`` for each piece of each job ``(work, pieces)``.
 
     Pieces of one number run on one thread, job after job; those of number 0 on this one.  So several jobs cost
@@ -83,7 +90,7 @@ def run_all(jobs: Sequence[tuple[Callable, list]]) -> list[list]:
     width = max((len(pieces) for _, pieces in jobs), default=0)
     if width > 1:
         _wake(width - 1)
-    done: SimpleQueue = SimpleQueue()
+    done: SimpleQueue[_Share] = SimpleQueue()
     for number in range(1, width):
         _shares.put((done, jobs, number))
     shares = [_attempt(jobs, 0), *(done.get() for _ in range(1, width))]    # all, also where one has failed: they
@@ -106,7 +113,7 @@ def over_rows(indptr: np.ndarray, work: Callable[[int, int], None]) -> None:
     run(lambda _, first, last: work(first, last), cut(indptr + np.arange(indptr.shape[0]), 1 / 8))
 
 
-def _attempt(jobs: Sequence[tuple[Callable, list]], number: int) -> tuple[int, list, BaseException | None]:
+def _attempt(jobs: Sequence[Job[Any]], number: int) -> _Share:
     """The pieces of one number, and an error to be raised by `run_all`."""
     try:
         return number, [work(number, *pieces[number]) if number < len(pieces) else None for work, pieces in jobs], None

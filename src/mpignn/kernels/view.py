@@ -3,20 +3,22 @@
 Shapes: N rows asked for, W elements in a row.
 """
 
-import numba
+import numpy as np
 
+from mpignn.kernels.compiled import kernel
 from mpignn.kernels.simd import prefetch
 
 _AHEAD = 16     # rows; ascending ids of a large graph are a cache line or more apart: the hardware foresees none
 
 
-@numba.njit(nogil=True, cache=True)
-def read_view(flat, step, lo, hi, ids, out, missing):
+@kernel
+def read_view(flat: np.ndarray, step: int, lo: int, hi: int, ids: np.ndarray, out: np.ndarray,
+              missing: np.ndarray) -> int:
     """``out[i] = row ids[i]`` for the rows in the view.
 
     Args:
         flat: Elements of the rows ``lo:hi``; row r starts at element ``(r - lo) * step``.
-        step, lo, hi: Of the window.
+        step, lo, hi: Step and bounds of the window.
         ids: (N,) int64 global row numbers.
         out: (N, W), written where the row is in the view.
         missing: (N,) int64, written: the places in ``ids`` of the rows that are not, ascending.

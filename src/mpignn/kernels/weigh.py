@@ -8,9 +8,9 @@ Shapes: D destinations, E picks, M edges in the view, X excluded edges, A edges 
 
 import math
 
-import numba
 import numpy as np
 
+from mpignn.kernels.compiled import helper, inlined, kernel
 from mpignn.kernels.pick import pick_ranks
 from mpignn.kernels.rng import draw, word
 from mpignn.kernels.simd import prefetch, read_only
@@ -27,9 +27,11 @@ NO_MARKS = read_only(np.empty(0, np.bool_))
 """For edges that have none."""
 
 
-@numba.njit(nogil=True, cache=True)
-def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weights, weights_away, weighted,
-                  marks, marks_away, masked, lo, away, marks_at, longest, out, counts):
+@kernel
+def pick_weighted(key: np.uint64, fanout: int, replace: bool, orig: np.ndarray, bounds: np.ndarray, gone: np.ndarray,
+                  taken: np.ndarray, indptr: np.ndarray, weights: np.ndarray, weights_away: np.ndarray, weighted: bool,
+                  marks: np.ndarray, marks_away: np.ndarray, masked: bool, lo: int, away: np.ndarray,
+                  marks_at: np.ndarray, longest: int, out: np.ndarray, counts: np.ndarray) -> np.int64:
     """Pick from rows.
 
     Args:
@@ -64,7 +66,7 @@ def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weigh
                 prefetch(base + (bounds[i + _ROWS_AHEAD, 0] - lo) * size + line * 64)
         start, degree = bounds[i, 0], bounds[i, 1] - bounds[i, 0]
         first, room = indptr[i], indptr[i + 1] - indptr[i]
-        a, b = 0, 0
+        a, b = np.int64(0), np.int64(0)
         if taken.shape[0]:
             a, b = np.int64(taken[i, 0]), np.int64(taken[i, 1])
         excluded = gone[a:b]
@@ -95,8 +97,28 @@ def pick_weighted(key, fanout, replace, orig, bounds, gone, taken, indptr, weigh
     return bad
 
 
-@numba.njit(nogil=True, cache=True)
-def close_gaps(counts, indptr, out):
+@kernel
+def count_allowed(bounds: np.ndarray, gone: np.ndarray, taken: np.ndarray, weights: np.ndarray,
+                  weights_away: np.ndarray, weighted: bool, marks: np.ndarray, marks_away: np.ndarray, masked: bool,
+                  lo: int, away: np.ndarray, marks_at: np.ndarray, counts: np.ndarray) -> None:
+    """Count the edges of each row that may be picked; arguments as for `pick_weighted`, ``counts`` (D,) written."""
+    for i in range(bounds.shape[0]):
+        start, degree = bounds[i, 0], bounds[i, 1] - bounds[i, 0]
+        a, b = np.int64(0), np.int64(0)
+        if taken.shape[0]:
+            a, b = np.int64(taken[i, 0]), np.int64(taken[i, 1])
+        row = _row(weights, weights_away, lo, start, degree if weighted else 0, away[i])
+        marked = _row(marks, marks_away, lo, start, degree if masked else 0, marks_at[i])
+        count = 0
+        for p in range(degree):
+            count += _weight(row, marked, p) > 0.0
+        for x in range(a, b):
+            count -= _weight(row, marked, gone[x] - start) > 0.0
+        counts[i] = count
+
+
+@kernel
+def close_gaps(counts: np.ndarray, indptr: np.ndarray, out: np.ndarray) -> None:
     """Move the picks of all rows together: row i has the first ``counts[i]`` of ``out[indptr[i]:indptr[i + 1]]``.
 
     Args:
@@ -114,8 +136,9 @@ def close_gaps(counts, indptr, out):
     indptr[counts.shape[0]] = to
 
 
-@numba.njit(nogil=True, cache=True)
-def take(indices, indices_away, lo, away, bounds, indptr, edge_ids, out):
+@kernel
+def take(indices: np.ndarray, indices_away: np.ndarray, lo: int, away: np.ndarray, bounds: np.ndarray,
+         indptr: np.ndarray, edge_ids: np.ndarray, out: np.ndarray) -> None:
     """Read the neighbors that were picked.
 
     Args:
@@ -136,31 +159,32 @@ def take(indices, indices_away, lo, away, bounds, indptr, edge_ids, out):
                 out[e] = indices_away[away[i] + edge_ids[e] - bounds[i, 0]]
 
 
-@numba.njit
-def _first_bad(row, start, bad):
+@helper
+def _first_bad(row: np.ndarray, start: np.int64, bad: np.int64) -> np.int64:
     for p in range(row.shape[0]):
         if not 0.0 <= row[p] < np.inf:
             return start + p if bad < 0 else min(bad, start + p)
     return bad
 
 
-@numba.njit(inline="always")
-def _row(flat, away, lo, start, degree, at):
+@inlined
+def _row(flat: np.ndarray, away: np.ndarray, lo: int, start: int, degree: int, at: int) -> np.ndarray:
     if degree == 0:
         return flat[:0]
     return flat[start - lo:start - lo + degree] if at < 0 else away[at:at + degree]
 
 
-@numba.njit(inline="always")
-def _weight(row, marked, p):
+@inlined
+def _weight(row: np.ndarray, marked: np.ndarray, p: int) -> float:
     weight = np.float64(row[p]) if row.shape[0] else 1.0
     if marked.shape[0]:
         weight = weight if marked[p] else 0.0
     return weight
 
 
-@numba.njit
-def _allowed(row, marked, start, excluded, places, degree):
+@helper
+def _allowed(row: np.ndarray, marked: np.ndarray, start: int, excluded: np.ndarray, places: np.ndarray,
+             degree: int) -> int:
     """Write the positions that may be picked, in order; return their number."""
     count, x = 0, 0
     for p in range(degree):
@@ -172,14 +196,15 @@ def _allowed(row, marked, start, excluded, places, degree):
     return count
 
 
-@numba.njit(inline="always")
-def _unit(stream, p):
+@inlined
+def _unit(stream: np.uint64, p: int) -> float:
     """A number between 0 and 1, both excluded, of 52 random bits: 1 less it is exact, so that keys near 0 are, too."""
     return (np.float64(word(stream, _U64(p)) >> _12) + 0.5) * _STEP
 
 
-@numba.njit
-def _in_proportion(stream, row, marked, start, excluded, sums, places, out, first, room):
+@helper
+def _in_proportion(stream: np.uint64, row: np.ndarray, marked: np.ndarray, start: int, excluded: np.ndarray,
+                   sums: np.ndarray, places: np.ndarray, out: np.ndarray, first: int, room: int) -> int:
     count = _allowed(row, marked, start, excluded, places, row.shape[0])
     total = 0.0
     for j in range(count):
@@ -200,8 +225,9 @@ def _in_proportion(stream, row, marked, start, excluded, sums, places, out, firs
     return room
 
 
-@numba.njit
-def _least(stream, row, marked, start, excluded, keys, places, units, out, first, room):
+@helper
+def _least(stream: np.uint64, row: np.ndarray, marked: np.ndarray, start: int, excluded: np.ndarray, keys: np.ndarray,
+           places: np.ndarray, units: np.ndarray, out: np.ndarray, first: int, room: int) -> int:
     """Keep the least keys, the largest of them at hand, and sort them in the end.
 
     -log(1 - v) is at least v, so an edge with v above the largest key that is kept times its weight needs no logarithm.
@@ -254,8 +280,8 @@ def _least(stream, row, marked, start, excluded, keys, places, units, out, first
     return room
 
 
-@numba.njit
-def _sift(keys, places, at, size):
+@helper
+def _sift(keys: np.ndarray, places: np.ndarray, at: int, size: int) -> None:
     """Let the entry ``at`` sink to its place in a heap of the largest key first."""
     key, place = keys[at], places[at]
     while 2 * at + 1 < size:

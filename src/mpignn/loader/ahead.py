@@ -10,26 +10,26 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
-from mpignn.dist.service import GraphService
 from mpignn.errors import CommError
+from mpignn.store.service import GraphService
 from mpignn.transport.api import Pending, Request, Transport
 
 _PATIENCE_S = 5e-3      # between two looks at what a thread that shall end still asks for
 
 Via = Callable[[GraphService], GraphService]
-Prepare = Callable[[range, Via], list]
+Prepare = Callable[[range, Via], list[Any]]
 
 
 class InTurn:
     """Groups of batches, each prepared when it is wanted."""
 
-    def __init__(self, prepare: Prepare, groups: Sequence[range]):
+    def __init__(self, prepare: Prepare, groups: Sequence[range]) -> None:
         """``prepare(group, via)`` makes a group's batches, of what ``via`` gives in the place of a service."""
         self._prepare, self._groups = prepare, iter(groups)
 
-    def next(self) -> list:
+    def next(self) -> list[Any]:
         """The next group.  Not collective."""
         return self._prepare(next(self._groups), lambda service: service)
 
@@ -43,33 +43,32 @@ class InTurn:
 class Ahead:
     """Groups of batches, each prepared in a thread while the one before is used.
 
-    Of the thread that made it, and used by this one alone; ended by `stop`, at the latest with the program.
+    It belongs to the thread that made it, which alone uses it; ended by `stop`, at the latest with the program.
     """
 
-    def __init__(self, prepare: Prepare, groups: Sequence[range]):
+    def __init__(self, prepare: Prepare, groups: Sequence[range]) -> None:
         """As `InTurn`; begins with the first group."""
         self._shared = _Shared()
-        self._ready: list[list] = []
+        self._ready: list[list[Any]] = []
         self._error: BaseException | None = None
         thread = threading.Thread(target=_work, args=(self._shared, prepare, groups), name="mpignn-prepare",
                                   daemon=True)      # at the end of the program `stop` is called, rather than waited for
-        self._shared.thread = thread
-        self._finalizer = weakref.finalize(self, _stop, self._shared)
+        self._finalizer = weakref.finalize(self, _stop, self._shared, thread)
         thread.start()
 
-    def next(self) -> list:
+    def next(self) -> list[Any]:
         """The next group, once it is ready; until then its requests are served.  Not collective.
 
         Raises:
             CommError: The thread was stopped, since its graph is closed.
             Exception: What preparing the group raised.
         """
-        while not self._ready and self._error is None:
+        while not self._ready:
+            if self._error is not None:
+                raise self._error
             self._take(self._shared.to_main.get())
-        if self._ready:
-            self._shared.room.release()
-            return self._ready.pop(0)
-        raise self._error
+        self._shared.room.release()
+        return self._ready.pop(0)
 
     def meet(self) -> None:
         """Do what the thread has asked for by now.  Not collective."""
@@ -96,8 +95,10 @@ class Ahead:
 class _Call:
     """A call that the main thread makes for the other one."""
 
-    def __init__(self, call: Callable[[], Any]):
-        self._call, self._result, self._error = call, None, None
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+        self._result: Any = None
+        self._error: BaseException | None = None
         self.done = threading.Event()
 
     def run(self) -> None:
@@ -114,12 +115,12 @@ class _Call:
 
 
 class _Group:
-    def __init__(self, batches: list):
+    def __init__(self, batches: list[Any]) -> None:
         self.batches = batches
 
 
 class _End:
-    def __init__(self, error: BaseException | None):
+    def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
@@ -131,17 +132,16 @@ class _Shared:
     """What the two threads share.
 
     Attributes:
-        main: Of the thread that uses the batches.
+        main: The thread that uses the batches.
         to_main: Calls, groups and the end, from the preparing thread.
         room: One more group may be prepared.
         stopping: Nobody wants more groups.
         deserted: Nobody makes calls any more.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.main = threading.get_ident()
-        self.thread: threading.Thread | None = None
-        self.to_main: queue.SimpleQueue = queue.SimpleQueue()
+        self.to_main: queue.SimpleQueue[_Call | _Group | _End] = queue.SimpleQueue()
         self.room = threading.Semaphore(1)
         self.stopping = self.deserted = False
 
@@ -160,7 +160,7 @@ class _Shared:
 class _Relay:
     """The transport of a service, for the preparing thread."""
 
-    def __init__(self, transport: Transport, shared: _Shared):
+    def __init__(self, transport: Transport, shared: _Shared) -> None:
         self._transport, self._shared = transport, shared
         self.windows = transport.windows
 
@@ -174,10 +174,10 @@ def _work(shared: _Shared, prepare: Prepare, groups: Sequence[range]) -> None:
     """What the thread does."""
     def via(service: GraphService) -> GraphService:
         relayed = copy.copy(service)
-        relayed.transport = _Relay(service.transport, shared)
+        relayed.transport = cast(Transport, _Relay(service.transport, shared))      # all of it that batches use
         return relayed
 
-    error = None
+    error: BaseException | None = None
     try:
         for group in groups:
             shared.room.acquire()
@@ -191,17 +191,17 @@ def _work(shared: _Shared, prepare: Prepare, groups: Sequence[range]) -> None:
     shared.to_main.put(_End(error))
 
 
-def _stop(shared: _Shared) -> None:
+def _stop(shared: _Shared, thread: threading.Thread) -> None:
     """End the thread, from the thread that uses the batches; from any other one, as the collector may, let it end."""
     shared.stopping = True
     shared.room.release()
     if threading.get_ident() != shared.main:
         shared.deserted = True
         return
-    while shared.thread.is_alive():
+    while thread.is_alive():
         while not shared.to_main.empty():
             item = shared.to_main.get()
             if isinstance(item, _Call):
                 item.run()
-        shared.thread.join(_PATIENCE_S)
+        thread.join(_PATIENCE_S)
     shared.to_main.put(_End(None))      # for whoever asks for another group all the same

@@ -10,12 +10,13 @@ import operator
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
-from mpignn.dist.graph import DistGraph
+from mpignn.arguments import whole_number
 from mpignn.errors import ConfigError, DataError, IDError
 from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
@@ -23,9 +24,12 @@ from mpignn.loader.ahead import Ahead, InTurn, Via
 from mpignn.loader.fetch import to_device
 from mpignn.loader.plan import BatchPlan, deal, even_share
 from mpignn.log import beat
+from mpignn.store.graph import DistGraph
 
 # Streams of randomness under one seed.
 _ORDER, _DRAWS = 1, 2
+
+K = TypeVar("K", bound=Hashable)        # what ids are told apart by: types of nodes or edges
 
 IDS = "ids"     # what ids without types are a type of
 
@@ -46,7 +50,7 @@ class LoaderStats:
     edges: int = 0
     rows: int = 0
 
-    def add(self, share: "Share", blocks: Sequence[Block]) -> None:
+    def add(self, share: "Share[Any]", blocks: Sequence[Block]) -> None:
         """Count a batch that is delivered."""
         self.seeds += sum(places.size for places in share.mine.values())
         self.edges += sum(block.num_edges() for block in blocks)
@@ -54,11 +58,11 @@ class LoaderStats:
 
 
 @dataclass(frozen=True)
-class Share:
+class Share(Generic[K]):
     """One step, and what this trainer computes of it.
 
     Attributes:
-        step: Of the pass.
+        step: Step of the pass.
         size: Ids of the global batch.
         key: 64 bits that the step's draws derive from, equal on all trainers.
         whole: (G,) int64 ids of the global batch by type, in an order that does not depend on the partitioning.
@@ -69,17 +73,17 @@ class Share:
     step: int
     size: int
     key: int
-    whole: Mapping[Hashable, np.ndarray]
-    mine: Mapping[Hashable, np.ndarray]
-    at: Mapping[Hashable, np.ndarray]
+    whole: Mapping[K, np.ndarray]
+    mine: Mapping[K, np.ndarray]
+    at: Mapping[K, np.ndarray]
 
     @property
-    def ids(self) -> dict[Hashable, np.ndarray]:
+    def ids(self) -> dict[K, np.ndarray]:
         """(n,) int64 this trainer's ids of each type, ascending."""
         return {kind: ids[self.mine[kind]] for kind, ids in self.whole.items()}
 
 
-class DistDataLoader:
+class DistDataLoader(Generic[K]):
     """Batches of ids, in an order that does not depend on the number of ranks.
 
     Iterating yields what ``collate_fn`` makes of the ids of a step.  Every trainer makes the same number of steps; its
@@ -95,10 +99,11 @@ class DistDataLoader:
     Iterating is not collective.
     """
 
-    def __init__(self, ids, batch_size: int | None = None, collate_fn: Callable[[Any], Any] | None = None, *,
-                 g: DistGraph | None = None, global_batch_size: int | None = None, shuffle: bool = False,
-                 drop_last: bool = False, seed: int = 0, prefetch: int = 2, use_ddp: bool = True,
-                 pad: str | None = None, num_workers: int = 0, device: Any = None, thread: bool | None = None):
+    def __init__(self, ids: ArrayLike | Mapping[Any, ArrayLike], batch_size: int | None = None,
+                 collate_fn: Callable[[Any], Any] | None = None, *, g: DistGraph | None = None,
+                 global_batch_size: int | None = None, shuffle: bool = False, drop_last: bool = False, seed: int = 0,
+                 prefetch: int = 2, use_ddp: bool = True, pad: str | None = None, num_workers: int = 0,
+                 device: Any = None, thread: bool | None = None) -> None:
         """Plan the passes.  Collective over the trainers if not ``use_ddp``, else not collective.
 
         Args:
@@ -111,7 +116,7 @@ class DistDataLoader:
             global_batch_size: ids of a step over all trainers.
             shuffle: Permute the ids anew in every epoch.
             drop_last: Leave out a last batch that is not full.
-            seed: Of order and draws.
+            seed: Seed of order and draws.
             prefetch: Batches that are prepared together, where rows of other nodes are fetched for them; else there
                 is nothing to fuse, and each is prepared by itself.
             use_ddp: Deal the ids to the trainers.  If not, ``ids`` are this trainer's own, as from `node_split`, of
@@ -132,30 +137,31 @@ class DistDataLoader:
                               "crashes; leave it at 0, batches are prepared ahead with prefetch=k instead")
         if (batch_size is None) == (global_batch_size is None):
             raise ConfigError("give the loader either batch_size (per trainer) or global_batch_size")
-        if prefetch < 1:
-            raise ConfigError(f"prefetch is {prefetch}; it must be at least 1")
+        prefetch, seed = whole_number(prefetch, "prefetch", 1), whole_number(seed, "seed", below=1 << 64)
+        if batch_size is None:
+            size = whole_number(global_batch_size, "global_batch_size", 1)
+        else:
+            size = whole_number(batch_size, "batch_size", 1)
         if pad not in (None, "repeat"):
             raise ConfigError(f"pad is {pad!r}; it is 'repeat', or None for shares that may differ by one")
         if not use_ddp and (pad or batch_size is None):
             raise ConfigError("use_ddp=False takes this trainer's own ids in steps of batch_size: neither "
                               "global_batch_size nor pad go with it")
         self._typed = isinstance(ids, Mapping)
-        by_type = {self._kind(kind): self._checked(self._kind(kind), given)
-                   for kind, given in (ids if self._typed else {None: ids}).items()}
+        given: Mapping[Any, Any] = ids if isinstance(ids, Mapping) else {None: ids}
+        by_type = {self._kind(kind): self._checked(self._kind(kind), of_kind) for kind, of_kind in given.items()}
         self._ids, self._collate, self._prefetch, self._seed = by_type, collate_fn, prefetch, seed
         self._starts = np.cumsum([0, *(of_type.size for of_type in by_type.values())])    # places of each type's ids
         self._trainers = None if g is None else g.trainers
         self._node_of_trainer = np.zeros(1, np.int64) if g is None else np.asarray(
             [g.topology.node_of_rank[rank] for rank in g.topology.trainer_ranks], np.int64)
         self._pad, self._device, self._thread = pad, device, thread
-        count, size = int(self._starts[-1]), batch_size
-        self._counts = None         # ids of each trainer, where they have their own
+        count = int(self._starts[-1])
+        self._counts: np.ndarray | None = None      # ids of each trainer, where they have their own
         if not use_ddp:
             self._counts = np.asarray([count] if g is None else g.trainers.allgather(count), np.int64)
-        elif batch_size is None:
-            size = global_batch_size
-        else:
-            size = batch_size * self._node_of_trainer.size
+        elif batch_size is not None:
+            size *= self._node_of_trainer.size
         self.plan = BatchPlan(count, size, shuffle, drop_last)
         self._epoch = self._first = self._step = 0
         self.scale, self.global_size, self.stats = 0.0, 0, LoaderStats()
@@ -169,7 +175,8 @@ class DistDataLoader:
         return min(steps) if self.plan.drop_last else max(steps)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the draws of the next pass."""
+        """Choose the order and the draws of the next pass, by a whole number from 0 on."""
+        epoch = whole_number(epoch, "epoch")
         if epoch != self._epoch:
             self._epoch, self._first, self._step = epoch, 0, 0
 
@@ -219,24 +226,23 @@ class DistDataLoader:
         finally:
             source.stop()
 
-    def seeds_of(self, step: int) -> dict[Hashable, np.ndarray]:
+    def seeds_of(self, step: int) -> dict[K, np.ndarray]:
         """This trainer's ids of a step, ascending by type.  Not collective."""
         return self._share(self._epoch, step).ids
 
-    def _kind(self, kind: Hashable) -> Hashable:
+    def _kind(self, kind: Any) -> K:
         """The type meant by a key of ``ids``, or by None where these have no types."""
-        return IDS if kind is None else kind
+        if kind is None:
+            kind = IDS
+        meant: K = kind
+        return meant
 
-    def _checked(self, kind: Hashable, ids) -> np.ndarray:
-        array = np.asarray(ids)
-        if array.ndim != 1 or array.size and array.dtype.kind not in "iu":
-            raise DataError(f"{kind}: a loader takes integers in one dimension, not {array.dtype} of shape "
-                            f"{array.shape}")
-        return array.astype(np.int64, copy=False)
+    def _checked(self, kind: K, ids: Any) -> np.ndarray:
+        return _integers(kind, ids)
 
-    def _in_graph(self, ids, count: int, what: str) -> np.ndarray:
+    def _in_graph(self, given: Any, count: int, what: str) -> np.ndarray:
         """Ids as (N,) int64, all of them in ``0:count``; else IDError."""
-        ids = DistDataLoader._checked(self, what, ids)
+        ids = _integers(what, given)
         bad = (ids < 0) | (ids >= count)
         if bad.any():
             at = int(np.argmax(bad))
@@ -247,7 +253,7 @@ class DistDataLoader:
         """What batches are read from."""
         return ()
 
-    def _home(self, kind: Hashable, ids: np.ndarray) -> np.ndarray:
+    def _home(self, kind: K, ids: np.ndarray) -> np.ndarray:
         """The node that had best compute each id."""
         return np.zeros(ids.size, np.int64)
 
@@ -268,16 +274,16 @@ class DistDataLoader:
         """Whether nothing that makes batches calls MPI but through the service that `_make` is given."""
         return False
 
-    def _prepare(self, epoch: int, steps: range, via: Via) -> list[tuple[Share, Any]]:
+    def _prepare(self, epoch: int, steps: range, via: Via) -> list[tuple[Share[K], Any]]:
         shares = [self._share(epoch, step) for step in steps]
         return list(zip(shares, self._make(shares, via), strict=True))
 
-    def _make(self, shares: Sequence[Share], via: Via) -> list[Any]:
+    def _make(self, shares: Sequence[Share[K]], via: Via) -> list[Any]:
         """The batches of some steps, read from ``via(service)`` where a service is needed."""
         batches = []
         for share in shares:
             ids = {kind: torch.from_numpy(of_kind) for kind, of_kind in share.ids.items()}
-            batch = ids if self._typed else ids[IDS]
+            batch: Any = ids if self._typed else next(iter(ids.values()))
             batches.append(batch if self._collate is None else self._collate(batch))
         return batches
 
@@ -285,7 +291,7 @@ class DistDataLoader:
         """The blocks of a batch."""
         return ()
 
-    def _share(self, epoch: int, step: int) -> Share:
+    def _share(self, epoch: int, step: int) -> Share[K]:
         at = self.plan.positions(derive(self._seed, _ORDER, epoch), step)
         types = np.searchsorted(self._starts, at, side="right") - 1
         places = [np.flatnonzero(types == t) for t in range(len(self._ids))]
@@ -317,6 +323,15 @@ class DistDataLoader:
             found = np.flatnonzero(own[places[t]])
             ascending[kind] = found[np.argsort(ids[found], kind="stable")]
         return Share(step, size, derive(self._seed, _DRAWS, epoch, step), whole, ascending, among)
+
+
+def _integers(what: Hashable, ids: Any) -> np.ndarray:
+    array = np.asarray(ids)
+    if array.ndim != 1 or array.size and array.dtype.kind not in "iu":
+        raise DataError(f"{what}: a loader takes integers in one dimension, not {array.dtype} of shape {array.shape}")
+    if array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"{what}: {array.max()} is more than int64 holds")
+    return array.astype(np.int64, copy=False)
 
 
 def is_own(part: Any) -> bool:

@@ -5,32 +5,34 @@ Shapes: E seed edges, G of them in a global batch, k negative pairs for each.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.lookup import find_edges, read_rows
-from mpignn.dist.service import GraphService
 from mpignn.errors import ConfigError
 from mpignn.graph.block import EID, TIME, Block
 from mpignn.graph.pairs import PairGraph
-from mpignn.graph.types import EType, etype_key
+from mpignn.graph.types import ByEType, EType, etype_key
 from mpignn.kernels.rng import derive
 from mpignn.loader.ahead import Via
 from mpignn.loader.base import DistDataLoader, Share, is_own
 from mpignn.loader.fetch import Fetch, names_by_etype, names_by_ntype, put_ids, tensors
 from mpignn.loader.times import SeedTimes
-from mpignn.sampling.exclude import Exclusion, joined
+from mpignn.sampling.exclude import Exclusion, ReverseTypes, joined
 from mpignn.sampling.negative import NegativeSampler, SeedEdges, seed_keys
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.sampling.timed import Pairs
+from mpignn.store.graph import DistGraph
+from mpignn.store.lookup import find_edges, read_rows
+from mpignn.store.service import GraphService
 
 _NEGATIVES = 4      # stream of randomness under the key of a step, beside the hops
 
 
-class EdgeDataLoader(DistDataLoader):
+class EdgeDataLoader(DistDataLoader[EType]):
     """Blocks for the ends of seed edges, in an order that does not depend on the number of ranks.
 
     Iterating yields ``(input_nodes, pair_graph, blocks)``, with negative pairs ``(input_nodes, pos_graph, neg_graph,
@@ -38,11 +40,11 @@ class EdgeDataLoader(DistDataLoader):
     for them, as positions in the output nodes of the blocks: their ends, each once.  For the rest see `DistDataLoader`.
     """
 
-    def __init__(self, g: DistGraph, eids, sampler: NeighborSampler, *, batch_size: int | None = None,
-                 exclude: str | None = None, reverse_eids=None,
-                 reverse_etypes: Mapping[str | EType, str | EType] | None = None,
+    def __init__(self, g: DistGraph, eids: ArrayLike | ByEType[ArrayLike], sampler: NeighborSampler, *,
+                 batch_size: int | None = None, exclude: str | None = None, reverse_eids: Any = None,
+                 reverse_etypes: ReverseTypes | None = None,
                  negative_sampler: NegativeSampler | None = None, g_sampling: DistGraph | None = None,
-                 input_time=None, **options):
+                 input_time: ArrayLike | ByEType[ArrayLike] | None = None, **options: Any) -> None:
         """Plan the passes.  Collective over the trainers if not ``use_ddp``, else not collective.
 
         Args:
@@ -63,7 +65,7 @@ class EdgeDataLoader(DistDataLoader):
                 both ends have it, and those of the pairs drawn for the edge.  None: what the edges have under the
                 sampler's ``edge_timestamp_attr_name``, so that none of them is drawn for itself.  An output node is
                 then a node at one time.
-            options: Of `DistDataLoader`, but ``collate_fn``.
+            options: Those of `DistDataLoader`, but ``collate_fn``.
 
         Raises:
             ConfigError: As `DistDataLoader` and `Exclusion`, or a ``g_sampling`` of other node types or sizes; or the
@@ -91,7 +93,7 @@ class EdgeDataLoader(DistDataLoader):
     def _kind(self, kind: str | EType | None) -> EType:
         return self._g.schema.etype(kind)
 
-    def _checked(self, kind: EType, ids) -> np.ndarray:
+    def _checked(self, kind: EType, ids: Any) -> np.ndarray:
         return self._in_graph(ids, self._g.num_edges(kind), etype_key(kind))
 
     def _home(self, kind: EType, ids: np.ndarray) -> np.ndarray:
@@ -104,16 +106,17 @@ class EdgeDataLoader(DistDataLoader):
         return (is_own(self._sampler) and is_own(self._negative)
                 and (self._exclusion is None or not self._exclusion.reads_tensors))
 
-    def _blocks(self, batch: tuple) -> Sequence[Block]:
-        return batch[-1]
+    def _blocks(self, batch: tuple[Any, ...]) -> Sequence[Block]:
+        blocks: list[Block] = batch[-1]
+        return blocks
 
-    def _make(self, shares: Sequence[Share], via: Via) -> list[tuple]:
+    def _make(self, shares: Sequence[Share[EType]], via: Via) -> list[tuple[Any, ...]]:
         started = time.perf_counter()
         service, sampled_service = via(self._g.service), via(self._from.service)
         found = [self._find(etype, shares, service, sampled_service) for etype in self._ids]
         times = self._times.of(service, shares)
-        outputs = [_Outputs(found, b, times and times[b]) for b in range(len(shares))]
-        timed = {} if times is None else {"times": [nodes.times for nodes in outputs]}
+        outputs = [_Outputs(found, b, None if times is None else times[b]) for b in range(len(shares))]
+        timed: dict[str, Any] = {} if times is None else {"times": [nodes.times for nodes in outputs]}
         exclude = None
         if self._exclusion is not None:
             exclude = [joined([of_type.excluded[b] for of_type in found]) for b in range(len(shares))]
@@ -142,7 +145,7 @@ class EdgeDataLoader(DistDataLoader):
         self.stats.fetch_s += time.perf_counter() - sampled_at
         return batches
 
-    def _find(self, etype: EType, shares: Sequence[Share], service: GraphService,
+    def _find(self, etype: EType, shares: Sequence[Share[EType]], service: GraphService,
               sampled: GraphService) -> "_Found":
         """The ends of the edges of one type, what is drawn for these edges, and what shall not be seen."""
         negative, exclusion = self._negative, self._exclusion
@@ -163,7 +166,7 @@ class EdgeDataLoader(DistDataLoader):
         if negative is not None:
             number = self._g.schema.etypes.index(etype)
             keys = [np.uint64(derive(share.key, _NEGATIVES, number)) for share in shares]
-            whole_dst = np.split(whole_ends[1], starts[1:-1]) if negative.whole_batch else ()
+            whole_dst = np.split(whole_ends[1], starts[1:-1]) if whole_ends and negative.whole_batch else ()
             pairs = negative.draw(service, SeedEdges(
                 etype, src, dst, seed_keys(service, etype, own, dst, keys, counts),
                 np.repeat(np.arange(len(shares)), counts), np.concatenate(mine), whole_dst))
@@ -187,7 +190,7 @@ class _Found:
     etype: EType
     positive: list[_Ends]
     negative: list[_Ends] | None = None
-    excluded: list[dict[EType, list[np.ndarray]]] | None = None
+    excluded: list[dict[EType, list[np.ndarray]]] = field(default_factory=list)
 
 
 def _renumbered(known: GraphService, wanted: GraphService, etype: EType, src: np.ndarray,
@@ -212,20 +215,20 @@ class _Outputs:
     """The ends of all pairs of a batch, each once: nodes, or pairs of a node and a time.
 
     Attributes:
-        ids: Of each node type, ascending.
+        ids: Ids of each node type, ascending.
         times: The time of each; None where time does not matter.
-        positions: Of the edges, and of the pairs drawn for them if there are any: positions of the sources and of the
-            destinations by edge type, as tensors.
+        positions: Ends of the edges, and of the pairs drawn for them if there are any: positions of the sources and
+            of the destinations by edge type, as tensors.
     """
 
-    def __init__(self, found: Sequence[_Found], batch: int, times: Mapping[EType, np.ndarray] | None):
+    def __init__(self, found: Sequence[_Found], batch: int, times: Mapping[EType, np.ndarray] | None) -> None:
         pairs = None if times is None else Pairs(times.values())
         numbers: list[dict[EType, _Ends]] = []
         for kind in "positive", "negative":
             ends = {f.etype: getattr(f, kind)[batch] for f in found if getattr(f, kind) is not None}
-            if pairs is not None:       # those drawn for an edge stand side by side
-                ends = {e: tuple(pairs.numbers(side, np.repeat(times[e], side.size // max(1, times[e].size)))
-                                 for side in both) for e, both in ends.items()}
+            if pairs is not None and times is not None:
+                ends = {e: (_numbers(pairs, src, times[e]), _numbers(pairs, dst, times[e]))
+                        for e, (src, dst) in ends.items()}
             numbers += [ends] if ends else []
         sides: dict[str, list[np.ndarray]] = {}
         for ends in numbers:
@@ -233,10 +236,20 @@ class _Outputs:
                 for ntype, side in zip((etype[0], etype[2]), both, strict=True):
                     sides.setdefault(ntype, []).append(side)
         each = {ntype: np.unique(np.concatenate(parts)) for ntype, parts in sides.items()}
-        self.ids, self.times = each, None
+        self.ids = each
+        self.times: dict[str, np.ndarray] | None = None
         if pairs is not None:
             split = {ntype: pairs.split(of_type) for ntype, of_type in each.items()}
             self.ids, self.times = ({ntype: part[side] for ntype, part in split.items()} for side in (0, 1))
-        self.positions = [{etype: tuple(torch.from_numpy(np.searchsorted(each[ntype], side))
-                                        for ntype, side in zip((etype[0], etype[2]), both, strict=True))
-                           for etype, both in ends.items()} for ends in numbers]
+        self.positions = [{e: (_positions(each[e[0]], src), _positions(each[e[2]], dst))
+                           for e, (src, dst) in ends.items()}
+                          for ends in numbers]
+
+
+def _numbers(pairs: Pairs, side: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Numbers of one end of edges with their times, or of pairs: those drawn for an edge stand side by side."""
+    return pairs.numbers(side, np.repeat(times, side.size // max(1, times.size)))
+
+
+def _positions(each: np.ndarray, side: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.searchsorted(each, side))

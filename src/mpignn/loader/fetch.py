@@ -3,22 +3,24 @@
 Shapes: N rows wanted.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from mpignn.buffers import Pool
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.service import GraphService
-from mpignn.errors import UnknownName
+from mpignn.errors import ConfigError, UnknownName
 from mpignn.graph.block import EID, NID, TIME, Block, Frame
 from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import EType
 from mpignn.nn.device import sent
 from mpignn.sampling.neighbor import Names
+from mpignn.store.graph import DistGraph
+from mpignn.store.service import GraphService
 from mpignn.transport.api import Request, Window
+
+K = TypeVar("K", bound=Hashable)
 
 _pool = Pool()      # of all loaders: training and evaluation take turns, and need not hold memory twice
 
@@ -37,7 +39,7 @@ class Fetch:
         Args:
             frame: Gets (N, ...) tensors under ``names``.
             ntype: Node type.
-            names: Of data that it has.
+            names: Names of data that it has.
             ids: (N,) int64.
             label: Make whole numbers int64.
 
@@ -99,20 +101,22 @@ def names_by_ntype(g: DistGraph, names: Names, ntypes: Iterable[str] | None = No
 
     Raises:
         UnknownName: There is no data of a name.
+        ConfigError: Loaders put something else under that name.
     """
     if ntypes is not None and not isinstance(names, Mapping):
         names = dict.fromkeys(ntypes, names)
     if isinstance(names, Mapping):
-        found = {g.schema.ntype(ntype): list(of_type) for ntype, of_type in names.items()}
+        by_type: Mapping[Any, Sequence[str]] = names
+        found = {g.schema.ntype(ntype): list(of_type) for ntype, of_type in by_type.items()}
         for ntype, of_type in found.items():
             for name in of_type:
                 g.service.node_data(ntype, name)
-        return found
+        return _fields(found)
     found = {t: [n for n in names if f"node/{t}/data/{n}" in g.service.infos] for t in g.schema.ntypes}
     for name in names:
         if not any(name in of_type for of_type in found.values()):
             raise UnknownName(f"no node type has data named {name!r}")
-    return found
+    return _fields(found)
 
 
 def names_by_etype(g: DistGraph, names: Names, etypes: Iterable[EType]) -> dict[EType, list[str]]:
@@ -121,18 +125,30 @@ def names_by_etype(g: DistGraph, names: Names, etypes: Iterable[EType]) -> dict[
     Args:
         g: The graph.
         names: By type; or names without types, which are those of all ``etypes``.
-        etypes: Of the edges at hand.
+        etypes: Types of the edges at hand.
 
     Raises:
         UnknownName: There is no data of a name.
+        ConfigError: Loaders put something else under that name.
     """
     if not isinstance(names, Mapping):
-        names = dict.fromkeys(etypes, names)
-    found = {g.schema.etype(etype): list(of_type) for etype, of_type in names.items()}
+        by_type: Mapping[Any, Sequence[str]] = dict.fromkeys(etypes, names)
+    else:
+        by_type = names
+    found = {g.schema.etype(etype): list(of_type) for etype, of_type in by_type.items()}
     for etype, of_type in found.items():
         for name in of_type:
             g.service.edge_data(etype, name)
-    return found
+    return _fields(found)
+
+
+def _fields(names: dict[K, list[str]]) -> dict[K, list[str]]:
+    """The names, if a frame may have fields of them beside the ids and times that loaders put there."""
+    for name in (name for of_type in names.values() for name in of_type):
+        if name in (NID, EID, TIME):
+            raise ConfigError(f"data named {name!r} cannot come with batches, which hold ids or times under that name: "
+                              "read it by g.ndata or g.edata, or give it another name in the source")
+    return names
 
 
 def tensors(ids: Mapping[Any, np.ndarray] | np.ndarray) -> Any:

@@ -5,20 +5,24 @@ Shapes: N seeds.
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.service import GraphService
 from mpignn.graph.block import Block
 from mpignn.loader.ahead import Via
 from mpignn.loader.base import DistDataLoader, Share, is_own
 from mpignn.loader.fetch import Fetch, names_by_ntype, put_ids, tensors
 from mpignn.loader.times import SeedTimes
 from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.store.graph import DistGraph
+from mpignn.store.service import GraphService
+
+Batch = tuple[Any, Any, list[Block]]        # input nodes, output nodes, blocks
 
 
-class NodeDataLoader(DistDataLoader):
+class NodeDataLoader(DistDataLoader[str]):
     """Blocks, features and labels for seed nodes, in an order that does not depend on the number of ranks.
 
     Iterating yields ``(input_nodes, output_nodes, blocks)``: DGL's tuple, ids as int64 tensors (dicts by node type
@@ -26,7 +30,8 @@ class NodeDataLoader(DistDataLoader):
     """
 
     def __init__(self, g: DistGraph, nids: np.ndarray | Mapping[str, np.ndarray], sampler: NeighborSampler, *,
-                 batch_size: int | None = None, input_time=None, **options):
+                 batch_size: int | None = None, input_time: ArrayLike | Mapping[str, ArrayLike] | None = None,
+                 **options: Any) -> None:
         """Plan the passes.  Collective over the trainers if not ``use_ddp``, else not collective.
 
         Args:
@@ -37,7 +42,7 @@ class NodeDataLoader(DistDataLoader):
             batch_size: Seeds of a step per trainer.
             input_time: (N,) time of each seed, for a sampler that chooses edges by time, or a dict by node type.  None:
                 what the seeds have under its ``node_timestamp_attr_name``.
-            options: Of `DistDataLoader`, but ``collate_fn``.
+            options: Those of `DistDataLoader`, but ``collate_fn``.
 
         Raises:
             ConfigError: As `DistDataLoader`; or the sampler asks for times and there are none, or the other way round.
@@ -55,7 +60,7 @@ class NodeDataLoader(DistDataLoader):
     def _kind(self, kind: str | None) -> str:
         return self._g.schema.ntype(kind)
 
-    def _checked(self, kind: str, ids) -> np.ndarray:
+    def _checked(self, kind: str, ids: Any) -> np.ndarray:
         return self._in_graph(ids, self._g.num_nodes(kind), kind)
 
     def _home(self, kind: str, ids: np.ndarray) -> np.ndarray:
@@ -67,16 +72,16 @@ class NodeDataLoader(DistDataLoader):
     def _own_draws(self) -> bool:
         return is_own(self._sampler)
 
-    def _blocks(self, batch: tuple) -> Sequence[Block]:
+    def _blocks(self, batch: Batch) -> Sequence[Block]:
         return batch[2]
 
-    def _make(self, shares: Sequence[Share], via: Via) -> list[tuple]:
+    def _make(self, shares: Sequence[Share[str]], via: Via) -> list[Batch]:
         started = time.perf_counter()
         service = via(self._g.service)
         batches, fetch = [], Fetch(service)
         keys = [share.key for share in shares]
         seeds, times = [share.ids for share in shares], self._times.of(service, shares)
-        timed = {} if times is None else {"times": times}
+        timed: dict[str, Any] = {} if times is None else {"times": times}
         sampled = self._sampler.sample_many(service, seeds, keys, **timed)
         for key, (inputs, outputs, blocks) in zip(keys, sampled, strict=True):
             for block in blocks:
@@ -86,8 +91,8 @@ class NodeDataLoader(DistDataLoader):
             for ntype, names in self._node_feats.items():
                 fetch.nodes(first.src_frames[ntype], ntype, names, first.src_ids[ntype])
             for ntype, names in self._labels.items():
-                seeds = last.src_ids[ntype][:last.num_dst[ntype]]
-                fetch.nodes(last.dst_frames[ntype], ntype, names, seeds, label=True)
+                ids = last.src_ids[ntype][:last.num_dst[ntype]]
+                fetch.nodes(last.dst_frames[ntype], ntype, names, ids, label=True)
             batches.append((tensors(inputs), tensors(outputs), blocks))
         sampled_at = time.perf_counter()
         fetch.finish()

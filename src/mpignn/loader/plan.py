@@ -30,7 +30,7 @@ class BatchPlan:
     shuffle: bool
     drop_last: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.global_batch_size < 1:
             raise ConfigError(f"the global batch size is {self.global_batch_size}; it must be at least 1")
 

@@ -3,17 +3,22 @@
 Shapes: N nodes or edges of a type.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
-from mpignn.dist.graph import DistGraph
 from mpignn.errors import DataError
 from mpignn.graph.book import checked_ids
 from mpignn.graph.types import EType, etype_key
 from mpignn.loader.plan import deal
+from mpignn.store.graph import DistGraph
+from mpignn.store.tensor import DistTensor
 
 
-def node_split(nodes, g: DistGraph, ntype: str | None = None, force_even: bool = True) -> torch.Tensor:
+def node_split(nodes: ArrayLike | DistTensor, g: DistGraph, ntype: str | None = None,
+               force_even: bool = True) -> torch.Tensor:
     """This trainer's share of some nodes, ascending; every node goes to exactly one trainer.
 
     Args:
@@ -34,14 +39,15 @@ def node_split(nodes, g: DistGraph, ntype: str | None = None, force_even: bool =
     return _share(g, ids, g.home(ntype, ids), force_even)
 
 
-def edge_split(edges, g: DistGraph, etype: str | EType | None = None, force_even: bool = True) -> torch.Tensor:
+def edge_split(edges: ArrayLike | DistTensor, g: DistGraph, etype: str | EType | None = None,
+               force_even: bool = True) -> torch.Tensor:
     """This trainer's share of some edges, as `node_split` does it with nodes.  Not collective."""
     etype = g.schema.etype(etype)
     ids = _ids(edges, g.num_edges(etype), f"id of a {etype_key(etype)!r} edge")
     return _share(g, ids, g.home_of_edges(etype, ids), force_even)
 
 
-def _ids(given, count: int, what: str) -> np.ndarray:
+def _ids(given: Any, count: int, what: str) -> np.ndarray:
     """The distinct ids meant, ascending."""
     array = np.asarray(given[:] if hasattr(given, "part_policy") else given)
     if array.dtype != bool:

@@ -3,25 +3,28 @@
 Shapes: N ids of a pass, n of them in a step on this trainer, of one type.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from mpignn.dist.lookup import read_rows
-from mpignn.dist.service import GraphService
 from mpignn.errors import ConfigError, DataError
-from mpignn.loader.base import Share
+from mpignn.loader.base import K, Share
 from mpignn.sampling.neighbor import BlockSampler
+from mpignn.store.lookup import read_rows
+from mpignn.store.service import GraphService
 from mpignn.transport.api import Window
 
-Data = Callable[[GraphService, Hashable, str], tuple[Window, tuple[int, ...]]]
+Data = Callable[[GraphService, K, str], tuple[Window, tuple[int, ...]]]
 
 
-class SeedTimes:
+class SeedTimes(Generic[K]):
     """Says the time of each seed: what was given with the seeds, or what the graph has of them."""
 
-    def __init__(self, sampler: BlockSampler, ids: Mapping[Hashable, np.ndarray], given, kind: Callable,
-                 service: GraphService, named: str | Mapping | None, data: Data):
+    def __init__(self, sampler: BlockSampler, ids: Mapping[K, np.ndarray],
+                 given: ArrayLike | Mapping[Any, ArrayLike] | None, kind: Callable[[Any], K], service: GraphService,
+                 named: str | Mapping[Any, str] | None, data: Data[K]) -> None:
         """Not collective.
 
         Args:
@@ -38,13 +41,15 @@ class SeedTimes:
             DataError: Not one time for each seed.
             UnknownName: The seeds have no data of that name.
         """
-        self._given, self._names, self._data = None, {}, data
+        self._given: dict[K, np.ndarray] | None = None
+        self._names: dict[K, str] = {}
+        self._data = data
         if not sampler.temporal:
             if given is not None:
                 raise ConfigError("input_time is given, but the sampler has no name of timestamps to compare it with: "
                                   "give it edge_timestamp_attr_name or node_timestamp_attr_name")
         elif given is not None:
-            by_type = given if isinstance(given, Mapping) else {None: given}
+            by_type: Mapping[Any, Any] = given if isinstance(given, Mapping) else {None: given}
             self._given = {kind(name): np.asarray(times) for name, times in by_type.items()}
             for name, of_type in ids.items():
                 found = self._given.get(name)
@@ -62,7 +67,7 @@ class SeedTimes:
                 data(service, name, names[name])
             self._names = {name: names[name] for name in ids}
 
-    def of(self, service: GraphService, shares: Sequence[Share]) -> list[dict[Hashable, np.ndarray]] | None:
+    def of(self, service: GraphService, shares: Sequence[Share[K]]) -> list[dict[K, np.ndarray]] | None:
         """(n,) times of this trainer's seeds of some steps, by type; None where no time is asked for.
 
         Not collective; one round trip for each type of seeds that lie on other nodes and have no times given.
@@ -72,7 +77,7 @@ class SeedTimes:
                      if kind in share.mine} for share in shares]
         if not self._names:
             return None
-        found: list[dict[Hashable, np.ndarray]] = [{} for _ in shares]
+        found: list[dict[K, np.ndarray]] = [{} for _ in shares]
         for kind, name in self._names.items():
             ids = [share.ids[kind] for share in shares]
             times = read_rows(service, self._data(service, kind, name)[0], np.concatenate(ids)).reshape(-1)

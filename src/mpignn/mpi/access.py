@@ -6,8 +6,7 @@ Shapes: M nodes.
 from collections import Counter
 from dataclasses import asdict, dataclass
 from statistics import median
-
-import numpy as np
+from typing import Any
 
 from mpignn.roles import BOTH, Topology
 
@@ -15,17 +14,17 @@ AUTO, RMA, OWNER = ACCESS = ("auto", "rma", "owner")
 
 BULK, SMALL = (2_500, 400), (100, 16)       # rows and their bytes: features of a batch, ends of adjacency rows
 _SMALL_PER_BULK = 4     # a batch of two hops: two structure requests a hop for every one of features
-_LEAD = 1.25    # by which RMA must be faster: emulated, it gets slower where many ask at a time, which owners do not
+_LEAD = 1.25    # by which owners must be faster: a read that needs nobody at the other end is the better thing to have
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Median seconds of a request from one node to another; infinite where the rows came wrong.
+    """Median seconds of a request from one node to another, while all trainers ask; infinite where rows came wrong.
 
     Attributes:
         origin, target: The nodes.
-        rma_s, owner_s: Of a large request.
-        rma_small_s, owner_small_s: Of a small one.
+        rma_s, owner_s: Time of a large request by each way.
+        rma_small_s, owner_small_s: Time of a small one.
     """
 
     origin: int
@@ -37,9 +36,9 @@ class Measured:
 
     @property
     def faster(self) -> str:
-        """The way that takes less for a batch; by its owners, where it is a near thing."""
+        """The way that takes less for a batch; by one-sided reads, where it is a near thing."""
         rma = self.rma_s + _SMALL_PER_BULK * self.rma_small_s
-        return RMA if _LEAD * rma < self.owner_s + _SMALL_PER_BULK * self.owner_small_s else OWNER
+        return OWNER if _LEAD * (self.owner_s + _SMALL_PER_BULK * self.owner_small_s) < rma else RMA
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Access:
             return text
 
         def typical(name: str) -> float:
-            return median(getattr(m, name) for m in self.measured)
+            return float(median(getattr(m, name) for m in self.measured))
 
         size = BULK[0] * BULK[1] / 1e6
         return (f"{text}; {BULK[0]} rows of {BULK[1]} bytes: rma {size / typical('rma_s'):.0f} MB/s, owner "
@@ -76,12 +75,11 @@ class Access:
                 + {True: "ends while its target computes", False: "waits until its target enters MPI",
                    None: "was not answered"}[self.passive_get])
 
-    def to_dict(self) -> dict:
-        """For a file: plain lists and numbers, None for what is infinite."""
-        found = [{k: v if v != np.inf else None for k, v in asdict(m).items()} for m in self.measured]
+    def to_dict(self) -> dict[str, Any]:
+        """For a file: plain lists and numbers."""
         return {"asked": self.asked, "paths": [list(row) for row in self.paths], "passive_get": self.passive_get,
                 "bulk": {"rows": BULK[0], "row_bytes": BULK[1]}, "small": {"rows": SMALL[0], "row_bytes": SMALL[1]},
-                "measured": found}
+                "measured": [asdict(m) for m in self.measured]}
 
 
 def choose(topology: Topology, passive_get: bool | None, measured: tuple[Measured, ...]) -> tuple[tuple[str, ...], ...]:
@@ -90,12 +88,12 @@ def choose(topology: Topology, passive_get: bool | None, measured: tuple[Measure
     Args:
         topology: Node and role of every rank.
         passive_get: As in `Access`; None is taken for RMA that does not work.
-        measured: Of some pairs of nodes; the others do as most of these.
+        measured: Some pairs of nodes; the others do as most of these.
     """
     nodes = range(topology.num_nodes)
     if passive_get is None:
         return ((OWNER,) * len(nodes),) * len(nodes)
-    usual = Counter([OWNER, *(m.faster for m in measured)]).most_common(1)[0][0]
+    usual = Counter([RMA, *(m.faster for m in measured)]).most_common(1)[0][0]
     best = {(m.origin, m.target): m.faster for m in measured}
     needs_owner = {node for rank, node in enumerate(topology.node_of_rank)
                    if topology.roles[rank] == BOTH and not passive_get}

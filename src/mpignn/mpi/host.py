@@ -5,7 +5,7 @@ than the machine.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 
@@ -26,6 +26,12 @@ def usable_cores(root: Path = Path("/")) -> frozenset[int]:
     cores = sorted(os.sched_getaffinity(0))
     quota = min(_quotas(root), default=len(cores))
     return frozenset(cores[:max(1, round(quota))])
+
+
+def asked_threads(environ: Mapping[str, str] = os.environ) -> int | None:
+    """How many threads OMP_NUM_THREADS asks for, at the outer level if it lists several; None: it does not."""
+    word = environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(word) if word.isdigit() and int(word) > 0 else None
 
 
 def available_memory(root: Path = Path("/")) -> tuple[int, str]:

@@ -21,7 +21,7 @@ class Layout:
     Attributes:
         first, last: The servers of the node are ``first`` to ``last - 1``.
         offsets: Byte at which the node's part of each array starts, by name.
-        nbytes: Of the segment; 0 if the node has no server.
+        nbytes: Size of the segment; 0 if the node has no server.
     """
 
     first: int
@@ -101,7 +101,8 @@ def cut_rows(counts: Sequence[int], sizes: Sequence[int], limit: int) -> Iterato
 
     Not collective.
     """
-    message, room = [], limit
+    message: list[tuple[int, int, int]] = []
+    room = limit
     for p, (count, size) in enumerate(zip(counts, sizes, strict=True)):
         first = 0
         while first < count:

@@ -7,6 +7,7 @@ Source: the NCCL documentation, "Creating a Communicator" and the types in its A
 
 import ctypes
 import logging
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -28,7 +29,17 @@ class _Id(ctypes.Structure):
     _fields_ = (("internal", ctypes.c_byte * 128),)
 
 
-def takes(tensor: torch.Tensor, op: dist.ReduceOp) -> bool:
+class Reduction(Protocol):
+    """A `torch.distributed.ReduceOp` as a backend is given it; torch's stubs leave out what it holds.
+
+    Attributes:
+        op: How two values are joined: ``ReduceOp.SUM`` or another of these constants.
+    """
+
+    op: Any
+
+
+def takes(tensor: torch.Tensor, op: Reduction) -> bool:
     """Whether NCCL can reduce a tensor where it lies.  Not collective."""
     return tensor.is_cuda and tensor.layout == torch.strided and tensor.is_contiguous() \
         and tensor.dtype in _TYPES and op.op in _OPS
@@ -47,6 +58,7 @@ def connect(group: MpiGroup) -> "Nccl | None":
         problem = _problem(library, library.ncclGetUniqueId(ctypes.byref(own)))
     try:
         group.agree(problem)
+        assert library is not None, "that is a problem on which all agree"
         told = group.bcast(bytes(own))
         group.barrier()     # in there a rank serves others, in the next call it does not
         group.agree(_problem(library, library.ncclCommInitRank(
@@ -61,10 +73,10 @@ def connect(group: MpiGroup) -> "Nccl | None":
 class Nccl:
     """A connection between GPUs, as `connect` makes it."""
 
-    def __init__(self, library: ctypes.CDLL, communicator: ctypes.c_void_p):
+    def __init__(self, library: ctypes.CDLL, communicator: ctypes.c_void_p) -> None:
         self._library, self._communicator = library, communicator
 
-    def all_reduce(self, tensor: torch.Tensor, op: dist.ReduceOp) -> None:
+    def all_reduce(self, tensor: torch.Tensor, op: Reduction) -> None:
         """Reduce in place, behind what torch's present stream has still to do.  Collective over the group.
 
         Args:

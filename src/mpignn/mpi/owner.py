@@ -33,7 +33,7 @@ class OwnerPath(Path):
     """Requests and replies on a communicator of their own."""
 
     def __init__(self, world: World, segment: np.ndarray, layout: Layout, specs: Sequence[ArraySpec],
-                 chunk_bytes: int):
+                 chunk_bytes: int) -> None:
         """Start answering.  Collective over the world.
 
         Args:
@@ -117,7 +117,7 @@ _STATUS = MPI.Status()
 class _Shelf:
     """The rows of one window that this node has.  (NumPy alone: a server needs no compiled kernel.)"""
 
-    def __init__(self, spec: ArraySpec, segment: np.ndarray, layout: Layout):
+    def __init__(self, spec: ArraySpec, segment: np.ndarray, layout: Layout) -> None:
         size = spec.dtype.itemsize
         self.row_bytes, step = spec.width * size, spec.step * size
         self._lo = spec.bounds[layout.first]
@@ -141,7 +141,7 @@ class _Exchange(Ask):
 
     calls = 1
 
-    def __init__(self, comm: MPI.Intracomm, server: int, tag: int, message: np.ndarray, replies: list[int]):
+    def __init__(self, comm: MPI.Intracomm, server: int, tag: int, message: np.ndarray, replies: list[int]) -> None:
         self._comm, self._server, self._tag = comm, server, tag
         self._message, self._replies = message, replies
         self._under_way: list[MPI.Request] = []

@@ -36,7 +36,7 @@ _NAP_S = 100e-6
 class TableService:
     """What the trainers send each other for their tables, on a communicator of its own."""
 
-    def __init__(self, trainers: MpiGroup):
+    def __init__(self, trainers: MpiGroup) -> None:
         """Start answering.  Collective over the trainers."""
         trainers.blocks = False         # a trainer inside a blocking call would not answer
         trainers.barrier()              # in there one answers for older services, in Dup one would not
@@ -69,7 +69,7 @@ class TableService:
         """Send a request.  Not collective.
 
         Args:
-            owner: Of the rows.
+            owner: Owner of the rows.
             kind: One of `_KINDS`.
             table: Its number.
             ids: (N,) int64 rows.
@@ -137,12 +137,12 @@ class OwnerTable(MpiTable):
     """Rows that their owner reads, replaces and reduces for trainers of other nodes; it reduces for all."""
 
     def __init__(self, groups: TrainerGroups, service: TableService, spec: ArraySpec, segment: str | None = None,
-                 chunk_bytes: int = CHUNK_BYTES):
+                 chunk_bytes: int = CHUNK_BYTES) -> None:
         """As `MpiTable`.  Collective over the trainers.
 
         Args:
             groups, spec, segment: As there.
-            service: Of the same trainers.
+            service: That of the same trainers.
             chunk_bytes: No message has more, unless a row is larger.
         """
         row_bytes = spec.width * spec.dtype.itemsize

@@ -11,6 +11,8 @@ import numpy as np
 from mpignn.kernels.gather import gather_rows, scatter_rows
 from mpignn.transport.api import Request
 
+Places = np.ndarray | slice
+
 
 class Part:
     """One request, split into the rows that are here and those that must be fetched.
@@ -22,11 +24,11 @@ class Part:
         rows: (K,) these, each once, ascending.
     """
 
-    def __init__(self, request: Request):
+    def __init__(self, request: Request) -> None:
         self.request = request
         window, ids = request.window, request.ids
         if window.whole:
-            self.here = slice(None)
+            self.here: Places = slice(None)
             self.remote = self.rows = np.empty(0, np.int64)
             return
         here = (ids >= window.lo) & (ids < window.hi)
@@ -34,7 +36,8 @@ class Part:
         self.remote = np.flatnonzero(~here)
         asked = ids[self.remote]
         if (asked[1:] > asked[:-1]).all():
-            self.rows, self._which = asked, slice(None)
+            self.rows = asked
+            self._which: Places = slice(None)
         else:
             self.rows, self._which = np.unique(asked, return_inverse=True)
         self._cuts = np.searchsorted(self.rows, window.spec.bounds)
@@ -108,7 +111,7 @@ class Path(ABC):
 
         Args:
             server: Whose rows.
-            parts: Of one gather; each wants some.
+            parts: Those of one gather; each wants some.
             landed: Bytes that arrive before these.
 
         Not collective.

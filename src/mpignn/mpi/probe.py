@@ -3,9 +3,10 @@
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mpignn.mpi.sync import wait_until
 from mpignn.mpi.transport import MpiTransport
 from mpignn.mpi.world import World
 from mpignn.transport.api import ArraySpec, Request, array_spec
+from mpignn.transport.group import Group
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +33,9 @@ def choose_access(world: World, asked: str) -> tuple[World, Access]:
 
     Args:
         world: The job.
-        asked: ``rma``, ``owner``, or ``auto`` to measure both ways: the first trainer of each node asks servers of
-            the next few nodes, all at the same time as in a job.  A node whose servers also train is asked by
-            ``owner`` unless a Get ends while they compute.
+        asked: ``rma``, ``owner``, or ``auto`` to measure both ways: the trainers of each node ask servers of the next
+            few nodes, all at the same time and the same way as in a job.  Owners are taken where they are faster.  A
+            node whose servers also train is asked by ``owner`` unless a Get ends while they compute.
 
     Returns:
         The world, with its ``paths`` set, and what led to them, the same on all ranks.
@@ -62,24 +64,44 @@ def _measure(world: World) -> Access:
             log.warning("a one-sided read was not answered within %g s: this MPI's RMA does not work here, rows will "
                         "come from their owners", _ANSWER_S)
         _abandoned.append(ways.pop(RMA))        # to free a window with a read under way would wait for ever
-    found = {(node, name): _time(world, ways, name, node, rows)
-             for node in targets for name, (rows, _) in (("bulk", BULK), ("small", SMALL))}
+    mine = [] if world.trainers is None else _measure_as_trainer(world, world.trainers, ways, targets)
     world.finish()      # servers serve meanwhile
     for transport in ways.values():
         transport.free()
     for group, blocks in blocked:       # whether that has to stop is up to the transports of the job
         group.blocks = blocks
-    mine = [Measured(world.node_id, node, *(found[node, name].get(way, np.inf) for name in ("bulk", "small")
-                                            for way in (RMA, OWNER))) for node in targets]
-    measured = tuple(m for of_rank in world.world.allgather(mine) for m in of_rank)
+    measured = _by_pair(m for of_rank in world.world.allgather(mine) for m in of_rank)
     return Access(AUTO, choose(topology, passive, measured), passive, measured)
 
 
+def _measure_as_trainer(world: World, trainers: Group, ways: Mapping[str, MpiTransport],
+                        targets: Sequence[int]) -> list[Measured]:
+    """Ask each target, while all trainers ask theirs.  Collective over the trainers."""
+    measured = []
+    for number in range(max(trainers.allgather(len(targets)))):
+        node = targets[number] if number < len(targets) else None       # it waits for those that have more
+        bulk, small = (_time(world, trainers, ways, name, node, rows)
+                       for name, (rows, _) in (("bulk", BULK), ("small", SMALL)))
+        if node is not None:
+            measured.append(Measured(world.node_id, node, *(found.get(way, np.inf) for found in (bulk, small)
+                                                            for way in (RMA, OWNER))))
+    return measured
+
+
+def _by_pair(measured: Iterable[Measured]) -> tuple[Measured, ...]:
+    """One for each pair of nodes: the medians of what its trainers found."""
+    of_pair: dict[tuple[int, int], list[Measured]] = {}
+    for one in measured:
+        of_pair.setdefault((one.origin, one.target), []).append(one)
+    return tuple(Measured(*pair, *(median(getattr(one, name) for one in found)
+                                   for name in ("rma_s", "owner_s", "rma_small_s", "owner_small_s")))
+                 for pair, found in of_pair.items())
+
+
 def _targets(world: World) -> list[int]:
-    """The nodes that this rank measures, none unless it is its node's first trainer."""
+    """The nodes that this rank measures, none unless it trains."""
     topology = world.topology
-    first, last = topology.trainers_of(world.node_id)
-    if first == last or world.trainer_index != first:
+    if world.trainers is None:
         return []
     after = [(world.node_id + step) % topology.num_nodes for step in range(1, topology.num_nodes)]
     serving = [node for node in after if len(set(topology.servers_of(node))) > 1]
@@ -100,30 +122,47 @@ def _rows(spec: ArraySpec, ids: np.ndarray) -> np.ndarray:
     return (ids[:, None] * 31 + np.arange(spec.width)).astype(np.uint8)
 
 
-def _time(world: World, ways: Mapping[str, MpiTransport], name: str, node: int, rows: int) -> dict[str, float]:
-    """Seconds of a request to a node by each way, which take turns, since other work comes and goes."""
-    first = world.topology.servers_of(node)[0]
-    rng = np.random.default_rng(world.rank)
-    # No two next to each other, as is usual in a large graph: RMA would fetch neighbours as one piece.
-    ids = first * _TABLE_ROWS + 2 * rng.permutation(_TABLE_ROWS // 2)[:rows]
+def _time(world: World, trainers: Group, ways: Mapping[str, MpiTransport], name: str, node: int | None,
+          rows: int) -> dict[str, float]:
+    """Seconds of a request to a node by each way; all trainers take the same way at a time.  Collective over these.
+
+    The ways take turns, since other work comes and goes.
+
+    Args:
+        world: The job.
+        trainers: All that measure.
+        ways: What carries the rows.
+        name: Name of the window.
+        node: Whom to ask; None: nobody.
+        rows: Number of rows of a request.
+    """
+    requests = {} if node is None else {way: [_request(world, transport, name, node, rows)]
+                                        for way, transport in ways.items()}
+    for way, asked in requests.items():     # once untimed: makes connections, shows whether the bytes are right
+        ways[way].gather(asked).wait()
+    right = {way: (asked[0].out == _rows(asked[0].window.spec, asked[0].ids)).all() for way, asked in requests.items()}
     times: dict[str, list[float]] = {way: [] for way in ways}
-    requests = {}
-    for way, transport in ways.items():     # once untimed: makes connections, shows whether the bytes are right
-        window = transport.windows[name]
-        requests[way] = [Request(window, ids, np.empty((rows, window.spec.width), np.uint8))]
-        transport.gather(requests[way]).wait()
-    right = {way: (asked[0].out == _rows(asked[0].window.spec, ids)).all() for way, asked in requests.items()}
-    began = time.perf_counter()
-    while len(times[OWNER]) < 2 or len(times[OWNER]) < _REPEATS and time.perf_counter() - began < _BUDGET_S:
+    began, rounds = time.perf_counter(), 0
+    while rounds < 2 or rounds < _REPEATS and not any(trainers.allgather(time.perf_counter() - began > _BUDGET_S)):
         for way, transport in ways.items():
-            asked = time.perf_counter()
-            for _ in range(_IN_A_ROW):
+            trainers.barrier()
+            asked_at = time.perf_counter()
+            for _ in range(_IN_A_ROW if requests else 0):
                 transport.gather(requests[way]).wait()
-            times[way].append((time.perf_counter() - asked) / _IN_A_ROW)
-    return {way: median(taken) if right[way] else np.inf for way, taken in times.items()}
+            times[way].append((time.perf_counter() - asked_at) / _IN_A_ROW)
+        rounds += 1
+    return {way: median(times[way]) if right[way] else np.inf for way in requests}
 
 
-_abandoned: list = []       # what an operation that never ended may still use
+def _request(world: World, transport: MpiTransport, name: str, node: int, rows: int) -> Request:
+    """Rows of the first server of a node, other ones for each rank."""
+    first, window = world.topology.servers_of(node)[0], transport.windows[name]
+    # No two next to each other, as is usual in a large graph: RMA would fetch neighbours as one piece.
+    chosen = np.random.default_rng(world.rank).permutation(_TABLE_ROWS // 2)[:rows]
+    return Request(window, first * _TABLE_ROWS + 2 * chosen, np.empty((rows, window.spec.width), np.uint8))
+
+
+_abandoned: list[Any] = []       # what an operation that never ended may still use
 
 
 def _try_get(world: World, win: MPI.Win) -> bool | None:
@@ -149,13 +188,14 @@ def _try_get(world: World, win: MPI.Win) -> bool | None:
         second = _Get(win, target)
         passive = second.ends(_COMPUTE_S / 2)
         second.ends(_ANSWER_S)
-    return world.world.bcast(passive, origin)
+    told: bool | None = world.world.bcast(passive, origin)
+    return told
 
 
 class _Get:
     """A one-sided read of a few bytes.  Kept if it does not end: its memory may still be written to."""
 
-    def __init__(self, win: MPI.Win, target: int):
+    def __init__(self, win: MPI.Win, target: int) -> None:
         self._request = win.Rget([np.empty(8, np.uint8), MPI.BYTE], target)
 
     def ends(self, within_s: float) -> bool:

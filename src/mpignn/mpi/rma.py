@@ -22,7 +22,7 @@ _GAP_BYTES_ELSEWHERE = 128
 class RmaPath(Path):
     """The segments of all nodes as one RMA window, in one access epoch until `free`."""
 
-    def __init__(self, world: World, exposed: np.ndarray, layout_of_server: Sequence[Layout], chunk_bytes: int):
+    def __init__(self, world: World, exposed: np.ndarray, layout_of_server: Sequence[Layout], chunk_bytes: int) -> None:
         """Open the window.  Collective over the world.
 
         Args:
@@ -61,7 +61,7 @@ class RmaPath(Path):
 class _Gets(Ask):
     """Reads of one server."""
 
-    def __init__(self, win: MPI.Win, target: int, reads: list[tuple[np.ndarray, np.ndarray]]):
+    def __init__(self, win: MPI.Win, target: int, reads: list[tuple[np.ndarray, np.ndarray]]) -> None:
         self._win, self._target, self._reads = win, target, reads
         self._types: list[MPI.Datatype] = []
         self.calls = len(reads)

@@ -9,6 +9,7 @@ Shapes: N rows asked for or given, B stretches of rows that follow each other.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,12 +25,14 @@ _BASIC = {np.dtype(name): datatype for name, datatype in (
 _OPS = {"add": MPI.SUM, "min": MPI.MIN, "max": MPI.MAX}
 _PUT = "put"
 
+Memory = list[Any]      # as MPI takes it: an array or a displacement, a count, a datatype
+
 
 class RmaTable(MpiTable):
     """Rows that are read, replaced and reduced by one-sided calls, in one access epoch until `free`."""
 
     def __init__(self, groups: TrainerGroups, spec: ArraySpec, segment: str | None = None,
-                 chunk_bytes: int = CHUNK_BYTES):
+                 chunk_bytes: int = CHUNK_BYTES) -> None:
         """As `MpiTable`.  Collective over the trainers.
 
         Args:
@@ -72,7 +75,7 @@ class RmaTable(MpiTable):
     def _fetch(self, rows: np.ndarray, landing: np.ndarray) -> Callable[[], None]:
         targets = self._each_target("table", rows, landing, self._win.Get, MPI.BYTE, self._row_bytes)
 
-        def arrive():
+        def arrive() -> None:
             for target in targets:
                 self._win.Flush(target)
         return arrive
@@ -89,7 +92,7 @@ class RmaTable(MpiTable):
         held = self._hold(rows, how)
         op = _OPS[how]
 
-        def accumulate(origin, target, where):
+        def accumulate(origin: Memory, target: int, where: Memory) -> None:
             self._win.Accumulate(origin, target, where, op)
         self._each_target("write", ids, held, accumulate, _BASIC[self.spec.dtype], self.spec.width)
 
@@ -99,8 +102,8 @@ class RmaTable(MpiTable):
         self._held.append(rows.copy())
         return self._held[-1]
 
-    def _each_target(self, kind: str, ids: np.ndarray, rows: np.ndarray, move: Callable, basic: MPI.Datatype,
-                     per_row: int) -> list[int]:
+    def _each_target(self, kind: str, ids: np.ndarray, rows: np.ndarray, move: Callable[[Memory, int, Memory], None],
+                     basic: MPI.Datatype, per_row: int) -> list[int]:
         """Start moving rows between here and their owners.
 
         Args:
@@ -114,7 +117,7 @@ class RmaTable(MpiTable):
         Returns:
             Trainers called.
         """
-        called = []
+        called: list[int] = []
         for trainer, begin, end in self._calls(kind, ids):
             if trainer not in called[-1:]:
                 called.append(trainer)

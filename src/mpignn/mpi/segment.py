@@ -6,7 +6,7 @@ limits bound its size.
 
 import mmap
 import os
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class SharedMemory:
     """
 
     def __init__(self, group: MpiGroup, everyone: MpiGroup, maker: int, nbytes: int, writable: bool,
-                 kind: str | None = None):
+                 kind: str | None = None) -> None:
         """Make and map the memory.  Collective over ``everyone``.
 
         Args:
@@ -74,7 +74,7 @@ class SharedMemory:
         begin, done = out.ctypes.data - self.bytes.ctypes.data, 0
         try:
             while done < piece.size:
-                done += os.pwrite(self._file, piece[done:], begin + done)
+                done += os.pwrite(self._file, piece[done:].data, begin + done)
         except OSError as error:
             raise ResourceError(f"no memory for the graph on this machine ({error.strerror}): use more nodes, or more "
                                 "memory per node") from error
@@ -97,7 +97,7 @@ class SharedMemory:
 class Segment(SharedMemory):
     """The memory of this rank's node that its servers write and the others only read."""
 
-    def __init__(self, world: World, nbytes: int, kind: str | None = None):
+    def __init__(self, world: World, nbytes: int, kind: str | None = None) -> None:
         """Make and map the memory; the node's first server makes it.  Collective over the world.
 
         Args:
@@ -204,7 +204,8 @@ def _allocate_shared(group: MpiGroup, maker: int, nbytes: int) -> tuple[MPI.Win,
     """Shared memory of the MPI library, owned by one rank.  Collective over the group."""
     mine = group.rank == maker
     window = MPI.Win.Allocate_shared(nbytes + ALIGN if mine else 0, 1, comm=group.comm)
-    memory = np.frombuffer(window.Shared_query(maker)[0], np.uint8)
+    buffer = cast(memoryview, window.Shared_query(maker)[0])    # as one: the stubs say so from 3.12 on
+    memory = np.frombuffer(buffer, np.uint8)
     # Each rank maps whole pages, so that one distance to the next aligned byte holds for all.
     skip = group.bcast(-memory.ctypes.data % ALIGN, maker)
     return window, memory[skip:skip + nbytes]

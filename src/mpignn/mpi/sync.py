@@ -2,18 +2,24 @@
 
 A blocking MPI call spins.  Where ranks share cores, or wait for long, that steals the time of those they wait
 for; so such waits are made of `Test` and naps.
+
+A wait may be in vain: for a rank that is at the end of the program, or of a graph, and will not come.  A rank that
+waits there for all others (`meet`) for long tells the next rank of each of its groups, and one that waits in a
+collective of that group hears of it.  Where every rank of a group either is at the end or waits, and there are both,
+one that waits comes next to one that is at the end; so one message for each rank and group is enough.
 """
 
 import os
 import pickle
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from mpignn.buffers import Pool
-from mpignn.errors import MpignnError
+from mpignn.errors import CommError, LeftBehind, MpignnError
 from mpignn.log import activity
 from mpignn.mpi.library import MPI
 from mpignn.transport.group import Group
@@ -25,10 +31,17 @@ _NAP_SHARE = 0.1            # a nap is this share of the time that nothing happe
 _SHORTEST_NAP_S = 20e-6
 _SERVING_NAP_S = 100e-6
 _NAMED_RANKS = 8            # of a group, where it is told who is waited for
+_END_S = 1.0                # at the end for longer, a rank tells so
+_PATIENCE_S = 2.0           # waiting for longer, one looks who is at the end; twice, as what it waits for may be coming
+_AT_END = 32767             # tag of the message
+_FOR_EVER = 1 << 62       # in place of a meeting, with the exit code added: at the end of the program
 
 # What this process does for others whenever it waits, for whatever it waits.  MPI's progress is one for the process,
 # and so is this: a wait that did not serve could wait for a rank that waits to be served.
 _duties: list[Callable[[], None]] = []
+
+_groups: "weakref.WeakSet[MpiGroup]" = weakref.WeakSet()    # all of this process
+_meetings = 0       # of all ranks that are over
 
 
 def serve_while_waiting(duty: Callable[[], None]) -> None:
@@ -41,12 +54,16 @@ def stop_serving(duty: Callable[[], None]) -> None:
     _duties.remove(duty)
 
 
-def wait_until(done: Callable[[], bool], longest_nap_s: float) -> None:
+def wait_until(done: Callable[[], bool], longest_nap_s: float, look: Callable[[], None] | None = None) -> None:
     """Poll ``done`` until it is true: first yielding the core, then in naps that grow while nothing happens.
 
     ``done`` enters MPI, so this rank makes progress for others; and it serves them.  Not collective.
+
+    Args:
+        look: Called now and then once this has taken long.
     """
-    quiet_since = time.perf_counter()
+    began = quiet_since = time.perf_counter()
+    next_look = began + _END_S
     while True:
         asked = time.perf_counter()
         if done():
@@ -56,11 +73,51 @@ def wait_until(done: Callable[[], bool], longest_nap_s: float) -> None:
         now = time.perf_counter()
         if now - asked > _WORK_S:
             quiet_since = now       # more of the same is likely to follow
+        if look is not None and now > next_look:
+            next_look = now + _END_S
+            look()
         if now - quiet_since < _SPIN_S or longest_nap_s == 0:
             os.sched_yield()
         else:
             longest = min(longest_nap_s, _SERVING_NAP_S) if _duties else longest_nap_s
             time.sleep(min(longest, max(_SHORTEST_NAP_S, _NAP_SHARE * (now - quiet_since))))
+
+
+def meet(comm: MPI.Intracomm, longest_nap_s: float, leaving: int | None = None) -> None:
+    """Return when all ranks are here, at the end of a graph or of the program; progress is made, and served.
+
+    Args:
+        comm: All ranks.
+        longest_nap_s: As for `wait_until`.
+        leaving: If this is the end of the program, its exit code, 0 where that is not known.
+
+    Raises:
+        CommError: A rank has left the program and will not come.
+
+    Collective over ``comm``.
+    """
+    global _meetings
+    told: list[Any] = []
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        if not told:
+            number = np.array([_meetings if leaving is None else _FOR_EVER + leaving], np.int64)
+            told.extend((number, request) for group in _groups for request in group.tell_end(number))
+        looks += 1
+        if leaving is None:
+            for group in _groups:
+                group.look(looks, _FOR_EVER)
+
+    wait_until(comm.Ibarrier().Test, longest_nap_s, look)
+    _meetings += leaving is None
+
+
+def cut(comm: MPI.Comm) -> MPI.Intracomm:
+    """A part of an intracommunicator, which is one, too, though the types of mpi4py do not say so."""
+    assert isinstance(comm, MPI.Intracomm)
+    return comm
 
 
 class MpiGroup(Group):
@@ -74,7 +131,7 @@ class MpiGroup(Group):
 
     chunk_bytes = CHUNK_BYTES
 
-    def __init__(self, comm: MPI.Intracomm, blocks: "bool | MpiGroup", name: str = "group"):
+    def __init__(self, comm: MPI.Intracomm, blocks: "bool | MpiGroup", name: str = "group") -> None:
         """Not collective.
 
         Args:
@@ -85,8 +142,10 @@ class MpiGroup(Group):
         self.comm = comm
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()
-        self._blocks = blocks._blocks if isinstance(blocks, MpiGroup) else [blocks]
+        self._blocks: list[bool] = blocks._blocks if isinstance(blocks, MpiGroup) else [blocks]
         self.others = _others(comm, name)
+        self._met = -1          # the last meeting that the rank before this one told to be in
+        _groups.add(self)
 
     @property
     def blocks(self) -> bool:
@@ -98,7 +157,7 @@ class MpiGroup(Group):
         self._blocks[0] = blocks
 
     def barrier(self) -> None:
-        self._wait(self.comm.Ibarrier(), 5e-3)
+        self._wait(self.comm.Ibarrier().Test, 5e-3)
 
     def bcast(self, value: Any, root: int = 0) -> Any:
         pickled = np.frombuffer(pickle.dumps(value) if self.rank == root else b"", np.uint8).copy()
@@ -107,9 +166,9 @@ class MpiGroup(Group):
         if self.rank != root:
             pickled = np.empty(size[0], np.uint8)
         self.broadcast(pickled, root)
-        return value if self.rank == root else pickle.loads(pickled)
+        return value if self.rank == root else pickle.loads(pickled.data)
 
-    def allgather(self, value: Any) -> list:
+    def allgather(self, value: Any) -> list[Any]:
         self.barrier()      # the wait for latecomers is here, politely, and not in the blocking call
         activity.waits_for = self.others
         values = self.comm.allgather(value)
@@ -161,7 +220,7 @@ class MpiGroup(Group):
         for piece in _pieces(array):
             self.call("Bcast", [piece, MPI.BYTE], root)
 
-    def call(self, name: str, *arguments) -> None:
+    def call(self, name: str, *arguments: Any) -> None:
         """Run a collective of the communicator, such as ``Allreduce``.  Collective over the group.
 
         If the group does not block, its non-blocking twin is waited for politely.
@@ -171,15 +230,60 @@ class MpiGroup(Group):
             getattr(self.comm, name)(*arguments)
             activity.waits_for = ""
         else:
-            self._wait(getattr(self.comm, f"I{name.lower()}")(*arguments), 1e-3)
+            self._wait(getattr(self.comm, f"I{name.lower()}")(*arguments).Test, 1e-3)
+
+    def wait_for(self, request: MPI.Request) -> int:
+        """Wait politely until a message has been sent or has come; returns the rank that sent it.  Not collective."""
+        status = MPI.Status()
+        self._wait(lambda: request.Test(status), 1e-3)
+        return status.Get_source()
 
     def free(self) -> None:
         """Give the communicator back.  Collective over the group."""
+        _groups.discard(self)
         self.comm.Free()
 
-    def _wait(self, request: MPI.Request, longest_nap_s: float) -> None:
+    def tell_end(self, meeting: np.ndarray) -> list[MPI.Request]:
+        """Tell the next rank of the group in which meeting this one is; the (1,) int64 array lives until it is over."""
+        return [self.comm.Isend(meeting, (self.rank + 1) % self.size, _AT_END)] if self.size > 1 else []
+
+    def look(self, looks: int, meeting: int) -> None:
+        """Give up if this rank waits, and the one before it is in that meeting, or has left.  Not collective.
+
+        Args:
+            looks: How often it has looked; the first times are for what is on its way.
+            meeting: Number of the meeting.
+
+        Raises:
+            LeftBehind: It has left because of an error that it has told.
+            CommError: It has come to that meeting, or has left for no such reason.
+        """
+        before = (self.rank - 1) % self.size
+        while self.size > 1 and self.comm.Iprobe(before, _AT_END):
+            number = np.empty(1, np.int64)
+            self.comm.Recv(number, before, _AT_END)
+            self._met = int(number[0])
+        has_left = self._met >= _FOR_EVER
+        if (has_left or self._met == meeting) and looks * _END_S > _PATIENCE_S:
+            (world_rank,) = MPI.Group.Translate_ranks(self.comm.Get_group(), [before], MPI.COMM_WORLD.Get_group())
+            where = "left the program" if has_left else "come to the end of the graph"
+            error = LeftBehind if self._met > _FOR_EVER else CommError
+            lonely = error(f"world rank {world_rank} has {where}, and this one waits in vain for what it should take "
+                           "part in")
+            if isinstance(lonely, LeftBehind):
+                lonely.exit_code = self._met - _FOR_EVER
+            raise lonely
+
+    def _wait(self, done: Callable[[], bool], longest_nap_s: float) -> None:
         activity.waits_for = self.others
-        wait_until(request.Test, longest_nap_s)
+        looks = 0
+
+        def look() -> None:
+            nonlocal looks
+            looks += 1
+            self.look(looks, _meetings)
+
+        wait_until(done, longest_nap_s, look)
         activity.waits_for = ""
 
 

@@ -35,7 +35,7 @@ class MpiTransport(Transport):
     """
 
     def __init__(self, world: World, specs: Sequence[ArraySpec], access: str | Sequence[str] | None = None,
-                 segment: str | None = None, chunk_bytes: int = CHUNK_BYTES):
+                 segment: str | None = None, chunk_bytes: int = CHUNK_BYTES) -> None:
         """Allocate.  Collective over the world.
 
         Args:
@@ -148,9 +148,11 @@ class MpiTransport(Transport):
         self._segment.free()
 
     @property
-    def one_sided(self):
+    def one_sided(self) -> MPI.Win:
         """The RMA window, for tests of it at start."""
-        return self._paths["rma"].win
+        path = self._paths["rma"]
+        assert isinstance(path, RmaPath)
+        return path.win
 
     def _path_to(self, server: int) -> Path:
         path = self._paths.get(self._access[self._node_of_server[server]])
@@ -171,7 +173,7 @@ class MpiTransport(Transport):
 class _Fetch(Pending):
     """Rows of other nodes under way: all that a gather wants of a server in one message."""
 
-    def __init__(self, transport: MpiTransport, parts: list[Part], on_main: OnMain):
+    def __init__(self, transport: MpiTransport, parts: list[Part], on_main: OnMain) -> None:
         self._transport, self._parts, self._on_main = transport, parts, on_main
         self._asks: list[Ask] = []
         if parts:

@@ -1,13 +1,15 @@
 """Who this process is: rank, node, role, and the groups it belongs to."""
 
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mpignn.errors import ConfigError, MpignnError
 from mpignn.mpi import library
-from mpignn.mpi.host import core_share, usable_cores
+from mpignn.mpi.host import asked_threads, core_share, usable_cores
 from mpignn.mpi.library import MPI
-from mpignn.mpi.sync import MpiGroup, wait_until
+from mpignn.mpi.sync import MpiGroup, cut, meet
 from mpignn.roles import Role, Topology, assign_roles, group_nodes
 
 _NAP_IDLE_S = 10e-3         # a server that nobody reads from through MPI
@@ -20,13 +22,15 @@ class World:
     """The job as one rank sees it.
 
     Attributes:
-        rank, size: Of the world.
+        rank, size: Rank and size of the world.
         topology: Node and role of every rank.
         world: All ranks.
         host: The ranks of this machine, whatever nodes they simulate.
         node: The ranks that share memory with this one.
+        servers: The graph servers, None on a rank that does not serve.
         trainers: The trainers, None on a rank that does not train.
-        num_threads: Threads that this rank may compute with.
+        parting: All ranks, for `leave` alone.
+        num_threads: Threads that this rank computes with: OMP_NUM_THREADS, or its share of the cores.
         serving_nap_s: Longest nap of a server between two looks at MPI; 0 never naps.
         paths: How this rank gets rows of other nodes, ``rma`` or ``owner``; or one of these for each node.
         device: Where this trainer computes, as torch names it: ``cpu``, or ``cuda:1``.
@@ -38,7 +42,9 @@ class World:
     world: MpiGroup
     host: MpiGroup
     node: MpiGroup
+    servers: MpiGroup | None
     trainers: MpiGroup | None
+    parting: MPI.Intracomm
     num_threads: int
     serving_nap_s: float
     paths: str | tuple[str, ...] = "rma"
@@ -73,7 +79,7 @@ class World:
     @property
     def groups(self) -> list[MpiGroup]:
         """All that this rank belongs to."""
-        return [group for group in (self.world, self.host, self.node, self.trainers) if group is not None]
+        return [group for group in (self.world, self.host, self.node, self.servers, self.trainers) if group is not None]
 
     def never_block(self) -> None:
         """Let no collective spin from now on, so that ranks in them can serve.  All ranks of the world call it."""
@@ -85,14 +91,34 @@ class World:
 
         A rank that only serves calls it at once: what it does in there is serving, that is, to make progress for
         those who read its memory.
+
+        Raises:
+            CommError: A rank has left the program and will not come.
         """
         nap = _NAP_TRAINER_S if Role.TRAINER in self.role else self.serving_nap_s
-        wait_until(self.world.comm.Ibarrier().Test, nap)
+        meet(self.world.comm, nap)
+
+    def leave(self, code: int = 0) -> None:
+        """Return when all ranks are at the end of the program.  Collective over the world.
+
+        Args:
+            code: Code of the error that ends it on this rank, which all know who are told of it; 0: none.
+
+        Where others wait for this one elsewhere, one of them hears of it and ends the job.
+        """
+        if not MPI.Is_finalized():
+            meet(self.parting, _NAP_IDLE_S, leaving=code)
+
+    def end(self) -> None:
+        """Give MPI back.  Collective over the job."""
+        if not MPI.Is_finalized():
+            MPI.Finalize()
 
     def abort(self, code: int = 1) -> None:
         """End the whole job at once, because of something that the other ranks do not know.  Not collective."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):     # one that fails may be why the job ends
+                stream.flush()
         MPI.COMM_WORLD.Abort(code)
 
 
@@ -133,15 +159,21 @@ def initialize(servers_per_node: int | None = None, ranks_per_node: int | None =
     trains = Role.TRAINER in topology.roles[comm.rank]
     share = cores.among_trainers(comm.rank) if trains and not spins else cores.among_all(comm.rank)
     node = comm.Split(topology.node_of_rank[comm.rank], key=comm.rank)
-    order = topology.trainer_ranks.index(comm.rank) if trains else 0
-    trainers = comm.Split(0 if trains else MPI.UNDEFINED, key=order)
     return World(
         rank=comm.rank, size=comm.size, topology=topology,
-        world=MpiGroup(comm, blocks, "all ranks"), host=MpiGroup(host, blocks, "the ranks of this machine"),
-        node=MpiGroup(node, blocks, "the ranks of this node"),
-        trainers=MpiGroup(trainers, blocks, "the trainers") if trains else None,
-        num_threads=max(1, int(share)),
+        world=MpiGroup(comm, blocks, "all ranks"), host=MpiGroup(cut(host), blocks, "the ranks of this machine"),
+        node=MpiGroup(cut(node), blocks, "the ranks of this node"),
+        servers=_group_of(comm, topology.server_ranks, blocks, "the servers"),
+        trainers=_group_of(comm, topology.trainer_ranks, blocks, "the trainers"), parting=comm.Dup(),
+        num_threads=asked_threads() or max(1, int(share)),
         serving_nap_s=_NAP_IDLE_S if topology.num_nodes == 1 else 0 if spins else _NAP_SHARED_S)
+
+
+def _group_of(comm: MPI.Intracomm, ranks: Sequence[int], blocks: bool, name: str) -> MpiGroup | None:
+    """A group of some ranks, in their order; None on the others.  Collective over ``comm``."""
+    belongs = comm.rank in ranks
+    own = comm.Split(0 if belongs else MPI.UNDEFINED, key=ranks.index(comm.rank) if belongs else 0)
+    return MpiGroup(cut(own), blocks, name) if belongs else None
 
 
 def describe_mpi(world: World) -> list[str]:
@@ -172,6 +204,6 @@ class _Cores:
         """Cores for ``rank`` if only the trainers of its machine are busy."""
         return self._share(rank, self.topology.trainer_ranks)
 
-    def _share(self, rank: int, busy) -> float:
+    def _share(self, rank: int, busy: Sequence[int]) -> float:
         beside = [r for r in busy if self.hosts[r] == self.hosts[rank]]
         return core_share([self.masks[r] for r in beside], beside.index(rank))

@@ -19,7 +19,7 @@ from mpignn.log import activity
 from mpignn.mpi.host import available_memory
 from mpignn.mpi.library import MPI
 from mpignn.mpi.segment import SharedMemory
-from mpignn.mpi.sync import MpiGroup
+from mpignn.mpi.sync import MpiGroup, cut
 from mpignn.mpi.world import World
 from mpignn.transport.api import ArraySpec, Pending
 from mpignn.transport.stats import TARGETS, Stats
@@ -38,13 +38,13 @@ class TrainerGroups:
         stats: What tables count in.
     """
 
-    def __init__(self, world: World, stats: Stats | None = None):
+    def __init__(self, world: World, stats: Stats | None = None) -> None:
         """Collective over the trainers."""
         trainers = world.trainers
         assert trainers is not None, "only trainers own tables"
         self.all = trainers
-        self.node = MpiGroup(trainers.comm.Split(world.node_id, key=trainers.rank), trainers)
-        self.host = MpiGroup(trainers.comm.Split_type(MPI.COMM_TYPE_SHARED, key=trainers.rank), trainers)
+        self.node = MpiGroup(cut(trainers.comm.Split(world.node_id, key=trainers.rank)), trainers)
+        self.host = MpiGroup(cut(trainers.comm.Split_type(MPI.COMM_TYPE_SHARED, key=trainers.rank)), trainers)
         self.stats = Stats() if stats is None else stats
 
     def free(self) -> None:
@@ -56,7 +56,7 @@ class TrainerGroups:
 class MpiTable(Table):
     """The rows of all trainers: one piece of memory on each node."""
 
-    def __init__(self, groups: TrainerGroups, spec: ArraySpec, segment: str | None, rows_per_call: int):
+    def __init__(self, groups: TrainerGroups, spec: ArraySpec, segment: str | None, rows_per_call: int) -> None:
         """Allocate zeros.  Collective over the trainers.
 
         Args:
@@ -225,7 +225,7 @@ class _Reading(Pending):
     """Rows under way, and where they go."""
 
     def __init__(self, table: MpiTable, arrive: Callable[[], None] | None, landing: np.ndarray, which: np.ndarray,
-                 places: np.ndarray, out: np.ndarray):
+                 places: np.ndarray, out: np.ndarray) -> None:
         self._table, self._arrive = table, arrive
         self._landing, self._which, self._places, self._out = landing, which, places, out
 

@@ -28,7 +28,7 @@ class Decoder(nn.Module):
     # much cheaper, for each number, than rows gathered for each pair (measured: 16 to 32 times).
     _table_pays = 16
 
-    def __init__(self, num_rels: int, columns: int):
+    def __init__(self, num_rels: int, columns: int) -> None:
         super().__init__()
         self.num_rels, self.columns = num_rels, columns
 
@@ -81,7 +81,7 @@ class _Weighted(Decoder):
     So no relation begins as the inner product of both ends, for which each node is what fits itself best.
     """
 
-    def __init__(self, num_rels: int, columns: int):
+    def __init__(self, num_rels: int, columns: int) -> None:
         super().__init__(num_rels, columns)
         self.weight = nn.Parameter(torch.empty(num_rels, self._width()))
         self.reset_parameters()
@@ -115,7 +115,7 @@ class ComplEx(_Weighted):
         ConfigError: F is odd.
     """
 
-    def __init__(self, num_rels: int, columns: int):
+    def __init__(self, num_rels: int, columns: int) -> None:
         _check_even(columns)
         super().__init__(num_rels, columns)
 
@@ -158,9 +158,9 @@ class RotatE(_Weighted):
 
     gamma = 12.0
     _table_pays = 1
-    _CHUNK = 1 << 24        # numbers in a table of differences
+    _CHUNK = 1 << 21        # numbers in a table of differences: larger ones leave the cache
 
-    def __init__(self, num_rels: int, columns: int):
+    def __init__(self, num_rels: int, columns: int) -> None:
         _check_even(columns)
         super().__init__(num_rels, columns)
 
@@ -186,8 +186,11 @@ class RotatE(_Weighted):
 
     def similarities(self, asked: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         step = max(1, self._CHUNK // max(1, rows.numel()))
-        parts = [self.similarity(some[:, None], rows) for some in asked.split(step)]
-        return torch.cat(parts) if parts else asked.new_empty(0, len(rows))
+        # Made first: results made one by one, among the tables that are freed, would keep the C library's heap growing.
+        out = asked.new_empty(len(asked), len(rows))
+        for first in range(0, len(asked), step):
+            out[first:first + step] = self.similarity(asked[first:first + step, None], rows)
+        return out
 
 
 DECODERS: dict[str, type[Decoder]] = {
@@ -217,13 +220,14 @@ class EdgeMLP(nn.Module):
         outputs: Columns of the output.
     """
 
-    def __init__(self, columns: int, outputs: int):
+    def __init__(self, columns: int, outputs: int) -> None:
         super().__init__()
         self.first, self.second = nn.Linear(2 * columns, columns), nn.Linear(columns, outputs)
 
     def forward(self, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
         """(P, outputs) of (P, F) rows of the ends.  Not collective."""
-        return self.second(torch.relu(self.first(torch.cat([src, dst], 1))))
+        out: torch.Tensor = self.second(torch.relu(self.first(torch.cat([src, dst], 1))))
+        return out
 
 
 def _times(rows: torch.Tensor, real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor:

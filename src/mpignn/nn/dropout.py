@@ -3,6 +3,8 @@
 Shapes: N rows, F columns.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from mpignn.errors import ConfigError
 from mpignn.kernels.dropout import dropout
 from mpignn.nn import device
+from mpignn.nn.apply import apply
 from mpignn.nn.memory import empty, stored
 
 
@@ -31,13 +34,13 @@ def keyed_dropout(x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torc
     """
     if p == 0:
         return x
-    return device.keyed_dropout(x, p, key, rows) if device.elsewhere(x) else _Dropout.apply(x, p, key, rows)
+    return device.keyed_dropout(x, p, key, rows) if device.elsewhere(x) else apply(_Dropout, x, p, key, rows)
 
 
 class KeyedDropout(nn.Module):
     """`keyed_dropout` while training, nothing otherwise."""
 
-    def __init__(self, p: float):
+    def __init__(self, p: float) -> None:
         super().__init__()
         if not 0 <= p <= 1:
             raise ConfigError(f"dropout {p} is not a probability")
@@ -55,17 +58,17 @@ class _Dropout(Function):
     """The backward draws the mask again instead of keeping it: a hash costs less than reading memory."""
 
     @staticmethod
-    def forward(ctx, x, p, key, rows):
+    def forward(ctx: Any, x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torch.Tensor:
         ctx.drawn = p, key, rows
         return _drop(x, p, key, rows)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         return _drop(grad, *ctx.drawn), None, None, None
 
 
-def _drop(x, p, key, rows):
+def _drop(x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torch.Tensor:
     out = empty(x.shape[0], x)
     dropout(stored(x), key, rows, p, stored(out))
     return out

@@ -5,6 +5,8 @@ Where a row per edge can be avoided, `mpignn.nn.message` and `weighted_sum` avoi
 Shapes: S sources, D destinations, E edges, H heads, K columns of a head; ``...`` is any shape of a row.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.autograd import Function
@@ -16,6 +18,7 @@ from mpignn.kernels import edges as kernels
 from mpignn.kernels.gather import gather_rows
 from mpignn.kernels.segment import segment_sum, transpose_edges
 from mpignn.nn import device, message
+from mpignn.nn.apply import apply
 from mpignn.nn.memory import empty
 
 
@@ -27,7 +30,7 @@ def from_src(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     """
     if device.elsewhere(x):
         return device.from_src(csc, x)
-    return _FromSource.apply(_checked(csc, x, int(csc.indices.max(initial=-1)) + 1), csc)
+    return apply(_FromSource, _checked(csc, x, int(csc.indices.max(initial=-1)) + 1), csc)
 
 
 def from_dst(csc: CSC, x: torch.Tensor) -> torch.Tensor:
@@ -40,7 +43,7 @@ def from_dst(csc: CSC, x: torch.Tensor) -> torch.Tensor:
         raise DataError(f"{x.shape[0]} rows of destinations, but the block has {csc.num_dst}")
     if device.elsewhere(x):
         return device.from_dst(csc, x)
-    return _FromDestination.apply(_checked(csc, x), csc)
+    return apply(_FromDestination, _checked(csc, x), csc)
 
 
 def reduce_edges(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
@@ -86,7 +89,7 @@ def weighted_sum(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tens
                         "must be of one type, (edges, heads) and (sources, heads, columns)")
     if device.elsewhere(x):
         return device.reduce_edges(csc, device.from_src(csc, x) * weights[:, :, None], "sum")
-    return _Weighted.apply(_checked(csc, x, int(csc.indices.max(initial=-1)) + 1), weights, csc)
+    return apply(_Weighted, _checked(csc, x, int(csc.indices.max(initial=-1)) + 1), weights, csc)
 
 
 def weighted_rows(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -113,7 +116,7 @@ def edge_softmax(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     _check_edges(csc, x)
     if device.elsewhere(x):
         return device.edge_softmax(csc, x)
-    return _Softmax.apply(_checked(csc, x), csc)
+    return apply(_Softmax, _checked(csc, x), csc)
 
 
 def edge_dropout(csc: CSC, x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torch.Tensor:
@@ -136,18 +139,18 @@ def edge_dropout(csc: CSC, x: torch.Tensor, p: float, key: int, rows: np.ndarray
         return x
     if device.elsewhere(x):
         return device.edge_dropout(csc, _flat(x), p, key, rows).view_as(x)
-    return _Dropout.apply(_checked(csc, x), csc, p, key, rows)
+    return apply(_Dropout, _checked(csc, x), csc, p, key, rows)
 
 
 class _FromSource(Function):
     @staticmethod
-    def forward(ctx, x, csc):
+    def forward(ctx: Any, x: torch.Tensor, csc: CSC) -> torch.Tensor:
         ctx.csc, ctx.num_src = csc, x.shape[0]
         return _gathered(x, csc.indices.astype(np.int64))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         out = empty(ctx.num_src, grad)
         indptr, _, place = transpose_edges(ctx.csc.indptr, ctx.csc.indices, ctx.num_src)
         _sum(indptr, place, grad, out)
@@ -156,13 +159,13 @@ class _FromSource(Function):
 
 class _FromDestination(Function):
     @staticmethod
-    def forward(ctx, x, csc):
+    def forward(ctx: Any, x: torch.Tensor, csc: CSC) -> torch.Tensor:
         ctx.csc = csc
         return _gathered(x, np.repeat(np.arange(csc.num_dst), np.diff(csc.indptr)))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         out = empty(ctx.csc.num_dst, grad)
         _sum(ctx.csc.indptr, np.arange(ctx.csc.num_edges), grad, out)
         return out, None
@@ -170,7 +173,7 @@ class _FromDestination(Function):
 
 class _Weighted(Function):
     @staticmethod
-    def forward(ctx, x, weights, csc):
+    def forward(ctx: Any, x: torch.Tensor, weights: torch.Tensor, csc: CSC) -> torch.Tensor:
         ctx.save_for_backward(x, weights)
         ctx.csc = csc
         out = empty(csc.num_dst, x)
@@ -179,7 +182,7 @@ class _Weighted(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         x, weights = ctx.saved_tensors
         grad_x, grad_weights = empty(x.shape[0], x), empty(weights.shape[0], weights)
         transposed = transpose_edges(ctx.csc.indptr, ctx.csc.indices, x.shape[0])
@@ -190,7 +193,7 @@ class _Weighted(Function):
 
 class _Softmax(Function):
     @staticmethod
-    def forward(ctx, x, csc):
+    def forward(ctx: Any, x: torch.Tensor, csc: CSC) -> torch.Tensor:
         out = empty(csc.num_edges, x)
         kernels.segment_softmax(csc.indptr, _array(_flat(x)), _flat(out).numpy())
         ctx.save_for_backward(out)
@@ -199,7 +202,7 @@ class _Softmax(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         (result,) = ctx.saved_tensors
         out = empty(result.shape[0], result)
         kernels.segment_softmax_backward(ctx.csc.indptr, _array(_flat(result)), _array(_flat(grad)),
@@ -211,17 +214,17 @@ class _Dropout(Function):
     """The backward draws the mask again, as that of `keyed_dropout` does."""
 
     @staticmethod
-    def forward(ctx, x, csc, p, key, rows):
+    def forward(ctx: Any, x: torch.Tensor, csc: CSC, p: float, key: int, rows: np.ndarray) -> torch.Tensor:
         ctx.drawn = csc, p, key, rows
         return _drop(x, *ctx.drawn)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         return _drop(grad, *ctx.drawn), None, None, None, None
 
 
-def _drop(x, csc, p, key, rows):
+def _drop(x: torch.Tensor, csc: CSC, p: float, key: int, rows: np.ndarray) -> torch.Tensor:
     out = empty(x.shape[0], x)
     kernels.edge_dropout(csc.indptr, _array(_flat(x)), key, rows, p, _flat(out).numpy())
     return out

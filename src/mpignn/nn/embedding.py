@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
-from mpignn.dist.tables import the_only_tables
-from mpignn.dist.tensor import DistTensor, takes_ids
 from mpignn.errors import ConfigError
 from mpignn.graph.book import checked_ids
 from mpignn.graph.types import EType
 from mpignn.kernels.rng import derive
 from mpignn.kernels.sparse import uniform
 from mpignn.nn.memory import empty
+from mpignn.store.given import takes_ids
+from mpignn.store.tables import the_only_tables
+from mpignn.store.tensor import DistTensor
 
 if TYPE_CHECKING:
-    from mpignn.dist.graph import DistGraph
+    from mpignn.store.graph import DistGraph
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -42,7 +44,7 @@ class DistEmbedding(nn.Module):
 
     def __init__(self, num_embeddings: int, embedding_dim: int, name: str | None = None,
                  init_func: Callable[..., torch.Tensor] | None = None, part_policy: str | EType | None = None,
-                 dtype: torch.dtype = torch.float32, g: "DistGraph | None" = None):
+                 dtype: torch.dtype = torch.float32, g: "DistGraph | None" = None) -> None:
         """Make the rows, or find those of that name.  Collective over the trainers.
 
         Args:
@@ -65,7 +67,7 @@ class DistEmbedding(nn.Module):
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         tables = self.tables = the_only_tables() if g is None else g.tables
 
-        def by_original_ids(shape, dtype, rows):
+        def by_original_ids(shape: tuple[int, ...], dtype: torch.dtype, rows: torch.Tensor) -> torch.Tensor:
             policy = tables.policy(num_embeddings, part_policy)
             ids = torch.from_numpy(tables.original_ids(policy, rows.numpy()))
             return init_func(shape, dtype, ids) if init_func is not None else _uniform(name, shape, dtype, ids)
@@ -75,7 +77,7 @@ class DistEmbedding(nn.Module):
         self._calls = 0
         self._trace: dict[int, tuple[np.ndarray, torch.Tensor]] = {}
 
-    def forward(self, ids) -> torch.Tensor:
+    def forward(self, ids: ArrayLike) -> torch.Tensor:
         """(K, F) rows in the order of ``ids``, a leaf.  Collective over the trainers.
 
         All trainers call it equally often; each asks for rows of its own, or for none.
@@ -86,8 +88,8 @@ class DistEmbedding(nn.Module):
         Raises:
             IDError: A row that is not there; the first is named.
         """
-        ids = np.array(ids.detach().cpu().numpy() if isinstance(ids, torch.Tensor) else ids)
-        ids = checked_ids(ids, self.num_embeddings, f"row of {self.weight.name or 'an embedding'}")
+        given = np.array(ids.detach().cpu().numpy() if isinstance(ids, torch.Tensor) else ids)
+        ids = checked_ids(given, self.num_embeddings, f"row of {self.weight.name or 'an embedding'}")
         rows = self.weight.read_together(ids, empty(ids.size, self.weight.local))
         if torch.is_grad_enabled():
             rows.requires_grad_()
@@ -104,9 +106,9 @@ class DistEmbedding(nn.Module):
         """
         traced = [self._trace.pop(call) for call in sorted(self._trace)]
         if len(traced) == 1:
-            return traced[0][0], traced[0][1].grad
+            return traced[0][0], _gradient(traced[0][1])
         ids = np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in traced)])
-        return ids, torch.cat([self.weight.local[:0], *(rows.grad for _, rows in traced)])
+        return ids, torch.cat([self.weight.local[:0], *(_gradient(rows) for _, rows in traced)])
 
     def forget(self) -> None:
         """Drop the gradients of the trace.  Not collective."""
@@ -120,7 +122,12 @@ class DistEmbedding(nn.Module):
         self._trace[call] = ids, rows
 
 
-def _uniform(name: str | None, shape: tuple[int, int], dtype: torch.dtype, ids: torch.Tensor) -> torch.Tensor:
+def _gradient(rows: torch.Tensor) -> torch.Tensor:
+    assert rows.grad is not None, "noted when it came"
+    return rows.grad
+
+
+def _uniform(name: str | None, shape: tuple[int, ...], dtype: torch.dtype, ids: torch.Tensor) -> torch.Tensor:
     values = torch.empty(shape, dtype=dtype)
     key = derive(torch.initial_seed(), zlib.crc32((name or "").encode()))
     uniform(key, ids.numpy(), 1.0, values.numpy())

@@ -7,6 +7,9 @@ fifths of the time that the parts take one by one.
 Shapes: S sources, D destinations, F columns in, G columns out.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import torch
 from torch.autograd import Function
@@ -14,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from mpignn.graph.csc import CSC
 from mpignn.kernels.segment import segment_sum, transpose
+from mpignn.nn.apply import apply
 from mpignn.nn.memory import empty, stored
 
 _CHUNK = 1024       # rows: 512 and 4096 are slower by 2 to 6 %, all at once by a third
@@ -34,12 +38,13 @@ def sage_linear(csc: CSC, x: torch.Tensor, w_self: torch.Tensor, w_neigh: torch.
     Returns:
         (D, G), once differentiable in all tensors.  Not collective.
     """
-    return _SageLinear.apply(x, w_self, w_neigh, bias, csc, mean, relu)
+    return apply(_SageLinear, x, w_self, w_neigh, bias, csc, mean, relu)
 
 
 class _SageLinear(Function):
     @staticmethod
-    def forward(ctx, x, w_self, w_neigh, bias, csc, mean, relu):
+    def forward(ctx: Any, x: torch.Tensor, w_self: torch.Tensor, w_neigh: torch.Tensor, bias: torch.Tensor | None,
+                csc: CSC, mean: bool, relu: bool) -> torch.Tensor:
         weight = torch.cat([w_self.detach(), w_neigh.detach()], 1)
         columns = x.shape[1]
         both = empty(csc.num_dst, weight[:1].to(x.dtype))
@@ -60,7 +65,7 @@ class _SageLinear(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         both, weight, out = ctx.saved_tensors
         csc, columns = ctx.csc, both.shape[1] // 2
         grad = grad.contiguous()
@@ -94,5 +99,5 @@ class _SageLinear(Function):
                 None, None)
 
 
-def _chunks(*tensors: torch.Tensor):
+def _chunks(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
     return zip(*(tensor.split(_CHUNK) for tensor in tensors), strict=True)

@@ -3,34 +3,36 @@
 Shapes: S sources, D destinations, E edges, F columns in, H heads, K columns of a head.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 from torch.nn.functional import elu, leaky_relu
 
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
-from mpignn.graph.csc import with_self_loops
+from mpignn.graph.csc import CSC, with_self_loops
 from mpignn.kernels.rng import derive
-from mpignn.nn import edges
+from mpignn.nn import edges, stack
 from mpignn.nn.dense import Linear
 from mpignn.nn.sage import Rows
-from mpignn.nn.stack import Stack, widths
+from mpignn.nn.stack import Stack, of_one_type, widths
 
 _ATTENTION = -1         # sets keys of attention dropout apart from those of rows
 
 
-class _Attention(nn.Module):
+class _Attention(nn.Module, ABC):
     """What both layers share: ``sum of softmax(e_uv) z_u`` over the in-neighbours u of v, per head."""
 
     def __init__(self, in_feats: int | tuple[int, int], out_feats: int, num_heads: int, attn_drop: float,
-                 negative_slope: float, residual: bool, self_loops: bool, residual_bias: bool):
+                 negative_slope: float, residual: bool, self_loops: bool, residual_bias: bool) -> None:
         super().__init__()
         if not 0 <= attn_drop <= 1:
             raise ConfigError(f"attention dropout {attn_drop} is not a probability")
         self.num_heads, self.out_feats, self.negative_slope = num_heads, out_feats, negative_slope
         self.attn_drop, self.self_loops = attn_drop, self_loops
         dst_feats = in_feats[1] if isinstance(in_feats, tuple) else in_feats
-        self.res_fc = None
+        self.res_fc: nn.Module | None = None
         if residual:
             same = dst_feats == num_heads * out_feats
             self.res_fc = nn.Identity() if same else Linear(dst_feats, num_heads * out_feats, bias=residual_bias)
@@ -40,11 +42,15 @@ class _Attention(nn.Module):
         x = x.float() if x.dtype.itemsize == 2 else x
         return x.view(x.shape[0], self.num_heads, self.out_feats)
 
+    @abstractmethod
+    def _project(self, csc: CSC, x: Rows, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(S, H, K) ``z``, and (E, H) what the softmax is taken of."""
+
     def forward(self, block: Block, x: Rows, key: int | None = None) -> torch.Tensor:
         """One hop.  Not collective.
 
         Args:
-            block: Of a graph with one edge type.
+            block: A hop of a batch, of a graph with one edge type.
             x: (S, F) rows of the sources, or a pair of these and the (D, F) rows of the destinations.
             key: What attention dropout is drawn from, with the original id of the destination and the position of
                 the edge in its row; the block's own if not given.
@@ -75,14 +81,17 @@ class GATConv(_Attention):
         out_feats: K.
         num_heads: H.
         attn_drop: Chance of dropping an edge's share of a head.
-        negative_slope: Of LeakyReLU.
+        negative_slope: Negative slope of LeakyReLU.
         residual: Add ``x_v``, through a matrix if it has not H * K columns.
         bias: Learn one, which starts at 0.
         self_loops: v counts as one more in-neighbour of its own; needs sources and destinations of one kind.
     """
 
+    bias: nn.Parameter | None
+
     def __init__(self, in_feats: int | tuple[int, int], out_feats: int, num_heads: int, attn_drop: float = 0.0,
-                 negative_slope: float = 0.2, residual: bool = False, bias: bool = True, self_loops: bool = False):
+                 negative_slope: float = 0.2, residual: bool = False, bias: bool = True,
+                 self_loops: bool = False) -> None:
         super().__init__(in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops, False)
         width = num_heads * out_feats
         if isinstance(in_feats, tuple):
@@ -99,7 +108,7 @@ class GATConv(_Attention):
         out = super().forward(block, x, key)
         return out if self.bias is None else out + self._heads(self.bias[None])
 
-    def _project(self, csc, x: Rows, own: torch.Tensor):
+    def _project(self, csc: CSC, x: Rows, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if isinstance(x, tuple):
             src, dst = (self.fc_src, self.fc_dst) if hasattr(self, "fc_src") else (self.fc, self.fc)
             z, z_own = self._heads(src(x[0])), self._heads(dst(own))
@@ -124,7 +133,7 @@ class GATv2Conv(_Attention):
 
     def __init__(self, in_feats: int | tuple[int, int], out_feats: int, num_heads: int, attn_drop: float = 0.0,
                  negative_slope: float = 0.2, residual: bool = False, bias: bool = True, share_weights: bool = False,
-                 self_loops: bool = False):
+                 self_loops: bool = False) -> None:
         super().__init__(in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops, bias)
         src_feats, dst_feats = in_feats if isinstance(in_feats, tuple) else (in_feats, in_feats)
         if share_weights and src_feats != dst_feats:
@@ -134,7 +143,7 @@ class GATv2Conv(_Attention):
         self.attn = nn.Parameter(torch.empty(1, num_heads, out_feats))
         _normal_(self)
 
-    def _project(self, csc, x: Rows, own: torch.Tensor):
+    def _project(self, csc: CSC, x: Rows, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         z = self._heads(self.fc_src(x[0] if isinstance(x, tuple) else x))
         y = self._heads(self.fc_dst(own))
         both = leaky_relu(edges.from_src(csc, z) + edges.from_dst(csc, y), self.negative_slope)
@@ -155,24 +164,31 @@ class GAT(Stack):
         heads, out_heads: Heads of the layers between, and of the last one.
         attention_dropout: Chance of dropping an edge's share of a head.
         residual: As for `GATConv`.
-        v2: `GATv2Conv` instead of `GATConv`.
     """
+
+    _layer: type[GATConv] | type[GATv2Conv] = GATConv
 
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
                  input_dropout: float = 0.0, heads: int = 4, out_heads: int = 1, attention_dropout: float = 0.0,
-                 residual: bool = False, v2: bool = False):
+                 residual: bool = False) -> None:
         if hidden % heads:
             raise ConfigError(f"{hidden} hidden columns cannot be shared out among {heads} heads")
-        kind = GATv2Conv if v2 else GATConv
         layers = []
         for number, (before, after) in enumerate(widths(in_feats, hidden, num_classes, num_layers)):
             size, count = (after, out_heads) if number == num_layers - 1 else (after // heads, heads)
-            layers.append(kind(before, size, count, attention_dropout, residual=residual, self_loops=True))
+            layers.append(self._layer(before, size, count, attention_dropout, residual=residual, self_loops=True))
         super().__init__(layers, dropout, input_dropout, elu)
 
-    def _call(self, number: int, block: Block, x: torch.Tensor, key: int) -> torch.Tensor:
-        out = self.layers[number](block, x, derive(key, number)).to(x.dtype)
+    def _call(self, number: int, block: Block, x: stack.Rows, key: int) -> torch.Tensor:
+        rows = of_one_type(x)
+        out: torch.Tensor = self.layers[number](block, rows, derive(key, number)).to(rows.dtype)
         return out.mean(1) if number == self.num_layers - 1 else out.flatten(1)
+
+
+class GATv2(GAT):
+    """As `GAT`, of `GATv2Conv` layers."""
+
+    _layer = GATv2Conv
 
 
 def _normal_(layer: nn.Module) -> None:

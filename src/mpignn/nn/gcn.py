@@ -10,7 +10,8 @@ from torch import nn
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
-from mpignn.nn import edges, message
+from mpignn.graph.types import EType, etype_key
+from mpignn.nn import edges, message, stack
 from mpignn.nn.dense import product
 from mpignn.nn.sage import Rows
 from mpignn.nn.stack import Stack, widths
@@ -23,9 +24,11 @@ class GraphConv(nn.Module):
 
     ``c_uv`` is ``1 / sqrt(d_u d_v)`` for ``both``, ``1 / d_v`` for ``right`` and 1 for ``none``, where a degree of 0
     counts as 1.  Degrees are in-degrees in the *whole* graph if the block knows them (`NeighborSampler` with
-    ``source_info``), so d_u takes the graph to be symmetric; a row of which k edges were sampled then stands for all
-    d_v: its sum is scaled by d_v / k, which is 1 for all neighbours.  Otherwise they are degrees in the block, as in
-    DGL: d_v its in-degree, d_u its out-degree.
+    ``source_info``), so d_u takes the graph to be symmetric; between two node types d_u is the out-degree, which the
+    graph must hold for ``both``.  An edge that may not be drawn (mask, weight 0, time, exclusion) does not count.  A
+    row of which k edges were sampled then stands for all d_v: its sum is scaled by d_v / k, which is 1 for all
+    neighbours.  Without ``source_info`` they are degrees in the block, as in DGL: d_v its in-degree, d_u its
+    out-degree.
 
     Where F is larger than ``out_feats``, W is applied before the aggregation: the same result from less data.
 
@@ -37,8 +40,10 @@ class GraphConv(nn.Module):
         self_loops: v counts as one more in-neighbour of its own: degrees grow by one.
     """
 
+    bias: nn.Parameter | None
+
     def __init__(self, in_feats: int | tuple[int, int], out_feats: int, norm: str = "both", bias: bool = True,
-                 self_loops: bool = False):
+                 self_loops: bool = False) -> None:
         super().__init__()
         if norm not in NORMS:
             raise ConfigError(f"norm {norm!r} is not one of: {', '.join(NORMS)}")
@@ -52,19 +57,24 @@ class GraphConv(nn.Module):
         """One hop.  Not collective.
 
         Args:
-            block: Of a graph with one edge type.
+            block: A hop of a batch, of a graph with one edge type.
             x: (S, F) rows of the sources, or a pair of these and the (D, F) rows of the destinations.
             edge_weight: (E,) times which a source counts; degrees stay numbers of edges, and loops weigh 1.
 
         Returns:
             (D, out_feats); D may be 0.
+
+        Raises:
+            DataError: For ``both``, between two node types: the block has in-degrees in the whole graph, but not the
+                out-degrees.
         """
         etype = block.schema.etype()
         csc = block.csc[etype]
         src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
         before, after, fill = self._scales(block, etype, src)
-        if before is not None:
-            src, own = src * before, own * before[:csc.num_dst] if self.self_loops else own
+        if before is not None and after is not None:
+            loop = before[:csc.num_dst] if etype[0] == etype[2] else after
+            src, own = src * before, own * loop if self.self_loops else own
         if self.linear_first:
             src, own = product(src, self.weight), product(own, self.weight) if self.self_loops else own
         out = _summed(csc, src, edge_weight)
@@ -78,7 +88,8 @@ class GraphConv(nn.Module):
             out = out * after
         return out if self.bias is None else out + self.bias.to(out.dtype)
 
-    def _scales(self, block: Block, etype, src: torch.Tensor):
+    def _scales(self, block: Block, etype: EType,
+                src: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
         """What rows are multiplied by: sources before the sum, the sum itself, destinations after it."""
         if self.norm == "none":
             return None, None, None
@@ -93,8 +104,10 @@ class GraphConv(nn.Module):
             return None, _column(1 / np.maximum(whole + loops, 1), src), fill
         if known is None:
             known = np.bincount(csc.indices, minlength=src.shape[0])
-        scale = [_column(1 / np.sqrt(np.maximum(degree + loops, 1)), src) for degree in (known, whole)]
-        return *scale, fill
+        elif etype[0] != etype[2]:
+            known = _known_out_degrees(block, etype)
+        before, after = (_column(1 / np.sqrt(np.maximum(degree + loops, 1)), src) for degree in (known, whole))
+        return before, after, fill
 
 
 class GCN(Stack):
@@ -111,14 +124,22 @@ class GCN(Stack):
     needs_source_info = True
 
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
-                 input_dropout: float = 0.0, norm: str = "both"):
+                 input_dropout: float = 0.0, norm: str = "both") -> None:
         super().__init__([GraphConv(*pair, norm, self_loops=True) for pair in
                           widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout)
 
-    def _call(self, number: int, block: Block, x: torch.Tensor, key: int) -> torch.Tensor:
+    def _call(self, number: int, block: Block, x: stack.Rows, key: int) -> stack.Rows:
         if not block.in_degrees:    # degrees in the block would depend on who else is in it
             raise DataError("GCN takes its degrees from the whole graph: give the sampler source_info")
         return super()._call(number, block, x, key)
+
+
+def _known_out_degrees(block: Block, etype: EType) -> np.ndarray:
+    if etype not in block.out_degrees:
+        raise DataError(f"GraphConv: norm 'both' divides by the out-degrees of {etype[0]} along {etype_key(etype)}, "
+                        "which the block does not have: partition the graph with --out-edges, or choose norm 'right' "
+                        "(where edges are chosen by time, only that)")
+    return block.out_degrees[etype]
 
 
 def _summed(csc: CSC, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

@@ -3,6 +3,8 @@
 Shapes: S sources, D destinations, E edges, F columns.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.autograd import Function
@@ -12,6 +14,7 @@ from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
 from mpignn.kernels.segment import segment_max, segment_sum, spread_max, transpose
 from mpignn.nn import device
+from mpignn.nn.apply import apply, apply_for_two
 from mpignn.nn.memory import empty, stored
 
 TYPES = torch.float32, torch.float64, torch.bfloat16, torch.float16
@@ -32,12 +35,12 @@ def copy_u_sum(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     Raises:
         DataError: ``x`` has another shape, type or place, or too few rows for the edges.
     """
-    return _elsewhere(csc, x, "sum") if device.elsewhere(x) else _Sum.apply(checked(csc, x), csc, False)[1]
+    return _elsewhere(csc, x, "sum") if device.elsewhere(x) else apply_for_two(_Sum, checked(csc, x), csc, False)[1]
 
 
 def copy_u_mean(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     """As `copy_u_sum`, divided by the number of in-edges."""
-    return _elsewhere(csc, x, "mean") if device.elsewhere(x) else _Sum.apply(checked(csc, x), csc, True)[1]
+    return _elsewhere(csc, x, "mean") if device.elsewhere(x) else apply_for_two(_Sum, checked(csc, x), csc, True)[1]
 
 
 def copy_u_max(csc: CSC, x: torch.Tensor) -> torch.Tensor:
@@ -46,7 +49,7 @@ def copy_u_max(csc: CSC, x: torch.Tensor) -> torch.Tensor:
         return _elsewhere(csc, x, "max")
     if x.dtype in TYPES[2:]:
         return copy_u_max(csc, x.float()).to(x.dtype)
-    return _Max.apply(checked(csc, x, types=TYPES[:2]), csc)
+    return apply(_Max, checked(csc, x, types=TYPES[:2]), csc)
 
 
 def reduce_copies(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
@@ -60,14 +63,14 @@ def self_and_sum(csc: CSC, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     """The destinations' own rows, ``x[:D]``, and `copy_u_sum`: cheaper to differentiate than one by one."""
     if device.elsewhere(x):
         return x[:csc.num_dst], _elsewhere(csc, x, "sum")
-    return _Sum.apply(checked(csc, x, csc.num_dst), csc, False)
+    return apply_for_two(_Sum, checked(csc, x, csc.num_dst), csc, False)
 
 
 def self_and_mean(csc: CSC, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The destinations' own rows, ``x[:D]``, and `copy_u_mean`: cheaper to differentiate than one by one."""
     if device.elsewhere(x):
         return x[:csc.num_dst], _elsewhere(csc, x, "mean")
-    return _Sum.apply(checked(csc, x, csc.num_dst), csc, True)
+    return apply_for_two(_Sum, checked(csc, x, csc.num_dst), csc, True)
 
 
 def in_degrees(csc: CSC, like: torch.Tensor) -> torch.Tensor:
@@ -83,7 +86,7 @@ class _Sum(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, csc, mean):
+    def forward(ctx: Any, x: torch.Tensor, csc: CSC, mean: bool) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.csc, ctx.mean, ctx.num_src = csc, mean, x.shape[0]
         ctx.set_materialize_grads(False)        # of two outputs one is often unused
         out = empty(csc.num_dst, x)
@@ -92,11 +95,12 @@ class _Sum(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_self, grad):
+    def backward(ctx: Any, grad_self: torch.Tensor | None,
+                 grad: torch.Tensor | None) -> tuple[torch.Tensor | None, None, None]:
         csc = ctx.csc
-        if grad is None and grad_self is None:
-            return None, None, None
         if grad is None:
+            if grad_self is None:
+                return None, None, None
             grad = torch.zeros_like(grad_self)
         if ctx.mean:
             grad = torch.div(grad, in_degrees(csc, grad).clamp_(min=1), out=empty(grad.shape[0], grad))
@@ -108,7 +112,7 @@ class _Sum(Function):
 
 class _Max(Function):
     @staticmethod
-    def forward(ctx, x, csc):
+    def forward(ctx: Any, x: torch.Tensor, csc: CSC) -> torch.Tensor:
         out = empty(csc.num_dst, x)
         winner = empty(csc.num_dst, x[:0].int())
         segment_max(csc.indptr, csc.indices, stored(x), out.numpy(), winner.numpy())
@@ -117,7 +121,7 @@ class _Max(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         out = empty(ctx.num_src, grad)
         spread_max(stored(grad), ctx.winner, out.numpy())
         return out, None

@@ -12,7 +12,7 @@ from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
 from mpignn.nn.dense import Linear
-from mpignn.nn.stack import Rows, Stack, widths
+from mpignn.nn.stack import Rows, Stack, of_one_type, widths
 
 
 class MLP(Stack):
@@ -26,7 +26,7 @@ class MLP(Stack):
     """
 
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
-                 input_dropout: float = 0.0):
+                 input_dropout: float = 0.0) -> None:
         super().__init__([Linear(*pair) for pair in widths(in_feats, hidden, num_classes, num_layers)], dropout,
                          input_dropout)
 
@@ -34,18 +34,21 @@ class MLP(Stack):
     def needs_source_info(self) -> bool:
         return False
 
-    def forward(self, blocks: list[Block], x: torch.Tensor, key: int | None = None) -> torch.Tensor:
+    def forward(self, blocks: list[Block], x: Rows, key: int | None = None) -> Rows:
         """As `Stack.forward`, of at least one block; only the seeds are used, the first sources of every block."""
         last = blocks[-1]
         for number in range(self.num_layers):
             x = self.forward_layer(number, last, x, key)
         return x
 
-    def _call(self, number: int, block: Block, x: torch.Tensor, key: int) -> torch.Tensor:
-        return self.layers[number](x[:block.num_dst_nodes()])
+    def _call(self, number: int, block: Block, x: Rows, key: int) -> torch.Tensor:
+        out: torch.Tensor = self.layers[number](of_one_type(x)[:block.num_dst_nodes()])
+        return out
 
-    def _drop_input(self, block: Block, x: torch.Tensor, key: int) -> torch.Tensor:
-        return self.input_dropout(x[:block.num_dst_nodes()], derive(key, 0), block.dst_orig[block.schema.ntype()])
+    def _drop_input(self, block: Block, x: Rows, key: int) -> torch.Tensor:
+        own = of_one_type(x)[:block.num_dst_nodes()]
+        dropped: torch.Tensor = self.input_dropout(own, derive(key, 0), block.dst_orig[block.schema.ntype()])
+        return dropped
 
 
 class NoModel(nn.Module):
@@ -57,7 +60,7 @@ class NoModel(nn.Module):
 
     Args:
         in_feats: Columns of each node type that has any.
-        columns: What the task asks for.
+        num_classes: Columns that the task asks for.
 
     Raises:
         ConfigError: These differ.
@@ -65,12 +68,12 @@ class NoModel(nn.Module):
 
     num_layers, needs_source_info = 1, False
 
-    def __init__(self, in_feats: Mapping[str, int], columns: int):
+    def __init__(self, in_feats: Mapping[str, int], num_classes: int) -> None:
         super().__init__()
         for ntype, width in in_feats.items():
-            if width != columns:
-                raise ConfigError(f"model none passes on {width} columns of {ntype}, but {columns} are asked for: give "
-                                  f"--hidden {width}")
+            if width != num_classes:
+                raise ConfigError(f"model none passes on {width} columns of {ntype!r}, but {num_classes} are asked "
+                                  "for: choose another --model, or as many columns")
 
     def forward(self, blocks: list[Block], x: Rows, key: int | None = None) -> Rows:
         """As `Stack.forward`, of at least one block; the seeds are the first sources of every block."""

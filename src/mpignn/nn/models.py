@@ -1,53 +1,46 @@
-"""The models that a job can ask for by name."""
+"""Making the models that a job can ask for by name."""
 
+import importlib
+import inspect
 from collections.abc import Mapping
+from dataclasses import asdict
+
+from torch import nn
 
 from mpignn.config import ModelConfig
-from mpignn.errors import ConfigError
 from mpignn.graph.types import Schema
-from mpignn.nn.gat import GAT
-from mpignn.nn.gcn import GCN
-from mpignn.nn.mlp import MLP, NoModel
-from mpignn.nn.rgcn import RGCN
-from mpignn.nn.sage import GraphSAGE
-from mpignn.nn.stack import Stack
-
-MODELS = ("sage", "gcn", "gat", "gatv2", "rgcn", "mlp", "none")
+from mpignn.models import arguments_of, check_types, find_model, is_own
+from mpignn.nn import own
 
 
 def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int], out_feats: int,
-               num_layers: int) -> Stack | NoModel:
+               num_layers: int) -> nn.Module:
     """A model with parameters drawn from torch's generator: seed that first, equally on all ranks.  Not collective.
 
+    Its class is given, by name, what it asks for of ``schema``, ``in_feats``, ``hidden``, ``num_classes``,
+    ``num_layers`` and the settings of the section ``model``, and what ``model_args`` says.
+
     Args:
-        config: Names one of `MODELS`, and says what else is free.
-        schema: Of the graph.
-        in_feats: Columns of the input of each node type; for rgcn a type may be missing.
+        config: Names one of `mpignn.models.MODELS` or a class of the user's own, and says what else is free.
+        schema: Types of the graph.
+        in_feats: Columns of the input of each node type; a type without any may be missing.  A model for one type is
+            given the number.
         out_feats: Columns of the output.
         num_layers: Layers.
 
     Raises:
-        ConfigError: No such model, no layer, options that do not fit, or a model for one node type and one edge type
-            where there are more.
+        ConfigError: No such model, no layer, options that do not fit, a model for one node type and one edge type where
+            there are more, or a class of the user's own that cannot be made.
     """
-    name = config.model
-    if name == "none":
-        return NoModel(in_feats, out_feats)
-    if name == "rgcn":
-        regularizer = None if config.bases is None else config.regularizer
-        return RGCN(schema, in_feats, config.hidden, out_feats, num_layers, config.dropout, config.input_dropout,
-                    regularizer, config.bases)
-    if name not in MODELS:
-        raise ConfigError(f"model {name!r} is not one of: {', '.join(MODELS)}")
-    if not schema.is_homogeneous:
-        raise ConfigError(f"model {name} is for one node type and one edge type, but the graph has "
-                          f"{len(schema.ntypes)} and {len(schema.etypes)}: use rgcn, or merge them in the source")
-    sizes = in_feats[schema.ntype()], config.hidden, out_feats, num_layers, config.dropout
-    if name == "sage":
-        return GraphSAGE(*sizes, config.aggregator, config.input_dropout)
-    if name == "gcn":
-        return GCN(*sizes, config.input_dropout, config.norm)
-    if name == "mlp":
-        return MLP(*sizes, config.input_dropout)
-    return GAT(*sizes, config.input_dropout, config.heads, config.out_heads, config.attention_dropout,
-               config.residual, v2=name == "gatv2")
+    own.know(config)
+    model = find_model(config.model)
+    check_types(model, schema)
+    offered = asdict(config) | {"schema": schema, "num_classes": out_feats, "num_layers": num_layers,
+                                "in_feats": in_feats if model.several_types else in_feats[schema.ntype()]}
+    if is_own(config.model):
+        return own.make(config, offered)
+    module, _, name = model.made_by.partition(":")
+    kind = getattr(importlib.import_module(module), name)
+    given = {name: offered[name] for name in inspect.signature(kind).parameters if name in offered}
+    made: nn.Module = kind(**given | (arguments_of(config) if model.arguments else {}))
+    return made

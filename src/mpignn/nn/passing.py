@@ -6,24 +6,28 @@ Shapes: S sources, D destinations, E edges; ``...`` is any shape of a row.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.function import Message, Reducer
-from mpignn.graph.block import Block, Frame
 from mpignn.graph.csc import CSC
-from mpignn.graph.types import EType, etype_key
+from mpignn.graph.types import ByEType, EType, Kind, etype_key
 from mpignn.nn import device, edges, message
+
+if TYPE_CHECKING:       # a block brings this module in when it is asked to send
+    from mpignn.graph.block import Block, Frame
 
 Fields = dict[str, torch.Tensor]
 MessageFunction = Message | Callable[["EdgeBatch"], Mapping[str, torch.Tensor]]
 ReduceFunction = Reducer | Callable[["NodeBatch"], Mapping[str, torch.Tensor]]
 ApplyFunction = Callable[["NodeBatch"], Mapping[str, torch.Tensor]]
 
-_OPERATORS = {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div}
+_OPERATORS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div}
 ACROSS = {"sum": lambda x: x.sum(0), "mean": lambda x: x.mean(0), "max": lambda x: x.amax(0),
           "min": lambda x: x.amin(0), "stack": lambda x: x.transpose(0, 1)}
 """How rows of several edge types, (types, D, ...), become one for each destination."""
@@ -37,7 +41,7 @@ class EdgeBatch:
         data: Fields of the edges.
     """
 
-    def __init__(self, block: Block, etype: EType):
+    def __init__(self, block: "Block", etype: EType) -> None:
         csc = block.csc[etype]
         self.src = _Along(_frame(block.src_frames, etype[0]), lambda x: _brought(csc, "u", x))
         self.dst = _Along(_frame(block.dst_frames, etype[2]), lambda x: _brought(csc, "v", x))
@@ -58,7 +62,7 @@ class NodeBatch:
         nodes: (N,) int64 positions among the destinations.
     """
 
-    def __init__(self, data: Mapping[str, torch.Tensor], mailbox: Fields, nodes: torch.Tensor):
+    def __init__(self, data: Mapping[str, torch.Tensor], mailbox: Fields, nodes: torch.Tensor) -> None:
         self.data, self.mailbox, self.nodes = data, mailbox, nodes
 
     def batch_size(self) -> int:
@@ -66,10 +70,10 @@ class NodeBatch:
         return self.nodes.shape[0]
 
 
-class _Along(Mapping):
+class _Along(Mapping[str, torch.Tensor]):
     """Fields of nodes, seen from edges or from some of the nodes."""
 
-    def __init__(self, frame: Frame, bring: Callable[[torch.Tensor], torch.Tensor]):
+    def __init__(self, frame: "Frame", bring: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._frame, self._bring = frame, bring
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -82,13 +86,13 @@ class _Along(Mapping):
         return len(self._frame)
 
 
-def apply_edges(block: Block, func: MessageFunction, etype: str | EType | None = None) -> None:
+def apply_edges(block: "Block", func: MessageFunction, etype: str | EType | None = None) -> None:
     """Compute a field of the edges of a type.  See `Block.apply_edges`."""
     etype = block.schema.etype(etype)
     _frame(block.edge_frames, etype).update(_messages(block, etype, func))
 
 
-def update_all(block: Block, message_func: MessageFunction, reduce_func: ReduceFunction,
+def update_all(block: "Block", message_func: MessageFunction, reduce_func: ReduceFunction,
                apply_node_func: ApplyFunction | None = None, etype: str | EType | None = None) -> None:
     """Send along the edges of a type and reduce.  See `Block.update_all`."""
     etype = block.schema.etype(etype)
@@ -96,7 +100,7 @@ def update_all(block: Block, message_func: MessageFunction, reduce_func: ReduceF
     _apply(block, etype[2], apply_node_func)
 
 
-def multi_update_all(block: Block, etype_dict: Mapping[str | EType, Sequence], cross_reducer: str,
+def multi_update_all(block: "Block", etype_dict: ByEType[Sequence[Any]], cross_reducer: str,
                      apply_node_func: ApplyFunction | None = None) -> None:
     """Send along the edges of several types, reduce each, then across the types.  See `Block.multi_update_all`."""
     if cross_reducer not in ACROSS:
@@ -110,26 +114,24 @@ def multi_update_all(block: Block, etype_dict: Mapping[str | EType, Sequence], c
             fields |= own_apply[0](NodeBatch({**_frame(block.dst_frames, etype[2]), **fields}, {}, every))
         for field, rows in fields.items():
             found.setdefault(etype[2], {}).setdefault(field, []).append(rows)
-    for ntype, fields in found.items():
-        for field, parts in fields.items():
+    for ntype, reduced in found.items():
+        for field, parts in reduced.items():
             _frame(block.dst_frames, ntype)[field] = ACROSS[cross_reducer](torch.stack(parts))
         _apply(block, ntype, apply_node_func)
 
 
-def to_device(block: Block, where) -> Block:
+def to_device(block: "Block", where: torch.device | str) -> "Block":
     """See `Block.to`."""
-    return replace(block, **{name: {key: {field: device.sent(rows, where) for field, rows in frame.items()}
-                                    for key, frame in getattr(block, name).items()}
-                             for name in ("src_frames", "dst_frames", "edge_frames")})
+    return block.with_frames(lambda frame: {field: device.sent(rows, where) for field, rows in frame.items()})
 
 
-def _apply(block: Block, ntype: str, func: ApplyFunction | None) -> None:
+def _apply(block: "Block", ntype: str, func: ApplyFunction | None) -> None:
     if func is not None:
         frame = _frame(block.dst_frames, ntype)
         frame.update(func(NodeBatch(frame, {}, torch.arange(block.num_dst[ntype]))))
 
 
-def _messages(block: Block, etype: EType, func: MessageFunction) -> Fields:
+def _messages(block: "Block", etype: EType, func: MessageFunction) -> Fields:
     if not isinstance(func, Message):
         made = dict(func(EdgeBatch(block, etype)))
         for name, rows in made.items():
@@ -137,11 +139,11 @@ def _messages(block: Block, etype: EType, func: MessageFunction) -> Fields:
                 raise DataError(f"message {name!r} has {tuple(rows.shape)} rows, but {etype_key(etype)} has "
                                 f"{block.csc[etype].num_edges} edges")
         return made
-    rows = [_brought(block.csc[etype], target, _operand(block, etype, target, field))
-            for target, field in func.operands]
+    operands = [_brought(block.csc[etype], target, _operand(block, etype, target, field))
+                for target, field in func.operands]
     if func.operator == "copy":
-        return {func.out: rows[0]}
-    left, right = _aligned(*rows)
+        return {func.out: operands[0]}
+    left, right = _aligned(*operands)
     if func.operator == "dot":
         if left.ndim == 1:
             left, right = left[:, None], right[:, None]
@@ -149,7 +151,7 @@ def _messages(block: Block, etype: EType, func: MessageFunction) -> Fields:
     return {func.out: _OPERATORS[func.operator](left, right)}
 
 
-def _reduced(block: Block, etype: EType, message_func: MessageFunction, reduce_func: ReduceFunction) -> Fields:
+def _reduced(block: "Block", etype: EType, message_func: MessageFunction, reduce_func: ReduceFunction) -> Fields:
     csc = block.csc[etype]
     if isinstance(message_func, Message) and isinstance(reduce_func, Reducer):
         if reduce_func.message != message_func.out:
@@ -167,7 +169,7 @@ def _reduced(block: Block, etype: EType, message_func: MessageFunction, reduce_f
     return {reduce_func.out: edges.reduce_edges(csc, messages[reduce_func.message], reduce_func.how)}
 
 
-def _fused(block: Block, etype: EType, message_func: Message, reduce_func: Reducer) -> torch.Tensor | None:
+def _fused(block: "Block", etype: EType, message_func: Message, reduce_func: Reducer) -> torch.Tensor | None:
     """The reduced messages without a row per edge, where there is a kernel for it."""
     csc, how, operands = block.csc[etype], reduce_func.how, dict(message_func.operands)
     if message_func.operator == "copy" and "u" in operands:
@@ -191,14 +193,15 @@ def _heads(row: torch.Size, weight: torch.Size) -> int | None:
     """How many leading parts of a row the weights are for, one each; None if they do not lie so."""
     if len(weight) > len(row):
         return None
-    weight = (1,) * (len(row) - len(weight)) + tuple(weight)
+    sizes = (1,) * (len(row) - len(weight)) + tuple(weight)
     for split in range(len(row) + 1):
-        if weight[:split] == tuple(row[:split]) and all(size == 1 for size in weight[split:]):
+        if sizes[:split] == tuple(row[:split]) and all(size == 1 for size in sizes[split:]):
             return int(np.prod(row[:split]))
     return None
 
 
-def _reduced_by(block: Block, etype: EType, messages: Fields, func: Callable) -> Fields:
+def _reduced_by(block: "Block", etype: EType, messages: Fields,
+                func: Callable[["NodeBatch"], Mapping[str, torch.Tensor]]) -> Fields:
     """What a user's reducer makes of the messages, destinations of one in-degree at a time; 0 without in-edges."""
     csc, frame = block.csc[etype], _frame(block.dst_frames, etype[2])
     first, degrees = np.asarray(csc.indptr[:-1]), np.diff(np.asarray(csc.indptr))
@@ -207,14 +210,18 @@ def _reduced_by(block: Block, etype: EType, messages: Fields, func: Callable) ->
         nodes = torch.from_numpy(np.flatnonzero(degrees == degree))
         places = torch.from_numpy(first)[nodes][:, None] + torch.arange(degree)
         mailbox = {name: rows[places] for name, rows in messages.items()}
-        made = func(NodeBatch(_Along(frame, lambda x, nodes=nodes: x[nodes]), mailbox, nodes))
+        made = func(NodeBatch(_Along(frame, partial(_picked, nodes)), mailbox, nodes))
         for name, rows in made.items():
             whole = out.get(name, rows.new_zeros(csc.num_dst, *rows.shape[1:]))
             out[name] = whole.index_copy(0, nodes, rows)
     return out
 
 
-def _operand(block: Block, etype: EType, target: str, field: str) -> torch.Tensor:
+def _picked(places: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    return rows[places]
+
+
+def _operand(block: "Block", etype: EType, target: str, field: str) -> torch.Tensor:
     frame, whose, expected = {
         "u": (_frame(block.src_frames, etype[0]), f"sources of type {etype[0]}", block.num_src_nodes(etype[0])),
         "v": (_frame(block.dst_frames, etype[2]), f"destinations of type {etype[2]}", block.num_dst[etype[2]]),
@@ -224,13 +231,15 @@ def _operand(block: Block, etype: EType, target: str, field: str) -> torch.Tenso
         raise UnknownName(f"the {whose} have no field {field!r}; there are: {', '.join(frame) or 'none'}")
     if frame[field].shape[:1] != (expected,):
         raise DataError(f"field {field!r} of the {whose} is {tuple(frame[field].shape)}, but there are {expected}")
-    return frame[field]
+    rows: torch.Tensor = frame[field]
+    return rows
 
 
 def _aligned(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows of equally many axes, the columns' last axes together."""
     axes = max(left.ndim, right.ndim)
-    return tuple(x.reshape(x.shape[0], *[1] * (axes - x.ndim), *x.shape[1:]) for x in (left, right))
+    left, right = (x.reshape(x.shape[0], *[1] * (axes - x.ndim), *x.shape[1:]) for x in (left, right))
+    return left, right
 
 
 def _brought(csc: CSC, target: str, x: torch.Tensor) -> torch.Tensor:
@@ -248,5 +257,5 @@ def edge_index(csc: CSC) -> torch.Tensor:
     return torch.from_numpy(np.stack([csc.indices, dst], dtype=np.int64))
 
 
-def _frame(frames: dict, key) -> Frame:
+def _frame(frames: "dict[Kind, Frame]", key: Kind) -> "Frame":
     return frames.setdefault(key, {})

@@ -31,7 +31,7 @@ class TypedLinear(nn.Module):
     """
 
     def __init__(self, in_size: int, out_size: int, num_types: int, regularizer: str | None = None,
-                 num_bases: int | None = None):
+                 num_bases: int | None = None) -> None:
         super().__init__()
         if regularizer not in (None, *REGULARIZERS):
             raise ConfigError(f"regularizer {regularizer!r} is not one of: {', '.join(REGULARIZERS)}")
@@ -81,22 +81,24 @@ class RelGraphConv(nn.Module):
     """
 
     def __init__(self, in_feat: int, out_feat: int, num_rels: int, regularizer: str | None = None,
-                 num_bases: int | None = None, bias: bool = True, self_loop: bool = True, norm: str = "right"):
+                 num_bases: int | None = None, bias: bool = True, self_loop: bool = True, norm: str = "right") -> None:
         super().__init__()
         if norm not in ("right", "none"):
             raise ConfigError(f"norm {norm!r} is not one of: right, none")
         self.norm, self.num_rels = norm, num_rels
         self.linear_r = TypedLinear(in_feat, out_feat, num_rels, regularizer, num_bases)
+        self.h_bias: nn.Parameter | None
+        self.loop_weight: nn.Parameter | None
         self.register_parameter("h_bias", nn.Parameter(torch.zeros(out_feat)) if bias else None)
         self.register_parameter("loop_weight", nn.Parameter(torch.empty(in_feat, out_feat)) if self_loop else None)
-        if self_loop:
+        if self.loop_weight is not None:
             nn.init.xavier_uniform_(self.loop_weight, gain=nn.init.calculate_gain("relu"))
 
     def forward(self, block: Block, x: Rows) -> Rows:
         """One hop.  Not collective.
 
         Args:
-            block: Of a graph with R edge types.
+            block: A hop of a batch, of a graph with R edge types.
             x: (S, F) rows of the sources of each node type; a tensor where there are one node type and one edge type.
 
         Returns:
@@ -110,7 +112,7 @@ class RelGraphConv(nn.Module):
             raise ConfigError(f"the layer has {self.num_rels} relations, but the graph has {len(schema.etypes)}")
         rows = {schema.ntype(): x} if isinstance(x, torch.Tensor) else x
         out = {t: self._own(rows[t][:block.num_dst[t]]) for t in schema.ntypes}
-        weights = self.linear_r.weights()
+        weights = self.linear_r.weights().unbind()      # an index would give each a gradient as large as all of them
         for number, etype in enumerate(schema.etypes):
             some, csc = _with_edges(block.csc[etype])
             if some.size:
@@ -119,8 +121,8 @@ class RelGraphConv(nn.Module):
         return out[schema.ntype()] if isinstance(x, torch.Tensor) else out
 
     def _own(self, x: torch.Tensor) -> torch.Tensor:
-        empty = self.loop_weight is None
-        out = x.new_zeros(x.shape[0], self.linear_r.out_size) if empty else product(x, self.loop_weight)
+        loop = self.loop_weight
+        out = x.new_zeros(x.shape[0], self.linear_r.out_size) if loop is None else product(x, loop)
         return out if self.h_bias is None else out + self.h_bias.to(out.dtype)
 
     def _aggregate(self, csc: CSC, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -135,22 +137,23 @@ class RGCN(Stack):
     nodes of a type without features begin with one learnt row, the same for all of the type.
 
     Args:
-        schema: Of the graph.
+        schema: Types of the graph.
         in_feats: Columns of the input of each node type that has any.
         hidden, num_classes: Columns of each layer between, and of the output.
         num_layers: Layers, as many as blocks.
         dropout: Chance of dropping an element between two layers.
         input_dropout: Chance of dropping an element of the input.
-        regularizer, num_bases: As for `RelGraphConv`.
+        regularizer: As for `RelGraphConv`, where there are bases.
+        bases: B; None: a free matrix for each relation.
     """
 
     def __init__(self, schema: Schema, in_feats: Mapping[str, int], hidden: int, num_classes: int, num_layers: int,
-                 dropout: float = 0.5, input_dropout: float = 0.0, regularizer: str | None = None,
-                 num_bases: int | None = None):
+                 dropout: float = 0.5, input_dropout: float = 0.0, regularizer: str = "basis",
+                 bases: int | None = None) -> None:
         direct = len(schema.ntypes) == 1 and len(in_feats) == 1
         first = next(iter(in_feats.values())) if direct else hidden
-        super().__init__([RelGraphConv(*pair, len(schema.etypes), regularizer, num_bases) for pair in
-                          widths(first, hidden, num_classes, num_layers)], dropout, input_dropout)
+        super().__init__([RelGraphConv(*pair, len(schema.etypes), None if bases is None else regularizer, bases)
+                          for pair in widths(first, hidden, num_classes, num_layers)], dropout, input_dropout)
         self.inputs, self.learnt = nn.ModuleDict(), nn.ParameterDict()      # by number: names may hold dots
         for number, ntype in () if direct else enumerate(schema.ntypes):
             if ntype in in_feats:
@@ -164,11 +167,11 @@ class RGCN(Stack):
             x = {ntype: self.inputs[str(n)](given[ntype]) if str(n) in self.inputs else
                  self._learnt(n, given).expand(block.num_src_nodes(ntype), -1)
                  for n, ntype in enumerate(block.schema.ntypes)}
-        return self.layers[number](block, x)
+        return super()._call(number, block, x, key)
 
-    def _learnt(self, number: int, given: Rows) -> torch.Tensor:
+    def _learnt(self, number: int, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The row of a type without features, in the type of the rows of those that have some."""
-        row = self.learnt[str(number)]
+        row: torch.Tensor = self.learnt[str(number)]
         return row.to(next(iter(given.values())).dtype) if given else row
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
-from mpignn.nn import device, edges, message
+from mpignn.nn import device, edges, message, stack
 from mpignn.nn.dense import Linear
 from mpignn.nn.fused import sage_linear
 from mpignn.nn.stack import Stack, widths
@@ -35,7 +35,7 @@ class SAGEConv(nn.Module):
     """
 
     def __init__(self, in_feats: int | tuple[int, int], out_feats: int, aggregator_type: str = "mean",
-                 bias: bool = True):
+                 bias: bool = True) -> None:
         super().__init__()
         if aggregator_type not in AGGREGATORS:
             raise ConfigError(f"aggregator {aggregator_type!r} is not one of: {', '.join(AGGREGATORS)}")
@@ -66,7 +66,7 @@ class SAGEConv(nn.Module):
         """One hop.  Not collective.
 
         Args:
-            block: Of a graph with one edge type.
+            block: A hop of a batch, of a graph with one edge type.
             x: (S, F) rows of the sources, or a pair of these and the (D, F) rows of the destinations; float32 or
                 float64, or for all but ``pool`` bfloat16.
             edge_weight: (E,) times which a source counts; a mean still divides by the number of edges.  Not for
@@ -77,8 +77,8 @@ class SAGEConv(nn.Module):
             (D, out_feats); D may be 0.
         """
         csc = block.csc[block.schema.etype()]
-        whole = not (self.linear_first or isinstance(x, tuple) or device.elsewhere(x)) and edge_weight is None
-        if whole and self.aggregator_type in ("mean", "sum"):
+        fused = not self.linear_first and edge_weight is None and self.aggregator_type in ("mean", "sum")
+        if fused and isinstance(x, torch.Tensor) and not device.elsewhere(x):
             return sage_linear(csc, message.checked(csc, x, csc.num_dst), self.fc_self.weight, self.fc_neigh.weight,
                                self.fc_self.bias, self.aggregator_type == "mean", relu)
         if self.aggregator_type == "gcn":
@@ -98,7 +98,7 @@ class SAGEConv(nn.Module):
 
     def _gcn(self, csc: CSC, x: Rows, edge_weight: torch.Tensor | None) -> torch.Tensor:
         if self.linear_first:
-            x = tuple(map(self.fc_neigh, x)) if isinstance(x, tuple) else self.fc_neigh(x)
+            x = (self.fc_neigh(x[0]), self.fc_neigh(x[1])) if isinstance(x, tuple) else self.fc_neigh(x)
         own, neigh = self._aggregate(csc, x, edge_weight)
         neigh = (own + neigh) / (message.in_degrees(csc, neigh) + 1)
         if not self.linear_first:
@@ -124,14 +124,15 @@ class GraphSAGE(Stack):
         in_feats, hidden, num_classes: Columns of the input, of each layer between, and of the output.
         num_layers: Layers, as many as blocks.
         dropout: Chance of dropping an element between two layers.
-        aggregator_type: As for `SAGEConv`.
+        aggregator: As for `SAGEConv`.
         input_dropout: Chance of dropping an element of the input.
     """
 
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
-                 aggregator_type: str = "mean", input_dropout: float = 0.0):
-        super().__init__([SAGEConv(*pair, aggregator_type) for pair in
+                 aggregator: str = "mean", input_dropout: float = 0.0) -> None:
+        super().__init__([SAGEConv(*pair, aggregator) for pair in
                           widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout, activation=None)
 
-    def _call(self, number: int, block: Block, x: torch.Tensor, key: int) -> torch.Tensor:
-        return self.layers[number](block, x, relu=number < self.num_layers - 1)
+    def _call(self, number: int, block: Block, x: stack.Rows, key: int) -> torch.Tensor:
+        out: torch.Tensor = self.layers[number](block, x, relu=number < self.num_layers - 1)
+        return out

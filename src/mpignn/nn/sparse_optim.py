@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from mpignn.dist.rows_file import read_about_together, read_rows, write_rows
-from mpignn.dist.tensor import DistTensor
 from mpignn.errors import ConfigError
 from mpignn.kernels import sparse
 from mpignn.nn.embedding import DistEmbedding
+from mpignn.store.rows_file import read_about_together, read_rows, write_rows
+from mpignn.store.tensor import DistTensor
 
 REDUCTIONS = ("sum", "mean")
+
+Gradients = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, bool]      # the first arguments of the kernels
 
 
 class SparseOptimizer(ABC):
@@ -35,7 +37,7 @@ class SparseOptimizer(ABC):
 
     name: str       # of the method, in names of tensors and in states
 
-    def __init__(self, params: Iterable[DistEmbedding], lr: float, reduce: str = "sum"):
+    def __init__(self, params: Iterable[DistEmbedding], lr: float, reduce: str = "sum") -> None:
         """Make the state of the rows, or find that of embeddings of the same names.  Collective over the trainers.
 
         Args:
@@ -101,7 +103,7 @@ class SparseOptimizer(ABC):
             if key != "optimizer":
                 setattr(self, key, value)
 
-    def save(self, file: str | os.PathLike) -> None:
+    def save(self, file: str | os.PathLike[str]) -> None:
         """Write settings and what `step` keeps for each row to one file.  Collective over the trainers.
 
         Rows are in order of original id, so any number of trainers can `load` it, however the graph is partitioned.
@@ -114,9 +116,9 @@ class SparseOptimizer(ABC):
             ConfigError: On all trainers: no file can be made there, or the rows stand for edges.
             ResourceError: On all trainers: the disk is full.
         """
-        write_rows(Path(file), self.params[0].tables, self._by_place(), json.dumps(self.state_dict()))
+        write_rows(Path(file), self.params[0].tables, self._by_place(), json.dumps(self.state_dict(), allow_nan=False))
 
-    def load(self, file: str | os.PathLike) -> None:
+    def load(self, file: str | os.PathLike[str]) -> None:
         """Go on from what `save` wrote of an optimiser of embeddings of the same shapes.  Collective over the trainers.
 
         Args:
@@ -127,14 +129,14 @@ class SparseOptimizer(ABC):
             DataError: On all trainers: no such file, one of other embeddings, or a damaged one; some rows may be
                 replaced then.
         """
-        path, tables, problem = Path(file), self.params[0].tables, None
+        path, tables = Path(file), self.params[0].tables
         about = read_about_together(path, tables)
-        try:
-            self.load_state_dict({name: tuple(value) if isinstance(value, list) else value
-                                  for name, value in json.loads(about or "{}").items()})
-        except ConfigError as error:
-            problem = ConfigError(f"{path}: {error}")
-        tables.trainers.agree(problem)
+        with tables.trainers.all_or_none():
+            try:
+                self.load_state_dict({name: tuple(value) if isinstance(value, list) else value
+                                      for name, value in json.loads(about or "{}").items()})
+            except ConfigError as error:
+                raise ConfigError(f"{path}: {error}") from None
         read_rows(path, tables, self._by_place())
 
     def _by_place(self) -> dict[str, DistTensor]:
@@ -147,8 +149,8 @@ class SparseOptimizer(ABC):
         """Tensors of zeros.  Collective over the trainers."""
 
     @abstractmethod
-    def _update(self, gradients: tuple, weights: np.ndarray, state: list[np.ndarray]) -> None:
-        """Update the rows owned; ``gradients`` are the first arguments of the kernels."""
+    def _update(self, gradients: Gradients, weights: np.ndarray, state: list[np.ndarray]) -> None:
+        """Update the rows owned, of which ``state`` is in the order of `_make_state`."""
 
 
 class SparseSGD(SparseOptimizer):
@@ -159,7 +161,7 @@ class SparseSGD(SparseOptimizer):
     def _make_state(self, weight: DistTensor) -> dict[str, DistTensor]:
         return {}
 
-    def _update(self, gradients: tuple, weights: np.ndarray, state: list[np.ndarray]) -> None:
+    def _update(self, gradients: Gradients, weights: np.ndarray, state: list[np.ndarray]) -> None:
         sparse.sgd(*gradients, weights, self.lr)
 
 
@@ -168,7 +170,7 @@ class SparseAdagrad(SparseOptimizer):
 
     name = "adagrad"
 
-    def __init__(self, params: Iterable[DistEmbedding], lr: float, eps: float = 1e-10, reduce: str = "sum"):
+    def __init__(self, params: Iterable[DistEmbedding], lr: float, eps: float = 1e-10, reduce: str = "sum") -> None:
         """As `SparseOptimizer`; ``eps`` keeps from dividing by 0.  Collective over the trainers."""
         self.eps = _positive("eps", eps)
         super().__init__(params, lr, reduce)
@@ -179,8 +181,9 @@ class SparseAdagrad(SparseOptimizer):
     def _make_state(self, weight: DistTensor) -> dict[str, DistTensor]:
         return {"square": weight.beside("adagrad/square")}
 
-    def _update(self, gradients: tuple, weights: np.ndarray, state: list[np.ndarray]) -> None:
-        sparse.adagrad(*gradients, weights, *state, self.lr, self.eps)
+    def _update(self, gradients: Gradients, weights: np.ndarray, state: list[np.ndarray]) -> None:
+        squares, = state
+        sparse.adagrad(*gradients, weights, squares, self.lr, self.eps)
 
 
 class SparseAdam(SparseOptimizer):
@@ -189,7 +192,7 @@ class SparseAdam(SparseOptimizer):
     name = "adam"
 
     def __init__(self, params: Iterable[DistEmbedding], lr: float, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, reduce: str = "sum"):
+                 eps: float = 1e-8, reduce: str = "sum") -> None:
         """As `SparseOptimizer`.  Collective over the trainers.
 
         Args:
@@ -199,7 +202,7 @@ class SparseAdam(SparseOptimizer):
         """
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ConfigError(f"betas are {betas}; they must be two numbers from 0 to below 1")
-        self.betas, self.eps = tuple(betas), _positive("eps", eps)
+        self.betas, self.eps = (betas[0], betas[1]), _positive("eps", eps)
         super().__init__(params, lr, reduce)
 
     def state_dict(self) -> dict[str, Any]:
@@ -209,8 +212,9 @@ class SparseAdam(SparseOptimizer):
         return {"mean": weight.beside("adam/mean"), "square": weight.beside("adam/square"),
                 "steps": weight.beside("adam/steps", (), torch.int32)}
 
-    def _update(self, gradients: tuple, weights: np.ndarray, state: list[np.ndarray]) -> None:
-        sparse.adam(*gradients, weights, *state, self.lr, self.betas, self.eps)
+    def _update(self, gradients: Gradients, weights: np.ndarray, state: list[np.ndarray]) -> None:
+        means, squares, steps = state
+        sparse.adam(*gradients, weights, means, squares, steps, self.lr, self.betas, self.eps)
 
 
 def _positive(what: str, value: float) -> float:

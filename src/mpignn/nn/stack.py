@@ -28,7 +28,7 @@ class Stack(nn.Module):
     """
 
     def __init__(self, layers: Sequence[nn.Module], dropout: float, input_dropout: float = 0.0,
-                 activation: Callable[[torch.Tensor], torch.Tensor] | None = torch.relu_):
+                 activation: Callable[[torch.Tensor], torch.Tensor] | None = torch.relu_) -> None:
         super().__init__()
         if len(layers) < 1:
             raise ConfigError(f"a model needs at least 1 layer, not {len(layers)}")
@@ -66,7 +66,7 @@ class Stack(nn.Module):
         """One layer and what goes between it and the next: `forward` is a loop over this.  Not collective.
 
         Args:
-            number: Of the layer, from 0.
+            number: Number of the layer, from 0.
             block: With the layer's in-edges.
             x: (S, F) rows of its sources: features for layer 0, else what this returned for the layer before.
             key: As in `forward`.
@@ -86,10 +86,12 @@ class Stack(nn.Module):
                 for t, rows in x.items()}
 
     def _between(self, x: torch.Tensor, key: int, orig: np.ndarray) -> torch.Tensor:
-        return self.dropout(x if self._activation is None else self._activation(x), key, orig)
+        dropped: torch.Tensor = self.dropout(x if self._activation is None else self._activation(x), key, orig)
+        return dropped
 
     def _call(self, number: int, block: Block, x: Rows, key: int) -> Rows:
-        return self.layers[number](block, x)
+        out: Rows = self.layers[number](block, x)
+        return out
 
     def _drop_input(self, block: Block, x: Rows, key: int) -> Rows:
         if not self.training or self.input_dropout.p == 0:
@@ -97,9 +99,21 @@ class Stack(nn.Module):
         if block.src_orig is None:
             raise DataError("dropout of the input needs the original ids of the sources: give the sampler source_info")
         if isinstance(x, torch.Tensor):
-            return self.input_dropout(x, derive(key, 0), block.src_orig[block.schema.ntype()])
+            dropped: torch.Tensor = self.input_dropout(x, derive(key, 0), block.src_orig[block.schema.ntype()])
+            return dropped
         return {t: self.input_dropout(rows, derive(key, 0, block.schema.ntypes.index(t)), block.src_orig[t])
                 for t, rows in x.items()}
+
+
+def of_one_type(x: Rows) -> torch.Tensor:
+    """Rows of the only node type.  Not collective.
+
+    Raises:
+        DataError: They come by node type.
+    """
+    if not isinstance(x, torch.Tensor):
+        raise DataError("the model is for graphs with one node type, and takes one tensor of rows")
+    return x
 
 
 def widths(in_feats: int, hidden: int, out_feats: int, num_layers: int) -> list[tuple[int, int]]:

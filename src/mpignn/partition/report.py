@@ -4,11 +4,14 @@ Shapes: P partitions, R rows, e edges in them.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType, etype_key
+
+Tally = tuple[Mapping[EType, int], Mapping[EType, tuple[float, int]], Mapping[str, int]]     # cut, remote, halo
 
 
 class PartTally:
@@ -20,7 +23,7 @@ class PartTally:
             and the number of such rows.
     """
 
-    def __init__(self, book: RangePartitionBook, part: int):
+    def __init__(self, book: RangePartitionBook, part: int) -> None:
         self._book = book
         self._part = part
         self._halo = {t: np.zeros(book.num_nodes(t), bool) for t in {e[0] for e in book.canonical_etypes}}
@@ -50,8 +53,8 @@ class PartTally:
         return {t: int(seen.sum()) for t, seen in self._halo.items()}
 
 
-def make_report(book: RangePartitionBook, tallies: Sequence[tuple[Mapping, Mapping, Mapping]],
-                splits: Mapping[str, Mapping[str, np.ndarray]]) -> dict:
+def make_report(book: RangePartitionBook, tallies: Sequence[Tally],
+                splits: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
     """What is written to /report and printed.
 
     Args:
@@ -64,7 +67,7 @@ def make_report(book: RangePartitionBook, tallies: Sequence[tuple[Mapping, Mappi
         destination that another partition owns: what uniform sampling fetches; ``overlap`` the ids that are in more
         than one split.
     """
-    report: dict = {"num_parts": book.num_partitions(), "nodes": {}, "edges": {}, "splits": {}, "overlap": {}}
+    report: dict[str, Any] = {"num_parts": book.num_partitions(), "nodes": {}, "edges": {}, "splits": {}, "overlap": {}}
     for ntype in book.ntypes:
         report["nodes"][ntype] = {**_balance(np.diff(book.node_ranges[ntype])),
                                   "halo": [halo.get(ntype, 0) for _, _, halo in tallies]}
@@ -94,7 +97,7 @@ def _per_part(ids: np.ndarray, ranges: np.ndarray) -> np.ndarray:
     return np.bincount(np.searchsorted(ranges, ids, side="right") - 1, minlength=ranges.size - 1)
 
 
-def _balance(per_part: np.ndarray) -> dict:
+def _balance(per_part: np.ndarray) -> dict[str, Any]:
     total = int(per_part.sum())
     return {"count": total, "per_part": per_part.tolist(),
             "balance": float(per_part.max() * per_part.size / total) if total else 1.0}

@@ -4,11 +4,10 @@ Shapes: D destinations and S sources of a node type, E edges of an edge type.
 """
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mpignn.dist.service import IN, GraphService
 from mpignn.errors import IDError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
@@ -20,6 +19,7 @@ from mpignn.sampling import timed
 from mpignn.sampling.draw import Draw, Front, Ids, Workspace, by_ntype, check_unique
 from mpignn.sampling.fetch import read_at_once
 from mpignn.sampling.frontier import Frontier, FrontierEdges
+from mpignn.store.service import IN, GraphService
 
 
 def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequence[Draw], return_eids: bool) -> Block:
@@ -33,20 +33,23 @@ def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequ
     return _assemble(service, space, front.nodes, *_drawn(front, draws, return_eids))
 
 
-def _drawn(front: Front, draws: Sequence[Draw], return_eids: bool) -> tuple[dict, dict]:
+def _drawn(front: Front, draws: Sequence[Draw], return_eids: bool) -> tuple[dict[str, np.ndarray], dict[EType, CSC]]:
     """Original ids of the destinations by type, and the edges by type, sources being global ids."""
-    return ({t: orig.reshape(-1) for t, orig in front.orig.items()},
-            {draw.etype: CSC(draw.indptr, draw.neighbors, draw.edge_ids if return_eids else None) for draw in draws})
+    edges = {}
+    for draw in draws:
+        assert draw.neighbors is not None, "all is drawn"
+        edges[draw.etype] = CSC(draw.indptr, draw.neighbors, draw.edge_ids if return_eids else None)
+    return {t: orig.reshape(-1) for t, orig in front.orig.items()}, edges
 
 
-def picking(service: GraphService, space: Workspace, draw: Draw) -> tuple[Callable, list]:
+def picking(service: GraphService, space: Workspace, draw: Draw) -> threads.Job[None]:
     """What `threads.run_all` shall do to fill ``draw.neighbors`` from the view, and to mark them.  Not collective."""
     window = service.adjacency(draw.etype).indices
     bits, seen = space.bits(draw.longest), space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0])).seen
-    draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
-    return lambda number, *piece: pick_neighbors(
-        draw.key, draw.rule.replace, *draw.rows(*piece), bits[number], window.flat, window.lo, seen[number],
-        draw.neighbors), threads.cut(draw.indptr)
+    neighbors = draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
+    return lambda number, first, last: pick_neighbors(
+        draw.key, draw.rule.replace, *draw.rows(first, last), bits[number], window.flat, window.lo, seen[number],
+        neighbors), threads.cut(draw.indptr)
 
 
 def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True) -> Block:

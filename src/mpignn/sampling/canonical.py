@@ -9,14 +9,15 @@ Shapes: R rows (destinations of all edge types), E sources in them.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from mpignn.dist.service import GraphService
 from mpignn.errors import DataError
 from mpignn.graph.block import Block
 from mpignn.graph.types import EType
 from mpignn.sampling.fetch import RowReader
+from mpignn.store.service import GraphService
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def canonical_rows(service: GraphService, block: Block, hop: int) -> CanonicalRo
     Args:
         service: The graph that the block was drawn from.
         block: As from `NeighborSampler`.
-        hop: Of the block: 0 for the last one of a list of blocks.
+        hop: Number of the block: 0 for the last one of a list of blocks.
 
     Not collective; sources' original ids that are not in the view are fetched.
     """
@@ -95,7 +96,7 @@ def union(rows: Sequence[CanonicalRows]) -> CanonicalRows:
                          every.src[np.repeat(~again, counts)], every.time[~again])
 
 
-def canonical_form(service: GraphService, blocks: Sequence[Block]) -> list[dict[EType, list]]:
+def canonical_form(service: GraphService, blocks: Sequence[Block]) -> list[dict[EType, list[tuple[Any, ...]]]]:
     """What `canonical_rows` says, for reading: for each hop and edge type a list of (dst, (src, ...)).
 
     Where time matters, (dst, time, (src, ...)), with floating-point times as their bits.

@@ -14,21 +14,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mpignn.buffers import Pool
-from mpignn.dist.service import GraphService
 from mpignn.errors import DataError, IDError
 from mpignn.graph.book import checked_ids
-from mpignn.graph.types import EType, etype_key
+from mpignn.graph.types import ByEType, EType, etype_key
 from mpignn.kernels import threads
-from mpignn.kernels.older import mark_older
-from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, find_excluded, pick_edges, plan_rows
+from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_edges, plan_rows
 from mpignn.kernels.rng import derive, number_moments, number_repeats
-from mpignn.kernels.simd import read_only
-from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, close_gaps, pick_weighted, take
+from mpignn.kernels.weigh import close_gaps, pick_weighted, take
 from mpignn.sampling.fetch import RowReader, read_at_once
 from mpignn.sampling.rule import Rule
+from mpignn.sampling.whole_rows import WholeRows, excluded
+from mpignn.store.service import GraphService
 from mpignn.transport.api import Window
 
-Edges = Mapping[str | EType, np.ndarray]
+Edges = ByEType[np.ndarray]
 Ids = Mapping[str, np.ndarray] | np.ndarray
 
 
@@ -48,10 +47,10 @@ class Front:
     """
 
     key: tuple[int, ...]
-    nodes: dict[str, np.ndarray]
+    nodes: Mapping[str, np.ndarray]
     exclude: Mapping[EType, np.ndarray] = field(default_factory=dict)
     repeats: bool = False
-    times: dict[str, np.ndarray] | None = None
+    times: Mapping[str, np.ndarray] | None = None
     orig: dict[str, np.ndarray] = field(default_factory=dict)
     bounds: dict[EType, np.ndarray] = field(default_factory=dict)
 
@@ -63,7 +62,7 @@ class Draw:
     Attributes:
         etype: The edge type.
         rule: How they are chosen.
-        key: Of the draws.
+        key: Key of the draws.
         orig: (D,) int64 number of each node in its draws.
         bounds: (D, 2) int64 its row.
         gone, taken: As in `kernels.pick`.
@@ -87,8 +86,7 @@ class Draw:
     edge_ids: np.ndarray | None = None
     neighbors: np.ndarray | None = None
 
-
-    def rows(self, first: int, last: int) -> tuple[np.ndarray, ...]:
+    def rows(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """``orig``, ``bounds``, ``gone``, ``taken`` and ``indptr`` of some of the nodes, as kernels want them.
 
         Kernels get views rather than the numbers of first and last: an index that may be negative for all the
@@ -118,7 +116,7 @@ class Positions:
 class Workspace:
     """Memory that a call needs for itself: slabs for results, and bitmaps that are all 0 between uses."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.pool = Pool()
         self._bits = np.zeros((1, 64), np.uint64)
         self._maps: dict[str, Positions] = {}
@@ -208,7 +206,8 @@ def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], r
     """
     reader = RowReader(service.transport, hop)
     read_fronts(service, space, fronts, [etype for etype, rule in rules.items() if rule.fanout != 0], reader)
-    draws, looking = [], []
+    draws: list[list[Draw]] = []
+    looking = []
     for front in fronts:
         numbers = {t: orig.reshape(-1) for t, orig in front.orig.items()}
         if front.repeats:
@@ -222,19 +221,18 @@ def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], r
             if draw.neighbors is not None:
                 continue
             if rule.looks:
-                looking.append(_Rows(service, front, draw, reader))
+                looking.append(_Picked(service, front, draw, reader))
             elif draw.outside or return_eids or front.times is not None:
-                draw.edge_ids = space.pool.empty(draw.indptr[-1], np.int64)
-                _pick_edges(space, draw)
+                draw.edge_ids = _pick_edges(space, draw)
                 window = service.adjacency(etype).indices
                 draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
                 reader.read(window, draw.edge_ids, draw.neighbors.reshape(-1, 1))
     reader.finish()
-    for rows in looking:
-        rows.ask_times(service, reader)
+    for picked in looking:
+        picked.rows.ask_times(reader)
     reader.finish()
-    for rows in looking:
-        rows.pick(service, space)
+    for picked in looking:
+        picked.pick(service, space)
     return draws
 
 
@@ -259,10 +257,11 @@ def _extend(window: Window, nodes: np.ndarray, known: np.ndarray | None, pool: P
     return rows
 
 
-def _pick_edges(space: Workspace, draw: Draw) -> None:
-    bits = space.bits(draw.longest)
-    threads.run(lambda number, *piece: pick_edges(draw.key, draw.rule.replace, *draw.rows(*piece), bits[number],
-                                                  draw.edge_ids), threads.cut(draw.indptr))
+def _pick_edges(space: Workspace, draw: Draw) -> np.ndarray:
+    bits, edge_ids = space.bits(draw.longest), space.pool.empty(draw.indptr[-1], np.int64)
+    threads.run(lambda number, first, last: pick_edges(
+        draw.key, draw.rule.replace, *draw.rows(first, last), bits[number], edge_ids), threads.cut(draw.indptr))
+    return edge_ids
 
 
 def _plan(service: GraphService, space: Workspace, front: Front, number: int, etype: EType, rule: Rule,
@@ -271,111 +270,51 @@ def _plan(service: GraphService, space: Workspace, front: Front, number: int, et
     window = service.adjacency(etype).indices
     indptr = space.pool.empty(orig.shape[0] + 1, np.int64)
     key = np.uint64(derive(*front.key, number))
-    draw = Draw(etype, rule, key, orig, front.bounds.get(etype), NONE_GONE, NONE_TAKEN, indptr)
+    bounds = front.bounds[etype] if rule.fanout else np.empty((0, 2), np.int64)        # not read for no edges
+    draw = Draw(etype, rule, key, orig, bounds, NONE_GONE, NONE_TAKEN, indptr)
     if rule.fanout == 0:
         indptr[:] = 0
         draw.edge_ids, draw.neighbors = np.empty(0, np.int64), np.empty(0, window.spec.dtype)
         return draw
-    gone = front.exclude.get(etype)
-    if gone is not None:
-        draw.gone, draw.taken = read_only(gone), np.empty((orig.shape[0], 2), np.int32)
-        find_excluded(draw.bounds, draw.gone, draw.taken)
+    draw.gone, draw.taken = excluded(draw.bounds, front.exclude.get(etype))
     draw.longest, draw.outside = plan_rows(draw.bounds, draw.taken, rule.fanout, rule.replace, window.lo, window.hi,
                                            indptr)
     return draw
 
 
-class _Rows:
-    """Whole rows whose weights, marks and times are looked at; asked for when made, drawn from by `pick`."""
+class _Picked:
+    """Whole rows that picks are made from, edge by edge."""
 
-    def __init__(self, service: GraphService, front: Front, draw: Draw, reader: RowReader):
+    def __init__(self, service: GraphService, front: Front, draw: Draw, reader: RowReader) -> None:
         self.draw, self._orig = draw, front.orig[draw.etype[2]]
-        rule, indices = draw.rule, service.adjacency(draw.etype).indices
-        windows = [w for w in (rule.weights, rule.marks, rule.edge_times, indices) if w is not None]
-        self.lo, self.hi = max(w.lo for w in windows), max(max(w.lo for w in windows), min(w.hi for w in windows))
-        first, degree = draw.bounds[:, 0], draw.bounds[:, 1] - draw.bounds[:, 0]
-        away = np.flatnonzero((degree > 0) & ((first < self.lo) | (first + degree > self.hi)))
-        ends = np.cumsum(degree[away])
-        self.away = np.full(first.shape[0], -1, np.int64)
-        self.away[away] = ends - degree[away]
-        ids = np.repeat(first[away] - self.away[away], degree[away]) + np.arange(ends[-1] if ends.size else 0)
-        self._fetched = {}
-        for window in windows:
-            self._fetched[window.spec.name] = rows = np.empty((ids.size, 1), window.spec.dtype)
-            reader.read(window, ids, rows)
-        if rule.timed:
-            self._limits, self._node_times = front.times[draw.etype[2]], None
-            self._first = np.zeros(first.shape[0] + 1, np.int64)
-            np.cumsum(degree, out=self._first[1:])
-
-    def ask_times(self, service: GraphService, reader: RowReader) -> None:
-        """Ask for the times of all neighbors, which are known now."""
-        window = self.draw.rule.node_times
-        if window is not None:
-            neighbors = self._of_all(service.adjacency(self.draw.etype).indices).astype(np.int64)
-            self._node_times = np.empty((neighbors.size, 1), window.spec.dtype)
-            reader.read(window, neighbors, self._node_times)
+        self._indices = service.adjacency(draw.etype).indices
+        times = None if front.times is None else front.times[draw.etype[2]]
+        self.rows = WholeRows(service, draw.etype, draw.rule, draw.bounds, times, reader, (self._indices,))
 
     def pick(self, service: GraphService, space: Workspace) -> None:
         """Draw, once the rows are there."""
-        draw, rule = self.draw, self.draw.rule
+        draw, rule, rows = self.draw, self.draw.rule, self.rows
         longest = int((draw.bounds[:, 1] - draw.bounds[:, 0]).max(initial=0))
         edge_ids = space.pool.empty(draw.indptr[-1], np.int64)
         counts = np.empty(draw.orig.shape[0], np.int64)
-        marks, marks_at = self._values(rule.marks, NO_MARKS), self.away
-        if rule.timed:
-            marks, marks_at = (NO_MARKS, read_only(self._older()), True), self._first
-        values = *self._values(rule.weights, NO_WEIGHTS), *marks
+        values, marks_at = rows.looked_at()
         bad = threads.run(lambda _, first, last: pick_weighted(
-            draw.key, rule.fanout, rule.replace, *draw.rows(first, last), *values, self.lo, self.away[first:last],
+            draw.key, rule.fanout, rule.replace, *(*draw.rows(first, last), *values), rows.lo, rows.away[first:last],
             marks_at[first:last], longest, edge_ids, counts[first:last]), threads.cut(draw.indptr, 2))
         if max(bad) >= 0:
-            raise DataError(self._bad_weight(service, min(edge for edge in bad if edge >= 0)))
+            raise DataError(self._bad_weight(service, int(min(edge for edge in bad if edge >= 0))))
         if counts.sum() != draw.indptr[-1]:
             close_gaps(counts, draw.indptr, edge_ids)
-        draw.edge_ids = edge_ids[:draw.indptr[-1]]
-        indices = service.adjacency(draw.etype).indices
-        flat, fetched, _ = self._values(indices, None)
-        draw.neighbors = space.pool.empty(draw.indptr[-1], indices.spec.dtype)
+        picked = draw.edge_ids = edge_ids[:draw.indptr[-1]]
+        flat, fetched = rows.values(self._indices)
+        neighbors = draw.neighbors = space.pool.empty(draw.indptr[-1], self._indices.spec.dtype)
         threads.run(lambda _, first, last: take(
-            flat, fetched, self.lo, self.away[first:last], draw.bounds[first:last], draw.indptr[first:last + 1],
-            draw.edge_ids, draw.neighbors), threads.cut(draw.indptr, 1 / 4))
-
-    def _older(self) -> np.ndarray:
-        """(L,) which edges are marked, and older than what they would be picked for."""
-        rule, first = self.draw.rule, self._first
-        marks = np.ones(first[-1], bool) if rule.marks is None else self._of_all(rule.marks)
-        sources = []
-        if rule.edge_times is not None:
-            sources.append((*self._values(rule.edge_times, None)[:2], self.away))
-        if self._node_times is not None:
-            times = read_only(self._node_times[:, 0])
-            sources.append((times[:0], times, first[:-1]))
-        for times, fetched, away in sources:
-            threads.run(lambda _, a, b, times=times, fetched=fetched, away=away: mark_older(
-                times, fetched, self.lo, away[a:b], self.draw.bounds[a:b], self._limits[a:b], first[a:b], marks),
-                threads.cut(first, 1 / 4))
-        return marks
-
-    def _of_all(self, window: Window) -> np.ndarray:
-        """(L,) what a window has of every edge of the rows."""
-        first, bounds = self._first, self.draw.bounds
-        ids = np.repeat(bounds[:, 0] - first[:-1], np.diff(first)) + np.arange(first[-1])
-        (flat, fetched, _), found = self._values(window, None), np.empty(first[-1], window.spec.dtype)
-        threads.run(lambda _, a, b: take(flat, fetched, self.lo, self.away[a:b], bounds[a:b], first[a:b + 1], ids,
-                                         found), threads.cut(first, 1 / 4))
-        return found
-
-    def _values(self, window: Window | None, none: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Values in the view from edge ``lo`` on, values fetched, and whether there are any."""
-        if window is None:
-            return none, none, False
-        flat = window.flat[self.lo - window.lo:self.hi - window.lo]
-        return read_only(flat), read_only(self._fetched[window.spec.name][:, 0]), True
-
+            flat, fetched, rows.lo, rows.away[first:last], draw.bounds[first:last], draw.indptr[first:last + 1],
+            picked, neighbors), threads.cut(draw.indptr, 1 / 4))
 
     def _bad_weight(self, service: GraphService, edge: int) -> str:
         draw, window = self.draw, self.draw.rule.weights
+        assert window is not None, "without weights none is bad"
         row = np.flatnonzero((draw.bounds[:, 0] <= edge) & (edge < draw.bounds[:, 1]))[0]
         value = read_at_once(service.transport, window, np.array([edge]))[0, 0]
         return (f"{window.spec.name} of edge {edge}, in-edge {edge - draw.bounds[row, 0]} of {draw.etype[2]} "

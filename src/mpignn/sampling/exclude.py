@@ -4,14 +4,17 @@ Shapes: E edges of a global batch.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from mpignn.dist.lookup import match_edges
-from mpignn.dist.service import GraphService
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.book import checked_ids
-from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.graph.types import ByEType, EType, Schema, etype_key
+from mpignn.store.lookup import match_edges
+from mpignn.store.service import GraphService
+
+ReverseTypes = ByEType[str] | ByEType[EType] | ByEType[str | EType]
 
 MODES = (None, "self", "reverse_id", "reverse_types")
 
@@ -24,18 +27,19 @@ class Exclusion:
     as many edges up as a global batch has.
     """
 
-    def __init__(self, schema: Schema, mode: str | None, reverse_eids=None,
-                 reverse_etypes: Mapping[str | EType, str | EType] | None = None):
+    def __init__(self, schema: Schema, mode: str | None, reverse_eids: Any = None,
+                 reverse_etypes: ReverseTypes | None = None) -> None:
         """Say which.
 
         Args:
-            schema: Of the graph.
-            mode: None: no edge.  ``self``: the edges themselves.  ``reverse_id``: also their reverse edges, which are
-                of the same type, and given by id or found by their ends.  ``reverse_types``: also the edges of another
-                type that join their ends the other way round, all of parallel ones.
+            schema: Types of the graph.
+            mode: None: no edge.  ``self``: the edges themselves, by id: others that join the same nodes stay.
+                ``reverse_id``: also their reverse edges, which are of the same type, and given by id or found by their
+                ends.  ``reverse_types``: all edges that join their ends, in their type and, the other way round, in the
+                type that leads back.
             reverse_eids: For ``reverse_id``: what has the global id of each edge's reverse at the edge's global id
-                (array, tensor, `DistTensor`), or a dict of such by edge type.  Without, every edge of the type that
-                joins the ends the other way round is taken out.
+                (array, tensor, `DistTensor`), or a dict of such by edge type: the edge and that one are taken out.
+                Without, every edge of the type that joins the ends, either way round.
             reverse_etypes: For ``reverse_types``: the type of the reverse edges of each type.
 
         Raises:
@@ -47,7 +51,7 @@ class Exclusion:
             raise ConfigError(f"exclude is {mode!r}: reverse_eids goes with 'reverse_id', and reverse_etypes with "
                               "'reverse_types', which needs it")
         self._mode = mode
-        self._given: dict[EType, object] = {}
+        self._given: dict[EType, Any] = {}
         if reverse_eids is not None:
             by_type = reverse_eids if isinstance(reverse_eids, Mapping) else {None: reverse_eids}
             self._given = {schema.etype(etype): ids for etype, ids in by_type.items()}
@@ -100,11 +104,13 @@ class Exclusion:
             for batch, ids in zip(found, np.split(back, cuts), strict=True):
                 batch[etype].append(ids)
         elif etype in self._back:
-            back, (src, dst) = self._back[etype], ends
-            first, count = match_edges(service, back, dst, src)
-            for batch, start, many in zip(found, np.split(first, cuts), np.split(count, cuts), strict=True):
-                ids = np.repeat(start - (np.cumsum(many) - many), many) + np.arange(many.sum())
-                batch.setdefault(back, []).append(ids)
+            assert ends is not None, "they are needed"
+            src, dst = ends
+            for joining, pairs in (etype, (src, dst)), (self._back[etype], (dst, src)):
+                first, count = match_edges(service, joining, *pairs)
+                for batch, start, many in zip(found, np.split(first, cuts), np.split(count, cuts), strict=True):
+                    ids = np.repeat(start - (np.cumsum(many) - many), many) + np.arange(many.sum())
+                    batch.setdefault(joining, []).append(ids)
         return found
 
 

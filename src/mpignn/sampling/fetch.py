@@ -50,8 +50,8 @@ class RowReader:
                 targets.append((out, missing))
         if requests:
             self._transport.gather(requests).wait()
-        for request, (out, places) in zip(requests, targets, strict=True):
-            out[places] = request.out
+        for request, (out, missing) in zip(requests, targets, strict=True):
+            out[missing] = request.out
 
 
 def _read(window: Window, ids: np.ndarray, out: np.ndarray, missing: np.ndarray, number: int, first: int,
@@ -66,7 +66,7 @@ def read_at_once(transport: Transport, window: Window, ids: np.ndarray) -> np.nd
     """(N, W) rows of one window, fetched in a round trip if the view lacks any.  Not collective.
 
     Args:
-        transport: Of the window.
+        transport: Transport of the window.
         window: Where the rows are.
         ids: (N,) int64 rows of it.
     """

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.service import DIRECTIONS, IN, OUT, GraphService
 from mpignn.errors import ConfigError
-from mpignn.graph.types import EType
-from mpignn.sampling.draw import Edges, Front, Ids, Workspace, by_ntype, check_exclude, draw_hop
+from mpignn.graph.types import EType, etype_key, short
+from mpignn.sampling.draw import Draw, Edges, Front, Ids, Workspace, by_ntype, check_exclude, draw_hop
 from mpignn.sampling.out import draw_out
 from mpignn.sampling.rule import ALL, Fanout, Named, check_fanout, make_rules
+from mpignn.store.graph import DistGraph
+from mpignn.store.service import DIRECTIONS, IN, OUT, GraphService
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class FrontierEdges:
     neighbors: np.ndarray
     eid: np.ndarray
     edge_dir: str = IN
+
+    def __repr__(self) -> str:
+        return f"FrontierEdges({self.edge_dir}: {self.nodes.shape[0]} nodes, {self.eid.shape[0]} edges)"
 
     @property
     def src(self) -> np.ndarray:
@@ -74,6 +77,9 @@ class Frontier:
     service: GraphService
     edges: Mapping[EType, FrontierEdges]
 
+    def __repr__(self) -> str:
+        return f"Frontier(edges={short({etype_key(e): edges.eid.shape[0] for e, edges in self.edges.items()})})"
+
     def __getitem__(self, etype: str | EType | None) -> FrontierEdges:
         """The edges of a type; None is the only one."""
         return self.edges[self.service.schema.etype(etype)]
@@ -113,7 +119,7 @@ def sample_neighbors(g: DistGraph | GraphService, nodes: Ids, fanout: Fanout, ed
             graph that was partitioned without ``--out-edges``.
     """
     service = g if isinstance(g, GraphService) else g.service
-    check_fanout(fanout)
+    fanout = check_fanout(fanout)
     if edge_dir not in DIRECTIONS:
         raise ConfigError(f"edge_dir is {edge_dir!r}; it is 'in' or 'out'")
     rules = make_rules(service, fanout, replace, prob, mask)
@@ -123,10 +129,14 @@ def sample_neighbors(g: DistGraph | GraphService, nodes: Ids, fanout: Fanout, ed
         return Frontier(service, {e: FrontierEdges(front.nodes[e[0]], *drawn, OUT)
                                   for e, drawn in draw_out(service, front, rules).items()})
     (draws,) = draw_hop(service, Workspace(), [front], rules, return_eids=True)
-    return Frontier(service, {d.etype: FrontierEdges(front.nodes[d.etype[2]], d.indptr, d.neighbors, d.edge_ids)
-                              for d in draws})
+    return Frontier(service, {draw.etype: _edges(front, draw) for draw in draws})
 
 
 def in_subgraph(g: DistGraph | GraphService, nodes: Ids) -> Frontier:
     """All in-edges of some nodes: `sample_neighbors` with fanout -1.  Not collective."""
     return sample_neighbors(g, nodes, ALL)
+
+
+def _edges(front: Front, draw: Draw) -> FrontierEdges:
+    assert draw.neighbors is not None and draw.edge_ids is not None, "both are drawn where ids are asked for"
+    return FrontierEdges(front.nodes[draw.etype[2]], draw.indptr, draw.neighbors, draw.edge_ids)

@@ -4,16 +4,18 @@ Shapes: D nodes to expand, E edges.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.service import GraphService
+from mpignn.graph.types import EType
 from mpignn.kernels.rng import derive, units
 from mpignn.sampling.fetch import read_at_once
-from mpignn.sampling.frontier import Frontier, in_subgraph
+from mpignn.sampling.frontier import Frontier, in_subgraph, sample_neighbors
 from mpignn.sampling.neighbor import BlockSampler
 from mpignn.sampling.rule import ALL, Fanout, checked_fanouts, make_rules
+from mpignn.store.graph import DistGraph
+from mpignn.store.service import GraphService
 
 
 class LaborSampler(BlockSampler):
@@ -21,15 +23,15 @@ class LaborSampler(BlockSampler):
 
     A destination with d in-edges and fanout k takes source t if a number r_t between 0 and 1 is below k / d: k edges on
     average, each as likely as by `NeighborSampler`.  All destinations of a hop see the same r_t, a function of
-    (key, hop, source type, original id of t).
+    (key, hop, source type, original id of t).  Excluded edges are taken out before the draw.
     """
 
-    def __init__(self, fanouts: Sequence[Fanout], **options):
+    def __init__(self, fanouts: Sequence[Fanout], **options: Any) -> None:
         """Say how much to draw.
 
         Args:
             fanouts: In-edges of each destination on average, as for `NeighborSampler`: input layer first; -1 all.
-            options: Of `BlockSampler`.
+            options: Those of `BlockSampler`.
 
         Raises:
             ConfigError: No fanouts, or one that is no integer of -1 to 2**31 - 1.
@@ -40,7 +42,16 @@ class LaborSampler(BlockSampler):
     def sample_frontier(self, block_id: int, g: DistGraph | GraphService, nodes: Mapping[str, np.ndarray],
                         key: tuple[int, int]) -> Frontier:
         """The edges of one block; reads whole rows.  Not collective."""
-        frontier = in_subgraph(g, nodes)
+        return self._from_rows(block_id, in_subgraph(g, nodes), key)
+
+    def _drawn(self, block_id: int, service: GraphService, nodes: Mapping[str, np.ndarray], key: tuple[int, int],
+               gone: Mapping[EType, np.ndarray]) -> Frontier:
+        if type(self).sample_frontier is not LaborSampler.sample_frontier:
+            return super()._drawn(block_id, service, nodes, key, gone)
+        return self._from_rows(block_id, sample_neighbors(service, nodes, ALL, exclude_edges=gone), key)
+
+    def _from_rows(self, block_id: int, frontier: Frontier, key: tuple[int, int]) -> Frontier:
+        """What is taken of all edges that may be."""
         service, kept = frontier.service, {}
         for etype, rule in make_rules(service, self.fanouts[block_id]).items():
             edges = frontier[etype]

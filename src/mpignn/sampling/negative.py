@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from mpignn.dist.lookup import find_edges, match_edges, read_rows
-from mpignn.dist.service import GraphService
-from mpignn.errors import ConfigError, DataError
+from mpignn.arguments import whole_number
+from mpignn.errors import DataError
 from mpignn.graph.book import checked_ids
-from mpignn.graph.types import EType, etype_key
+from mpignn.graph.types import ByEType, EType, etype_key
 from mpignn.kernels.match import edge_keys, number_keys
 from mpignn.kernels.permute import permute_each
 from mpignn.kernels.rng import derive
+from mpignn.store.lookup import find_edges, match_edges, read_rows
+from mpignn.store.service import GraphService
 
 if TYPE_CHECKING:
-    from mpignn.dist.graph import DistGraph
+    from mpignn.store.graph import DistGraph
 
 _MOST_TRIES = 4096          # for one pair; more than that many edges of a random choice in a row mean that all are
 _MOST_AT_ONCE = 1 << 18     # pairs looked up together
@@ -66,7 +68,7 @@ class NegativeSampler(ABC):
 
     whole_batch = False
 
-    def __init__(self, k: int, exclude_self_loops: bool = False, exclude_edges: bool = False):
+    def __init__(self, k: int, exclude_self_loops: bool = False, exclude_edges: bool = False) -> None:
         """Say how many pairs, and which shall not be among them.
 
         Args:
@@ -77,12 +79,11 @@ class NegativeSampler(ABC):
         Raises:
             ConfigError: k is no positive integer.
         """
-        if not isinstance(k, int | np.integer) or k < 1:
-            raise ConfigError(f"k is {k!r}: a negative sampler draws 1 pair or more for each edge")
-        self.k = int(k)
+        self.k = whole_number(k, "k", 1, 1 << 31)
         self._no_loops, self._no_edges = exclude_self_loops, exclude_edges
 
-    def __call__(self, g: "DistGraph", eids, key: int = 0):
+    def __call__(self, g: "DistGraph", eids: ArrayLike | ByEType[ArrayLike],
+                 key: int = 0) -> tuple[np.ndarray, np.ndarray] | dict[EType, tuple[np.ndarray, np.ndarray]]:
         """Pairs for some edges of a graph, taken as one batch.
 
         Args:
@@ -212,7 +213,8 @@ class InBatch(NegativeSampler):
 
     def _choices(self, service: GraphService, edges: SeedEdges) -> np.ndarray:
         sizes = np.asarray([max(1, dst.size - 1) for dst in edges.whole_dst], np.int64)
-        return sizes[edges.batch]
+        choices: np.ndarray = sizes[edges.batch]
+        return choices
 
     def _pairs(self, service: GraphService, edges: SeedEdges, which: np.ndarray,
                picked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -251,7 +253,7 @@ def seed_keys(service: GraphService, etype: EType, eids: np.ndarray, dst: np.nda
         service: The graph.
         etype: Their type.
         eids, dst: (E,) int64 global ids and destinations, batch after batch.
-        keys: Of each batch and this type.
+        keys: Keys of each batch and this type.
         counts: Edges of each batch.
 
     Not collective.

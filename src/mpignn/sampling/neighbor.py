@@ -5,14 +5,14 @@ Shapes: D seeds of a node type, X excluded edges of an edge type.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.service import GraphService
+from mpignn.arguments import whole_number
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
-from mpignn.graph.types import EType, Schema
+from mpignn.graph.types import ByEType, EType, Schema
 from mpignn.sampling.blocks import close_hop, to_block
 from mpignn.sampling.draw import (
     Edges,
@@ -23,15 +23,16 @@ from mpignn.sampling.draw import (
     check_exclude,
     check_unique,
     draw_hop,
-    read_fronts,
 )
-from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.frontier import Frontier, sample_neighbors
-from mpignn.sampling.rule import ALL, Fanout, Named, NamedOfNodes, checked_fanouts, make_rules, time_dtype
+from mpignn.sampling.rule import ALL, Fanout, Named, NamedOfNodes, Rule, checked_fanouts, make_rules, time_dtype
+from mpignn.sampling.sources import tell_sources
 from mpignn.sampling.timed import check_times
+from mpignn.store.graph import DistGraph
+from mpignn.store.service import GraphService
 
 Sample = tuple[Ids, Ids, list[Block]]
-Names = Sequence[str] | Mapping[str, Sequence[str]]
+Names = Sequence[str] | ByEType[Sequence[str]]
 
 
 class BlockSampler:
@@ -50,7 +51,7 @@ class BlockSampler:
     edge_timestamp_attr_name: Named = None
 
     def __init__(self, num_layers: int, return_eids: bool = False, prefetch_node_feats: Names = (),
-                 prefetch_labels: Names = (), source_info: bool = False):
+                 prefetch_labels: Names = (), source_info: bool = False) -> None:
         """Say how many layers there are.
 
         Args:
@@ -60,8 +61,9 @@ class BlockSampler:
                 type; without types, of every node type that has such data.
             prefetch_labels: Node data that a loader puts into ``blocks[-1].dstdata``, whole numbers as int64: likewise;
                 without types, of every node type that has seeds.
-            source_info: Put original ids and whole in-degrees of all sources into the blocks, of which only those
-                of the input nodes are read for this alone.
+            source_info: Put original ids and in-degrees of all sources into the blocks.  A degree counts the edges of
+                the whole graph that may be drawn: not those that are excluded, or left out by mask, weight 0 or time,
+                for which the rows of all sources are looked at once more.
 
         Raises:
             ConfigError: Fewer than one layer.
@@ -136,29 +138,27 @@ class BlockSampler:
         for nodes, key, gone in _batches(service, seeds, keys, exclude):
             blocks: list[Block] = []
             for hop in range(self.num_layers):
-                frontier = self.sample_frontier(self.num_layers - 1 - hop, service, dict(nodes), (key, hop))
-                left = {e: edges.without(gone[e]) if e in gone else edges for e, edges in frontier.edges.items()}
-                block = to_block(Frontier(service, left), nodes)
+                frontier = self._drawn(self.num_layers - 1 - hop, service, dict(nodes), (key, hop), gone)
+                block = to_block(frontier, nodes)
                 if not self.return_eids:
                     block.csc = {etype: replace(csc, edge_ids=None) for etype, csc in block.csc.items()}
                 blocks.append(block)
                 nodes = dict(block.src_ids)
-            self._tell_sources(service, Workspace(), [Front((key,), nodes)], [blocks])
+            if self._source_info:
+                tell_sources(service, Workspace(), [Front((key,), nodes, gone)], self._rules(service, ALL), [blocks])
             samples.append(_result(service.schema, blocks))
         return samples
 
+    def _drawn(self, block_id: int, service: GraphService, nodes: Mapping[str, np.ndarray], key: tuple[int, int],
+               gone: Mapping[EType, np.ndarray]) -> Frontier:
+        """The edges of one block without those that are excluded."""
+        frontier = self.sample_frontier(block_id, service, nodes, key)
+        return Frontier(service, {e: edges.without(gone[e]) if e in gone else edges
+                                  for e, edges in frontier.edges.items()})
 
-    def _tell_sources(self, service: GraphService, space: Workspace, fronts: Sequence[Front],
-                      blocks: Sequence[Sequence[Block]]) -> None:
-        """Add what ``source_info`` asks for: sources of a block are the first entries of the front after the last."""
-        if not self._source_info:
-            return
-        read_fronts(service, space, fronts, service.schema.etypes, RowReader(service.transport))
-        for front, made in zip(fronts, blocks, strict=True):
-            for block in made:
-                block.src_orig = {t: ids.reshape(-1)[:block.num_src_nodes(t)] for t, ids in front.orig.items()}
-                block.in_degrees = {e: (bounds[:, 1] - bounds[:, 0])[:block.num_src_nodes(e[2])]
-                                    for e, bounds in front.bounds.items()}
+    def _rules(self, service: GraphService, fanout: Fanout) -> dict[EType, Rule]:
+        """Which edges may be drawn."""
+        return make_rules(service, fanout)
 
 
 class NeighborSampler(BlockSampler):
@@ -174,7 +174,7 @@ class NeighborSampler(BlockSampler):
     def __init__(self, fanouts: Sequence[Fanout], prob: Named = None, replace: bool = False, mask: Named = None,
                  return_eids: bool = False, prefetch_node_feats: Names = (), prefetch_labels: Names = (),
                  source_info: bool = False, node_timestamp_attr_name: NamedOfNodes = None,
-                 edge_timestamp_attr_name: Named = None):
+                 edge_timestamp_attr_name: Named = None) -> None:
         """Say how much to draw.
 
         Args:
@@ -220,8 +220,7 @@ class NeighborSampler(BlockSampler):
         if self.temporal == (times is None):
             raise ConfigError("edges are chosen by time: give the time of each seed" if self.temporal else
                               "seeds have times, but the sampler has no name of timestamps to compare them with")
-        hops = [make_rules(service, entry, self._replace, self._prob, self._mask, self.edge_timestamp_attr_name,
-                           self.node_timestamp_attr_name) for entry in reversed(self.fanouts)]
+        hops = [self._rules(service, entry) for entry in reversed(self.fanouts)]
         fronts = [Front((key, 0), nodes, gone) for nodes, key, gone in
                   _batches(service, seeds, keys, exclude, unique=not self.temporal)]
         for front, given in zip(fronts, times or (), strict=self.temporal):
@@ -238,9 +237,14 @@ class NeighborSampler(BlockSampler):
             for front, drawn, made in zip(fronts, draws, blocks, strict=True):
                 made.append(close_hop(service, space, front, drawn, self.return_eids))
                 front.nodes, front.times, front.key = made[-1].src_ids, made[-1].src_times, (front.key[0], hop + 1)
-        self._tell_sources(service, space, fronts, blocks)
+        if self._source_info:
+            tell_sources(service, space, fronts, hops[-1], blocks)
         self._idle.append(space)
         return [_result(service.schema, made) for made in blocks]
+
+    def _rules(self, service: GraphService, fanout: Fanout) -> dict[EType, Rule]:
+        return make_rules(service, fanout, self._replace, self._prob, self._mask, self.edge_timestamp_attr_name,
+                          self.node_timestamp_attr_name)
 
 
 MultiLayerNeighborSampler = NeighborSampler
@@ -249,9 +253,9 @@ MultiLayerNeighborSampler = NeighborSampler
 class MultiLayerFullNeighborSampler(NeighborSampler):
     """Keeps all in-edges of every destination."""
 
-    def __init__(self, num_layers: int, **options):
+    def __init__(self, num_layers: int, **options: Any) -> None:
         """``options`` are those of `NeighborSampler`."""
-        super().__init__([ALL] * num_layers, **options)
+        super().__init__([ALL] * whole_number(num_layers, "num_layers", 1, 1 << 31), **options)
 
 
 def _batches(service: GraphService, seeds: Sequence[Ids], keys: Sequence[int],
@@ -268,7 +272,7 @@ def _batches(service: GraphService, seeds: Sequence[Ids], keys: Sequence[int],
 
 
 def _result(schema: Schema, made: Sequence[Block]) -> Sample:
-    """Of the blocks of a batch, that of the seeds first."""
+    """For the blocks of a batch, that of the seeds first."""
     blocks = list(made[::-1])
     inputs = dict(blocks[0].src_ids)
     outputs = {t: ids[:blocks[-1].num_dst[t]] for t, ids in blocks[-1].src_ids.items()}

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mpignn.dist.service import OUT, GraphService
 from mpignn.errors import DataError
 from mpignn.graph.types import EType
 from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_edges, plan_rows
@@ -20,6 +19,7 @@ from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, close_gaps, pick_weighted
 from mpignn.sampling.draw import Front
 from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.rule import Rule
+from mpignn.store.service import OUT, GraphService
 from mpignn.transport.api import Window
 
 _EVERYWHERE = 1 << 62
@@ -76,6 +76,7 @@ class _OutRows:
             bits = np.zeros(self._longest // 64 + 1, np.uint64)
             pick_edges(key, rule.replace, self._numbers, bounds, NONE_GONE, NONE_TAKEN, self._indptr, bits, places)
         self._ends = _read(reader, self._adjacency.indices, places)
+        assert self._adjacency.edge_ids is not None, "out-edges have ids of their own"
         self._ids = _read(reader, self._adjacency.edge_ids, places)
 
     def look(self, reader: RowReader) -> None:
@@ -103,6 +104,7 @@ class _OutRows:
         if bad >= 0:
             row = np.flatnonzero((self._bounds[:, 0] <= bad) & (bad < self._bounds[:, 1]))[0]
             at = self._first[row] + bad - self._bounds[row, 0]
+            assert self._rule.weights is not None, "without weights none is bad"
             raise DataError(f"{self._rule.weights.spec.name} of edge {ids[at]}, an out-edge of {self._orig[row, 0]} "
                             f"(original id), is {weights[at]}; weights are finite and not negative")
         close_gaps(counts, self._indptr, places)

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from mpignn.dist.service import GraphService
+from mpignn.arguments import whole_number
 from mpignn.errors import ConfigError, DataError, UnknownName
-from mpignn.graph.types import EType, Schema, etype_key
+from mpignn.graph.types import ByEType, EType, Kind, Schema, etype_key
+from mpignn.store.service import GraphService
 from mpignn.transport.api import Window
 
 ALL = -1        # the fanout that keeps every edge
 
-Fanout = int | Mapping[str | EType, int]
-Named = str | Mapping[str | EType, str] | None      # edge data
+Fanout = int | ByEType[int]
+Named = str | ByEType[str] | None       # edge data
 NamedOfNodes = str | Mapping[str, str] | None
 
 
@@ -47,20 +49,25 @@ class Rule:
         return self.edge_times is not None or self.node_times is not None
 
 
-def check_fanout(entry: Fanout) -> None:
-    """Raise ConfigError if a fanout, or one of a mapping, is no integer of -1 to 2**31 - 1."""
-    for fanout in entry.values() if isinstance(entry, Mapping) else [entry]:
-        if isinstance(fanout, bool) or not isinstance(fanout, int | np.integer) or not ALL <= fanout < 1 << 31:
-            raise ConfigError(f"fanout {fanout!r} is none: -1 keeps all edges of a node, 0 none, k > 0 at most k")
+def check_fanout(entry: Fanout) -> Fanout:
+    """A fanout, or a mapping of them, of plain ints; raises ConfigError if one is no integer of -1 to 2**31 - 1."""
+    if isinstance(entry, Mapping):
+        return {etype: _check_number(fanout) for etype, fanout in entry.items()}
+    return _check_number(entry)
+
+
+def _check_number(fanout: int) -> int:
+    try:
+        return whole_number(fanout, "fanout", ALL, 1 << 31)
+    except ConfigError as error:
+        raise ConfigError(f"{error}: -1 keeps all edges of a node, 0 none, k > 0 at most k") from None
 
 
 def checked_fanouts(entries: Sequence[Fanout]) -> tuple[Fanout, ...]:
     """The fanouts of all layers; raises ConfigError if there are none, or what `check_fanout` raises."""
     if len(entries) == 0:
         raise ConfigError("fanouts is empty: give one per layer, input layer first")
-    for entry in entries:
-        check_fanout(entry)
-    return tuple(entries)
+    return tuple(check_fanout(entry) for entry in entries)
 
 
 def make_rules(service: GraphService, fanout: Fanout, replace: bool = False, prob: Named = None, mask: Named = None,
@@ -140,7 +147,8 @@ def _node_windows(service: GraphService, named: NamedOfNodes) -> dict[str, Windo
     return {ntype: service.node_data(ntype, name)[0] for ntype, name in names.items()}
 
 
-def _names(named, what: str, kind: str, types: Sequence, find: Callable, has: Callable) -> dict:
+def _names(named: str | Mapping[Any, str] | None, what: str, kind: str, types: Sequence[Kind],
+           find: Callable[[Any], Kind], has: Callable[[Kind, str], bool]) -> dict[Kind, str]:
     """The name of data by type: as given, or one name of every type that has such data."""
     if named is None:
         return {}

@@ -8,6 +8,7 @@ Shapes: N pairs, U distinct times, D destinations and S sources of a node type, 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mpignn.errors import DataError, IDError
 from mpignn.graph.block import Block
@@ -18,7 +19,7 @@ from mpignn.graph.types import EType, Schema
 class Pairs:
     """Numbers for pairs of a node and a time, in order of the node, and for one node of the time."""
 
-    def __init__(self, times: Iterable[np.ndarray]):
+    def __init__(self, times: Iterable[np.ndarray]) -> None:
         """``times`` are all that will be met, int64 or all float64."""
         self._times = np.unique(np.concatenate(list(times)))
 
@@ -32,13 +33,14 @@ class Pairs:
         return ids, self._times[at]
 
 
-def check_times(ids: Mapping[str, np.ndarray], given, schema: Schema, dtype: np.dtype) -> dict[str, np.ndarray]:
+def check_times(ids: Mapping[str, np.ndarray], given: ArrayLike | Mapping[str, ArrayLike], schema: Schema,
+                dtype: np.dtype) -> dict[str, np.ndarray]:
     """The times of seeds by node type, as int64 or float64.
 
     Args:
         ids: (D,) of each node type.
         given: (D,) times by node type; where there is one node type, an array will do.
-        schema: Of the graph.
+        schema: Types of the graph.
         dtype: int64 or float64: what the graph's times are compared with.
 
     Raises:
@@ -75,7 +77,7 @@ def assemble(schema: Schema, nodes: Mapping[str, np.ndarray], times: Mapping[str
     """The block of edges whose sources inherit the times of their destinations.
 
     Args:
-        schema: Of the graph.
+        schema: Types of the graph.
         nodes, times: (D,) ids and times of the destinations of each node type.
         orig: (D,) their original ids.
         edges: By destination; sources are global ids.

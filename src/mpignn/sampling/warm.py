@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from mpignn.dist.service import GraphService, array_specs
 from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.types import ArrayInfo, Schema, etype_key
+from mpignn.graph.types import ArrayInfo, Schema, array_part, etype_key
 from mpignn.kernels import gather, match, permute
 from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.store.service import GraphService, array_specs
 from mpignn.transport.local import LocalTransport
 
 _LOOP = ("node", "to", "node")
@@ -28,9 +29,10 @@ def warming(services: Sequence[GraphService], chosen_by: Collection[str] | None 
     Not collective.
     """
     index = {window.spec.dtype for s in services for name, window in s.transport.windows.items()
-             if name.endswith("/indices")}
-    columns = [info for s in services for info in s.infos.values() if "/data/" in info.name and info.width == 1
-               and (chosen_by is None or info.name.rsplit("/", 1)[1] in chosen_by)]
+             if array_part(name) == "indices"}
+    columns = [info for s in services for info in s.infos.values() for what, _, name in
+               [array_part(info.name).partition("/")] if what == "data" and info.width == 1
+               and (chosen_by is None or name in chosen_by)]
     edges, nodes = ({info.dtype for info in columns if info.name.startswith(what)} for what in ("edge/", "node/"))
     if chosen_by is None and any(s.book.out_ranges for s in services):
         edges.add(np.dtype(np.bool_))       # an excluded out-edge is one without a mark
@@ -59,7 +61,7 @@ def _small_graph(index_dtype: np.dtype, edge_dtypes: Collection[np.dtype],
     return GraphService(book, infos, transport)
 
 
-def _samplers(edge_dtypes: Collection[np.dtype], node_dtypes: Collection[np.dtype]) -> Iterator[tuple]:
+def _samplers(edge_dtypes: Collection[np.dtype], node_dtypes: Collection[np.dtype]) -> Iterator[tuple[Any, ...]]:
     """Samplers that between them run every kernel, with edges to exclude and times where these matter."""
     for return_eids in False, True:
         yield NeighborSampler([1], return_eids=return_eids), {_LOOP: np.zeros(1, np.int64)}
@@ -67,9 +69,11 @@ def _samplers(edge_dtypes: Collection[np.dtype], node_dtypes: Collection[np.dtyp
     mask = str(np.dtype(np.bool_)) if np.dtype(np.bool_) in edge_dtypes else None
     for name in [None, *map(str, weights)]:
         if name is not None or mask is not None:
-            yield (NeighborSampler([1], name, mask=mask),)      # its mark or weight is 0, so that a gap is closed
+            # Its mark or weight is 0, so that a gap is closed.
+            yield (NeighborSampler([1], name, mask=mask, source_info=True),)
     for what, dtypes in ("edge_timestamp_attr_name", weights), ("node_timestamp_attr_name", node_dtypes):
         for dtype in dtypes:
             if dtype.kind in "iuf" and dtype not in (np.float16, np.uint64):
                 time = np.zeros(1, np.float64 if dtype.kind == "f" else np.int64)
-                yield NeighborSampler([1], mask=mask, **{what: str(dtype)}), None, time
+                named: dict[str, Any] = {what: str(dtype)}
+                yield NeighborSampler([1], mask=mask, source_info=True, **named), None, time

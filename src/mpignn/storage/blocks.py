@@ -3,19 +3,23 @@
 Shapes: N rows of a dataset.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import DTypeLike
 from zlib_ng.zlib_ng import crc32  # 57 GB/s where zlib's own does 4
 
 from mpignn.errors import DataError, MpignnError
 from mpignn.storage.schema import BLOCK_BYTES, MEND
 
 CRCS = "crc32"      # attribute of a dataset
+_CRCS = CRCS.encode()
 _PIECE_BYTES = 1 << 18      # of a read: small enough to stay in the core's cache until it is summed and stored
 
 Store = Callable[[np.ndarray, np.ndarray], object]      # copies its second array into its first; both flat, uint8
@@ -24,7 +28,7 @@ Store = Callable[[np.ndarray, np.ndarray], object]      # copies its second arra
 class ArrayWriter:
     """Writes a dataset from its first row to its last."""
 
-    def __init__(self, group: h5py.Group, name: str, shape: tuple[int, ...], dtype):
+    def __init__(self, group: h5py.Group, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self._data = group.create_dataset(name, shape, dtype)
         self._block = rows_per_block(self._data.dtype, shape[1:])
         self._next = 0
@@ -65,7 +69,7 @@ def make_room(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...
     return file.create_dataset(name, shape, dtype, dcpl=plan).id.get_offset() or 0
 
 
-def write_array(group: h5py.Group, name: str, rows: np.ndarray, dtype=None) -> list[int]:
+def write_array(group: h5py.Group, name: str, rows: np.ndarray, dtype: DTypeLike | None = None) -> list[int]:
     """Write a whole dataset; returns the checksums of its blocks."""
     writer = ArrayWriter(group, name, rows.shape, rows.dtype if dtype is None else dtype)
     writer.append(rows)
@@ -73,17 +77,77 @@ def write_array(group: h5py.Group, name: str, rows: np.ndarray, dtype=None) -> l
     return writer.crcs
 
 
-def read_rows(data: h5py.Dataset, where: str, lo: int, hi: int, out: np.ndarray) -> None:
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What HDF5 says of a dataset, asked once: it takes as long as reading some hundred kB.
+
+    Attributes:
+        path: The file.
+        name: The dataset.
+        dtype: Type of an element.
+        shape: (N, ...).
+        offset: Byte of the file at which its rows begin, one after the other; None: they do not, or are not there.
+        crcs: CRC-32 of each block.
+    """
+
+    path: str
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int | None
+    crcs: tuple[int, ...]
+
+    @property
+    def where(self) -> str:
+        """What it is called in messages."""
+        return f"{self.path}: {self.name}"
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dtype.itemsize * math.prod(self.shape[1:])
+
+    def start(self) -> int:
+        """``offset``, where there is one; raises `DataError` else."""
+        if self.offset is None:
+            raise DataError(f"{self.where}: expected contiguous numbers, got some in chunks or none that are written; "
+                            f"{MEND}")
+        return self.offset
+
+
+def stored(file: h5py.File, path: str, name: str) -> Stored:
+    """What HDF5 says of a dataset.
+
+    By its functions of lower level: h5py's own objects take 1 ms, and graphs may have thousands of datasets.
+
+    Args:
+        file: Open.
+        path: Its path.
+        name: Name of the dataset.
+
+    Raises:
+        Exception: Whatever h5py makes of damage, see `damage_named`.
+    """
+    data = h5py.h5d.open(file.id, name.encode())
+    crcs: tuple[int, ...] = ()
+    if h5py.h5a.exists(data, _CRCS):
+        attribute = h5py.h5a.open(data, _CRCS)
+        values = np.empty(attribute.shape, np.uint32)
+        attribute.read(values, h5py.h5t.NATIVE_UINT32)
+        crcs = tuple(values.reshape(-1).tolist())
+    return Stored(path, name, data.dtype, data.shape, data.get_offset(), crcs)
+
+
+def read_rows(data: Stored, lo: int, hi: int, out: np.ndarray) -> None:
     """Read the rows ``lo:hi`` into ``out``, verifying each block that they touch.
 
     Args:
-        where: What the dataset is called in messages.
+        data: What HDF5 says of them.
         out: (hi - lo, ...), C-contiguous, dtype of the dataset.
 
     Raises:
         DataError: A checksum that is missing or does not match.
     """
-    for stretch in stretches(data, where, lo, hi, out):
+    for stretch in stretches(data, lo, hi, out):
         stretch.read()
 
 
@@ -145,35 +209,39 @@ class Stretch:
                 yield first, min(first + _PIECE_BYTES, stop)
 
 
-def stretches(data: h5py.Dataset, where: str, lo: int, hi: int, out: np.ndarray,
-              store: Store = np.copyto) -> list[Stretch]:
+def stretches(data: Stored, lo: int, hi: int, out: np.ndarray, store: Store = np.copyto) -> list[Stretch]:
     """What there is to read for the rows ``lo:hi``, a `Stretch` for each block; arguments and errors of `read_rows`."""
-    block = rows_per_block(data.dtype, data.shape[1:])
-    num_rows = data.shape[0]
-    crcs = np.asarray(data.attrs.get(CRCS, ()))
-    if crcs.shape != (max(1, -(-num_rows // block)),):
-        raise DataError(f"{where}: expected {max(1, -(-num_rows // block))} checksums, got {crcs.size}; {MEND}")
+    block, num_rows = rows_per_block(data.dtype, data.shape[1:]), data.shape[0]
+    wanted = max(1, -(-num_rows // block))
+    if len(data.crcs) != wanted:
+        raise DataError(f"{data.where}: expected {wanted} checksums, got {len(data.crcs)}; {MEND}")
     if lo == hi or out.size == 0:
         return []
-    start = data.id.get_offset()
-    if start is None:
-        raise DataError(f"{where}: expected contiguous numbers, got none that are written; {MEND}")
-    size = data.dtype.itemsize * int(np.prod(data.shape[1:], dtype=np.int64))
-    flat = out.reshape(-1).view(np.uint8)
-    found = []
+    flat, size, start, found = out.reshape(-1).view(np.uint8), data.row_bytes, data.start(), []
     for number in range(lo // block, -(-hi // block)):
         first, last = number * block, min((number + 1) * block, num_rows)
         begin, end = max(first, lo), min(last, hi)
-        found.append(Stretch(where, data.file.filename, (first, last), start + first * size, (last - first) * size,
-                             int(crcs[number]), (begin - first) * size, flat[(begin - lo) * size:(end - lo) * size],
+        found.append(Stretch(data.where, data.path, (first, last), start + first * size, (last - first) * size,
+                             data.crcs[number], (begin - first) * size, flat[(begin - lo) * size:(end - lo) * size],
                              store))
     return found
+
+
+def read_number(data: Stored, row: int) -> int:
+    """One number of a dataset of (N,), without its block's checksum; errors of `read_rows`."""
+    out = np.empty(1, data.dtype)
+    file = os.open(data.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _read_fully(file, out.view(np.uint8), data.start() + row * data.row_bytes, data.where)
+    finally:
+        os.close(file)
+    return int(out[0])
 
 
 def _read_fully(file: int, piece: np.ndarray, offset: int, where: str) -> None:
     done = 0
     while done < piece.size:
-        count = os.preadv(file, [piece[done:]], offset + done)
+        count = os.preadv(file, [piece[done:].data], offset + done)
         if count == 0:
             raise DataError(f"{where}: the file ends at byte {offset + done}: it is incomplete; {MEND}")
         done += count
@@ -183,7 +251,7 @@ def write_at(handle: int, piece: np.ndarray, place: int) -> None:
     """Write all of some (n,) uint8 to a file from byte ``place`` on; raises OSError."""
     done = 0
     while done < piece.size:
-        done += os.pwrite(handle, piece[done:], place + done)
+        done += os.pwrite(handle, piece[done:].data, place + done)
 
 
 def rows_per_block(dtype: np.dtype, row_shape: tuple[int, ...]) -> int:
@@ -206,7 +274,7 @@ def damage_named(where: str) -> Iterator[None]:
         raise DataError(f"{where}: cannot be read, the file is damaged or incomplete ({error}); {MEND}") from error
 
 
-def file_crc(path, skip: int = 0) -> int:
+def file_crc(path: str | Path, skip: int = 0) -> int:
     """CRC-32 of a file's bytes after the first ``skip``."""
     crc = 0
     with open(path, "rb") as file:

@@ -4,15 +4,16 @@ Shapes: N nodes of a type, E edges of a type, R rows in hand.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mpignn.errors import MpignnError
 from mpignn.graph.csc import row_chunks
-from mpignn.graph.types import EType, etype_key
+from mpignn.graph.types import EType, array_part, etype_key
 from mpignn.partition.report import PartTally, make_report
 from mpignn.storage.blocks import file_crc, rows_per_block
 from mpignn.storage.read import GraphFile
@@ -61,7 +62,7 @@ def _check_parts(graph: GraphFile) -> Iterator[str]:
 class _Content:
     """Reads all arrays once, some at a time, and notes what is wrong."""
 
-    def __init__(self, graph: GraphFile):
+    def __init__(self, graph: GraphFile) -> None:
         self._graph = graph
         self._found: list[str] = []
         self._orig: dict[str, np.ndarray] = {}
@@ -82,7 +83,7 @@ class _Content:
             self._guarded(self._check_out_edges, etype)
         return self._found
 
-    def _guarded(self, step, *args) -> None:
+    def _guarded(self, step: Callable[..., Iterable[str]], *args: Any) -> None:
         """Run a step; what keeps it from going on is a problem of its own."""
         try:
             self._found += step(*args)
@@ -98,7 +99,7 @@ class _Content:
         if num_nodes and not (orig.min() >= 0 and orig.max() < num_nodes):
             yield f"{where}/orig_id has ids outside 0..{num_nodes - 1}"
             return
-        if not np.array_equal(new_id[orig] if _inside(new_id, num_nodes) else None, np.arange(num_nodes)):
+        if not (_inside(new_id, num_nodes) and np.array_equal(new_id[orig], np.arange(num_nodes))):
             yield f"{where}: orig_id and map are not inverse permutations"
         falls = np.flatnonzero(np.diff(orig) <= 0) + 1
         bad = falls[~np.isin(falls, book.node_ranges[ntype])]
@@ -209,7 +210,7 @@ class _Content:
 
     def _read(self, name: str, lo: int, hi: int) -> np.ndarray:
         info = self._graph.infos[name]
-        out = np.empty((hi - lo + name.endswith("/indptr")) * info.width, info.dtype)
+        out = np.empty((hi - lo + (array_part(name) == "indptr")) * info.width, info.dtype)
         self._graph.read(name, lo, hi, out)
         return out
 
@@ -218,7 +219,7 @@ def _inside(ids: np.ndarray, count: int) -> bool:
     return not ids.size or bool(ids.min() >= 0 and ids.max() < count)
 
 
-def _differences(found, said, place: str = "") -> Iterator[str]:
+def _differences(found: Any, said: Any, place: str = "") -> Iterator[str]:
     """Where two reports differ; shares are floating-point sums, equal to rounding only."""
     if isinstance(found, dict) and isinstance(said, dict) and found.keys() == said.keys():
         for key in found:

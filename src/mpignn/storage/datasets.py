@@ -4,20 +4,21 @@ Shapes: S synsets, F features, K non-zero features, M stored edges.
 """
 
 import io
-import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mpignn.errors import ConfigError, DataError, ResourceError, UnknownName
+from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import EType, GraphData, etype_key
 from mpignn.storage import datasets_citation, datasets_debian, datasets_knowledge
 from mpignn.storage.datasets_arrays import destinations, random_split, sorted_csc, symmetric_csc
 from mpignn.storage.datasets_knowledge import MESSAGE
 from mpignn.storage.datasets_packages import check_sha256
 from mpignn.storage.datasets_text import unit_rows
+from mpignn.storage.folder import check_new, full_disk_named, new_file
 
 _WORDNET_SHA256 = "cf81f632420fc6a34d28bf8b191d56b98aeb17055369da987ec290247fbd5853"
 WORDNET_DIM = 128
@@ -52,14 +53,16 @@ def load_bundled(name: str) -> GraphData:
 def _wordnet() -> GraphData:
     num_nodes, relations, node_data = _read_wordnet()
     pairs = [pair for (source, _, _), pair in relations.items() if source == "synset"]
-    csc = symmetric_csc(*np.concatenate(pairs, axis=1), num_nodes["synset"])
+    src, dst = np.concatenate(pairs, axis=1)
+    csc = symmetric_csc(src, dst, num_nodes["synset"])
     return GraphData({"synset": num_nodes["synset"]}, {("synset", "related", "synset"): csc}, {"synset": node_data},
                      splits={"synset": random_split(num_nodes["synset"])})
 
 
 def _wordnet_hetero() -> GraphData:
     num_nodes, relations, node_data = _read_wordnet()
-    csc = {etype: sorted_csc(*pair, num_nodes[etype[0]], num_nodes[etype[2]]) for etype, pair in relations.items()}
+    csc = {etype: sorted_csc(src, dst, num_nodes[etype[0]], num_nodes[etype[2]])
+           for etype, (src, dst) in relations.items()}
     return GraphData(num_nodes, csc, {"synset": node_data}, splits={"synset": random_split(num_nodes["synset"])})
 
 
@@ -67,8 +70,8 @@ def _wordnet_link() -> GraphData:
     arrays = read_bundle(bundled_file("wordnet/wordnet.npz"), _WORDNET_SHA256)
     num_nodes, relations, node_data = decode_wordnet(arrays)
     again = {name for name, _ in arrays["reversed_relations"].tolist()}
-    csc = {etype: sorted_csc(*pair, num_nodes[etype[0]], num_nodes[etype[2]]) for etype, pair in relations.items()
-           if etype[1] not in again}
+    csc = {etype: sorted_csc(src, dst, num_nodes[etype[0]], num_nodes[etype[2]])
+           for etype, (src, dst) in relations.items() if etype[1] not in again}
     hypernym = ("synset", "hypernym", "synset")
     splits = random_split(csc[hypernym].num_edges, 0.8)
     message = {etype: {MESSAGE: np.ones(of_type.num_edges, bool)} for etype, of_type in csc.items()}
@@ -109,7 +112,7 @@ def prepare(name: str, out: str | Path, from_file: str | Path | None = None,
         raise ConfigError(f"data set {name!r} is not one of: {', '.join(prepared_names())}")
     if split_file is not None and name != "cora":
         raise ConfigError(f"{name} comes with its split; only that of cora can be given")
-    out, source = _new_file(out), None if from_file is None else _existing(from_file)
+    out, source = _npz(out), None if from_file is None else _existing(from_file)
     if name == "debian":
         graph = datasets_debian.load_debian(source)
     elif name in datasets_knowledge.NAMES:
@@ -130,16 +133,9 @@ def write_source(graph: GraphData, out: Path) -> None:
     Raises:
         ResourceError: The disk is full.
     """
-    arrays = _flat(graph) if graph.schema.is_homogeneous else _typed(graph)
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with partial.open("xb") as file:
-            np.savez_compressed(file, **arrays)
-        partial.rename(out)
-    except OSError as error:
-        raise ResourceError(f"{out}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    arrays: dict[str, Any] = _flat(graph) if graph.schema.is_homogeneous else _typed(graph)
+    with new_file(out) as partial, full_disk_named(out), partial.open("xb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def _flat(graph: GraphData) -> dict[str, np.ndarray]:
@@ -153,7 +149,7 @@ def _flat(graph: GraphData) -> dict[str, np.ndarray]:
 
 
 def _typed(graph: GraphData) -> dict[str, np.ndarray]:
-    arrays = {f"num_nodes/{ntype}": np.int64(count) for ntype, count in graph.num_nodes.items()}
+    arrays = {f"num_nodes/{ntype}": np.array(count, np.int64) for ntype, count in graph.num_nodes.items()}
     for etype, csc in graph.csc.items():
         arrays |= {f"edge/{etype_key(etype)}/src": csc.indices, f"edge/{etype_key(etype)}/dst": destinations(csc)}
     for etype, data in graph.edge_data.items():
@@ -165,19 +161,16 @@ def _typed(graph: GraphData) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _new_file(out: str | Path) -> Path:
+def _npz(out: str | Path) -> Path:
     out = Path(out)
     if out.suffix != ".npz":
         raise ConfigError(f"{out}: the name must end in .npz")
-    if out.exists():
-        raise ConfigError(f"{out} exists: remove it or choose another name")
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise ConfigError(f"{out.parent} is not a folder that can be written to")
+    check_new(out, "write a file")
     return out
 
 
 def _existing(path: str | Path) -> Path:
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise DataError(f"{path}: no such file")
     return Path(path)
 

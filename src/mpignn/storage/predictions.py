@@ -27,7 +27,7 @@ class Dataset:
 
     Attributes:
         shape: (N, ...).
-        dtype: Of an element.
+        dtype: Type of an element.
     """
 
     shape: tuple[int, ...]
@@ -48,7 +48,7 @@ class Piece:
     """Rows that were written, all of one block.
 
     Attributes:
-        name: Of the dataset.
+        name: Name of the dataset.
         first: Row.
         size: Bytes.
         crc: Their CRC-32.
@@ -74,10 +74,10 @@ def begin(path: Path, out: Path, datasets: Mapping[str, Dataset], attributes: Ma
     """Make a file with room for some datasets; returns the byte at which each begins.  Not collective.
 
     Args:
-        path: Of the file to make.
+        path: Path of the file to make.
         out: What it will be called.
         datasets: By name.
-        attributes: Of the file.
+        attributes: Attributes of the file.
 
     Raises:
         OSError: The disk is full.
@@ -112,7 +112,8 @@ class RowWriter:
         Raises:
             OSError: The file cannot be opened.
         """
-        self._datasets, self._places, self.pieces = datasets, places, []
+        self._datasets, self._places = datasets, places
+        self.pieces: list[Piece] = []
         self._handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
     def write(self, name: str, first: int, rows: np.ndarray) -> None:

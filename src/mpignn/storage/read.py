@@ -6,16 +6,19 @@ Shapes: P partitions, N nodes of a type.
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import DTypeLike
 
 from mpignn.errors import DataError, IDError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 from mpignn.log import beat
-from mpignn.storage.blocks import Store, Stretch, damage_named, read_rows, stretches
+from mpignn.storage.blocks import Store, Stored, Stretch, damage_named, read_number, read_rows, stored, stretches
 from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, node_path, out_path, part_file
 
 _OPEN_PARTS = 64        # part files kept open at a time: a job may have thousands of them, and few handles
@@ -25,7 +28,7 @@ class GraphFile:
     """Metadata and rows of a partitioned graph; a context manager that closes the files.  Nothing is collective.
 
     Attributes:
-        path: Of graph.h5.
+        path: Path of graph.h5.
         graph_id: Hash of all that the files hold.
         source_id: Hash of the graph in original ids, the same in every cut; ``graph_id`` in files without one.
         num_parts: P.
@@ -39,7 +42,7 @@ class GraphFile:
         DataError: A file that is missing, damaged, or of another graph.
     """
 
-    def __init__(self, path: str | Path, partial: bool = False):
+    def __init__(self, path: str | Path, partial: bool = False) -> None:
         """Open a graph.
 
         Args:
@@ -50,7 +53,7 @@ class GraphFile:
         self.path = path / GRAPH_FILE if path.is_dir() else path
         if not self.path.is_file():
             raise DataError(f"{self.path}: no such file; `mpignn partition SRC OUT` makes a graph")
-        self._parts: dict[int, h5py.File] = {}
+        self._parts: dict[int, tuple[h5py.File, dict[str, Stored]]] = {}
         self._file = _open(self.path, "graph")
         try:
             with damage_named(str(self.path)):
@@ -64,12 +67,12 @@ class GraphFile:
     def __enter__(self) -> "GraphFile":
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the files; harmless when they are closed already."""
-        for file in (*self._parts.values(), self._file):
+        for file in (*(file for file, _ in self._parts.values()), self._file):
             file.close()
         self._parts.clear()
 
@@ -111,7 +114,7 @@ class GraphFile:
         name = self.schema.ntype(ntype)
         return self._read_whole(f"map/{name}", np.int64, self.book.num_nodes(name))
 
-    @property
+    @cached_property
     def served(self) -> dict[str, ArrayInfo]:
         """``infos``, and ``node/<type>/new_id``: the new id of each original id, by original id."""
         maps = {name: ArrayInfo(name, np.dtype(np.int64), ())
@@ -140,9 +143,9 @@ class GraphFile:
             raise IDError(f"{self.path}: row {row} of {etype_key(etype)} asked for, of {ranges[-1]}")
         if row == ranges[part]:
             return int(edges[part])
-        where = f"{self._part_path(part)}: {base(etype)}/indptr"
-        with damage_named(where):
-            start = int(self._part(part)[f"{base(etype)}/indptr"][row - ranges[part]])
+        data = self._stored(part, self._info(f"{base(etype)}/indptr"))
+        with damage_named(where := data.where):
+            start = read_number(data, row - int(ranges[part]))
         if not edges[part] <= start <= edges[part + 1]:
             raise DataError(f"{where}[{row - ranges[part]}] = {start} is outside the partition's edges "
                             f"{edges[part]}..{edges[part + 1]}; {MEND}")
@@ -169,7 +172,13 @@ class GraphFile:
             threads: That read at a time.
         """
         todo = [stretch for one in wanted for stretch in self._stretches(*one)]
-        with ThreadPoolExecutor(max(1, min(threads, len(todo)))) as pool:
+        threads = min(threads, len(todo))
+        if threads <= 1:        # threads take longer to start than most arrays of a graph of many types to be read
+            for stretch in todo:
+                _read_stretch(stretch)
+                beat()
+            return
+        with ThreadPoolExecutor(threads) as pool:
             try:
                 for _ in pool.map(_read_stretch, todo):
                     beat()
@@ -183,9 +192,9 @@ class GraphFile:
         ranges, extra = axis(name, self.book)
         if name not in self.infos:
             rows = out.reshape(hi - lo)
-            with damage_named(where := f"{self.path}: {name}"):
-                data = self._file[f"map/{name.split('/')[1]}"]
-                return stretches(data, where, lo, hi, rows, store) if lo < hi else []
+            with damage_named(f"{self.path}: {name}"):
+                data = stored(self._file, str(self.path), f"map/{name.split('/')[1]}")
+                return stretches(data, lo, hi, rows, store) if lo < hi else []
         if not 0 <= lo <= hi <= ranges[-1]:
             raise IDError(f"{self.path}: rows {lo}..{hi} of {name} asked for, of {ranges[-1]}")
         assert out.dtype == info.dtype and out.shape == ((hi - lo + extra) * info.width,), f"{name}: {out.shape}"
@@ -202,12 +211,9 @@ class GraphFile:
             if begin == end:
                 continue
             base = int(ranges[part])
-            where = f"{self._part_path(part)}: {name}"
-            with damage_named(where):
-                # The last number of a part's indptr is the first of the next part's: it is read once.
-                more = extra if end == hi else 0
-                found += stretches(self._part(part)[name], where, begin - base, end - base + more,
-                                   rows[begin - lo:end - lo + more], store)
+            more = extra if end == hi else 0    # the last number of a part's indptr is the first of the next part's
+            found += stretches(self._stored(part, info), begin - base, end - base + more,
+                               rows[begin - lo:end - lo + more], store)
         return found
 
     def _read_metadata(self) -> None:
@@ -229,48 +235,53 @@ class GraphFile:
         self.report = json.loads(self._texts("report")[0])
         self._splits = {key: tuple(sorted(named)) for key, named in self.report["splits"].items()}
 
-    def _texts(self, name: str) -> list:
-        found = self._file[name]
+    def _texts(self, name: str) -> list[Any]:
+        found = stored(self._file, str(self.path), name)
         if found.dtype.kind != "S":
             raise DataError(f"{self.path}: {name} is {found.dtype}, not text; {MEND}")
         texts = np.empty(found.shape, found.dtype)
-        read_rows(found, f"{self.path}: {name}", 0, found.shape[0], texts)
-        return np.char.decode(texts, "utf-8").tolist()
+        read_rows(found, 0, found.shape[0], texts)
+        decoded: list[Any] = np.char.decode(texts, "utf-8").tolist()
+        return decoded
 
-    def _read_whole(self, name: str, dtype, length: int | None = None) -> np.ndarray:
-        where = f"{self.path}: {name}"
-        with damage_named(where):
-            data = self._file[name]
-            _expect(where, data, np.dtype(dtype), (data.shape[0] if length is None else length,))
+    def _read_whole(self, name: str, dtype: DTypeLike, length: int | None = None) -> np.ndarray:
+        with damage_named(f"{self.path}: {name}"):
+            data = stored(self._file, str(self.path), name)
+            _expect(data, np.dtype(dtype), (data.shape[0] if length is None else length,))
             out = np.empty(data.shape, dtype)
-            read_rows(data, where, 0, out.shape[0], out)
+            read_rows(data, 0, out.shape[0], out)
         return out
 
     def _part_path(self, part: int) -> Path:
         return self.path.parent / part_file(part)
 
-    def _part(self, part: int) -> h5py.File:
-        """A part file, open and compared with the metadata."""
-        if part not in self._parts:
-            with damage_named(str(self._part_path(part))):
-                file = self._open_part(part)
-                for info in self.infos.values():
-                    ranges, extra = axis(info.name, self.book)
-                    rows = int(ranges[part + 1] - ranges[part]) + extra
-                    _expect(f"{self._part_path(part)}: {info.name}", file[info.name], info.dtype,
-                            (rows, *info.row_shape))
-        return self._parts[part]
+    def _stored(self, part: int, info: ArrayInfo) -> Stored:
+        """An array of a part file, compared with the metadata when it is first asked for."""
+        path = str(self._part_path(part))
+        with damage_named(path):
+            if part not in self._parts:
+                self._open_part(part)
+            file, known = self._parts[part]
+        if info.name not in known:
+            ranges, extra = axis(info.name, self.book)
+            with damage_named(f"{path}: {info.name}"):
+                data = stored(file, path, info.name)
+                _expect(data, info.dtype, (int(ranges[part + 1] - ranges[part]) + extra, *info.row_shape))
+                known[info.name] = data
+        return known[info.name]
 
-    def _open_part(self, part: int) -> h5py.File:
+    def _open_part(self, part: int) -> None:
         path = self._part_path(part)
         if len(self._parts) >= _OPEN_PARTS:
-            self._parts.pop(next(iter(self._parts))).close()
-        file = self._parts[part] = _open(path, "part")
+            file, _ = self._parts.pop(next(iter(self._parts)))
+            file.close()
+        file = _open(path, "part")
         found = (_text(file.attrs["graph_id"]), int(file.attrs["part"]))
         if found != (self.graph_id, part):
+            file.close()
             raise DataError(f"{path}: expected part {part} of graph {self.graph_id}, got part {found[1]} of graph "
                             f"{found[0]}: the file belongs to another graph; {MEND}")
-        return file
+        self._parts[part] = file, {}
 
     def _info(self, name: str) -> ArrayInfo:
         if name not in self.served:
@@ -300,12 +311,15 @@ def _open(path: Path, kind: str) -> h5py.File:
         raise DataError(f"{path}: expected a {kind} file of schema {SCHEMA!r}, got one with {said}; {MEND}")
 
 
-def _expect(where: str, data: h5py.Dataset, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+def _expect(data: Stored, dtype: np.dtype, shape: tuple[int, ...]) -> None:
     if data.dtype != dtype or data.shape != shape:
-        raise DataError(f"{where}: expected {dtype} {shape}, got {data.dtype} {data.shape}; {MEND}")
-    if data.chunks is not None or data.dtype.kind not in "biuf":
-        raise DataError(f"{where}: expected contiguous numbers, got {data.dtype} in chunks {data.chunks}; {MEND}")
+        raise DataError(f"{data.where}: expected {dtype} {shape}, got {data.dtype} {data.shape}; {MEND}")
+    if data.dtype.kind not in "biuf":
+        raise DataError(f"{data.where}: expected numbers, got {data.dtype}; {MEND}")
+    if data.row_bytes * shape[0]:
+        data.start()
 
 
-def _text(value) -> str:
+
+def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -12,6 +12,7 @@ Shapes: N rows of an array, B blocks of rows.
 """
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -27,16 +28,26 @@ import numpy as np
 from zlib_ng.zlib_ng import crc32
 
 from mpignn.errors import DataError, ResourceError
+from mpignn.files import read_file
 from mpignn.storage.blocks import make_room, rows_per_block, write_at
 from mpignn.storage.folder import check_space, sync_and_close, sync_path
 from mpignn.storage.sink import writing
+from mpignn.version import version
 
-SCHEMA = "mpignn-checkpoint/1"
+log = logging.getLogger(__name__)
+
+# Of the files, and of all that the trainer puts into them: whoever changes what is in there gives it another number.
+SCHEMA = "mpignn-checkpoint/2"
 STATE, MANIFEST = "state.h5", "manifest.json"
 _NAME = re.compile(r"step-(\d{9,})")
 _PARTIAL = re.compile(r"\.(step-\d{9,})\.(partial|replaced)-[0-9a-f]{8}")
 _HEAD = '{"crc32": "%08x", "checkpoint": '       # the checksum is that of all bytes after these
+_MOST_BYTES = 1 << 28      # of a manifest, which has 10 for each block of rows
 _PIECE_BYTES = 1 << 18      # small enough to stay in the core's cache until it is summed
+
+
+class OtherFormat(DataError):
+    """A checkpoint that is whole, and written by a version of the program that keeps other things in it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class Manifest:
         step: Optimiser steps done.
         about: Whatever else its writer says, as JSON can.
         arrays: By name.
-        num_bytes: Of the state file.
+        num_bytes: Size of the state file.
         rest_crc32: CRC-32 of the bytes of the state file that belong to no array.
     """
 
@@ -98,10 +109,33 @@ def name_of(step: int) -> str:
     return f"step-{step:09d}"
 
 
+def is_name(name: str) -> bool:
+    """Whether `name_of` gives this name to some step."""
+    return _NAME.fullmatch(name) is not None
+
+
 def found_in(folder: Path) -> list[tuple[int, Path]]:
     """The checkpoints of a folder, whole or not, and their steps; the newest last."""
     names = [(entry.name, entry) for entry in folder.iterdir()] if folder.is_dir() else []
     return sorted((int(match[1]), path) for name, path in names if (match := _NAME.fullmatch(name)))
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint of a folder whose manifest is sound; None if there is none.
+
+    Raises:
+        OtherFormat: It is of another version of the program.
+    """
+    for _, path in reversed(found_in(folder)):
+        try:
+            read_manifest(path)
+        except OtherFormat:
+            raise
+        except DataError as error:
+            log.warning("%s", error)
+        else:
+            return path
+    return None
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -164,13 +198,14 @@ class BlockWriter:
         """Write one block.
 
         Args:
-            rows: (n, ...) all rows of the block, C-contiguous.
+            rows: (n, ...) all rows of the block, C-contiguous, of the type that `begin` was given.
 
         Raises:
             OSError: The disk is full, or worse.
         """
         array = self._arrays[name]
         first, last = array.rows(block)
+        assert rows.dtype == array.dtype, f"{name}: rows are {rows.dtype}, stored as {array.dtype}"
         raw = rows.reshape(-1).view(np.uint8)
         assert raw.size == (last - first) * array.row_bytes, f"{name}: {raw.size} bytes for rows {first}:{last}"
         place, crc = array.offset + first * array.row_bytes, 0
@@ -204,7 +239,8 @@ def commit(folder: Path, out: Path, manifest: Manifest) -> None:
     Raises:
         ResourceError: The disk is full, or the folder cannot be written.
     """
-    body = (json.dumps({"schema": SCHEMA, **asdict(manifest)}) + "}\n").encode()
+    said = {"schema": SCHEMA, "writer": f"mpignn {version()}", **asdict(manifest)}
+    body = (json.dumps(said, allow_nan=False) + "}\n").encode()
     with disk_problems_named(out):
         (folder / MANIFEST).write_bytes((_HEAD % crc32(body)).encode() + body)
         for path in (folder / STATE, folder / MANIFEST, folder):
@@ -226,11 +262,12 @@ def read_manifest(folder: Path) -> Manifest:
     """What a checkpoint says of itself, checked against its checksum and the size of its state file.
 
     Raises:
+        OtherFormat: It is of another version of the program.
         DataError: No checkpoint, or a damaged one.
     """
     path = folder / MANIFEST
     try:
-        raw = path.read_bytes()
+        raw = read_file(path, _MOST_BYTES)
         size = (folder / STATE).stat().st_size
     except OSError as error:
         raise DataError(f"{error.filename}: {error.strerror}: {folder} is no whole checkpoint") from error
@@ -239,8 +276,10 @@ def read_manifest(folder: Path) -> Manifest:
     if raw[:length] != (_HEAD % crc32(body)).encode():
         raise DataError(f"{path}: its checksum does not match: the checkpoint is damaged")
     found = json.loads(body[:-2])
-    if found.pop("schema") != SCHEMA:
-        raise DataError(f"{path}: not a checkpoint of schema {SCHEMA}: it was written by another version of mpignn")
+    schema, writer = found.pop("schema"), found.pop("writer", "a version of mpignn that does not say which")
+    if schema != SCHEMA:
+        raise OtherFormat(f"{folder} is of format {schema}, written by {writer}; this is mpignn {version()}, which "
+                          f"reads {SCHEMA}: use the version that wrote it, or train anew")
     arrays = {name: StoredArray(array["dtype"], tuple(array["shape"]), array["offset"], tuple(array["crc32"]))
               for name, array in found.pop("arrays").items()}
     manifest = Manifest(arrays=arrays, **found)
@@ -298,7 +337,7 @@ def disk_problems_named(out: Path) -> Iterator[None]:
 
 def array_name(*keys: str | int) -> str:
     """Name of an array that is found under some keys, whatever these look like."""
-    parts = [quote(str(key), safe="") for key in keys]
+    parts = [quote(str(key), safe="", errors="surrogatepass") for key in keys]
     return "/".join("%2E" * len(part) if part in (".", "..") else part or "%" for part in parts)
 
 
@@ -329,7 +368,7 @@ def _read(path: Path, offset: int, out: np.ndarray, crc: int = 0) -> int:
                 piece = out[begin_at:begin_at + _PIECE_BYTES]
                 done = 0
                 while done < piece.size:
-                    count = file.readinto(piece[done:])
+                    count = file.readinto(piece[done:].data)
                     if not count:
                         raise DataError(f"{path}: the file ends at byte {offset + begin_at + done}: it is incomplete")
                     done += count

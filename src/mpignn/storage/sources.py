@@ -26,7 +26,8 @@
 
 - the name of a bundled data set.
 
-Pickled arrays are not read.  Folders are mapped, not loaded.
+Pickled arrays are not read.  Folders are mapped, not loaded.  In which type numbers are stored says
+`mpignn.storage.canonical`.
 
 Shapes: N nodes, E edges of a type.
 """
@@ -41,6 +42,7 @@ import numpy as np
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC, csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, EType, GraphData, etype_key, parse_etype
+from mpignn.storage.canonical import canonical, integers, whole
 from mpignn.storage.validate import ids_of_mask, validate
 
 _STRUCTURE = ("indptr", "indices", "src", "dst", "num_nodes")
@@ -48,11 +50,12 @@ _ACCEPTED = ("a folder of .npy files with indptr and indices, or src and dst; an
              "num_nodes/<ntype> and edge/<src:rel:dst>/...; or a bundled data set")
 
 
-def read_source(source: str | Path) -> GraphData:
-    """Read a graph and make sure that it is sound.  Not collective.
+def read_source(source: str | Path, keep_dtype: bool = False) -> GraphData:
+    """Read a graph, its numbers as they are stored, and make sure that it is sound.  Not collective.
 
     Args:
         source: A folder, a file, or the name of a bundled data set; see above.
+        keep_dtype: As in `mpignn.storage.canonical.canonical`.
 
     Raises:
         DataError: Nothing that can be read, or a graph that is not sound; names the array and the first bad entry.
@@ -65,11 +68,12 @@ def read_source(source: str | Path) -> GraphData:
         data = (_typed if any("/" in key for key in arrays) else _flat)(arrays, str(path))
     else:
         data = _bundled(str(source))
+    data = canonical(data, keep_dtype)
     validate(data)
     return data
 
 
-class _Folder(Mapping):
+class _Folder(Mapping[str, np.ndarray]):
     """The .npy files of a folder, mapped when asked for."""
 
     def __init__(self, path: Path):
@@ -86,13 +90,16 @@ class _Folder(Mapping):
         if name not in self._names:
             raise KeyError(name)
         path = self._path / f"{name}.npy"
+        if path.exists() and not path.is_file():        # a pipe would be waited on for ever
+            raise DataError(f"{path}: not a file")
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            return array
         except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: not an array that can be read: {error}") from error
+            raise DataError(f"{path}: not an array that can be read: {_readable(error)}") from error
 
 
-class _Npz(Mapping):
+class _Npz(Mapping[str, np.ndarray]):
     """The arrays of an .npz file, loaded when asked for."""
 
     def __init__(self, path: Path):
@@ -114,9 +121,10 @@ class _Npz(Mapping):
         if name not in self._file.files:
             raise KeyError(name)
         try:
-            return self._file[name]
+            array: np.ndarray = self._file[name]
+            return array
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{self._path}: {name}: not an array that can be read: {error}") from error
+            raise DataError(f"{self._path}: {name}: not an array that can be read: {_readable(error)}") from error
 
 
 def _flat(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
@@ -140,31 +148,31 @@ def _flat(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
 
 def _flat_num_nodes(arrays: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray], where: str) -> int:
     if "num_nodes" in arrays:
-        return _number(arrays["num_nodes"], f"{where}: num_nodes")
+        return whole(arrays["num_nodes"], f"{where}: num_nodes")
     if "indptr" in arrays:
         return max(0, arrays["indptr"].size - 1)
     for name in ("features", "labels", "train_mask"):
         if name in others and others[name].ndim:
-            return others[name].shape[0]
+            return len(others[name])
     return 1 + max((int(arrays[end].max(initial=-1)) for end in ("src", "dst") if end in arrays), default=-1)
 
 
 def _typed(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
     num_nodes: dict[str, int] = {}
-    node_data: dict[str, dict] = {}
-    edges: dict[EType, dict] = {}
-    edge_data: dict[EType, dict] = {}
+    node_data: dict[str, dict[str, np.ndarray]] = {}
+    edges: dict[EType, dict[str, np.ndarray]] = {}
+    edge_data: dict[EType, dict[str, np.ndarray]] = {}
     split_keys = []
     for key in arrays:
         match key.split("/"):
             case ["num_nodes", ntype]:
-                num_nodes[ntype] = _number(arrays[key], f"{where}: {key}")
+                num_nodes[ntype] = whole(arrays[key], f"{where}: {key}")
             case ["node", ntype, name]:
                 node_data.setdefault(ntype, {})[name] = arrays[key]
-            case ["edge", etype, ("indptr" | "indices" | "src" | "dst") as name]:
-                edges.setdefault(parse_etype(etype), {})[name] = arrays[key]
-            case ["edge", etype, "data", name]:
-                edge_data.setdefault(parse_etype(etype), {})[name] = arrays[key]
+            case ["edge", spelt, ("indptr" | "indices" | "src" | "dst") as name]:
+                edges.setdefault(parse_etype(spelt), {})[name] = arrays[key]
+            case ["edge", spelt, "data", name]:
+                edge_data.setdefault(parse_etype(spelt), {})[name] = arrays[key]
             case ["split", _, _]:
                 split_keys.append(key)
             case _:
@@ -176,7 +184,7 @@ def _typed(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
     csc = {etype: _structure(named, num_nodes[etype[0]], num_nodes[etype[2]], f"{where}: edge/{etype_key(etype)}")
            for etype, named in edges.items()}
     sizes = {**num_nodes, **{etype_key(e): c.num_edges for e, c in csc.items()}}
-    splits: dict[str, dict] = {}
+    splits: dict[str, dict[str, np.ndarray]] = {}
     for path in split_keys:
         _, key, name = path.split("/")
         splits.setdefault(key, {})[name] = _split_ids(arrays[path], sizes.get(key, 0), f"{where}: {path}")
@@ -186,12 +194,12 @@ def _typed(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
 def _structure(arrays: Mapping[str, np.ndarray], num_src: int, num_dst: int, where: str) -> CSC:
     """The in-edges of one type; of src and dst only what would keep them from being grouped is checked."""
     if "indptr" in arrays and "indices" in arrays:
-        indptr = _integers(arrays["indptr"], f"{where}: indptr")
-        return CSC(indptr.astype(np.int64, copy=False), _integers(arrays["indices"], f"{where}: indices"))
+        indptr = integers(arrays["indptr"], f"{where}: indptr")
+        return CSC(indptr.astype(np.int64, copy=False), integers(arrays["indices"], f"{where}: indices"))
     if "src" not in arrays or "dst" not in arrays:
         raise DataError(f"{where}: no edges found; expected indptr and indices, or src and dst, got: "
                         + (", ".join(sorted(arrays)) or "nothing"))
-    src, dst = (_integers(arrays[end], f"{where}: {end}") for end in ("src", "dst"))
+    src, dst = (integers(arrays[end], f"{where}: {end}") for end in ("src", "dst"))
     if src.shape != dst.shape:
         raise DataError(f"{where}: src has {src.size} entries and dst {dst.size}; expected one of each for an edge")
     for end, ids, count in (("src", src, num_src), ("dst", dst, num_dst)):
@@ -201,23 +209,17 @@ def _structure(arrays: Mapping[str, np.ndarray], num_src: int, num_dst: int, whe
     return csc_from_coo(src, dst, num_dst)
 
 
-def _integers(array: np.ndarray, what: str) -> np.ndarray:
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise DataError(f"{what} must be integers in one dimension, got {array.dtype} of shape {array.shape}")
-    native = np.int32 if array.dtype.itemsize < 4 or array.dtype == np.int32 else np.int64
-    return array.astype(native, copy=False)
-
-
-def _number(array: np.ndarray, what: str) -> int:
-    if array.size != 1 or array.dtype.kind not in "iu":
-        raise DataError(f"{what} must be one integer, got {array.dtype} of shape {array.shape}")
-    return int(array.reshape(-1)[0])
-
-
 def _split_ids(array: np.ndarray, count: int, what: str) -> np.ndarray:
-    if array.dtype == bool:
+    if array.dtype == bool and array.size:
         return ids_of_mask(array, count, what)
-    return np.sort(_integers(array, what)).astype(np.int64, copy=False)
+    return np.sort(integers(array, what)).astype(np.int64, copy=False)
+
+
+def _readable(error: Exception) -> str:
+    """What NumPy says of a file, with the mend where it is an array of Python objects."""
+    if "object" in str(error).lower():
+        return "it holds Python objects; store numbers, as array.astype('float32') makes them"
+    return str(error)
 
 
 def _bundled(name: str) -> GraphData:

@@ -9,15 +9,15 @@ Shapes: N nodes, E edges (both directions counted), C classes, F features.
 """
 
 import hashlib
-import json
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mpignn.errors import ConfigError, ResourceError
+from mpignn.errors import ConfigError
+from mpignn.json_text import to_json
+from mpignn.storage.folder import new_folder
 
 _EDGES_PER_DRAW = 8_000_000
 _ROWS_PER_DRAW = 200_000
@@ -30,11 +30,11 @@ class Recipe:
     Attributes:
         nodes: N.
         avg_degree: Edges per node, both directions counted.
-        seed: Of the random generator.
+        seed: Seed of the random generator.
         classes: C.
         block_size: Mean number of nodes of a block.
         p_block, p_class: Shares of the edges kept inside a block, and inside a class.
-        exponent, max_ratio: Of the power law of the weights, and the largest over the smallest weight.
+        exponent, max_ratio: Exponent of the power law of the weights; the largest over the smallest weight.
         feat_dim: F.
         signal: Standard deviation of the class centroids' entries; that of the noise is 1.
         label_noise: Share of the labels that are drawn anew.
@@ -73,7 +73,7 @@ class Recipe:
             raise ConfigError("seed must be 0 or more, label_noise between 0 and 1, exponent and max_ratio above 1")
 
 
-def make_graph(out: str | Path, nodes: int, avg_degree: float = 50.0, seed: int = 0, **options) -> dict:
+def make_graph(out: str | Path, nodes: int, avg_degree: float = 50.0, seed: int = 0, **options: Any) -> dict[str, Any]:
     """Write a synthetic graph as a folder of ``.npy`` files that `mpignn partition` reads.  Not collective.
 
     The files, a function of the arguments alone: ``indptr`` (N + 1,) and ``indices`` (E,), int64, where the
@@ -94,26 +94,11 @@ def make_graph(out: str | Path, nodes: int, avg_degree: float = 50.0, seed: int 
     recipe = Recipe(nodes, avg_degree, seed, **options)
     recipe.check()
     out = Path(out)
-    if out.exists():
-        raise ConfigError(f"{out} exists: remove it or choose another name")
-    if not out.parent.is_dir():
-        raise ConfigError(f"{out.parent} is not a folder: make it first")
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise ConfigError(f"{out.parent}: {error.strerror}: choose a folder that can be written to") from error
-    try:
-        folder.chmod(0o755)
-        meta = _write(recipe, folder)
-        folder.rename(out)
-    except OSError as error:
-        raise ResourceError(f"{out}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return meta
+    with new_folder(out) as folder:
+        return _write(recipe, folder)
 
 
-def _write(recipe: Recipe, folder: Path) -> dict:
+def _write(recipe: Recipe, folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(recipe.seed)
     n = recipe.nodes
     plan = _plan(rng, recipe)
@@ -127,8 +112,8 @@ def _write(recipe: Recipe, folder: Path) -> dict:
     del keys
     np.save(folder / "indptr.npy", indptr)
     np.save(folder / "indices.npy", indices)
-    digest = hashlib.sha256(indptr)
-    digest.update(indices)
+    digest = hashlib.sha256(indptr.data)
+    digest.update(indices.data)
     num_edges, degree = indices.size, np.diff(indptr)
     del indices
 
@@ -161,7 +146,7 @@ def _write(recipe: Recipe, folder: Path) -> dict:
         "recipe": asdict(recipe),
         "numpy": np.__version__,
     }
-    (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+    (folder / "meta.json").write_text(to_json(meta, 2) + "\n")
     return meta
 
 
@@ -207,7 +192,8 @@ def _power_law(rng: np.random.Generator, n: int, exponent: float, max_ratio: flo
     """(N,) weights w >= 1 with P(w > x) ~ x ** (1 - exponent), cut at ``max_ratio``."""
     a = exponent - 1.0
     lowest = max_ratio ** -a
-    return (lowest + rng.random(n) * (1.0 - lowest)) ** (-1.0 / a)
+    weights: np.ndarray = (lowest + rng.random(n) * (1.0 - lowest)) ** (-1.0 / a)
+    return weights
 
 
 def _draw_distinct_edges(rng: np.random.Generator, recipe: Recipe, plan: _Plan) -> np.ndarray:
@@ -279,7 +265,7 @@ def _write_features(rng: np.random.Generator, recipe: Recipe, path: Path, true_c
             rows = slice(start, min(n, start + _ROWS_PER_DRAW))
             features = rng.standard_normal((rows.stop - start, recipe.feat_dim), dtype=np.float32)
             features += centroid[true_class[rows]]
-            file.write(features)
+            file.write(features.data)
             score = features @ centroid.T - 0.5 * (centroid ** 2).sum(1) + prior
             hits += int((score.argmax(1) == labels[rows]).sum())
     return hits / n

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from mpignn.errors import DataError
-from mpignn.storage.blocks import ArrayWriter, damage_named, read_rows
+from mpignn.storage.blocks import ArrayWriter, damage_named, read_rows, stored
 from mpignn.storage.folder import full_disk_named, new_file
 from mpignn.storage.sink import writing
 
@@ -41,7 +41,7 @@ def write_tensors(path: Path, tensors: Mapping[str, tuple[StoredTensor, Iterable
     """Write a file that holds some tensors; a file of that name is replaced once all is written.  Not collective.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         tensors: By name of the dataset, with the rows in order, (n, ...) each.
         about: What else to keep; `read_about` tells it.
 
@@ -69,15 +69,16 @@ def read_about(path: Path) -> str:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     with damage_named(str(path)), h5py.File(path, "r") as file:
-        return file.attrs.get(_ABOUT, "")
+        about: str = file.attrs.get(_ABOUT, "")
+        return about
 
 
 def read_tensor(path: Path, name: str, tensor: StoredTensor, lo: int, out: np.ndarray) -> None:
     """Read the rows from ``lo`` on, and verify them.  Not collective.
 
     Args:
-        path: Of the file.
-        name: Of the dataset.
+        path: Path of the file.
+        name: Name of the dataset.
         tensor: What it must be.
         lo: First row.
         out: (n, W) of the type ``stored``, C-contiguous.
@@ -94,4 +95,4 @@ def read_tensor(path: Path, name: str, tensor: StoredTensor, lo: int, out: np.nd
         found = data.attrs.get(_DTYPE, str(data.dtype))
         if data.shape != tensor.shape or data.dtype != tensor.stored or found != tensor.dtype:
             raise DataError(f"{path}: {name} is {found} {data.shape}, the tensor is {tensor.dtype} {tensor.shape}")
-        read_rows(data, f"{path}: {name}", lo, lo + out.shape[0], out.reshape(-1, *tensor.shape[1:]))
+        read_rows(stored(file, str(path), name), lo, lo + out.shape[0], out.reshape(-1, *tensor.shape[1:]))

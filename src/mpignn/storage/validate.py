@@ -3,7 +3,7 @@
 Shapes: N nodes of a type, D destinations and E edges of an edge type.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -15,7 +15,8 @@ NON_NEGATIVE = ("prob", "weight")
 """Edge data by which edges are drawn or weighted."""
 
 LABELS = "labels"
-"""Node data that may say "unknown", as NaN or a negative class, for nodes outside the splits."""
+"""Data that may say "unknown": floating-point numbers and rows of several labels by NaN or -1 for any entry, classes by
+-1 outside the splits."""
 
 _CHUNK_BYTES = 1 << 24
 
@@ -34,22 +35,14 @@ def validate(data: GraphData) -> None:
         _check_csc(csc, data.num_nodes[etype[0]], data.num_nodes[etype[2]], etype_key(etype))
     _check_splits(data)
     for ntype, named in data.node_data.items():
-        split = [ids for ids in data.splits.get(ntype, {}).values() if ids.size]
-        wanted = np.unique(np.concatenate(split)) if split else np.empty(0, np.int64)
         for name, array in named.items():
-            what = f"{ntype}/{name}"
-            _check_array(array, data.num_nodes[ntype], what, "node")
-            if name == LABELS:
-                _check_labels(array, wanted, what)
-            else:
-                _check_rows(array, what, "node", _not_finite, "which is not finite")
+            _check_data(array, name, ntype, data.num_nodes[ntype], "node", data.splits.get(ntype, {}))
     for etype, named in data.edge_data.items():
         for name, array in named.items():
-            what = f"{etype_key(etype)}/{name}"
-            _check_array(array, data.csc[etype].num_edges, what, "edge")
-            _check_rows(array, what, "edge", _not_finite, "which is not finite")
+            key = etype_key(etype)
+            _check_data(array, name, key, data.csc[etype].num_edges, "edge", data.splits.get(key, {}))
             if name in NON_NEGATIVE:
-                _check_rows(array, what, "edge", lambda rows: rows < 0, "which is negative")
+                _check_rows(array, f"{key}/{name}", "edge", lambda rows: rows < 0, "which is negative")
 
 
 def _check_names(data: GraphData) -> None:
@@ -89,7 +82,7 @@ def _check_csc(csc: CSC, num_src: int, num_dst: int, what: str) -> None:
     if falls.size:
         row = falls[0]
         raise DataError(f"{what}: indptr falls from {csc.indptr[row]} to {csc.indptr[row + 1]} at row {row}")
-    for begin, rows in _chunks(csc.indices):
+    for begin, rows in chunks(csc.indices):
         if rows.min() < 0 or rows.max() >= num_src:
             bad = int(np.flatnonzero((rows < 0) | (rows >= num_src))[0])
             raise DataError(f"{what}: indices[{begin + bad}] = {rows[bad]} but there are {num_src} sources")
@@ -126,31 +119,42 @@ def _check_array(array: np.ndarray, count: int, what: str, kind: str) -> None:
         raise DataError(f"{what}: a row must have at least one element, got shape {array.shape}")
 
 
-def _check_labels(labels: np.ndarray, wanted: np.ndarray, what: str) -> None:
-    """Labels of nodes in a split must be known; integers are classes."""
-    given = labels[wanted]
-    unknown = _not_finite(given) if labels.dtype.kind == "f" else given < 0
-    bad = np.argwhere(unknown)
+def _check_data(array: np.ndarray, name: str, key: str, count: int, kind: str,
+                splits: Mapping[str, np.ndarray]) -> None:
+    """Data of the nodes or edges of a type, which has some splits."""
+    what = f"{key}/{name}"
+    _check_array(array, count, what, kind)
+    if name != LABELS:
+        _check_rows(array, what, kind, lambda rows: ~np.isfinite(rows),
+                    "which is not finite; only labels may hold NaN, for unknown")
+        return
+    _check_rows(array, what, kind, np.isinf, "which is not finite")
+    if array.ndim == 1 and array.dtype.kind == "i":
+        for split, ids in splits.items():
+            _check_classes(array[ids], ids, f"{what}: {kind}", split)
+
+
+def _check_classes(labels: np.ndarray, ids: np.ndarray, what: str, split: str) -> None:
+    """One whole number for each node or edge is a class, which those in a split must have."""
+    bad = np.flatnonzero(labels < 0)
     if bad.size:
-        place = bad[0, 0]
-        raise DataError(f"{what}: node {wanted[place]} is in a split but has the label {given[place]}")
+        others = f", as {bad.size - 1} more of split {split}" if bad.size > 1 else ""
+        raise DataError(f"{what} {ids[bad[0]]} is in a split but has the label {labels[bad[0]]}{others}: take what has "
+                        "no label out of the splits, or store floating-point numbers if negative ones shall be "
+                        "predicted")
 
 
 def _check_rows(array: np.ndarray, what: str, kind: str, is_bad: Callable[[np.ndarray], np.ndarray],
                 why: str) -> None:
-    for begin, rows in _chunks(array):
+    for begin, rows in chunks(array):
         bad = is_bad(rows)
         if bad.any():
             place = np.argwhere(bad)[0]
             raise DataError(f"{what}: {kind} {begin + place[0]} has {rows[tuple(place)]}, {why}")
 
 
-def _not_finite(rows: np.ndarray) -> np.ndarray:
-    return ~np.isfinite(rows)
-
-
-def _chunks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """An array some MiB at a time, with the number of the first row."""
+def chunks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """An array some MiB at a time, with the number of the first row.  Not collective."""
     step = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
     for begin in range(0, array.shape[0], step):
         yield begin, array[begin:begin + step]
@@ -160,13 +164,19 @@ def ids_of_mask(mask: np.ndarray, count: int, what: str) -> np.ndarray:
     """The sorted int64 ids that a mask marks.
 
     Args:
-        mask: (count,) booleans, or integers that are 0 or 1.
+        mask: (count,) or (count, 1) booleans, or numbers that are 0 or 1.
 
     Raises:
         DataError: Another shape, or another value.
     """
-    if mask.shape != (count,):
-        raise DataError(f"{what}: expected one entry for each of {count}, got shape {mask.shape}")
-    if mask.dtype.kind not in "biu" or (mask.dtype.kind != "b" and mask.size and not np.isin(mask, (0, 1)).all()):
+    if mask.shape not in ((count,), (count, 1)):
+        mend = ("; ids are made a mask by mask = np.zeros(N, bool); mask[ids] = True"
+                if mask.ndim == 1 and mask.dtype.kind in "iu" else "")
+        raise DataError(f"{what}: expected one entry for each of {count}, got shape {mask.shape}{mend}")
+    mask = mask.reshape(count)
+    if mask.dtype.kind not in "biuf":
         raise DataError(f"{what}: expected booleans, or 0 and 1, got {mask.dtype}")
+    bad = np.flatnonzero((mask != 0) & (mask != 1))
+    if bad.size:
+        raise DataError(f"{what}: expected booleans, or 0 and 1, got {mask[bad[0]]} at {bad[0]}")
     return np.flatnonzero(mask).astype(np.int64, copy=False)

@@ -4,24 +4,29 @@ Shapes: N nodes and E edges of a type, P partitions.
 """
 
 import hashlib
-import json
+import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from mpignn.errors import ConfigError, DataError
+from mpignn.arguments import whole_number
+from mpignn.errors import DataError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import in_edges, out_edges, row_chunks
-from mpignn.graph.types import GraphData, etype_key
-from mpignn.partition.assign import assign, checked_assignment
+from mpignn.graph.likeness import likely, misnamed_splits
+from mpignn.graph.types import EType, GraphData, etype_key
+from mpignn.json_text import to_json
+from mpignn.partition.assign import Partitioner, assign, checked_assignment
 from mpignn.partition.relabel import Relabeling, new_indptr, relabel
-from mpignn.partition.report import PartTally, make_report
+from mpignn.partition.report import PartTally, Tally, make_report
 from mpignn.storage.blocks import ArrayWriter, file_crc, write_array
+from mpignn.storage.canonical import FEATURES, canonical
 from mpignn.storage.check import check
-from mpignn.storage.folder import check_space, new_folder
+from mpignn.storage.folder import check_new, check_space, new_folder
 from mpignn.storage.schema import (
     GRAPH_FILE,
     HEAD_BYTES,
@@ -35,14 +40,17 @@ from mpignn.storage.schema import (
 )
 from mpignn.storage.sink import writing
 from mpignn.storage.sources import read_source
-from mpignn.storage.validate import validate
+from mpignn.storage.validate import LABELS, validate
+
+log = logging.getLogger(__name__)
 
 _CHUNK_EDGES = 1 << 21          # edges in hand at a time, at 40 bytes each
 _CHUNK_BYTES = 1 << 24          # of rows of a feature
 
 
 def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: int,
-                    method: str | Path | Callable = "metis", seed: int = 0, out_edges: bool = False) -> dict:
+                    method: str | Path | Partitioner = "metis", seed: int = 0, out_edges: bool = False,
+                    keep_dtype: bool = False) -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Not collective; one process.
 
     Args:
@@ -51,9 +59,11 @@ def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: 
         num_parts: P; independent of the number of ranks that will use it.
         method: ``metis``, ``random``, ``range``, a file with one partition per line, or a function, as
             `mpignn.partition.assign.assign` takes them.
-        seed: Of the method.
+        seed: Seed of the method.
         out_edges: Store each edge a second time with its source, for `DistGraph.out_degrees` and for sampling along
             the edges; 12 bytes more an edge, on disk and in the servers' memory.
+        keep_dtype: Store the numbers of nodes and edges in the type that they have, and not as
+            `mpignn.storage.canonical` says, features as float32; labels have a type of their own even so.
 
     Returns:
         The report of `mpignn.partition.report.make_report`.
@@ -63,18 +73,21 @@ def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: 
         DataError: A source that is not a sound graph.
         ResourceError: Not enough room on the disk.
     """
-    out = Path(out)
-    if out.exists():
-        raise ConfigError(f"{out} exists already and is left as it is: remove it or choose another name")
+    out, num_parts = Path(out), whole_number(num_parts, "parts", 1)
+    check_new(out)
     if isinstance(source, GraphData):
-        validate(source)
-    data = source if isinstance(source, GraphData) else read_source(source)
+        data = canonical(source, keep_dtype)
+        validate(data)
+    else:
+        data = read_source(source, keep_dtype)
+    for doubt in _misnamed(data):
+        log.warning("%s", doubt)
     parts = assign(data, num_parts, method, seed)
     return _write(data, parts, num_parts, out, out_edges)
 
 
 def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: str | Path,
-                out_edges: bool = False) -> dict:
+                out_edges: bool = False) -> dict[str, Any]:
     """Write a graph by a given assignment.  Equal input gives equal bytes.  Not collective.
 
     Args:
@@ -84,11 +97,13 @@ def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts
 
     Returns and raises: As `partition_graph`.
     """
+    data = canonical(data)
     validate(data)
     return _write(data, checked_assignment(data.num_nodes, assignment, num_parts), num_parts, Path(out), out_edges)
 
 
-def _write(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: Path, by_source: bool) -> dict:
+def _write(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: Path,
+           by_source: bool) -> dict[str, Any]:
     writer = _Writer(data, assignment, num_parts, by_source)
     with new_folder(out) as folder:
         check_space(out, writer.num_bytes())
@@ -97,6 +112,19 @@ def _write(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int
         if problems:
             raise DataError(f"{out}: what was written does not verify and is removed: {problems[0]}")
     return report
+
+
+def _misnamed(data: GraphData) -> Iterator[str]:
+    """Warnings of data that training does not look for, under a name like one that it does."""
+    for ntype, named in data.node_data.items():
+        for wanted in (FEATURES, LABELS):
+            found = likely(wanted, set(named) - {FEATURES, LABELS})
+            if wanted not in named and found is not None:
+                yield (f"{ntype} has data named {found!r} and none named {wanted!r}, which training looks for: "
+                       f"rename it, or train with --{wanted} {found}")
+    for key, splits in data.splits.items():
+        for found, wanted in misnamed_splits(splits):
+            yield f"{key} has a split named {found!r} and none named {wanted!r}, which jobs look for: rename it"
 
 
 def source_id(data: GraphData) -> str:
@@ -112,13 +140,13 @@ def source_id(data: GraphData) -> str:
     for name, array in sorted(arrays.items()):
         crc, step = 0, max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
         for first in range(0, array.shape[0], step):
-            crc = zlib.crc32(np.ascontiguousarray(array[first:first + step]), crc)
+            crc = zlib.crc32(np.ascontiguousarray(array[first:first + step]).data, crc)
         digest.update(f"{name} {array.dtype.str} {array.shape} {crc}\n".encode())
     return digest.hexdigest()
 
 
 class _Writer:
-    def __init__(self, data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, by_source: bool):
+    def __init__(self, data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, by_source: bool) -> None:
         self.data = data
         self.nodes: dict[str, Relabeling] = {t: relabel(assignment[t], num_parts) for t in data.num_nodes}
         self.indptr = {e: new_indptr(csc, self.nodes[e[2]]) for e, csc in data.csc.items()}
@@ -144,7 +172,7 @@ class _Writer:
             total += sum(array.nbytes for array in named.values())
         return total + sum(8 * ids.size for named in self.data.splits.values() for ids in named.values())
 
-    def write(self, folder: Path) -> dict:
+    def write(self, folder: Path) -> dict[str, Any]:
         parts = range(self.book.num_partitions())
         tallies = [self._write_part(folder / part_file(part), part) for part in parts]
         for part in parts if self.out else ():      # once all edges have their ids
@@ -156,7 +184,7 @@ class _Writer:
         report = make_report(self.book, tallies, splits)
         for key, named in splits.items():
             for name, ids in named.items():
-                self._note(f"split/{key}/{name}", zlib.crc32(ids))
+                self._note(f"split/{key}/{name}", zlib.crc32(ids.data))
         self._note("graph", [self.book.schema, {t: r.tolist() for t, r in self.book.node_ranges.items()}])
         graph_id = self._digest.hexdigest()
         for part in parts:
@@ -176,10 +204,11 @@ class _Writer:
             raw.write(line)
         return report
 
-    def _write_metadata(self, file: h5py.File, splits: Mapping, report: dict) -> None:
+    def _write_metadata(self, file: h5py.File, splits: Mapping[str, Mapping[str, np.ndarray]],
+                        report: dict[str, Any]) -> None:
         schema = self.book.schema
         for name, texts in (("types/ntype", schema.ntypes), ("types/etype", schema.etypes),
-                            ("arrays", self._arrays()), ("report", [json.dumps(report)])):
+                            ("arrays", self._arrays()), ("report", [to_json(report)])):
             encoded = np.char.encode(np.array(texts), "utf-8")
             write_array(file, name, encoded, h5py.string_dtype("utf-8", encoded.dtype.itemsize))
         for ntype in schema.ntypes:
@@ -209,7 +238,7 @@ class _Writer:
                       (("indptr", "<i8"), ("indices", indices), ("edge_id", "<i8"))]
         return found
 
-    def _write_part(self, path: Path, part: int) -> tuple:
+    def _write_part(self, path: Path, part: int) -> Tally:
         """Write a part file all but its attributes; returns what `PartTally` counted."""
         tally = PartTally(self.book, part)
         with writing(path) as file:
@@ -227,7 +256,7 @@ class _Writer:
         for name, array in sorted(self.data.node_data.get(ntype, {}).items()):
             self._write_data(file, f"{base}/data/{name}", array, orig)
 
-    def _write_edges(self, file: h5py.File, etype, part: int, tally: PartTally) -> None:
+    def _write_edges(self, file: h5py.File, etype: EType, part: int, tally: PartTally) -> None:
         csc, indptr = self.data.csc[etype], self.indptr[etype]
         lo, hi = (int(i) for i in self.book.node_ranges[etype[2]][part:part + 2])
         first_edge, num_edges = int(indptr[lo]), int(indptr[hi] - indptr[lo])
@@ -252,7 +281,7 @@ class _Writer:
         for name, array in sorted(edge_data.items()):
             self._write_data(file, f"{base}/data/{name}", array, orig_edges)
 
-    def _write_out_edges(self, file: h5py.File, etype, part: int) -> None:
+    def _write_out_edges(self, file: h5py.File, etype: EType, part: int) -> None:
         indptr, base = self.out_indptr[etype], out_path(etype)
         lo, hi = (int(i) for i in self.book.node_ranges[etype[0]][part:part + 2])
         shape, new_dst = (int(indptr[hi] - indptr[lo]),), self.nodes[etype[2]].new_id
@@ -278,8 +307,10 @@ class _Writer:
 
     def _new_split(self, key: str, ids: np.ndarray) -> np.ndarray:
         if key in self.nodes:
-            return self.nodes[key].new_id[ids]
-        return self.new_edge[self.book.to_canonical_etype(key)][ids]
+            new: np.ndarray = self.nodes[key].new_id[ids]
+        else:
+            new = self.new_edge[self.book.to_canonical_etype(key)][ids]
+        return new
 
     def _note(self, what: str, content: object) -> None:
         """Let the graph's id depend on a part of its content."""

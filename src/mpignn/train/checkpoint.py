@@ -16,17 +16,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.original import original_order
-from mpignn.dist.tables import Entry
-from mpignn.dist.tensor import DistTensor
 from mpignn.errors import ConfigError, DataError, MpignnError
 from mpignn.log import beat, phase
 from mpignn.nn.embedding import DistEmbedding
 from mpignn.nn.sparse_optim import SparseOptimizer
-from mpignn.storage import snapshot
+from mpignn.storage import claim, snapshot
 from mpignn.storage.snapshot import BlockWriter, Manifest, array_name
-from mpignn.train.state import pack, unpack
+from mpignn.store.graph import DistGraph
+from mpignn.store.original import original_order
+from mpignn.store.tables import Entry
+from mpignn.store.tensor import DistTensor
+from mpignn.train.same_run import check_graph, check_same, differences
+from mpignn.train.state import pack, plain, unpack
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,9 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
         folder: Where checkpoints are; made if it is not there.
         step: Optimiser steps done, by which the checkpoint is named; one of the same name is replaced.
         g: The graph; its persistent `DistTensor`s, embeddings among them, are written with all their rows.
-        settings: What the results depend on; `load` refuses a checkpoint that was written with others.
-        about: What else to remember, as JSON can.
+        settings: What the results depend on, as `mpignn.train.state.plain` takes it; `load` refuses a checkpoint that
+            was written with others.
+        about: What else to remember; `load` gives it back as JSON does.
         keep: How many checkpoints to keep, this one included; None: all.
         best: The step of one to keep beside these.
         objects: What has a ``state_dict``, by names that `load` will be given again.
@@ -76,42 +78,37 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
         The folder of the checkpoint.
 
     Raises:
-        ConfigError: On all trainers: a state that cannot be stored, or embeddings that have no name.
+        ConfigError: On all trainers: a state, settings or something else that cannot be stored, embeddings that have no
+            name, or a folder that this job had claimed and that is another job's by now.
         ResourceError: On all trainers: the disk is full or cannot be written; earlier checkpoints stay as they are.
     """
-    trainers, out, problem, begun = g.trainers, Path(folder) / snapshot.name_of(step), None, None
+    trainers, out, begun = g.trainers, Path(folder) / snapshot.name_of(step), None
     with phase("write checkpoint"):
         tensors = _persistent(g)
         for entry in tensors.values():
             entry.table.sync()
         arrays: dict[str, np.ndarray] = {}
-        if trainers.rank == 0:
-            try:
+        with trainers.all_or_none():
+            if trainers.rank == 0:
                 check_names(objects)
+                said = {"graph": g.source_id, "settings": plain(settings or {}, "settings"),
+                        "about": plain(about or {}, "about")}
                 tree = {name: pack(found.state_dict(), (_STATE, name), arrays) for name, found in objects.items()}
                 specs = {name: (array.dtype, array.shape) for name, array in arrays.items()}
                 specs |= {array_name(_TENSORS, name): (entry.table.spec.dtype, entry.description.shape)
                           for name, entry in tensors.items()}
+                claim.check(out)
                 begun = snapshot.begin(out, specs)
-            except MpignnError as error:
-                problem = error
-        trainers.agree(problem)
         partial, manifest = trainers.bcast(begun)
-        crcs = None
         try:
-            with snapshot.disk_problems_named(out):
+            with trainers.all_or_none(), snapshot.disk_problems_named(out):
                 crcs = _write(g, partial, manifest, tensors, arrays)
-        except MpignnError as error:
-            problem = error
-        shares = trainers.allgather(crcs)
-        try:
-            trainers.agree(problem)
-            if trainers.rank == 0:
-                said = {"graph": g.source_id, "settings": dict(settings or {}), "about": dict(about or {}),
-                        "objects": tree, "tensors": {name: _described(entry) for name, entry in tensors.items()}}
-                merged = {key: crc for share in shares for key, crc in share.items()}
-                problem = _commit(partial, out, snapshot.complete(manifest, merged, step, said), keep, best)
-            trainers.agree(problem)
+            shares = trainers.allgather(crcs)
+            with trainers.all_or_none():
+                if trainers.rank == 0:
+                    said |= {"objects": tree, "tensors": {name: _described(entry) for name, entry in tensors.items()}}
+                    merged = {key: crc for share in shares for key, crc in share.items()}
+                    _commit(partial, out, snapshot.complete(manifest, merged, step, said), keep, best)
         except MpignnError:
             if trainers.rank == 0:
                 snapshot.abandon(partial)
@@ -120,8 +117,8 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
     return out
 
 
-def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None = None, any_graph: bool = False,
-         **objects: Stateful) -> Loaded:
+def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None = None, any_settings: bool = False,
+         any_graph: bool = False, **objects: Stateful) -> Loaded:
     """Go on from a checkpoint: every object and every persistent tensor as it was.  Collective over the trainers.
 
     A persistent tensor that is not there yet is made; whoever asks for one of its name then finds it.
@@ -130,6 +127,7 @@ def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None =
         path: A checkpoint, or a folder of them, of which the newest that is whole is taken.
         g: The graph, however it is partitioned.
         settings: What the results depend on, as `save` was given.
+        any_settings: Take it whatever its settings are, to use what was learnt and not to go on.
         any_graph: Take it also if it is of another graph, as long as it holds no tensors.
         objects: As `save` was given.
 
@@ -137,6 +135,7 @@ def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None =
         ConfigError: On all trainers: the checkpoint is of another graph, or of other settings, objects or tensors; the
             difference is shown.
         DataError: On all trainers: no checkpoint, or a damaged one; of a folder: none that is whole.
+        OtherFormat: On all trainers: it is of another version of the program, which the message names.
     """
     candidates = g.trainers.bcast(_candidates(Path(path)) if g.trainers.rank == 0 else None)
     if not candidates:
@@ -144,9 +143,9 @@ def load(path: str | Path, g: DistGraph, *, settings: Mapping[str, Any] | None =
     for number, candidate in enumerate(candidates):
         try:
             with phase("read checkpoint"):
-                return _load(candidate, g, dict(settings or {}), any_graph, objects)
+                return _load(candidate, g, None if any_settings else settings or {}, any_graph, objects)
         except DataError as error:
-            if not error.agreed or number == len(candidates) - 1:
+            if not error.agreed or isinstance(error, snapshot.OtherFormat) or number == len(candidates) - 1:
                 raise
             if g.trainers.rank == 0:
                 log.warning("%s; the one before it is tried", error)
@@ -168,15 +167,11 @@ def latest(folder: str | Path) -> Path | None:
     """The newest checkpoint of a folder whose manifest is sound; None if there is none.  Not collective.
 
     The rows are verified by `load`, which goes on to the one before where they are damaged.
+
+    Raises:
+        OtherFormat: It is of another version of the program.
     """
-    for _, path in reversed(snapshot.found_in(Path(folder))):
-        try:
-            snapshot.read_manifest(path)
-        except DataError as error:
-            log.warning("%s", error)
-        else:
-            return path
-    return None
+    return snapshot.newest(Path(folder))
 
 
 def _candidates(path: Path) -> list[Path]:
@@ -188,8 +183,12 @@ def _candidates(path: Path) -> list[Path]:
 
 def _persistent(g: DistGraph) -> dict[str, Entry]:
     """The tensors that belong to a checkpoint, by name, in the same order on all trainers."""
-    return {entry.description.name: entry
-            for entry in sorted(g.tables.persistent(), key=lambda entry: entry.description.name)}
+    return {_name(entry): entry for entry in sorted(g.tables.persistent(), key=_name)}
+
+
+def _name(entry: Entry) -> str:
+    assert entry.description.name is not None, "what is persistent has a name"
+    return entry.description.name
 
 
 def _described(entry: Entry) -> dict[str, Any]:
@@ -231,14 +230,11 @@ def _share(g: DistGraph, manifest: Manifest, names: list[str]) -> Iterator[tuple
             yield name, block, first, last
 
 
-def _commit(partial: Path, out: Path, manifest: Manifest, keep: int | None, best: int | None) -> MpignnError | None:
-    """Give the checkpoint its name, and remove old ones; returns what is wrong, to be agreed on."""
-    try:
-        snapshot.commit(partial, out, manifest)
-    except MpignnError as error:
-        return error
+def _commit(partial: Path, out: Path, manifest: Manifest, keep: int | None, best: int | None) -> None:
+    """Give the checkpoint its name, and remove old ones."""
+    claim.check(out)
+    snapshot.commit(partial, out, manifest)
     _prune(out.parent, manifest.step, keep, best)
-    return None
 
 
 def _prune(folder: Path, step: int, keep: int | None, best: int | None) -> None:
@@ -250,20 +246,17 @@ def _prune(folder: Path, step: int, keep: int | None, best: int | None) -> None:
             snapshot.abandon(path)
 
 
-def _load(path: Path, g: DistGraph, settings: dict[str, Any], any_graph: bool,
+def _load(path: Path, g: DistGraph, settings: Mapping[str, Any] | None, any_graph: bool,
           objects: Mapping[str, Stateful]) -> Loaded:
-    trainers, told, problem = g.trainers, None, None
-    if trainers.rank == 0:
-        try:
-            manifest = snapshot.read_manifest(path)
-            snapshot.check_rest(path, manifest)
-            _compare(path, manifest.about, g, settings, any_graph, objects)
-            told = manifest, {name: snapshot.read_array(path, manifest, name) for name in manifest.arrays
-                              if name.startswith(f"{_STATE}/")}
-        except MpignnError as error:
-            problem = error
-    trainers.agree(problem)
-    manifest, arrays = trainers.bcast(told)
+    def read() -> tuple[Manifest, dict[str, np.ndarray]]:
+        manifest = snapshot.read_manifest(path)
+        snapshot.check_rest(path, manifest)
+        asked = manifest.about["settings"] if settings is None else plain(settings, "settings")
+        _compare(path, manifest.about, g, asked, any_graph, objects)
+        return manifest, {name: snapshot.read_array(path, manifest, name) for name in manifest.arrays
+                          if name.startswith(f"{_STATE}/")}
+
+    manifest, arrays = g.trainers.by_first(read)
     _read_rows(path, g, manifest)
     for name, found in objects.items():
         found.load_state_dict(unpack(manifest.about["objects"][name], arrays))
@@ -274,20 +267,12 @@ def _compare(path: Path, said: Mapping[str, Any], g: DistGraph, settings: Mappin
              objects: Mapping[str, Stateful]) -> None:
     """Raise `ConfigError` if a checkpoint is of something else."""
     if said["graph"] != g.source_id and (said["tensors"] or not any_graph):
-        raise ConfigError(f"{path} is of another graph: {said['graph']} there, {g.source_id} here")
+        check_graph(path, said["graph"], g.source_id)
     here = {name: _described(entry) for name, entry in _persistent(g).items()}
-    parts = _differences("", said["settings"], settings)
-    parts += _differences("tensor ", said["tensors"], said["tensors"] | here)      # others are made
-    parts += _differences("", dict.fromkeys(said["objects"], "state"), dict.fromkeys(objects, "state"))
-    if parts:
-        raise ConfigError(f"{path} is of another run: {'; '.join(parts)}")
-
-
-def _differences(kind: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    def shown(values: Mapping[str, Any], name: str) -> str:
-        return str(values[name]) if name in values else "nothing"
-    return [f"{kind}{name}: {shown(there, name)} there, {shown(here, name)} here"
-            for name in sorted({*there, *here}) if there.get(name, _differences) != here.get(name, _differences)]
+    parts = differences("", said["settings"], settings)
+    parts += differences("tensor ", said["tensors"], said["tensors"] | here)      # others are made
+    parts += differences("", dict.fromkeys(said["objects"], "state"), dict.fromkeys(objects, "state"))
+    check_same(path, parts)
 
 
 def _read_rows(path: Path, g: DistGraph, manifest: Manifest) -> None:

@@ -11,16 +11,19 @@ import torch
 from torch import nn
 
 from mpignn.config import Config
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.tensor import DistTensor
+from mpignn.errors import ConfigError
 from mpignn.graph.types import EType, etype_key
 from mpignn.loader.edge import EdgeDataLoader
 from mpignn.nn.decoder import EdgeMLP
+from mpignn.nn.stack import Rows
 from mpignn.sampling.negative import NegativeSampler
 from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.store.graph import DistGraph
+from mpignn.store.tensor import DistTensor
 from mpignn.train.goal import Goal
-from mpignn.train.labels import num_classes
-from mpignn.train.network import Network, Rows, rows_of
+from mpignn.train.labels import LabelData
+from mpignn.train.network import Network, rows_of
+from mpignn.train.reverse import check_exclude, find_reverses
 from mpignn.train.task import Batch, Classes, Labelled, Numbers, Task
 
 
@@ -32,6 +35,18 @@ class EdgeTask(Task):
 
     negative_sampler: NegativeSampler | None = None
 
+    def __init__(self, g: DistGraph, config: Config, goal: Goal | None = None) -> None:
+        """As `Task`; with ``exclude="reverse_types"``, find the types that lead back.  Collective over the trainers.
+
+        Raises:
+            ConfigError: On all trainers: ``exclude`` does not fit the graph.
+        """
+        super().__init__(g, config, goal)
+        with g.trainers.all_or_none():
+            check_exclude(config.task, g.book, self.goal.etypes)
+        self._reverse_etypes = (find_reverses(g, config.task, self.goal.etypes)
+                                if config.task.exclude == "reverse_types" else None)
+
     @property
     def ntypes(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(t for src, _, dst in self.goal.etypes for t in (src, dst)))
@@ -40,19 +55,15 @@ class EdgeTask(Task):
     def judge(self, network: Network, etype: EType, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
         """(E, ...) what the network says of edges, by the (E, F) rows of both ends.  Not collective."""
 
-    def seeds(self, g: DistGraph, split: str) -> dict[EType, np.ndarray] | None:
-        found = {etype: g.splits[etype_key(etype)][split] for etype in self.goal.etypes
-                 if split in g.splits.get(etype_key(etype), {})}
-        return found or None
+    def seeds(self, g: DistGraph, split: str) -> dict[EType, np.ndarray]:
+        return {etype: g.splits[etype_key(etype)][split] for etype in self.goal.etypes
+                if split in g.splits.get(etype_key(etype), {})}
 
     def loader(self, g: DistGraph, config: Config, split: str, fanouts: Sequence[int], seed: int,
                shuffle: bool) -> EdgeDataLoader:
         exclude = config.task.exclude
-        back = {}
-        if exclude == "reverse_types":
-            back = {"reverse_etypes": {etype: reverse_of(etype) for etype in self.goal.etypes}}
         return EdgeDataLoader(g, self.seeds(g, split), self.sampler(fanouts), shuffle=shuffle, seed=seed,
-                              exclude=None if exclude == "none" else exclude, **back,
+                              exclude=None if exclude == "none" else exclude, reverse_etypes=self._reverse_etypes,
                               negative_sampler=self.negative_sampler if shuffle else None,
                               global_batch_size=config.global_batch_size(g.trainers.size),
                               prefetch=config.loader.prefetch, device=config.world.device)
@@ -60,12 +71,13 @@ class EdgeTask(Task):
     def model_columns(self, hidden: int) -> int:
         return hidden
 
-    def ends_of(self, rows: Rows, etype: EType, ends: tuple) -> tuple[torch.Tensor, torch.Tensor]:
+    def ends_of(self, rows: Rows, etype: EType,
+                ends: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """(E, F) rows of the sources and of the destinations of pairs.  Not collective.
 
         Args:
             rows: What the model says of the output nodes.
-            etype: Of the pairs.
+            etype: Type of the pairs.
             ends: (E,) positions of both in the output nodes.
         """
         return rows_of(rows, etype[0])[ends[0]], rows_of(rows, etype[2])[ends[1]]
@@ -89,13 +101,21 @@ class LabelledEdges(EdgeTask, Labelled):
         return self.judge(network, etype, *self.ends_of(network(batch[-1]), etype, pairs.edges(etype)))
 
     def judge(self, network: Network, etype: EType, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
-        return network.head(network.sent(src), network.sent(dst))
+        if network.head is None:
+            raise ConfigError("the network has no head, which the task reads edges by: take it from make_network")
+        said: torch.Tensor = network.head(network.sent(src), network.sent(dst))
+        return said
+
+    def label_data(self, g: DistGraph, goal: Goal) -> LabelData:
+        (etype,) = goal.etypes
+        data, _ = g.service.edge_data(etype, goal.label_data)
+        return LabelData(goal.label_data, data, etype_key(etype), g.num_edges(etype))
 
     def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: EType,
                   ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         src, dst = g.find_edges(ids, name)
         outputs = self.judge(network, name, rows[name[0]].read_together(src), rows[name[2]].read_together(dst))
-        return outputs, self.shaped(g.edges[name].data[self.goal.labels][ids])
+        return outputs, self.shaped(g.edges[name].data[self.goal.label_data][ids])
 
     def labels_of(self, batch: Batch) -> torch.Tensor:
         (etype,) = self.goal.etypes
@@ -107,19 +127,8 @@ class EdgeClassification(Classes, LabelledEdges):
 
     kind = "edge_classification"
 
-    def count_classes(self, g: DistGraph, goal: Goal) -> int:
-        (etype,) = goal.etypes
-        data, _ = g.service.edge_data(etype, goal.labels)
-        return num_classes(g, goal.labels, data, etype_key(etype), g.num_edges(etype))
-
 
 class EdgeRegression(Numbers, LabelledEdges):
     """One number for each edge of a type, or several: squared error, averaged over the numbers."""
 
     kind = "edge_regression"
-
-
-def reverse_of(etype: EType) -> EType:
-    """The edge type that leads back by its name: ``rev_X`` and ``X`` are each other's."""
-    src, relation, dst = etype
-    return dst, relation.removeprefix("rev_") if relation.startswith("rev_") else f"rev_{relation}", src

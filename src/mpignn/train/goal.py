@@ -3,16 +3,18 @@
 No torch here: the first rank checks while the others wait, and a server never needs it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mpignn.config import Config, GraphConfig
-from mpignn.errors import DataError, UnknownName
-from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
+from mpignn.errors import ConfigError, DataError, UnknownName
+from mpignn.graph.types import NTYPE, ArrayInfo, EType, Schema, etype_key, listed
+from mpignn.models import check_types, find_model
+from mpignn.store.sizes import layer_columns
 
-ONE_TYPE_MODELS = ("sage", "mlp")       # the others tell node and edge types apart
+PAIRED_DECODERS = ("complex", "rotate")     # whose rows are halves of complex numbers
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,28 @@ class Goal:
     outputs: int
     edge_mask: str | None
 
+    @property
+    def keys(self) -> list[str]:
+        """The types of the seeds, as splits name them."""
+        return [self.ntype] if self.ntype is not None else [etype_key(etype) for etype in self.etypes]
+
+    @property
+    def node_type(self) -> str:
+        """``ntype``, where the goal is about nodes."""
+        assert self.ntype is not None, "the goal is about edges"
+        return self.ntype
+
+    @property
+    def label_data(self) -> str:
+        """``labels``, where there are such."""
+        assert self.labels is not None, "the goal is the edges themselves"
+        return self.labels
+
+    @property
+    def targets(self) -> dict[str, str | None]:
+        """The settings that name the types of the seeds, as found where they were left to their defaults."""
+        return {"target_ntype": self.ntype, "target_etype": ", ".join(map(etype_key, self.etypes)) or None}
+
 
 def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
               splits: Mapping[str, Mapping[str, np.ndarray]]) -> Goal:
@@ -46,7 +70,7 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
 
     Args:
         config: Settings of the run.
-        schema, infos, splits: Of the graph.
+        schema, infos, splits: Types, arrays and splits of the graph.
 
     Raises:
         DataError: No type, or several where one is wanted, have a split named train; it is empty; or data is of the
@@ -54,7 +78,10 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
         UnknownName: There is no data of such a name, or no such type.
     """
     task = config.task.task
-    ntype, etypes, labels, outputs = None, (), None, 0
+    ntype: str | None = None
+    etypes: tuple[EType, ...] = ()
+    labels: str | None = None
+    outputs = 0
     if task.startswith("node"):
         ntype = _target_ntype(schema, splits, config.task.target_ntype)
         labels = config.graph.labels
@@ -68,18 +95,65 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
         _check_labels(task, told)
         outputs = 0 if task.endswith("classification") else told.width
     mask = config.sampling.edge_mask
-    if mask is not None and not any(f"edge/{etype_key(e)}/data/{mask}" in infos for e in schema.etypes):
-        raise UnknownName(f"edge-mask: no edge type has data named {mask!r}")
+    if mask is not None:
+        _check_mask(mask, [info for e in schema.etypes if (info := infos.get(f"edge/{etype_key(e)}/data/{mask}"))])
     return Goal(task, ntype, etypes, config.graph.features, _columns(schema, infos, config), labels,
                 outputs, mask)
 
 
-def check_model(config: Config, schema: Schema) -> None:
-    """Raise `DataError` if the configured model cannot tell the types of a graph apart.  Not collective."""
-    if not schema.is_homogeneous and config.model.model in ONE_TYPE_MODELS:
-        raise DataError(f"the graph has {len(schema.ntypes)} node types and {len(schema.etypes)} edge types: the "
-                        f"model {config.model.model} takes one of each; choose another --model, or merge them in the "
-                        "source")
+def check_model(config: Config, schema: Schema, goal: Goal) -> None:
+    """Raise what keeps the configured model from learning a goal, as far as metadata tell.  Not collective.
+
+    Raises:
+        ConfigError: It cannot tell the types of the graph apart, or be computed layer after layer where links ask for
+            that; or its width, or that of the decoder, cannot be what it is.
+    """
+    model, hidden, decoder = find_model(config.model.model), config.model.hidden, config.task.decoder
+    check_types(model, schema)
+    if goal.task == "link_prediction" and not model.layerwise:
+        raise ConfigError(f"model {model.name} has no forward_layer: links are ranked by rows of all nodes, which are "
+                          "computed layer after layer; give the class forward_layer and num_layers, as mpignn.nn.Stack "
+                          "has them")
+    told = model.check(config.model, _layer_columns(config, goal))
+    if told is not None:
+        raise ConfigError(told)
+    if goal.task == "link_prediction" and decoder in PAIRED_DECODERS and hidden % 2:
+        raise ConfigError(f"--hidden {hidden}: decoder {decoder} takes halves of a row: choose an even number")
+    if not model.learns:
+        _check_passed_on(config, goal)
+
+
+def _layer_columns(config: Config, goal: Goal) -> list[tuple[int, int]]:
+    """Columns into and out of each layer, 0 for outputs that are not known yet."""
+    learnt = config.embedding_columns(goal.columns)
+    inputs = {ntype: width + learnt.get(ntype, 0) for ntype, width in goal.columns.items()}
+    return layer_columns(config, inputs, goal.outputs if goal.task.startswith("node") else config.model.hidden)
+
+
+def _check_passed_on(config: Config, goal: Goal) -> None:
+    """What enters comes out: it must have the columns that the task asks for, where these are known."""
+    model, learnt = config.model.model, config.embedding_columns(goal.columns)
+    widths = {ntype: width + learnt.get(ntype, 0) for ntype, width in goal.columns.items()}
+    about_nodes = goal.task.startswith("node")
+    if not learnt and (about_nodes or goal.task == "link_prediction" and config.task.decoder == "dot"):
+        raise ConfigError(f"model {model} learns nothing here: it passes on the features, and nothing else has "
+                          "parameters; give --embed all, or choose another --model")
+    wanted = goal.outputs if about_nodes else config.model.hidden
+    for ntype, width in widths.items():
+        if width and wanted and width != wanted:
+            mend = "choose another --model" if about_nodes else f"give --hidden {width}"
+            raise ConfigError(f"model {model} passes on {width} columns of {ntype!r}, but {goal.task} asks for "
+                              f"{wanted}: {mend}")
+
+
+def _check_mask(mask: str, found: Sequence[ArrayInfo]) -> None:
+    """Raise what keeps edge data from saying which edges carry messages."""
+    if not found:
+        raise UnknownName(f"edge-mask: no edge type has data named {mask!r}")
+    for info in found:
+        if info.dtype != np.bool_ or info.width != 1:
+            raise DataError(f"edge-mask: {info.name} is {info.dtype} with rows of shape {info.row_shape}: it must be "
+                            "one boolean an edge; store it as array.astype(bool), true on edges that carry messages")
 
 
 def _check_labels(task: str, told: ArrayInfo) -> None:
@@ -87,7 +161,8 @@ def _check_labels(task: str, told: ArrayInfo) -> None:
     kind, rank = told.dtype.kind, len(told.row_shape)
     what = "node" if task.startswith("node") else "edge"
     if task.endswith("classification"):
-        good, wanted = rank == 0 and kind in "iu", f"a class per {what} is one whole number"
+        good, wanted = rank == 0 and kind in "iu", (f"a class per {what} is one whole number, and what "
+                                                       "has none is in no split")
     elif task.endswith("multilabel"):
         good, wanted = rank == 1 and kind in "iufb", f"several labels per {what} are a row of 0 and 1"
     else:
@@ -98,30 +173,41 @@ def _check_labels(task: str, told: ArrayInfo) -> None:
 
 def _target_ntype(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]], asked: str | None) -> str:
     """The node type that has training nodes."""
-    found = [t for t in schema.ntypes if "train" in splits.get(t, {})]
-    if asked is not None:
-        found = [t for t in found if t == schema.ntype(asked)]
-    if len(found) != 1:
-        raise DataError(f"{len(found)} node types have a split named train ({', '.join(found) or 'none'}), not one: "
-                        + ("choose with --target-ntype" if len(found) > 1 else "give the source a train_mask"))
+    having = [t for t in schema.ntypes if "train" in splits.get(t, {})]
+    found = having if asked is None else [schema.ntype(asked)]
+    if len(found) > 1:
+        raise DataError(f"{len(found)} node types have a split named train, not one: choose with --target-ntype "
+                        f"({listed(found)})")
+    if not having or found[0] not in having:
+        only = schema.ntypes[0] if len(schema.ntypes) == 1 else "<ntype>"
+        where = f" of {found[0]}, which --target-ntype asks for" if asked is not None else ""
+        other = f"choose {listed(having)}, or " if having else ""
+        raise DataError(f"there is no split named train{where}: {other}give the source "
+                        f"{_source_split(found[0] if found else only)}")
     if splits[found[0]]["train"].size == 0:
-        raise DataError(f"no {found[0]} is in the split train: mark some in the source's train_mask")
+        raise DataError(f"no {found[0]} is in the split train: mark some in the source's "
+                        f"{_source_split(found[0])}")
     return found[0]
+
+
+def _source_split(ntype: str) -> str:
+    """What a source calls the split train of a node type."""
+    return "train_mask" if ntype == NTYPE else f"split/{ntype}/train"
 
 
 def _target_etypes(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]], asked: str | None,
                    task: str) -> tuple[EType, ...]:
     """The edge types that have training edges: for links any number of them, else one."""
-    found = [e for e in schema.etypes if splits.get(etype_key(e), {}).get("train", np.empty(0)).size]
-    if asked is not None:
-        found = [e for e in found if e == schema.etype(asked)]
-    names = ", ".join(map(etype_key, found[:5])) or "none"
+    having = [e for e in schema.etypes if splits.get(etype_key(e), {}).get("train", np.empty(0)).size]
+    found = having if asked is None else [e for e in having if e == schema.etype(asked)]
     if not found:
-        raise DataError("no edge type that is asked for has edges in a split named train: give the source "
-                        "split/<src:rel:dst>/train")
+        key = "<src:rel:dst>" if asked is None else etype_key(schema.etype(asked))
+        where = "" if asked is None else f" of {key}, which --target-etype asks for"
+        other = f"choose {listed(map(etype_key, having))}, or " if having else ""
+        raise DataError(f"no edges{where} are in a split named train: {other}give the source split/{key}/train")
     if len(found) > 1 and task != "link_prediction":
-        raise DataError(f"{len(found)} edge types have a split named train ({names}), not one: choose with "
-                        "--target-etype")
+        raise DataError(f"{len(found)} edge types have a split named train, not one: choose with --target-etype "
+                        f"({listed(map(etype_key, found))})")
     return tuple(found)
 
 
@@ -133,9 +219,9 @@ def _columns(schema: Schema, infos: Mapping[str, ArrayInfo], config: Config) -> 
     features, found = config.graph.features, {}
     for ntype in schema.ntypes:
         info = infos.get(f"node/{ntype}/data/{features}")
-        if info is not None and (len(info.row_shape) != 1 or info.dtype.kind != "f"):
+        if info is not None and (len(info.row_shape) != 1 or info.dtype.kind not in "biuf"):
             raise DataError(f"{info.name} is {info.dtype} with rows of shape {info.row_shape}: the model reads one row "
-                            "of floating-point numbers per node")
+                            "of numbers per node")
         found[ntype] = 0 if info is None else info.width
     if not any(found.values()) and (config.embedding.embed == "off" or features != GraphConfig.features):
         find_info(infos, f"node/{schema.ntypes[0]}/data/", features)

@@ -7,22 +7,33 @@ Shapes: N nodes of a type, F columns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, cast
 
 import numpy as np
 import torch
 
 from mpignn import stop
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.placement import trainer_rows
-from mpignn.dist.plan import INFERENCE_BATCH
-from mpignn.dist.tensor import DistTensor
 from mpignn.errors import ConfigError
+from mpignn.graph.block import Block
 from mpignn.log import beat, phase
+from mpignn.nn.stack import Rows
 from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.store.graph import DistGraph
+from mpignn.store.placement import trainer_rows
+from mpignn.store.sizes import INFERENCE_BATCH
+from mpignn.store.tensor import DistTensor
 from mpignn.train.network import Network, rows_of
 
 Whole = Mapping[str, DistTensor]        # (N, F) rows of all nodes, by node type
-Compute = Callable[[Mapping[str, np.ndarray]], torch.Tensor | Mapping[str, torch.Tensor]]      # rows of some nodes
+Compute = Callable[[Mapping[str, np.ndarray]], Rows]        # rows of some nodes
+
+
+class _Layered(Protocol):
+    """A model that can be computed layer by layer, as a `mpignn.nn.Stack` can."""
+
+    num_layers: int
+
+    def forward_layer(self, number: int, block: Block, x: Rows) -> Rows: ...
 
 
 @torch.no_grad()
@@ -33,7 +44,7 @@ def layerwise(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: 
     Args:
         g: The graph.
         network: In the mode for evaluation.
-        sampler: Of one hop that keeps all neighbours.
+        sampler: One of one hop that keeps all neighbours.
         wanted: Node types.
         batch_size: Nodes that a trainer computes at a time.
 
@@ -44,21 +55,23 @@ def layerwise(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: 
         ConfigError: On all trainers: the model cannot be computed layer by layer, or gives some type no rows.
         Stopped: On all trainers: one of them was asked to stop.
     """
-    if not hasattr(network.model, "forward_layer"):
+    if not hasattr(network.model, "forward_layer") or not getattr(network.model, "num_layers", 0):
         g.trainers.agree(ConfigError("the model cannot be computed layer by layer: give it num_layers and "
                                      "forward_layer, as mpignn.nn.Stack has them, or go by sampled neighbours"))
     rows: dict[str, DistTensor] | None = None
-    layers = network.model.num_layers
+    model = cast(_Layered, network.model)
+    layers = model.num_layers
     for number in range(layers):
-        def compute(seeds: Mapping[str, np.ndarray], number: int = number, before: Whole | None = rows):
+        def compute(seeds: Mapping[str, np.ndarray], number: int = number, before: Whole | None = rows) -> Rows:
             _, _, (block,) = sampler.sample(g.service, seeds, 0)
             x = _inputs(g, network, block.src_ids) if before is None else _read(g, network, before, block.src_ids)
-            return network.model.forward_layer(number, block, x)
+            return model.forward_layer(number, block, x)
 
         with phase(f"inference of layer {number}", steady=True):
             before, rows = rows, _of_all(g, wanted if number == layers - 1 else None, batch_size, compute)
             for tensor in (before or {}).values():
                 tensor.free()
+    assert rows is not None, "a model has a layer"
     return rows
 
 
@@ -69,8 +82,8 @@ def by_samples(g: DistGraph, network: Network, sampler: NeighborSampler, wanted:
 
     Args:
         g, network, wanted, batch_size: As for `layerwise`.
-        sampler: Of as many hops as the model has layers.
-        key: Of the draws, which are the same for a node in every call and on any number of trainers.
+        sampler: One of as many hops as the model has layers.
+        key: Key of the draws, which are the same for a node in every call and on any number of trainers.
 
     Returns:
         As `layerwise`.
@@ -79,9 +92,10 @@ def by_samples(g: DistGraph, network: Network, sampler: NeighborSampler, wanted:
         ConfigError: On all trainers: the model gives some type no rows.
         Stopped: On all trainers: one of them was asked to stop.
     """
-    def compute(seeds: Mapping[str, np.ndarray]):
+    def compute(seeds: Mapping[str, np.ndarray]) -> Rows:
         _, _, blocks = sampler.sample(g.service, seeds, key)
-        return network.model(blocks, _inputs(g, network, blocks[0].src_ids))
+        rows: Rows = network.model(blocks, _inputs(g, network, blocks[0].src_ids))
+        return rows
 
     with phase("sampled inference", steady=True):
         return _of_all(g, wanted, batch_size, compute)
@@ -93,7 +107,7 @@ def _of_all(g: DistGraph, wanted: Sequence[str] | None, batch_size: int, compute
     bounds = {t: trainer_rows(g.book, g.topology, t, g.num_nodes(t)) for t in (g.ntypes if wanted is None else wanted)}
     steps = 1 + max(sum(int(cuts[r + 1] - cuts[r]) for cuts in bounds.values()) for r in range(g.trainers.size)
                     ) // batch_size     # the same on all trainers, as every step may be collective
-    rows: dict[str, DistTensor] | None = None
+    rows: dict[str, DistTensor] = {}
     for step in range(steps):
         part = {t: (int(cuts[rank]) + (int(cuts[rank + 1] - cuts[rank]) * np.arange(step, step + 2) // steps))
                 for t, cuts in bounds.items()}
@@ -102,7 +116,7 @@ def _of_all(g: DistGraph, wanted: Sequence[str] | None, batch_size: int, compute
             out = {g.schema.ntype(): out}
         elif wanted is not None:
             out = {t: rows_of(out, t) for t in wanted}
-        if rows is None:
+        if step == 0:
             rows = {t: DistTensor((g.num_nodes(t), *of_type.shape[1:]), of_type.dtype, part_policy=t, g=g)
                     for t, of_type in out.items()}
         for t, of_type in out.items():
@@ -117,11 +131,11 @@ def _of_all(g: DistGraph, wanted: Sequence[str] | None, batch_size: int, compute
     return rows
 
 
-def _inputs(g: DistGraph, network: Network, ids: Mapping[str, np.ndarray]):
+def _inputs(g: DistGraph, network: Network, ids: Mapping[str, np.ndarray]) -> Rows:
     inputs = network.inputs
     return inputs.of_nodes({t: g.nodes[t].data[inputs.features][ids[t]] for t in inputs.reads}, ids)
 
 
-def _read(g: DistGraph, network: Network, rows: Whole, ids: Mapping[str, np.ndarray]):
+def _read(g: DistGraph, network: Network, rows: Whole, ids: Mapping[str, np.ndarray]) -> Rows:
     found = {t: network.sent(tensor.read_together(ids[t])) for t, tensor in rows.items()}
     return found[g.schema.ntype()] if g.is_homogeneous else found

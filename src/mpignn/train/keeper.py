@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from mpignn import stop
-from mpignn.config import AUTO, CHECKPOINTS, Config
-from mpignn.dist.graph import DistGraph
+from mpignn.config import AUTO, CHECKPOINTS, Config, going_on
 from mpignn.errors import MpignnError, ResourceError, Stopped
+from mpignn.loader.base import DistDataLoader
 from mpignn.storage import snapshot
+from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint
 from mpignn.train.learner import Learner
 from mpignn.train.report import Report
+from mpignn.train.task import Task
+from mpignn.train.trained import describe
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +46,9 @@ class Position:
         best_epoch: After which that was.
         worse: Validations since then.
         best_steps: `steps` when `best` was found.
-        values: All metrics of val then.
+        values: All metrics of val then; those of the last validation while there is no best one.
         sums: What the pass under way has summed over the trainers before it was interrupted, by name of the sum.
-        seconds: Of the run, before it was interrupted.
+        seconds: Seconds of the run, before it was interrupted.
         last_epoch: The pass with which a callback ended training; None: none has.
     """
 
@@ -68,13 +71,15 @@ class Keeper:
         position: Where the run stands.
     """
 
-    def __init__(self, g: DistGraph, learner: Learner | None, loader, config: Config, report: Report, run_dir: Path):
+    def __init__(self, g: DistGraph, learner: Learner | None, task: Task, loader: DistDataLoader[Any], config: Config,
+                 report: Report, run_dir: Path) -> None:
         """Not collective.
 
         Args:
             g: The graph, with its persistent tensors.
             learner: Who learns; without one there is nothing to keep.
-            loader: Of the training seeds.
+            task: What is learnt.
+            loader: Loader of the training seeds.
             config: Settings of the run.
             report: Told of checkpoints; its metrics go on where a checkpoint left them.
             run_dir: Its folder.
@@ -82,7 +87,8 @@ class Keeper:
         self.position = Position()
         self._g, self._learner, self._loader, self._config = g, learner, loader, config
         self._report, self._folder = report, run_dir / CHECKPOINTS
-        self._settings = config.what_counts(g.trainers.size)
+        self._settings = config.what_counts(g.trainers.size) | task.goal.targets
+        self._trained = None if learner is None else describe(g, task.goal, learner.network).about()
         self._started = self._saved_at = time.perf_counter()
 
     def begin(self) -> None:
@@ -126,8 +132,8 @@ class Keeper:
 
         Not collective.
         """
-        return [float(stop.wish() is not None),
-                float(self._report.problem is not None and self._config.checkpoint.on_checkpoint_error == "stop"),
+        return [float(stop.vote()),
+                float(self._is_trouble(self._report.problem)),
                 float(self._report.done)]
 
     def after_step(self, flags: list[float], sums: Callable[[], dict[str, float]]) -> None:
@@ -135,7 +141,8 @@ class Keeper:
 
         Args:
             flags: The sums of all trainers' first two `flags`.
-            sums: Of the pass under way: counts and times of this trainer since it went on, the rest as in `Position`.
+            sums: What the pass under way has summed: counts and times of this trainer since it went on, the rest as in
+                `Position`.
 
         Raises:
             Stopped: On all trainers: a checkpoint is written.
@@ -145,7 +152,7 @@ class Keeper:
         if troubles:
             self._g.trainers.agree(self._report.problem)
         every = self._config.checkpoint.checkpoint_steps
-        if wishes:
+        if stop.heard(wishes):
             self._leave(sums())
         elif every and self.position.steps % every == 0:
             self._save_and_look(self._interrupted(sums()))
@@ -174,7 +181,7 @@ class Keeper:
         """Write a checkpoint where what happens inside is stopped, if anything learns.  Collective over the trainers.
 
         Args:
-            sums: Of the pass under way, as for `after_step`.
+            sums: What the pass under way has summed, as for `after_step`.
             undo: Brings the learner to where it shall go on.
 
         Raises:
@@ -190,16 +197,23 @@ class Keeper:
                 undo()
             self._leave(sums())
 
+    def _is_trouble(self, problem: MpignnError | None) -> bool:
+        """Whether training must end because of what is not on the disk."""
+        may_go_on = isinstance(problem, ResourceError) and self._config.checkpoint.on_checkpoint_error == "continue"
+        return problem is not None and not may_go_on
+
     def _is_due(self, is_best: bool) -> bool:
         """Whether a checkpoint is to be written after this pass.  Collective over the trainers."""
         every = self._config.checkpoint.checkpoint_every
         if every is not None:
             return is_best or self.position.epoch % every == 0
         # A pass over a small graph is shorter than what the disk takes.  The clock of one decides for all.
-        return self._g.trainers.bcast(time.perf_counter() - self._saved_at >= _SELDOM_S)
+        return bool(self._g.trainers.bcast(time.perf_counter() - self._saved_at >= _SELDOM_S))
 
     def _leave(self, sums: dict[str, float]) -> None:
-        self._stop(self._save(self._interrupted(sums), leaving=True))
+        path = self._save(self._interrupted(sums), leaving=True)
+        assert path is not None, "else it has raised"
+        self._stop(path)
 
     def _save_and_look(self, position: Position) -> None:
         """Write a checkpoint that is due; if a trainer was asked to stop meanwhile, it is the last."""
@@ -208,8 +222,8 @@ class Keeper:
             self._stop(path)
 
     def _stop(self, path: Path) -> None:
-        raise Stopped(f"asked to stop after {self.position.steps} steps; {path} has all of them: start again with "
-                      f"--resume {self._folder.parent}")
+        raise stop.stopped(f"asked to stop after {self.position.steps} steps; {path} has all of them: go on with "
+                           f"{going_on(self._folder.parent)}")
 
     def _interrupted(self, sums: dict[str, float]) -> Position:
         """The position in the middle of a pass.  Collective over the trainers."""
@@ -220,14 +234,13 @@ class Keeper:
                                             for name in before})
 
     def _save(self, position: Position, leaving: bool = False) -> Path | None:
-        options, problem, self._saved_at = self._config.checkpoint, None, time.perf_counter()
-        about: dict[str, Any] = {"position": asdict(position) | {"seconds": self.seconds()}}
+        assert self._learner is not None, "where nothing learns there is nothing to save"
+        self._learner.check()
+        options, self._saved_at = self._config.checkpoint, time.perf_counter()
+        about: dict[str, Any] = {"position": asdict(position) | {"seconds": self.seconds()}, "trained": self._trained}
         try:
-            about["metrics"] = self._report.settle()
-        except ResourceError as error:
-            problem = error
-        try:
-            self._g.trainers.agree(problem)
+            with self._g.trainers.all_or_none():
+                about["metrics"] = self._report.settle()
             path = checkpoint.save(self._folder, position.steps, self._g, settings=self._settings, about=about,
                                    keep=options.keep, best=position.best_steps, learner=self._learner,
                                    loader=self._loader)
@@ -240,12 +253,8 @@ class Keeper:
         return path
 
     def _begin_report(self, begin: Callable[[Any], None], given: Any) -> None:
-        problem = None
-        try:
+        with self._g.trainers.all_or_none():
             begin(given)
             if self._config.checkpoint.resume is not None and self._g.trainers.rank == 0:
                 with snapshot.disk_problems_named(self._folder):
                     self._config.write(self._folder.parent)     # only now: a job that is refused changes nothing
-        except MpignnError as error:
-            problem = error
-        self._g.trainers.agree(problem)

@@ -1,43 +1,138 @@
-"""What the labels of a graph say of the outputs that a model needs.
+"""What the labels of a graph say, looked at before anything is learnt of them.
 
-Shapes: N ids of a split.
+Shapes: N seeds of this trainer at a time, C entries of a label.
 """
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.lookup import read_rows
 from mpignn.errors import DataError
+from mpignn.store.graph import DistGraph
+from mpignn.store.lookup import read_rows
 from mpignn.transport.api import Window
 
+_CHUNK_BYTES = 1 << 24      # read at a time
 
-def num_classes(g: DistGraph, labels: str, data: Window, key: str, limit: int) -> int:
-    """One more than the largest label in any split.  Collective over the trainers, who look at a share each.
 
-    Args:
-        g: The graph.
-        labels: Name of the labels.
+@dataclass(frozen=True)
+class LabelData:
+    """Where the labels of a type are.
+
+    Attributes:
+        name: Name of the data.
         data: What holds them.
         key: The node type, or the key of the edge type, that has the splits.
-        limit: How many nodes or edges of that type there are.
+        number: How many nodes or edges of that type there are.
+    """
+
+    name: str
+    data: Window
+    key: str
+    number: int
+
+
+def num_classes(g: DistGraph, labels: LabelData) -> int:
+    """One more than the largest label in any split.  Collective over the trainers, who look at a share each.
 
     Raises:
         DataError: On all trainers: a label is negative, or larger than a class can be.
     """
-    problem, largest = None, -1
-    for name, ids in g.splits[key].items():
-        mine = ids[g.trainers.rank::g.trainers.size]
-        found = read_rows(g.service, data, mine)
-        if mine.size and found.min() < 0:
-            at = mine[int(np.argmin(found)):][:1]
-            which = f"{key} {at[0]}"
+    largest = -1
+
+    def look(split: str, rows: np.ndarray) -> np.ndarray:
+        nonlocal largest
+        rows = rows.astype(np.int64)        # whatever integers they are
+        largest = max(largest, int(rows.max(initial=-1)))
+        return rows < 0
+
+    _look_at_all(g, labels, look, "classes are 0 or more; leave what has no label out of the splits")
+    largest = int(max(g.trainers.allgather(largest)))
+    if largest >= labels.number:
+        g.trainers.agree(DataError(f"{labels.name} of {labels.key} go up to {largest}, but there are {labels.number} "
+                                   "of them: these are ids, not classes"))
+    return largest + 1
+
+
+def entries_of_labels(g: DistGraph, labels: LabelData) -> float:
+    """Known entries of a training seed, on average.  Collective over the trainers, who look at a share each.
+
+    Args:
+        labels: (C,) for each seed whether each applies, 0 or 1; -1 or NaN where that is not known.
+
+    Raises:
+        DataError: On all trainers: an entry is something else, or no seed of the split train has a known one.
+    """
+    return _known_entries(g, labels, lambda rows: ~(rows >= 0),
+                          lambda rows: ~(np.isin(rows, (0, 1, -1)) | np.isnan(rows)),
+                          "entries are 0 or 1, and -1 or NaN where that is not known")
+
+
+def entries_of_numbers(g: DistGraph, labels: LabelData) -> float:
+    """The same of (C,) numbers for each seed, NaN where one is not known; other numbers must be finite."""
+    return _known_entries(g, labels, np.isnan, np.isinf, "numbers to predict are finite, or NaN where unknown")
+
+
+def _known_entries(g: DistGraph, labels: LabelData, unknown: Callable[[np.ndarray], np.ndarray],
+                   bad: Callable[[np.ndarray], np.ndarray], wanted: str) -> float:
+    counts = np.zeros(2, np.int64)
+
+    def look(split: str, rows: np.ndarray) -> np.ndarray:
+        if split == "train":
+            counts[0] += rows.size - np.count_nonzero(unknown(rows))
+            counts[1] += len(rows)
+        return bad(rows)
+
+    _look_at_all(g, labels, look, wanted)
+    known, seeds = g.trainers.all_sum(counts).tolist()
+    if seeds and not known:
+        g.trainers.agree(DataError(f"{labels.name} of {labels.key}: no entry is known in the split train"))
+    return float(known / max(seeds, 1))
+
+
+def _look_at_all(g: DistGraph, labels: LabelData, look: Callable[[str, np.ndarray], np.ndarray], wanted: str) -> None:
+    """Look at the labels of all splits, each trainer at its share.  Collective over the trainers.
+
+    Args:
+        look: Told of a split and (N, C) labels of it; returns (N, C) which entries cannot be meant.
+        wanted: How to mend that.
+
+    Raises:
+        DataError: On all trainers: there are such; the first one of a split is named, and how many seeds have some.
+    """
+    found: dict[str, tuple[int, int, str]] = {}     # by split: how many, the place of the first, and what it says
+    for split, seeds, rows in _share(g, labels):
+        bad = look(split, rows)
+        places = np.flatnonzero(bad.any(1))
+        if places.size:
+            here = 0, int(seeds[places[0]]), str(rows[places[0]][bad[places[0]]][0])
+            count, place, said = found.get(split, here)
+            found[split] = count + places.size, place, said
+    _agree(g, labels, g.trainers.allgather(found), wanted)
+
+
+def _agree(g: DistGraph, labels: LabelData, found: list[Mapping[str, tuple[int, int, str]]], wanted: str) -> None:
+    key = labels.key
+    for split in g.splits[key]:
+        of_split = [of_trainer[split] for of_trainer in found if split in of_trainer]
+        if of_split:
+            _, place, value = min(of_split, key=lambda one: one[1])
+            first = g.splits[key][split][place]
             if key in g.ntypes:
-                which = f"{key} {read_rows(g.service, g.service.orig_ids(key), at)[0, 0]}"
-            problem = DataError(f"{labels} of {which}, in split {name}, is {found.min()}: labels are 0 or more; leave "
-                                "what has no label out of the splits")
-        largest = max(largest, int(found.max(initial=-1)))
-    if largest >= limit:
-        problem = DataError(f"{labels} of {key} go up to {largest}, but there are {limit} of them: these are ids, not "
-                            "classes")
-    g.trainers.agree(problem)
-    return max(g.trainers.allgather(largest)) + 1
+                first = read_rows(g.service, g.service.orig_ids(key), np.array([first]))[0, 0]
+            count = sum(number for number, *_ in of_split)
+            g.trainers.agree(DataError(f"{labels.name} of {key} {first} is {value}, and so are {count} in all of split "
+                                       f"{split}: {wanted}" if count > 1 else
+                                       f"{labels.name} of {key} {first}, in split {split}, is {value}: {wanted}"))
+
+
+def _share(g: DistGraph, labels: LabelData) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Split, (N,) places in it and (N, C) labels of this trainer's seeds, some at a time."""
+    spec = labels.data.spec
+    step = max(1, _CHUNK_BYTES // (spec.width * spec.dtype.itemsize))
+    for split, ids in g.splits[labels.key].items():
+        mine = np.arange(g.trainers.rank, ids.size, g.trainers.size)
+        for first in range(0, mine.size, step):
+            part = mine[first:first + step]
+            yield split, part, read_rows(g.service, labels.data, ids[part])

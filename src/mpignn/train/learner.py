@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed
 
 from mpignn.config import TrainConfig
+from mpignn.errors import TrainingError
 from mpignn.train.learnt_rows import LearntRows
 from mpignn.train.network import Network
 from mpignn.train.optimizer import Adam, FlatParameters
@@ -25,11 +27,11 @@ class Learner:
         sync_s: Wall seconds of reducing gradients, waiting for slower trainers included.
     """
 
-    def __init__(self, network: Network, config: TrainConfig, trainers: Group, rows: LearntRows | None = None):
+    def __init__(self, network: Network, config: TrainConfig, trainers: Group, rows: LearntRows | None = None) -> None:
         """Take the first trainer's parameters.  Collective over the trainers.
 
         Args:
-            network: Of the same shape on all trainers.
+            network: One of the same shape on all trainers.
             config: Settings of the optimisation.
             trainers: Those who learn together.
             rows: The embeddings of the network; None if it has none.
@@ -56,7 +58,7 @@ class Learner:
         Args:
             task: Says what the loss is.
             batch: This trainer's share, possibly of no seeds.
-            scale: Of the loader: trainers / seeds of all.
+            scale: The loader's: trainers / seeds of all.
             flags: What else to sum over the trainers.
 
         Returns:
@@ -82,6 +84,19 @@ class Learner:
         self.compute_s += computed - started + time.perf_counter() - synced
         self.sync_s += synced - computed
         return total.tolist()
+
+    def check(self) -> None:
+        """Raise if the steps have led to numbers that are not finite.  Collective over the trainers.
+
+        The loss of a step is that of the parameters before it.
+
+        Raises:
+            TrainingError: On all trainers: a parameter, a learnt row, or what the optimiser keeps of one.
+        """
+        finite = self._optimizer.is_finite() and (self._rows is None or self._rows.is_finite())
+        if self._trainers.all_sum(np.array([not finite], np.int64))[0]:
+            raise TrainingError("the run has diverged: its parameters are no longer finite: lower --lr, or shorten "
+                                "gradients by --clip")
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step and `restore` depend on, equal on all trainers.  Not collective."""

@@ -1,14 +1,16 @@
 """The embeddings of a run: which node types have them, and their part in steps and in the choice of the best."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from mpignn.config import Config
-from mpignn.dist.graph import DistGraph
 from mpignn.nn.embedding import DistEmbedding
 from mpignn.nn.sparse_optim import SparseAdagrad, SparseAdam, SparseSGD
+from mpignn.store.graph import DistGraph
+from mpignn.store.tensor import DistTensor
+from mpignn.train.finite import is_finite
 
 _OPTIMIZERS = {"adam": SparseAdam, "adagrad": SparseAdagrad, "sgd": SparseSGD}
 
@@ -21,7 +23,7 @@ def make_embeddings(g: DistGraph, config: Config, widths: Mapping[str, int],
         g: The graph.
         config: Settings of the run.
         widths: Columns of the features of each node type, 0 where it has none.
-        dtype: Of the rows.
+        dtype: Type of the rows.
     """
     return {ntype: DistEmbedding(g.num_nodes(ntype), columns, f"embedding/{ntype}", part_policy=ntype, dtype=dtype, g=g)
             for ntype, columns in config.embedding_columns(widths).items()}
@@ -33,7 +35,7 @@ class LearntRows:
     Their rows, the state of the optimiser and the best rows are persistent tensors, so checkpoints hold them.
     """
 
-    def __init__(self, embeddings: Iterable[DistEmbedding], config: Config, num_trainers: int):
+    def __init__(self, embeddings: Iterable[DistEmbedding], config: Config, num_trainers: int) -> None:
         """Collective over the trainers.
 
         Args:
@@ -55,6 +57,11 @@ class LearntRows:
         """
         self._optimizer.lr = self._lr * rate
         self._optimizer.step(self._scale)
+
+    def is_finite(self) -> bool:
+        """Whether this trainer's rows are, and what the optimiser keeps of them.  Not collective."""
+        weights = (embedding.weight for embedding in self._optimizer.params)
+        return all(is_finite(tensor.local) for tensor in (*weights, *self._optimizer.tensors().values()))
 
     def keep(self) -> None:
         """Remember the rows as they are.  Collective over the trainers."""
@@ -80,7 +87,7 @@ class LearntRows:
         self._kept = state["kept"]
 
 
-def _fill(weights, rows) -> None:
+def _fill(weights: Sequence[DistTensor], rows: Sequence[torch.Tensor]) -> None:
     for weight, of_weight in zip(weights, rows, strict=True):
         weight.local.copy_(of_weight)
         weight.sync()

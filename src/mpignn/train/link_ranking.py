@@ -9,14 +9,15 @@ import numpy as np
 import torch
 
 from mpignn import stop
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.lookup import find_edges, read_rows
-from mpignn.dist.tensor import DistTensor
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType
 from mpignn.kernels.permute import permute
 from mpignn.log import beat
 from mpignn.nn.decoder import Decoder
+from mpignn.store.graph import DistGraph
+from mpignn.store.lookup import find_edges, read_rows
+from mpignn.store.tensor import DistTensor
+from mpignn.train.finite import is_finite
 
 _CHUNK = 8192           # candidates scored at a time
 _CHUNK_ROWS = 1 << 16   # destinations whose edges are read at a time
@@ -37,14 +38,14 @@ def rank_links(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, e
         g: The graph.
         rows: (N, F) of all nodes of the types of both ends.
         decoder: Scores.
-        etype: Of the links.
+        etype: Type of the links.
         eids: (Q,) int64 this trainer's links, edges of the graph; may be none.
         filtered: Leave out candidates that are true links too, of whatever split (Bordes et al. 2013).
         among: How many candidates are drawn, once for all links; None: all nodes.
-        key: Of that draw.
+        key: Key of that draw.
 
     Returns:
-        (2 Q,) float64.
+        (2 Q,) float64; NaN for all of this trainer's links if a score was not finite.
 
     Raises:
         Stopped: On all trainers: one of them was asked to stop.
@@ -72,10 +73,11 @@ def _rank(g: DistGraph, rows: DistTensor, candidates: np.ndarray, decoder: Decod
     links, others = known
     order = np.argsort(others, kind="stable")
     links, others = links[order], others[order]
-    margin = _CLOSE * true.abs().clamp(min=1)
+    margin, finite = _CLOSE * true.abs().clamp(min=1), is_finite(true)
     for first in range(0, candidates.size, _CHUNK):
         ids = candidates[first:first + _CHUNK]
         scores = decoder.similarities(asked, rows.read_together(ids))
+        finite = finite and is_finite(scores)
         lo, hi = np.searchsorted(others, [ids[0], ids[-1] + 1])
         place = np.searchsorted(ids, others[lo:hi])
         here = ids[place] == others[lo:hi]      # of those drawn
@@ -85,7 +87,8 @@ def _rank(g: DistGraph, rows: DistTensor, candidates: np.ndarray, decoder: Decod
         equal += (scores >= (true - margin)[:, None]).sum(1) - above.sum(1)
         beat()
         stop.check(g.trainers)
-    return 1 + greater + equal / 2
+    ranks = 1 + greater + equal.double() / 2
+    return ranks if finite else torch.full_like(ranks, torch.nan)
 
 
 def _same(own: np.ndarray) -> Known:

@@ -5,18 +5,19 @@ Shapes: E true links of a type in a batch, k false ones for each, F columns of a
 
 from collections.abc import Iterable
 from copy import deepcopy
+from typing import cast
 
 import torch
 from torch.nn.functional import logsigmoid
 
 from mpignn import stop
 from mpignn.config import Config
-from mpignn.dist.graph import DistGraph
 from mpignn.graph.types import EType
 from mpignn.kernels.rng import derive
 from mpignn.log import beat
 from mpignn.nn.decoder import Decoder, make_decoder
 from mpignn.sampling.negative import InBatch, Local, NegativeSampler, PerSourceUniform
+from mpignn.store.graph import DistGraph
 from mpignn.train.edge_task import EdgeTask
 from mpignn.train.goal import Goal
 from mpignn.train.link_ranking import rank_links
@@ -40,12 +41,11 @@ class LinkPrediction(EdgeTask):
     """
 
     kind = "link_prediction"
-    usual_metrics = ("mrr", "hits@1", "hits@3", "hits@10")
 
-    def __init__(self, g: DistGraph, config: Config, goal: Goal | None = None):
+    def __init__(self, g: DistGraph, config: Config, goal: Goal | None = None) -> None:
         super().__init__(g, config, goal)
         self.settings, self.relation_of = config.task, {etype: n for n, etype in enumerate(g.schema.etypes)}
-        self.negative_sampler = _NEGATIVES[config.task.negatives](config.task.num_negatives)
+        self.negative_sampler: NegativeSampler = _NEGATIVES[config.task.negatives](config.task.num_negatives)
 
     def _num_outputs(self, g: DistGraph, goal: Goal) -> int:
         return 1
@@ -55,8 +55,8 @@ class LinkPrediction(EdgeTask):
 
     def loss(self, network: Network, batch: Batch) -> torch.Tensor:
         _, pos_graph, neg_graph, blocks = batch
-        rows, head, k = network(blocks), network.head, self.negative_sampler.k
-        total = None
+        rows, head, k = network(blocks), _decoder(network), self.negative_sampler.k
+        total: torch.Tensor | None = None
         for etypes in _by_types_of_ends(pos_graph.canonical_etypes):
             src, dst = (torch.cat(ends) for ends in zip(*map(pos_graph.edges, etypes), strict=True))
             others = torch.cat([neg_graph.edges(etype)[1] for etype in etypes]).view(-1, k)
@@ -69,8 +69,10 @@ class LinkPrediction(EdgeTask):
             false = [head.picked(asked, candidates, others)]
             if etypes[0][0] == etypes[0][2]:
                 false.append(head.picked(head.ask_src(dst_rows, relation), candidates, others))
-            loss = sum(self._loss(true, of_side) for of_side in false) / len(false)
+            first, *more = (self._loss(true, of_side) for of_side in false)
+            loss = sum(more, first) / len(false)
             total = loss if total is None else total + loss
+        assert total is not None, "a batch is about some edge type"
         return total
 
     def _loss(self, true: torch.Tensor, false: torch.Tensor) -> torch.Tensor:
@@ -82,14 +84,15 @@ class LinkPrediction(EdgeTask):
         return -(logsigmoid(true) + logsigmoid(-false).mean(1)).sum()
 
     def judge(self, network: Network, etype: EType, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
-        return network.head(network.sent(src), self.relation_of[etype], network.sent(dst))
+        scores: torch.Tensor = _decoder(network)(network.sent(src), self.relation_of[etype], network.sent(dst))
+        return scores
 
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs
 
     def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
         rows, metrics, settings = self.all_rows(g, network), self.new_metrics(), self.settings
-        head = deepcopy(network.head).cpu()     # where the rows are
+        head = deepcopy(_decoder(network)).cpu()     # where the rows are
         for etype, ids in self.seeds(g, split).items():
             beat()
             stop.check(g.trainers)
@@ -102,6 +105,11 @@ class LinkPrediction(EdgeTask):
         for tensor in rows.values():
             tensor.free()
         return metrics
+
+
+def _decoder(network: Network) -> Decoder:
+    """The head of a network for this task: what `LinkPrediction.make_head` made, or the like."""
+    return cast(Decoder, network.head)
 
 
 def _by_types_of_ends(etypes: Iterable[EType]) -> list[list[EType]]:

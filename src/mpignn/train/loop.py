@@ -1,30 +1,36 @@
 """The training loop: the same steps on every trainer, losses and counts summed over all."""
 
+import logging
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from mpignn import stop
 from mpignn.config import Config
-from mpignn.dist.graph import DistGraph
 from mpignn.errors import Stopped, TrainingError
 from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat, phase
+from mpignn.store.graph import DistGraph
 from mpignn.train.keeper import Keeper, no_sums
 from mpignn.train.learner import Learner
 from mpignn.train.network import Network
 from mpignn.train.report import Report
 from mpignn.train.task import Task
 
+log = logging.getLogger(__name__)
+
 _TIMES = ("seconds", "sample_s", "fetch_s", "compute_s", "sync_s")
 
 
 def learn(g: DistGraph, learner: Learner | None, task: Task, config: Config, report: Report, run_dir: Path,
-          training: DistDataLoader | None = None) -> dict[str, float | None]:
+          training: DistDataLoader[Any] | None = None) -> dict[str, float | None]:
     """Train, validate, test; the parameters that are best by the task's first metric on val are tested.
+
+    Where that metric is undefined, as ROC-AUC where val has one class, it chooses nothing: the last ones are.
 
     Begins, or goes on from a checkpoint, as the settings say.  Collective over the trainers.
 
@@ -38,11 +44,11 @@ def learn(g: DistGraph, learner: Learner | None, task: Task, config: Config, rep
         training: Batches to learn from, as `Task.loader` describes them; None: those of the task.
 
     Returns:
-        ``val_<metric>``, the best, and ``test_<metric>`` for each metric of the task; None where there is no such split
-        or no learner.
+        ``val_<metric>`` and ``test_<metric>`` of the chosen parameters for each metric of the task; None where there is
+        no such split or no learner, or where it is undefined.
 
     Raises:
-        TrainingError: The loss is not finite.
+        TrainingError: On all trainers: a loss, the parameters or a metric are not finite; nothing of that is kept.
         Stopped: On all trainers: one of them was asked to stop; a checkpoint is written.
         ConfigError, DataError: On all trainers: there is no checkpoint to go on from, or it is not of this run.
         ResourceError: On all trainers: the disk is full.
@@ -50,9 +56,9 @@ def learn(g: DistGraph, learner: Learner | None, task: Task, config: Config, rep
     settings = config.train
     if training is None:
         training = task.loader(g, config, "train", config.sampling.fanouts, settings.seed, shuffle=True)
-    splits = [split for split in ("val", "test") if learner is not None and task.seeds(g, split) is not None]
+    splits = [split for split in ("val", "test") if learner is not None and task.seeds(g, split)]
     no_val, no_test = (dict.fromkeys([f"{split}_{name}" for name in task.metrics]) for split in ("val", "test"))
-    keeper = Keeper(g, learner, training, config, report, run_dir)
+    keeper = Keeper(g, learner, task, training, config, report, run_dir)
     keeper.begin()
     position = keeper.position
     report.plan(settings.epochs, len(training), position.steps)
@@ -70,13 +76,13 @@ def learn(g: DistGraph, learner: Learner | None, task: Task, config: Config, rep
                 event, sums = _epoch(g, learner, task, training, keeper, report)
             values, is_best = no_val, False
             due = settings.eval_every and (epoch + 1) % settings.eval_every == 0
-            if "val" in splits and (due or epoch in (settings.epochs - 1, position.last_epoch)):
+            if learner is not None and "val" in splits and (due or epoch in (settings.epochs - 1, position.last_epoch)):
                 values, is_best = _validate(g, learner, task, config, keeper, report, sums)
             position.epoch, position.sums = epoch + 1, no_sums()
             with keeper.stopping(no_sums):
                 report.epoch({"epoch": epoch, **values, **event})
             keeper.after_epoch(is_best)
-        test = _test(g, learner, task, config, keeper, report) if "test" in splits else no_test
+        test = _test(g, learner, task, config, keeper, report) if learner and "test" in splits else no_test
     except Stopped:
         tell_end(no_test, finished=False)
         raise
@@ -96,6 +102,7 @@ def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: 
         ``<split>_<metric>`` for each metric of the task; None for a split of nothing.
 
     Raises:
+        TrainingError: On all trainers: what the network says is not finite, or so large that a metric is not.
         Stopped: On all trainers: one of them was asked to stop.
     """
     network.eval()
@@ -104,7 +111,12 @@ def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: 
             metrics = task.measure(g, network, config, split, whole)
         finally:
             network.train()
-        return {f"{split}_{metric.name}": metric.value(g.trainers) for metric in metrics}
+        values = {f"{split}_{metric.name}": metric.value(g.trainers) for metric in metrics}
+    wrong = [name for name, value in values.items() if value is not None and not math.isfinite(value)]
+    if wrong:
+        raise TrainingError(f"{', '.join(wrong)}: the network has diverged: what it says of {split} is not finite, or "
+                            "too large to be measured: lower --lr, or look for features that are not finite")
+    return values
 
 
 def _validate(g: DistGraph, learner: Learner, task: Task, config: Config, keeper: Keeper, report: Report,
@@ -117,12 +129,18 @@ def _validate(g: DistGraph, learner: Learner, task: Task, config: Config, keeper
         is_best = value is not None and (position.best is None or (
             value > position.best if task.new_metrics()[0].more_is_better else value < position.best))
         report.eval({"split": "val", "epoch": position.epoch, **values, "is_best": is_best})
+    if value is None and not position.values and g.trainers.rank == 0:
+        log.warning("%s is undefined: the seeds of val have no two classes, or no label at all; it chooses no "
+                    "parameters, so the last ones are kept%s", first,
+                    "" if config.train.patience is None else ", and --patience ends nothing")
     if is_best:
         position.best, position.best_epoch, position.worse = value, position.epoch, 0
         position.best_steps, position.values = position.steps, values
         learner.keep()
     elif value is not None:
         position.worse += 1
+    elif position.best is None:
+        position.values = values
     return values, is_best
 
 
@@ -137,8 +155,8 @@ def _test(g: DistGraph, learner: Learner, task: Task, config: Config, keeper: Ke
     return values
 
 
-def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, keeper: Keeper,
-           report: Report) -> tuple[dict, dict[str, float]]:
+def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader: DistDataLoader[Any], keeper: Keeper,
+           report: Report) -> tuple[dict[str, Any], dict[str, float]]:
     """One pass, or the rest of it; returns the epoch's event but for its validation, and this trainer's sums."""
     position = keeper.position
     epoch, before = position.epoch, position.sums
@@ -180,6 +198,8 @@ def _epoch(g: DistGraph, learner: Learner | None, task: Task, loader, keeper: Ke
         if position.last_epoch is not None:
             break
         step, step_began = step + 1, time.perf_counter()
+    if learner is not None:
+        learner.check()
     waiting = time.perf_counter()
     mine = sums()
     counts = np.zeros(4 + g.trainers.size, np.int64)

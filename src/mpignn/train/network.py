@@ -15,8 +15,7 @@ from mpignn.graph.block import Block
 from mpignn.graph.types import Schema
 from mpignn.nn.device import sent
 from mpignn.nn.embedding import DistEmbedding
-
-Rows = torch.Tensor | dict[str, torch.Tensor]       # by node type where the graph has several types
+from mpignn.nn.stack import Rows
 
 
 def rows_of(rows: Rows, ntype: str) -> torch.Tensor:
@@ -41,20 +40,20 @@ class Inputs(nn.Module):
     A node type without either has no rows; the model knows what to do then.
 
     Attributes:
-        columns: Of the rows of each node type that has any.
+        columns: How many the rows of each node type have, of those that have any.
         reads: The node types that have features.
         embeddings: `DistEmbedding` by number of the node type.
 
     Args:
-        schema: Of the graph.
+        schema: Types of the graph.
         features: Name of the node data.
         widths: F for each node type; 0 where it has no features.
-        dtype: Of what comes out; bfloat16 in training only, where evaluation and inference have float32.
+        dtype: Type of what comes out; bfloat16 in training only, where evaluation and inference have float32.
         embeddings: By node type.
     """
 
     def __init__(self, schema: Schema, features: str, widths: Mapping[str, int], dtype: torch.dtype,
-                 embeddings: Mapping[str, DistEmbedding] = MappingProxyType({})):
+                 embeddings: Mapping[str, DistEmbedding] = MappingProxyType({})) -> None:
         super().__init__()
         columns = {t: widths.get(t, 0) + (embeddings[t].embedding_dim if t in embeddings else 0) for t in schema.ntypes}
         self.columns = {ntype: width for ntype, width in columns.items() if width}
@@ -62,6 +61,7 @@ class Inputs(nn.Module):
         self.embeddings = nn.ModuleDict({str(number): embeddings[ntype] for number, ntype in enumerate(schema.ntypes)
                                          if ntype in embeddings})      # names may hold dots
         self.features = features
+        self.place: torch.Tensor
         self.register_buffer("place", torch.empty(0), persistent=False)     # goes where the network goes
         self._schema, self._dtype = schema, dtype
 
@@ -98,7 +98,7 @@ class Network(nn.Module):
         head: What a task reads off the model's rows; None if it needs nothing else.
     """
 
-    def __init__(self, inputs: Inputs, model: nn.Module, head: nn.Module | None = None):
+    def __init__(self, inputs: Inputs, model: nn.Module, head: nn.Module | None = None) -> None:
         super().__init__()
         self.inputs, self.model, self.head = inputs, model, head
 

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from mpignn.config import Config
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.tensor import DistTensor
 from mpignn.loader.node import NodeDataLoader
 from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.store.graph import DistGraph
+from mpignn.store.tensor import DistTensor
 from mpignn.train.goal import Goal
-from mpignn.train.labels import num_classes
+from mpignn.train.labels import LabelData
 from mpignn.train.network import Network, rows_of
 from mpignn.train.task import Batch, Classes, Labelled, Labels, Numbers
 
@@ -24,11 +24,11 @@ class NodeTask(Labelled):
 
     @property
     def ntypes(self) -> tuple[str, ...]:
-        return (self.goal.ntype,)
+        return (self.goal.node_type,)
 
-    def seeds(self, g: DistGraph, split: str) -> dict[str, np.ndarray] | None:
-        ids = g.splits[self.goal.ntype].get(split)
-        return None if ids is None else {self.goal.ntype: ids}
+    def seeds(self, g: DistGraph, split: str) -> dict[str, np.ndarray]:
+        splits = g.splits[self.goal.node_type]
+        return {self.goal.node_type: splits[split]} if split in splits else {}
 
     def loader(self, g: DistGraph, config: Config, split: str, fanouts: Sequence[int], seed: int,
                shuffle: bool) -> NodeDataLoader:
@@ -40,27 +40,27 @@ class NodeTask(Labelled):
         goal = self.goal
         reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
         return NeighborSampler(fanouts, mask=goal.edge_mask, prefetch_node_feats=reads,
-                               prefetch_labels={goal.ntype: [goal.labels]}, source_info=self.source_info)
+                               prefetch_labels={goal.node_type: [goal.label_data]}, source_info=self.source_info)
 
     def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
-        return rows_of(network(batch[2]), self.goal.ntype)
+        return rows_of(network(batch[2]), self.goal.node_type)
 
     def labels_of(self, batch: Batch) -> torch.Tensor:
-        return self.shaped(batch[2][-1].dst_frames[self.goal.ntype][self.goal.labels])
+        return self.shaped(batch[2][-1].dst_frames[self.goal.node_type][self.goal.label_data])
+
+    def label_data(self, g: DistGraph, goal: Goal) -> LabelData:
+        data, _ = g.service.node_data(goal.node_type, goal.label_data)
+        return LabelData(goal.label_data, data, goal.node_type, g.num_nodes(goal.node_type))
 
     def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: str,
                   ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        return rows[name].read_together(ids), self.shaped(g.nodes[name].data[self.goal.labels][ids])
+        return rows[name].read_together(ids), self.shaped(g.nodes[name].data[self.goal.label_data][ids])
 
 
 class NodeClassification(Classes, NodeTask):
     """One class for each node of a type: softmax and cross-entropy."""
 
     kind = "node_classification"
-
-    def count_classes(self, g: DistGraph, goal: Goal) -> int:
-        data, _ = g.service.node_data(goal.ntype, goal.labels)
-        return num_classes(g, goal.labels, data, goal.ntype, g.num_nodes(goal.ntype))
 
 
 class NodeMultilabel(Labels, NodeTask):

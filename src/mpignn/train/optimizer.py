@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 import torch
 
+from mpignn.train.finite import is_finite
+
 
 class FlatParameters:
     """The parameters of a model as views of one vector, and their gradients as views of another.
@@ -19,9 +21,10 @@ class FlatParameters:
         grad: (P,) their gradients; zeros where a parameter got none.
     """
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter]):
+    def __init__(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         parameters = [p for p in parameters if p.requires_grad]
-        self.values = torch.cat([p.detach().reshape(-1) for p in parameters])
+        # A network may have none, and learn rows of nodes alone.
+        self.values = torch.cat([p.detach().reshape(-1) for p in parameters]) if parameters else torch.empty(0)
         self.grad = torch.zeros_like(self.values)
         start = 0
         for p in parameters:
@@ -39,7 +42,7 @@ class Adam:
     """Adam: Kingma and Ba 2015, with the L2 penalty added to the gradient as `torch.optim.Adam` does."""
 
     def __init__(self, parameters: FlatParameters, lr: float, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.0):
+                 eps: float = 1e-8, weight_decay: float = 0.0) -> None:
         self._parameters = parameters
         self._lr, self._betas, self._eps, self._decay = lr, betas, eps, weight_decay
         self._mean = torch.zeros_like(parameters.values)
@@ -56,13 +59,20 @@ class Adam:
         """Update the parameters from their gradients, with a share of the learning rate.  Not collective."""
         values, grad = self._parameters.values, self._parameters.grad
         if self._decay:
-            grad = grad.add(values, alpha=self._decay)
+            grad = grad.add(values, alpha=self._number(self._decay))
         first, second = self._betas
         self._step += 1
         self._mean.lerp_(grad, 1 - first)
         self._square.mul_(second).addcmul_(grad, grad, value=1 - second)
         spread = self._square.sqrt().div_((1 - second ** self._step) ** 0.5).add_(self._eps)
-        values.addcdiv_(self._mean, spread, value=-share * self._lr / (1 - first ** self._step))
+        values.addcdiv_(self._mean, spread, value=self._number(-share * self._lr / (1 - first ** self._step)))
+
+    def is_finite(self) -> bool:
+        """Whether all parameters and moments are: a moment that overflowed holds its parameter for ever.
+
+        Not collective.
+        """
+        return all(map(is_finite, (self._parameters.values, self._mean, self._square)))
 
     def state(self) -> dict[str, torch.Tensor]:
         """Copies of its moments, and the number of steps.  Not collective."""
@@ -73,3 +83,7 @@ class Adam:
         self._mean.copy_(state["mean"])
         self._square.copy_(state["square"])
         self._step = int(state["step"])
+
+    def _number(self, value: float) -> float:
+        """A number as the parameters' type has it: torch refuses one that this type cannot hold."""
+        return torch.tensor(value, dtype=self._parameters.values.dtype).item()

@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.tensor import DistTensor
-from mpignn.errors import MpignnError, ResourceError
+from mpignn.errors import MpignnError, ResourceError, TrainingError
 from mpignn.graph.types import EType, etype_key
 from mpignn.log import beat, phase
-from mpignn.storage.folder import new_file
+from mpignn.storage.folder import check_file, new_file
 from mpignn.storage.predictions import Dataset, RowWriter, begin, complete, problems_named
+from mpignn.store.graph import DistGraph
+from mpignn.store.tensor import DistTensor
 from mpignn.train.edge_task import EdgeTask
+from mpignn.train.finite import is_finite
 from mpignn.train.network import Network
 from mpignn.train.task import Task
 
@@ -42,6 +43,13 @@ class _Part:
     say: Callable[[int, int], Mapping[str, torch.Tensor]]
 
 
+def check_out(g: DistGraph, out: Path) -> None:
+    """Raise ConfigError on all trainers unless the first can write that file.  Collective over the trainers."""
+    with g.trainers.all_or_none():
+        if g.trainers.rank == 0:
+            check_file(out)
+
+
 def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTensor], split: str, out: Path) -> None:
     """Write what a network says, to a file that all trainers see.  Collective over the trainers.
 
@@ -55,29 +63,28 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
         task: What was learnt.
         network: In the mode for evaluation.
         rows: (N, F) what the model's last layer says of all nodes of the types that the task is about.
-        split: Of the edges.
+        split: The edges' split.
         out: The file; one of that name is replaced.
 
     Raises:
         ConfigError: On all trainers: no file can be made there.
         ResourceError: On all trainers: the disk is full, or a trainer does not see the file.
+        TrainingError: On all trainers: what the network says is not finite, or not as float32; no file is left.
     """
     parts = [_nodes(g, task, ntype, tensor) for ntype, tensor in rows.items()]
     if task.goal.ntype is None:
-        parts += [_edges(g, task, network, rows, etype, ids) for etype, ids in (task.seeds(g, split) or {}).items()]
+        assert isinstance(task, EdgeTask), "it is about edges"
+        parts += [_edges(g, task, network, rows, etype, ids) for etype, ids in task.seeds(g, split).items()]
     datasets = {name: data for part in parts for name, data in part.datasets.items()}
-    first, begun, problem = g.trainers.rank == 0, None, None
     with phase("write predictions"), torch.no_grad(), ExitStack() as stack:
-        if first:
-            try:
-                partial = stack.enter_context(new_file(out))
-                with problems_named(out):
-                    begun = partial, begin(partial, out, datasets, {"task": task.goal.task, "split": split})
-            except MpignnError as error:
-                problem = error
-        g.trainers.agree(problem)
-        partial, places = g.trainers.bcast(begun)
-        written, problem = None, None
+        def begun() -> tuple[Path, dict[str, int]]:
+            partial = stack.enter_context(new_file(out))
+            with problems_named(out):
+                return partial, begin(partial, out, datasets, {"task": task.goal.task, "split": split})
+
+        partial, places = g.trainers.by_first(begun)
+        written: RowWriter | None = None
+        problem: MpignnError | None = None
         try:
             with problems_named(out):
                 written = RowWriter(partial, datasets, places)
@@ -86,18 +93,14 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
         problem = _write_share(g, parts, written, problem, out)
         shares = g.trainers.allgather(None if written is None else written.pieces)
         g.trainers.agree(problem)
-        if first:
-            try:
-                with problems_named(out):
-                    complete(partial, datasets, [piece for share in shares for piece in share])
-                    stack.close()       # gives it its name
-            except MpignnError as error:
-                problem = error
-        g.trainers.agree(problem)
+        with g.trainers.all_or_none(), problems_named(out):
+            if g.trainers.rank == 0:
+                complete(partial, datasets, [piece for share in shares for piece in share])
+                stack.close()       # gives it its name
 
 
-def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None, problem: ResourceError | None,
-                 out: Path) -> ResourceError | None:
+def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None, problem: MpignnError | None,
+                 out: Path) -> MpignnError | None:
     """Write this trainer's blocks; returns what is wrong.  Collective over the trainers, those with a problem, too."""
     rank, size = g.trainers.rank, g.trainers.size
     for part in parts:
@@ -107,9 +110,11 @@ def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None,
             said = part.say(lo, hi)
             try:
                 with problems_named(out):
-                    for name, rows in said.items() if problem is None else ():
-                        writer.write(name, lo, rows.cpu().numpy())
-            except ResourceError as error:
+                    if writer is not None and problem is None:
+                        for name, rows in said.items():
+                            _check_finite(name, rows)
+                            writer.write(name, lo, rows.cpu().numpy())
+            except (ResourceError, TrainingError) as error:
                 problem = error
             beat()
     try:
@@ -119,6 +124,12 @@ def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None,
     except ResourceError as error:
         problem = problem or error
     return problem
+
+
+def _check_finite(name: str, rows: torch.Tensor) -> None:
+    """Raise `TrainingError` if rows are not finite as they will be stored."""
+    if rows.is_floating_point() and not is_finite(rows.float()):
+        raise TrainingError(f"{name}: what the network says is not finite: it has diverged, or features are not finite")
 
 
 def _nodes(g: DistGraph, task: Task, ntype: str, rows: DistTensor) -> _Part:
@@ -160,6 +171,6 @@ def _edges(g: DistGraph, task: EdgeTask, network: Network, rows: Mapping[str, Di
 
 
 def _prediction(task: Task, count: int) -> Dataset:
-    """Of so many rows: as `Task.decide` gives them."""
+    """What `Task.decide` gives, for so many rows."""
     example = task.decide(torch.zeros(1, task.outputs))
     return Dataset((count, *example.shape[1:]), example.numpy().dtype)

@@ -3,17 +3,22 @@
 The command line does the same, with a model by name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from mpignn.config import METRICS, Config
-from mpignn.dist.graph import DistGraph
 from mpignn.errors import ConfigError
 from mpignn.loader.base import DistDataLoader
-from mpignn.nn import make_model
+from mpignn.models import is_own
+from mpignn.nn import make_model, own
+from mpignn.nn.embedding import DistEmbedding
+from mpignn.storage import claim
+from mpignn.store.graph import DistGraph
 from mpignn.train import predict
 from mpignn.train.callback import Callback
 from mpignn.train.edge_task import EdgeClassification, EdgeRegression
@@ -25,7 +30,8 @@ from mpignn.train.loop import learn
 from mpignn.train.network import Inputs, Network
 from mpignn.train.node_task import NodeClassification, NodeMultilabel, NodeRegression
 from mpignn.train.report import Report, RunReport
-from mpignn.train.task import Task
+from mpignn.train.survey import check_split
+from mpignn.train.task import Labelled, Task
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}      # of rows
 _PARAMETERS = {**DTYPES, "bf16": torch.float32}
@@ -51,25 +57,40 @@ def make_network(g: DistGraph, task: Task, config: Config, model: nn.Module | No
             torch's generator.
 
     Raises:
-        DataError: The named model cannot tell the types of the graph apart.
-        ConfigError: It cannot be made as the settings say.
+        ConfigError: On all trainers: the named model cannot tell the types of the graph apart, or cannot be made as the
+            settings say.
     """
     precision, widths = config.train.precision, task.goal.columns
     embeddings = make_embeddings(g, config, widths, _PARAMETERS[precision])
     inputs = Inputs(g.schema, task.goal.features, widths, DTYPES[precision], embeddings)
     columns = task.model_columns(config.model.hidden)
-    if model is None:
-        check_model(config, g.schema)
-        model = make_model(config.model, g.schema, inputs.columns, columns, config.num_layers)
+    with g.trainers.all_or_none():
+        if model is None:
+            own.know(config.model)
+            check_model(config, g.schema, task.goal)
+            model = make_model(config.model, g.schema, inputs.columns, columns, config.num_layers)
+        head = task.make_head(columns)
+        parts = [part for part in (model, head) if part is not None]
+        if is_own(config.model.model) and not any(list(part.parameters()) for part in parts) and not embeddings:
+            raise ConfigError(f"model {config.model.model} learns nothing here: neither it nor anything else has "
+                              "parameters; give --embed all")
     task.source_info = getattr(model, "needs_source_info", False)
-    return Network(inputs, model, task.make_head(columns)).to(config.world.device, _PARAMETERS[precision])
+    return Network(inputs, model, head).to(config.world.device, _PARAMETERS[precision])
+
+
+def make_learner(g: DistGraph, network: Network, config: Config) -> Learner:
+    """A network with its optimisers, as the settings name them.  Collective over the trainers."""
+    embeddings = [part for part in network.inputs.embeddings.values() if isinstance(part, DistEmbedding)]
+    return Learner(network, config.train, g.trainers,
+                   LearntRows(embeddings, config, g.trainers.size) if embeddings else None)
 
 
 def fit(g: DistGraph, network: Network | None, task: Task, config: Config,
-        loader: DistDataLoader | None = None, callbacks: Sequence[Callback] = ()) -> dict[str, float | None]:
+        loader: DistDataLoader[Any] | None = None, callbacks: Sequence[Callback] = ()) -> dict[str, float | None]:
     """Train, validate and test, with checkpoints and ``metrics.jsonl`` in the run folder.
 
-    Collective over the trainers.  Afterwards the network has the parameters that were the best on val.
+    Collective over the trainers.  Afterwards the network has the parameters that were the best on val, or
+    the last ones where nothing chooses.
 
     Args:
         g: The graph.
@@ -80,24 +101,32 @@ def fit(g: DistGraph, network: Network | None, task: Task, config: Config,
         callbacks: Told, in their order, of what happens; each may end training.  They may differ between trainers.
 
     Returns:
-        ``val_<metric>``, the best, and ``test_<metric>`` for each metric of the task; None where there is no such
-        split.
+        ``val_<metric>`` and ``test_<metric>`` of the chosen parameters for each metric of the task; None where there is
+        no such split, or where it is undefined.
 
     Raises:
-        ConfigError: On all trainers: no run folder, or one that holds another run.
-        TrainingError: The loss is not finite.
+        ConfigError: On all trainers: no run folder, one that holds another run, or one that is another job's.
+        TrainingError: On all trainers: a loss, the parameters or a metric are not finite; nothing of that is kept.
         Stopped: On all trainers: one of them was asked to stop; a checkpoint is written.
         ConfigError, DataError: On all trainers: there is no checkpoint to go on from, or it is not of this run.
         ResourceError: On all trainers: the disk is full.
     """
-    first = g.trainers.rank == 0
-    g.trainers.agree(_folder_problem(config) if first else None)
-    run_dir, learner = Path(config.train.run_dir), None
-    if network is not None:
-        embeddings = list(network.inputs.embeddings.values())
-        learner = Learner(network, config.train, g.trainers,
-                          LearntRows(embeddings, config, g.trainers.size) if embeddings else None)
-    report = RunReport(run_dir, task.metrics, callbacks) if first else Report(callbacks)
+    with ExitStack() as stack:
+        with g.trainers.all_or_none():
+            if g.trainers.rank == 0:
+                stack.enter_context(_own_folder(config))
+        if network is not None and isinstance(task, Labelled):
+            task.check_labels(g)        # one that was made with a goal of another graph has not seen them
+        assert config.train.run_dir is not None, "the first rank has looked"
+        return _fit(g, network, task, config, Path(config.train.run_dir), loader, callbacks)
+
+
+def _fit(g: DistGraph, network: Network | None, task: Task, config: Config, run_dir: Path,
+         loader: DistDataLoader[Any] | None, callbacks: Sequence[Callback]) -> dict[str, float | None]:
+    """What `fit` does in a run folder that is the job's."""
+    learner = None if network is None else make_learner(g, network, config)
+    report = RunReport(run_dir, task.metrics, callbacks, config.train.progress) if g.trainers.rank == 0 \
+        else Report(callbacks)
     try:
         found = learn(g, learner, task, config, report, run_dir, loader)
     finally:
@@ -107,7 +136,7 @@ def fit(g: DistGraph, network: Network | None, task: Task, config: Config,
     return found
 
 
-def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: str = "test",
+def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: str | None = None,
           fanouts: Sequence[int] | None = None) -> None:
     """Write what a network says of all nodes, or of the edges of a split, in original ids.
 
@@ -118,26 +147,32 @@ def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: st
         network: Without ``fanouts`` its model has ``num_layers`` and ``forward_layer``, as `mpignn.nn.Stack` has them.
         task: What was learnt.
         out: The file; one of that name is replaced.
-        split: Of the edges, where the task is about edges.
+        split: The edges' split, where the task is about edges; None: test, if there is one.
         fanouts: Go by so many sampled neighbours, input layer first; None: by all, layer after layer.
     """
+    with g.trainers.all_or_none():
+        check_split(task.goal, split, g.splits)
+    predict.check_out(g, Path(out))
     was_training = network.training
     network.eval()
     try:
-        predict.write(g, task, network, task.all_rows(g, network, fanouts), split, Path(out))
+        predict.write(g, task, network, task.all_rows(g, network, fanouts), split or "test", Path(out))
     finally:
         network.train(was_training)
 
 
-def _folder_problem(config: Config) -> ConfigError | None:
-    """Make the run folder; returns what is wrong with it, if anything."""
+@contextmanager
+def _own_folder(config: Config) -> Iterator[None]:
+    """Make the run folder, and claim it while it is written; raises what is wrong with it."""
     if config.train.run_dir is None:
-        return ConfigError("a run needs a folder: give run_dir=...")
+        raise ConfigError("a run needs a folder: give run_dir=...")
     path = Path(config.train.run_dir)
-    if (path / METRICS).exists() and config.checkpoint.resume is None:
-        return ConfigError(f"{path} holds the metrics of another run: go on with it by resume, or give another run_dir")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        return ConfigError(f"{path}: cannot make the run folder: {error.strerror}")
-    return None
+        raise ConfigError(f"{path}: cannot make the run folder: {error.strerror}") from error
+    with claim.holding(path):
+        if (path / METRICS).exists() and config.checkpoint.resume is None:
+            raise ConfigError(f"{path} holds the metrics of another run: go on with it by resume, or give another "
+                              "run_dir")
+        yield

@@ -3,21 +3,20 @@
 One rank writes: the first trainer.  All others hold a `Report` that writes nothing, so that the loop need not ask.
 """
 
-import json
 import logging
 import os
-import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from mpignn.config import METRICS
-from mpignn.errors import DataError, ResourceError
+from mpignn import say
+from mpignn.config import METRICS, going_on
+from mpignn.errors import DataError, MpignnError, ResourceError
+from mpignn.json_text import to_json
+from mpignn.storage import claim
 from mpignn.train.callback import Callback, Event
+from mpignn.train.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +31,9 @@ class Report(Callback):
         problem: Why something that was told is not on the disk yet.
     """
 
-    problem: ResourceError | None = None
+    problem: MpignnError | None = None
 
-    def __init__(self, callbacks: Sequence[Callback] = ()):
+    def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
         """Not collective.
 
         Args:
@@ -43,7 +42,7 @@ class Report(Callback):
         self._callbacks = tuple(callbacks)
 
     @property
-    def done(self) -> bool:
+    def done(self) -> bool:         # type: ignore[override]  # set by users on callbacks of theirs, not here
         """Whether a callback wants training to end."""
         return any(callback.done for callback in self._callbacks)
 
@@ -62,6 +61,7 @@ class Report(Callback):
 
         Raises:
             ResourceError: It cannot be written.
+            ConfigError: The run folder is another job's by now.
         """
 
     def plan(self, epochs: int, steps: int, done: int) -> None:
@@ -91,15 +91,17 @@ class Report(Callback):
 
 
 class RunReport(Report):
-    """Writes metrics.jsonl, a progress bar where there is a terminal, and a table line for each epoch."""
+    """Writes metrics.jsonl, and shows progress and a table line for each epoch."""
 
-    def __init__(self, run_dir: Path, metrics: Sequence[str], callbacks: Sequence[Callback] = ()):
+    def __init__(self, run_dir: Path, metrics: Sequence[str], callbacks: Sequence[Callback] = (),
+                 progress: str = "auto") -> None:
         """Not collective.
 
         Args:
             run_dir: Where to write.
             metrics: Names of what is measured, the most important one first.
             callbacks: Told after this one, in their order.
+            progress: How it is shown, as `Progress` takes it.
         """
         super().__init__(callbacks)
         self._run_dir = run_dir
@@ -110,11 +112,8 @@ class RunReport(Report):
         self._handle: int | None = None
         self._size, self._crc = 0, 0        # of all lines
         self._unwritten = b""
-        self._console = Console(highlight=False)
+        self._how = progress
         self._progress: Progress | None = None
-        self._bar = None
-        self._started = self._shown = 0.0
-        self._last_epoch = -1
         self._totals: dict[str, float] = {}
 
     def begin(self, anew: bool) -> None:
@@ -124,7 +123,10 @@ class RunReport(Report):
 
     def go_on(self, metrics: dict[str, int]) -> None:
         self._size, self._crc = metrics["bytes"], metrics["crc32"]
-        found = self._path.read_bytes()[:self._size] if self._path.is_file() else b""
+        found = b""
+        if self._path.is_file():
+            with self._path.open("rb") as file:
+                found = file.read(self._size)
         if len(found) != self._size or zlib.crc32(found) != self._crc:
             raise DataError(f"{self._path} does not begin with the {self._size} bytes that the run had written at its "
                             "checkpoint: put it back, or begin a new run in another --run-dir")
@@ -138,28 +140,17 @@ class RunReport(Report):
         if self.problem is not None:
             raise self.problem
         with self._problems_named():
-            os.fsync(self._handle)
+            os.fsync(self._opened())
         return {"bytes": self._size, "crc32": self._crc}
 
     def plan(self, epochs: int, steps: int, done: int) -> None:
-        self._last_epoch = epochs - 1
-        self._console.print(" ".join(name.rjust(width) for name, width in self._columns), soft_wrap=True)
-        if self._console.is_terminal:
-            self._progress = Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
-                                      TimeRemainingColumn(), console=self._console, transient=True, auto_refresh=False)
-            self._progress.start()
-            self._bar = self._progress.add_task("training", total=epochs * steps, completed=done)
-            self._started = self._shown = time.monotonic()
+        self._say(" ".join(name.rjust(width) for name, width in self._columns))
+        self._progress = Progress(self._how, epochs * steps, done)
 
     def step(self, event: Event) -> None:
         self._write("step", event)
         if self._progress is not None:
-            self._progress.advance(self._bar)
-            # A launcher may hand us a terminal and write what we say to a file: spare it.
-            now = time.monotonic()
-            if now - self._shown > max(1, 0.02 * (now - self._started)):
-                self._shown = now
-                self._progress.refresh()
+            self._progress.advance()
         super().step(event)
 
     def epoch(self, event: Event) -> None:
@@ -171,10 +162,7 @@ class RunReport(Report):
                  *(_number(event[f"val_{name}"], ".4f") for name in self._metrics),
                  f"{event['seconds']:.2f}", _rate(event["seeds"] / seconds), _rate(event["edges"] / seconds),
                  *(f"{event[k]:.2f}" for k in ("sample_s", "fetch_s", "compute_s", "sync_s"))]
-        self._console.print(" ".join(cell.rjust(width) for cell, (_, width) in zip(cells, self._columns, strict=True)),
-                            soft_wrap=True)
-        if event["epoch"] == self._last_epoch:
-            self._stop_bar()
+        self._say(" ".join(cell.rjust(width) for cell, (_, width) in zip(cells, self._columns, strict=True)))
         super().epoch(event)
 
     def stop(self, event: Event) -> None:
@@ -183,7 +171,8 @@ class RunReport(Report):
         super().stop(event)
 
     def close(self) -> None:
-        self._stop_bar()
+        if self._progress is not None:
+            self._progress.erase()
         if self._handle is not None:
             self._flush()
             os.close(self._handle)
@@ -196,43 +185,48 @@ class RunReport(Report):
             seconds = total["seconds"]
             parts = ", ".join(f"{name} {100 * total[key] / seconds:.0f} %" for name, key in (
                 ("sampling", "sample_s"), ("fetching", "fetch_s"), ("computing", "compute_s"), ("gradients", "sync_s")))
-            self._console.print(f"\nspeed: {_rate(total['seeds'] / seconds)} seeds/s, {_rate(total['edges'] / seconds)}"
-                                f" edges/s; time of the first trainer: {parts}", soft_wrap=True)
+            self._say(f"\nspeed: {_rate(total['seeds'] / seconds)} seeds/s, {_rate(total['edges'] / seconds)}"
+                      f" edges/s; time of the first trainer: {parts}")
         measured = [f"{split}_{name}" for name in self._metrics for split in ("val", "test")]
         values = ", ".join(f"{_WORDS.get(key, key)} {_number(event[key], '.4f')}" for key in measured)
-        self._console.print(f"{values} after {event['epochs']} epochs, {event['seconds']:.1f} s; run folder "
-                            f"{self._run_dir}", soft_wrap=True)
+        self._say(f"{values} after {event['epochs']} epochs, {event['seconds']:.1f} s; run folder {self._run_dir}")
 
-    def _stop_bar(self) -> None:
+    def _say(self, line: str) -> None:
         if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+            self._progress.erase()
+        say.tell(line)
 
     def _write(self, kind: str, event: Event) -> None:
-        line = (json.dumps({"event": kind, **event}) + "\n").encode()
+        line = (to_json({"event": kind, **event}) + "\n").encode()
         self._size, self._crc = self._size + len(line), zlib.crc32(line, self._crc)
         self._unwritten += line
         self._flush()
+
+    def _opened(self) -> int:
+        assert self._handle is not None, "the run has begun"
+        return self._handle
 
     def _flush(self) -> None:
         """Write what waits; what the disk does not take waits on."""
         try:
             with self._problems_named():
                 while self._unwritten:
-                    self._unwritten = self._unwritten[os.write(self._handle, self._unwritten):]
+                    self._unwritten = self._unwritten[os.write(self._opened(), self._unwritten):]
             self.problem = None
-        except ResourceError as error:
+        except MpignnError as error:
             if self.problem is None:
                 log.warning("%s", error)
             self.problem = error
 
     @contextmanager
     def _problems_named(self) -> Iterator[None]:
+        """For a write: raises why it cannot or must not be."""
+        claim.check(self._run_dir)
         try:
             yield
         except OSError as error:
-            raise ResourceError(f"{self._path}: cannot be written: {error.strerror}: free some space, and start again "
-                                "with --resume") from error
+            raise ResourceError(f"{self._path}: cannot be written: {error.strerror}: free some space, and go on with "
+                                f"{going_on(self._run_dir)}") from error
 
 
 def report_evaluation(out: Path, values: Mapping[str, float | None]) -> None:
@@ -244,14 +238,16 @@ def report_evaluation(out: Path, values: Mapping[str, float | None]) -> None:
 
     Raises:
         ResourceError: The file cannot be written.
+        ConfigError: The folder is another job's by now.
     """
     path = out / "eval.json"
+    claim.check(out)
     try:
-        path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        path.write_text(to_json(values, 1) + "\n", encoding="utf-8")
     except OSError as error:
         raise ResourceError(f"{path}: {error.strerror}") from error
     told = ", ".join(f"{_WORDS.get(key, key)} {_number(value, '.4f')}" for key, value in values.items())
-    Console(highlight=False).print(f"{told}; written to {path}", soft_wrap=True)
+    say.tell(f"{told}; written to {path}")
 
 
 def _number(value: float | None, form: str) -> str:

@@ -14,7 +14,7 @@ def rate(schedule: str, step: int, steps: int, warmup: int) -> float:
     Args:
         schedule: One of `SCHEDULES`.
         step: Counted from 0 over the whole run.
-        steps: Of the whole run.
+        steps: Number of steps of the whole run.
         warmup: Steps of the warm-up.
     """
     if step < warmup:

@@ -4,7 +4,7 @@ Shapes: B seeds of a batch, C classes, labels or numbers of each.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,14 +15,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mpignn import stop
 from mpignn.config import Config
-from mpignn.dist.graph import DistGraph
-from mpignn.dist.tensor import DistTensor
-from mpignn.errors import DataError, MpignnError
+from mpignn.errors import ConfigError, DataError
 from mpignn.kernels.rng import derive
+from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat
-from mpignn.sampling.neighbor import ALL, NeighborSampler
+from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.sampling.rule import ALL
+from mpignn.store.graph import DistGraph
+from mpignn.store.tensor import DistTensor
+from mpignn.tasks import TASKS, check_metrics
 from mpignn.train.goal import Goal, find_goal
 from mpignn.train.inference import by_samples, layerwise
+from mpignn.train.labels import LabelData, entries_of_labels, entries_of_numbers, num_classes
 from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
 
@@ -35,42 +39,37 @@ class Task(ABC):
     """What is learnt.  The loop and the learner know nothing else of it.
 
     Attributes:
-        kind: Its name in the configuration.
-        usual_metrics: What is measured where the settings do not say it.
+        kind: Its name in the configuration, one of `mpignn.tasks.TASKS`.
         goal: What the graph was asked for.
         metrics: Names of what is measured; the first one chooses the best parameters.
         source_info: Whether blocks shall say more of their sources, as the model may need: see `NeighborSampler`.
     """
 
     kind: str
-    usual_metrics: tuple[str, ...]
 
-    def __init__(self, g: DistGraph, config: Config, goal: Goal | None = None):
+    def __init__(self, g: DistGraph, config: Config, goal: Goal | None = None) -> None:
         """Find in a graph what the settings ask for.  Collective over the trainers.
 
         Args:
             g: The graph.
             config: Settings, such as ``labels`` and ``features``; whatever ``task`` they name, it is this one.
-            goal: What was found before, in this graph or another one.
+            goal: What was found before, in this graph or another one, whose labels are not looked at before they are
+                needed.
 
         Raises:
-            DataError: On all trainers: the graph does not offer it, or a label is negative, or larger than a class
-                can be.
+            DataError: On all trainers: the graph does not offer it, or a label in a split is none.
             UnknownName: On all trainers: no such data or type.
-            ConfigError: On all trainers: metrics that there are not.
+            ConfigError: On all trainers: metrics that do not fit.
         """
-        self.metrics, problem = config.task.metrics or self.usual_metrics, None
+        self.metrics = config.task.metrics or TASKS[self.kind].usual
         self.source_info = False
         self._samplers: dict[tuple[int, ...], NeighborSampler] = {}     # each holds memory that passes share
-        try:
-            self.new_metrics()
+        with g.trainers.all_or_none():
+            check_metrics(self.kind, config.task.metrics)
             if goal is None:
                 own = replace(config, task=replace(config.task, task=self.kind))
                 goal = find_goal(own, g.schema, g.service.infos, g.splits)
-        except MpignnError as error:
-            problem = error
-        g.trainers.agree(problem)
-        self.goal = replace(goal, outputs=self._num_outputs(g, goal))
+        self.goal: Goal = replace(goal, outputs=self._num_outputs(g, goal))
 
     @property
     def outputs(self) -> int:
@@ -104,11 +103,12 @@ class Task(ABC):
         return None
 
     @abstractmethod
-    def seeds(self, g: DistGraph, split: str) -> dict[Any, np.ndarray] | None:
-        """The seeds of a split by type, as the loader takes them; None if there is no such split.  Not collective."""
+    def seeds(self, g: DistGraph, split: str) -> dict[Any, np.ndarray]:
+        """The seeds of a split by type, as the loader takes them; empty if there is no such split.  Not collective."""
 
     @abstractmethod
-    def loader(self, g: DistGraph, config: Config, split: str, fanouts: Sequence[int], seed: int, shuffle: bool):
+    def loader(self, g: DistGraph, config: Config, split: str, fanouts: Sequence[int], seed: int,
+               shuffle: bool) -> DistDataLoader[Any]:
         """Batches of a split.  Not collective.
 
         Returns:
@@ -168,7 +168,15 @@ class Labelled(Task):
 
     @abstractmethod
     def shaped(self, labels: torch.Tensor) -> torch.Tensor:
-        """(B, ...) labels of the graph, as the loss and the metrics take them.  Not collective."""
+        """(B, ...) labels of the graph, as the loss and the metrics take them, NaN for unknown.  Not collective."""
+
+    @abstractmethod
+    def label_data(self, g: DistGraph, goal: Goal) -> LabelData:
+        """Where a graph has the labels of a goal.  Not collective."""
+
+    @abstractmethod
+    def check_labels(self, g: DistGraph) -> None:
+        """Raise `DataError` if labels of a graph cannot be held against the outputs.  Collective over the trainers."""
 
     @abstractmethod
     def loss_of(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -178,7 +186,7 @@ class Labelled(Task):
         return self.loss_of(self.outputs_of(network, batch), self.labels_of(batch))
 
     @abstractmethod
-    def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: str,
+    def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: Any,
                   ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs and labels of some seeds, by the rows of all nodes.  Collective over the trainers.
 
@@ -196,12 +204,14 @@ class Labelled(Task):
             stop.check(g.trainers)
         return metrics
 
-    def _sampled(self, g: DistGraph, network: Network, config: Config, split: str):
+    def _sampled(self, g: DistGraph, network: Network, config: Config,
+                 split: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         seed = derive(config.train.seed, EVALUATION)
         for batch in self.loader(g, config, split, config.eval_fanouts, seed, shuffle=False):
             yield self.outputs_of(network, batch), self.labels_of(batch)
 
-    def _judged(self, g: DistGraph, network: Network, config: Config, split: str):
+    def _judged(self, g: DistGraph, network: Network, config: Config,
+                split: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         rows = self.all_rows(g, network)
         for name, ids in self.seeds(g, split).items():
             yield self.judge_all(g, network, rows, name, ids[g.trainers.rank::g.trainers.size])
@@ -212,25 +222,14 @@ class Labelled(Task):
 class Classes(Labelled):
     """One class for each seed: softmax and cross-entropy."""
 
-    usual_metrics = ("acc",)
-
-    @abstractmethod
-    def count_classes(self, g: DistGraph, goal: Goal) -> int:
-        """C, by the labels of all splits.  Collective over the trainers.
-
-        Raises:
-            DataError: On all trainers: a label is negative, or larger than a class can be.
-        """
-
-    def check_classes(self, g: DistGraph) -> None:
-        """Raise `DataError` if a graph has labels that are none of the classes.  Collective over the trainers."""
-        found, goal = self.count_classes(g, self.goal), self.goal
+    def check_labels(self, g: DistGraph) -> None:
+        found, goal = num_classes(g, self.label_data(g, self.goal)), self.goal
         if found > self.outputs:
             g.trainers.agree(DataError(f"{goal.labels} go up to {found - 1}, but the network tells {self.outputs} "
                                        "classes apart"))
 
     def _num_outputs(self, g: DistGraph, goal: Goal) -> int:
-        return goal.outputs or self.count_classes(g, goal)
+        return goal.outputs or num_classes(g, self.label_data(g, goal))
 
     def shaped(self, labels: torch.Tensor) -> torch.Tensor:
         return labels.long()
@@ -242,31 +241,77 @@ class Classes(Labelled):
         return outputs.argmax(1)
 
 
-class Labels(Labelled):
+class Entries(Labelled):
+    """Several labels or numbers for each seed, some of which may be unknown: these are left out of loss and metrics.
+
+    The loss of a seed is the sum over its known entries, divided by how many a training seed has on average.  So it
+    needs no count of a batch over the trainers, every known entry of the split train weighs the same, and the loss of
+    a pass is the mean over them.
+
+    Attributes:
+        entries: Known ones of a training seed, on average; without unknown ones as many as there are outputs.  For a
+            task that was made with a goal, once `check_labels` has looked, as `program.fit` lets it.
+    """
+
+    entries: float | None = None
+
+    def __init__(self, g: DistGraph, config: Config, goal: Goal | None = None) -> None:
+        super().__init__(g, config, goal)
+        if goal is None:
+            self.check_labels(g)
+
+    def check_labels(self, g: DistGraph) -> None:
+        self.entries = self._count_entries(g, self.label_data(g, self.goal))
+
+    def mean(self, total: torch.Tensor) -> torch.Tensor:
+        """A sum over known entries, divided by those of a training seed.
+
+        Not collective.
+
+        Raises:
+            ConfigError: It is not known how many these are.
+        """
+        if self.entries is None:
+            raise ConfigError("the task was made with a goal, and has seen no labels: call task.check_labels(g) on all "
+                              "trainers before its loss is asked for")
+        return total / self.entries
+
+    @abstractmethod
+    def _count_entries(self, g: DistGraph, labels: LabelData) -> float:
+        """`entries`, of labels that are as they should be.  Collective over the trainers."""
+
+
+class Labels(Entries):
     """Several labels for each seed: of each whether it applies, by its logistic loss, averaged over the labels."""
 
-    usual_metrics = ("micro_f1",)
+    def _count_entries(self, g: DistGraph, labels: LabelData) -> float:
+        return entries_of_labels(g, labels)
 
     def shaped(self, labels: torch.Tensor) -> torch.Tensor:
-        return labels
+        labels = labels if labels.is_floating_point() else labels.float()
+        return labels.masked_fill(labels < 0, torch.nan)
 
     def loss_of(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return binary_cross_entropy_with_logits(outputs, labels.to(outputs.dtype), reduction="sum") / self.outputs
+        wanted, known = labels.to(outputs.dtype).nan_to_num(), (~labels.isnan()).to(outputs.dtype)
+        return self.mean(binary_cross_entropy_with_logits(outputs, wanted, known, reduction="sum"))
 
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         return (outputs > 0).to(torch.uint8)
 
 
-class Numbers(Labelled):
+class Numbers(Entries):
     """One number for each seed, or several: squared error, averaged over the numbers."""
 
-    usual_metrics = ("rmse",)
+    def _count_entries(self, g: DistGraph, labels: LabelData) -> float:
+        return entries_of_numbers(g, labels)
 
     def shaped(self, labels: torch.Tensor) -> torch.Tensor:
         return labels.reshape(len(labels), self.outputs)
 
     def loss_of(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return (outputs - labels.to(outputs.dtype)).square().sum() / self.outputs
+        labels = labels.to(outputs.dtype)
+        wanted = torch.where(labels.isnan(), outputs.detach(), labels)      # an unknown number is the one that is said
+        return self.mean((outputs - wanted).square().sum())
 
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs

@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mpignn.config import CHECKPOINTS, TRAINED
 from mpignn.errors import ConfigError, DataError
-from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
+from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key, listed
 from mpignn.storage import snapshot
 from mpignn.train.goal import Goal, find_info
-
-FOLDER = "trained"      # in a run folder, the network with the best parameters
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Trained:
         goal: What it has learnt.
         ntypes, etypes: Types of the graph, whose order its parameters follow.
         embedded: Node types of which single nodes have learnt rows.
-        source_id: Of the graph that it was trained on.
+        source_id: Hash, in original ids, of the graph that it was trained on.
     """
 
     goal: Goal
@@ -38,18 +37,31 @@ class Trained:
         return asdict(replace(self, goal=replace(self.goal, columns=dict(self.goal.columns))))
 
 
+def describe(g: Any, goal: Goal, network: Any) -> Trained:
+    """What a network that is trained for a goal on a graph is for.  Not collective."""
+    embedded = tuple(g.ntypes[int(number)] for number in network.inputs.embeddings)
+    return Trained(goal, g.ntypes, g.canonical_etypes, embedded, g.source_id)
+
+
+def has_ended(run: Path) -> bool:
+    """Whether a run has left its network in `TRAINED`; else the best so far are in its checkpoints.  Not collective."""
+    return bool(snapshot.found_in(run / TRAINED))
+
+
 def read_trained(run: Path) -> Trained:
-    """What a run has learnt.  Not collective.
+    """What a run has learnt, or has learnt so far.  Not collective.
 
     Raises:
-        DataError: It has no trained network, or a damaged one.
+        DataError: It has neither a trained network nor a whole checkpoint, or is of another version of the program.
     """
-    found = snapshot.found_in(run / FOLDER)
-    if not found:
-        raise DataError(f"{run}: no trained network there: it ends up in {run / FOLDER} when training is done")
-    about = dict(snapshot.read_manifest(found[-1][1]).about["about"])
-    goal = about.pop("goal")
-    goal["etypes"] = tuple(map(tuple, goal["etypes"]))
+    if has_ended(run):
+        about = snapshot.read_manifest(snapshot.found_in(run / TRAINED)[-1][1]).about["about"]
+    else:
+        path = snapshot.newest(run / CHECKPOINTS)
+        if path is None:
+            raise DataError(f"{run}: no trained network there, and no whole checkpoint: nothing was learnt yet")
+        about = snapshot.read_manifest(path).about["about"]["trained"]
+    goal = {**about["goal"], "etypes": tuple(map(tuple, about["goal"]["etypes"]))}
     return Trained(Goal(**goal), tuple(about["ntypes"]), tuple(map(tuple, about["etypes"])), tuple(about["embedded"]),
                    about["source_id"])
 
@@ -59,7 +71,7 @@ def check_graph(trained: Trained, schema: Schema, infos: Mapping[str, ArrayInfo]
 
     Args:
         trained: The network.
-        schema, infos, source_id: Of the graph.
+        schema, infos, source_id: Types, arrays and hash of the graph.
 
     Raises:
         ConfigError: Types or features differ, the difference is shown; or the network has learnt rows of the nodes of
@@ -73,7 +85,7 @@ def check_graph(trained: Trained, schema: Schema, infos: Mapping[str, ArrayInfo]
     for ntype, width in goal.columns.items() if not parts else ():
         info = infos.get(f"node/{ntype}/data/{goal.features}")
         here = "none" if info is None else f"{info.dtype} {info.row_shape}"
-        if width and (info is None or info.dtype.kind != "f" or info.row_shape != (width,)):
+        if width and (info is None or info.dtype.kind not in "biuf" or info.row_shape != (width,)):
             parts.append(f"{goal.features} of {ntype}: rows of {width} numbers there, {here} here")
     if goal.edge_mask is not None and not any(f"edge/{etype_key(e)}/data/{goal.edge_mask}" in infos
                                               for e in schema.etypes):
@@ -92,16 +104,15 @@ def check_labels(trained: Trained, infos: Mapping[str, ArrayInfo],
 
     Args:
         trained: The network.
-        infos, splits: Of the graph.
+        infos, splits: Arrays and splits of the graph.
         wanted: Names of splits, of which there must be one.
 
     Raises:
         UnknownName: No labels.
         DataError: No such split.
     """
-    goal = trained.goal
-    keys = [goal.ntype] if goal.ntype is not None else [etype_key(etype) for etype in goal.etypes]
+    goal, keys = trained.goal, trained.goal.keys
     if not any(split in splits.get(key, ()) for key in keys for split in wanted):
-        raise DataError(f"{' and '.join(keys)}: no split named {' or '.join(wanted)}: there is nothing to measure by")
+        raise DataError(f"{listed(keys)}: no split named {' or '.join(wanted)}: there is nothing to measure by")
     if goal.labels is not None:
         find_info(infos, f"{'edge' if goal.ntype is None else 'node'}/{keys[0]}/data/", goal.labels)

@@ -4,11 +4,12 @@ Shapes: S servers, N rows asked for, W elements in a row.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from mpignn.errors import CommError
 from mpignn.transport.stats import Stats
@@ -23,7 +24,7 @@ class ArraySpec:
 
     Attributes:
         name: Unique within the transport.
-        dtype: Of an element.
+        dtype: Type of an element.
         width: Elements in a row, W.
         bounds: (S + 1,) row numbers, ascending; server s owns rows ``bounds[s]:bounds[s + 1]``.
         step: Elements between the starts of two rows.  Less than ``width`` where rows overlap: with
@@ -49,7 +50,7 @@ class ArraySpec:
         return (self.bounds[last] - self.bounds[first]) * self.step + self.width - self.step
 
 
-def array_spec(name: str, dtype, width: int, bounds: Sequence[int], step: int | None = None,
+def array_spec(name: str, dtype: DTypeLike, width: int, bounds: Iterable[int], step: int | None = None,
                kind: str = "feature") -> ArraySpec:
     """An `ArraySpec` whose rows do not overlap unless ``step`` says so."""
     return ArraySpec(name, np.dtype(dtype), int(width), tuple(int(b) for b in bounds),
@@ -91,7 +92,7 @@ class Request:
     Attributes:
         ids: (N,) int64 global row numbers, any order, repeats and N = 0 allowed.
         out: (N, W), C-contiguous, dtype of the window.
-        hop: Of the sampler that asks, for `Stats`; None for all else.
+        hop: Number of the hop of the sampler that asks, for `Stats`; None for all else.
     """
 
     window: Window
@@ -120,7 +121,7 @@ class Transport(ABC):
 
     windows: Mapping[str, Window]
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._stats = Stats()
 
     def stats(self, reset: bool = False) -> Stats:

@@ -1,12 +1,16 @@
 """Ranks that act together, and the group of one."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mpignn.buffers import Pool
 from mpignn.errors import MpignnError
+
+T = TypeVar("T")
 
 
 class Group(ABC):
@@ -29,7 +33,7 @@ class Group(ABC):
         """``value`` of ``root``, on all.  Start-up only (pickles)."""
 
     @abstractmethod
-    def allgather(self, value: Any) -> list:
+    def allgather(self, value: Any) -> list[Any]:
         """Everybody's ``value`` in order of rank, on all.  Start-up only (pickles)."""
 
     @abstractmethod
@@ -68,6 +72,35 @@ class Group(ABC):
         error.agreed = True
         raise error
 
+    @contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """Let a block in which each rank works alone succeed on all ranks, or fail on all.
+
+        Collective at the end of the block, not before.  Start-up only (pickles).
+
+        Raises:
+            MpignnError: On all ranks: the one that the block raised on the lowest rank where it did.
+        """
+        problem = None
+        try:
+            yield
+        except MpignnError as error:
+            problem = error
+        self.agree(problem)
+
+    def by_first(self, make: Callable[[], T]) -> T:
+        """What ``make`` returns, called on the first rank alone and told to all.  Start-up only (pickles).
+
+        Raises:
+            MpignnError: On all ranks: the one that ``make`` raised.
+        """
+        made: T | None = None
+        with self.all_or_none():
+            if self.rank == 0:
+                made = make()
+        told: T = self.bcast(made)
+        return told
+
 
 class LocalGroup(Group):
     """The group of one process."""
@@ -81,7 +114,7 @@ class LocalGroup(Group):
     def bcast(self, value: Any, root: int = 0) -> Any:
         return value
 
-    def allgather(self, value: Any) -> list:
+    def allgather(self, value: Any) -> list[Any]:
         return [value]
 
     def all_sum(self, array: np.ndarray) -> np.ndarray:

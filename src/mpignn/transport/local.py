@@ -14,7 +14,7 @@ from mpignn.transport.table import REDUCTIONS, Delivered, Table
 class LocalTransport(Transport):
     """All servers' rows as private arrays of this process."""
 
-    def __init__(self, specs: Sequence[ArraySpec]):
+    def __init__(self, specs: Sequence[ArraySpec]) -> None:
         super().__init__()
         self.windows = {s.name: Window(s, 0, s.num_rows, np.empty(s.elements(0, len(s.bounds) - 1), s.dtype))
                         for s in specs}
@@ -43,7 +43,7 @@ class LocalTransport(Transport):
 class LocalTable(Table):
     """All rows as a private array of this process, zero at first; a write is there at once."""
 
-    def __init__(self, spec: ArraySpec, stats: Stats | None = None):
+    def __init__(self, spec: ArraySpec, stats: Stats | None = None) -> None:
         self.spec = spec
         self._stats = Stats() if stats is None else stats
         self.lo, self.hi = 0, spec.num_rows

@@ -5,12 +5,15 @@ import time
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 KINDS = ("structure", "feature", "table", "write")
 """The graph's structure and its data, rows of trainers' tensors that were read, and such that were written."""
 TARGETS = ("self", "node", "remote")
 """Where rows are owned: by the rank itself, by others of its node, by other nodes."""
 ANY = "any"
+
+_Key = tuple[Any, ...]      # kind, hop, target, and of calls the owner
 
 
 class Stats:
@@ -24,10 +27,10 @@ class Stats:
         wait_s: Seconds spent waiting for rows of other nodes and for writes to be acknowledged.
     """
 
-    def __init__(self):
-        self._calls: Counter[tuple[Hashable, ...]] = Counter()
-        self._rows: Counter[tuple[Hashable, ...]] = Counter()
-        self._bytes: Counter[tuple[Hashable, ...]] = Counter()
+    def __init__(self) -> None:
+        self._calls: Counter[_Key] = Counter()
+        self._rows: Counter[_Key] = Counter()
+        self._bytes: Counter[_Key] = Counter()
         self.wait_s = 0.0
         self._lock = threading.Lock()       # counters lose what two threads add at a time
 
@@ -49,7 +52,7 @@ class Stats:
 
         Args:
             kind: One of `KINDS`.
-            hop: Of the sampler.
+            hop: The sampler's.
             target: One of `TARGETS`.
             owner: Number of a server for structure and features, of a trainer for tables and writes.
         """
@@ -89,7 +92,7 @@ class Stats:
 
     def __str__(self) -> str:
         """A line for each kind, hop and target, for people."""
-        called = {key[:3] for key in self._calls}
+        called: set[_Key] = {key[:3] for key in self._calls}
         lines = []
         for kind, hop, target in sorted(called | set(self._rows), key=str):
             calls, rows, size = (f(kind, hop, target) for f in (self.calls, self.rows, self.bytes))
@@ -98,6 +101,6 @@ class Stats:
         return "\n".join([*lines, f"waited {self.wait_s:.3f} s"])
 
 
-def _sum(counter: Counter, *wanted: Hashable) -> int:
+def _sum(counter: Counter[_Key], *wanted: Hashable) -> int:
     return sum(count for key, count in counter.items()
                if all(w in (ANY, k) for w, k in zip(wanted, key, strict=True)))

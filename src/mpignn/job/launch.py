@@ -1,0 +1,100 @@
+"""A run of a job, from its settings to the exit code: folder, graphs, and work of the trainers while servers serve."""
+
+import importlib
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from mpignn import log, stop
+from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, paths_named
+from mpignn.job import own_model
+from mpignn.job.job import Job
+from mpignn.job.run_folder import RunFolder
+from mpignn.job.work import Work
+from mpignn.kernels import compiled
+from mpignn.storage import claim
+from mpignn.store.graph import DistGraph
+
+if TYPE_CHECKING:
+    from mpignn.mpi.world import World  # MPI starts when it is imported
+
+logger = logging.getLogger(__name__)
+
+_REFUSED = (ConfigError.exit_code, DataError.exit_code, ResourceError.exit_code)
+
+
+def launch(work: Work) -> int:
+    """Do some work as a job; returns the exit code, the same on all ranks.  Collective over the job.
+
+    An error that not all ranks share is printed with rank, role and phase, and aborts the job.
+
+    Raises:
+        MpignnError: On all ranks: before the trainers began.
+    """
+    with Job.start(work.config, work.given, work.is_own_program) as job:
+        job.watch(work.config)
+        own_model.share(job.world, work.config)     # before anything is made or read
+        folder = _choose_folder(job, work)
+        with folder.held():
+            code = int(max(job.world.world.allgather(_run(job, folder, work))))
+            if code in _REFUSED and job.world.rank == 0:
+                folder.discard()        # nothing, where the run has begun
+            return code
+
+
+def _choose_folder(job: Job, work: Work) -> RunFolder:
+    """Choose the run folder and find the graphs, on the first rank for all.  Collective over the world."""
+    world = job.world
+    claim.belong_to(world.world.bcast(claim.belong_to()))
+    if world.rank == 0:
+        topology = world.topology
+        logger.info("%d rank(s) on %d node(s): %d serve, %d train", world.size, topology.num_nodes,
+                    len(topology.server_ranks), len(topology.trainer_ranks))
+
+    def choose() -> RunFolder:
+        with log.phase("open graph"), paths_named():
+            return RunFolder(work.config, work.graphs, len(world.topology.server_ranks))
+
+    folder = world.world.by_first(choose)
+    compiled.may_keep_in(folder.path / "kernels")
+    return folder
+
+
+def _run(job: Job, folder: RunFolder, work: Work) -> int:
+    """Open the graphs, and work or serve; returns the exit code of this rank.  Collective over the world."""
+    world = job.world
+    with ExitStack() as opened:
+        try:
+            graphs = opened.enter_context(job.open(folder.graphs, work.config, work.check, work.plan))
+            world.world.by_first(lambda: folder.fill(work.config, job.access))
+            trainer = _import_trainer(world)
+            _warm(world, trainer, work, graphs)
+            stop.check(world.world, "before training began")
+        except MpignnError:
+            if world.rank == 0:
+                folder.discard()
+            raise
+        return 0 if trainer is None else trainer.work_on(graphs, world, work, folder.path)
+
+
+def _import_trainer(world: "World") -> ModuleType | None:
+    """What trainers do; None on a rank that only serves, which needs no torch.
+
+    Imported only now: a damaged graph is told of without that wait.
+    """
+    if world.trainers is None:
+        return None
+    with log.phase("import torch"):
+        return importlib.import_module("mpignn.job.trainer")
+
+
+def _warm(world: "World", trainer: ModuleType | None, work: Work, graphs: Sequence[DistGraph]) -> None:
+    """Make the trainers' kernels ready, on one rank of each machine before the others.  Collective over the host."""
+    first = min((t for t in world.host.allgather(world.trainer_index) if t is not None), default=None)
+    if trainer is not None and world.trainer_index == first:
+        trainer.warm(work.config, graphs, work.is_own_program)
+    world.host.barrier()
+    if trainer is not None and world.trainer_index != first:
+        trainer.warm(work.config, graphs, work.is_own_program)

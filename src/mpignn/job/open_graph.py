@@ -1,0 +1,220 @@
+"""Opening a graph for a whole job: read its metadata, make room, let the servers load it, show it to all.
+
+A graph that is open is closed by all ranks together; a rank that only serves does so while it waits for that.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpignn import stop
+from mpignn.config import Config
+from mpignn.errors import ConfigError, MpignnError, Stopped, paths_named
+from mpignn.graph.types import etype_key
+from mpignn.job.memory_plan import MemoryPlan, make_plan, plan_inference
+from mpignn.log import phase
+from mpignn.roles import Topology
+from mpignn.storage.read import GraphFile
+from mpignn.store.graph import DistGraph
+from mpignn.store.service import GraphService, Placement, place
+from mpignn.transport.api import ArraySpec, Transport
+
+if TYPE_CHECKING:
+    from mpignn.mpi.world import World  # MPI starts when it is imported
+
+logger = logging.getLogger(__name__)
+
+Check = Callable[["Opened"], object]
+Plan = Callable[["Opened"], MemoryPlan]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What every rank needs to know of a graph before its rows are there.
+
+    Attributes:
+        path: Path of the graph.
+        graph_id: Hash of all that its files hold.
+        source_id: Hash of the graph in original ids, the same in every cut.
+        placement: Its arrays, and where the servers have them.
+        splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
+        overlap: How many of these are in more than one split, by type.
+    """
+
+    path: Path
+    graph_id: str
+    source_id: str
+    placement: Placement
+    splits: dict[str, dict[str, np.ndarray]]
+    overlap: Mapping[str, int]
+
+    def plan_data(self, config: Config | None = None) -> MemoryPlan:
+        """What a job takes that holds this graph, with tensors as configured; None: as by default."""
+        return make_plan(self.placement, {}, config or Config(), self._num_split_ids, model=False)
+
+    def plan_training(self, config: Config, model: bool = True) -> MemoryPlan:
+        """What a job takes that trains on this graph as configured.
+
+        Args:
+            config: Settings.
+            model: Whether a model is trained, and not only its data moved.
+        """
+        seeds = {key: self.splits[key]["train"].size for key in self._targets(config)}
+        ranked = max((self.splits[key][split].size for key in seeds for split in ("val", "test")
+                      if split in self.splits[key]), default=0)
+        return make_plan(self.placement, seeds, config, self._num_split_ids, model and not config.train.data_path_only,
+                         ranked=ranked)
+
+    def _targets(self, config: Config) -> list[str]:
+        """The node types, or edge type keys, whose training split the configured task learns from."""
+        schema, task = self.placement.book.schema, config.task
+        if task.task.startswith("node"):
+            keys = schema.ntypes if task.target_ntype is None else [schema.ntype(task.target_ntype)]
+        else:
+            keys = [etype_key(e) for e in (
+                schema.etypes if task.target_etype is None else [schema.etype(task.target_etype)])]
+        return [key for key in keys if "train" in self.splits.get(key, ())]
+
+    def plan_inference(self, config: Config, ntype: str | None = None, outputs: int | None = None,
+                       fanouts: Sequence[int] | None = None) -> MemoryPlan:
+        """What a job takes that computes the rows of all nodes; arguments are those of `memory_plan.plan_inference`."""
+        return plan_inference(self.placement, config, ntype, outputs, self._num_split_ids, fanouts)
+
+    @property
+    def _num_split_ids(self) -> int:
+        return sum(ids.size for names in self.splits.values() for ids in names.values())
+
+
+def open_graph(world: "World", path: str | Path, replicate: str = "none", replicate_nodes: int = 1,
+               check: Check | None = None, plan: Plan = Opened.plan_data) -> DistGraph:
+    """Publish a graph of the job.  Collective over the world.
+
+    Several graphs may be open at a time.  A graph is a context manager; where the ``with`` block ends, and in
+    ``close``, all ranks meet, and servers serve until the trainers have come.
+
+    Args:
+        world: The job.
+        path: A partitioned graph: its folder, or graph.h5 in it.
+        replicate, replicate_nodes: What is copied to every node, or every so many nodes, as in `mpignn.config`.
+        check: Told of the metadata on the first rank, before anything is loaded; raises what is wrong with it.
+        plan: Says on the first rank how much memory the job takes with this graph.
+
+    Raises:
+        DataError: On all ranks: a file is missing, damaged, or of another graph.
+        ResourceError: On all ranks: too little memory.
+        Stopped: On all ranks: one of them was asked to stop meanwhile.
+    """
+    with phase("open graph"):
+        opened, memory = _open(world, Path(path), replicate, replicate_nodes, check, plan)
+    _check_memory(world, memory)
+    transport = _transport(world, opened.placement.specs(world.node_id))
+    try:
+        world.world.agree(_load(world, transport, opened.path))
+        stop.check(world.world, "while the graph was being read")
+    except MpignnError:
+        transport.free()
+        raise
+    with phase("publish graph"):
+        transport.publish()
+    service = GraphService(opened.placement.book, opened.placement.infos, transport)
+    splits = {} if world.trainers is None else opened.splits     # a server has no use for them
+    return DistGraph(service, world.topology, world.trainers, splits, world, opened.source_id)
+
+
+class GraphServer:
+    """A graph on a rank that only serves, in a script of one's own that gives servers a branch of their own.
+
+        if world.is_trainer:
+            with mpignn.open_graph(world, path) as g: ...
+        else:
+            mpignn.GraphServer(world, path).serve()
+    """
+
+    def __init__(self, world: "World", path: str | Path, replicate: str = "none", replicate_nodes: int = 1) -> None:
+        """Load this server's share into memory that all ranks of the node map, and publish it.
+
+        Collective over the world, together with `open_graph` on the trainers; arguments and errors are those of it.
+
+        Raises:
+            ConfigError: This rank trains, too: then it takes the graph from `open_graph`, and serves while it waits.
+        """
+        if world.is_trainer:
+            raise ConfigError(f"rank {world.rank} is a trainer and cannot only serve: use open_graph there")
+        self._graph = open_graph(world, path, replicate, replicate_nodes)
+
+    def serve(self) -> None:
+        """Serve until the trainers have closed the graph.  Collective over the world, with `DistGraph.close` there."""
+        self._graph.close()
+
+
+def _check_memory(world: "World", plan: MemoryPlan) -> None:
+    """Refuse a job that does not fit, with the numbers.  Collective over the world."""
+    from mpignn.mpi.host import private_memory
+    from mpignn.mpi.segment import check_memory
+    told = "; ".join(" ".join(line.split()) for line in plan.lines())
+    check_memory(world, plan.to_come(world.rank, private_memory()), "the job", f": {told}")
+
+
+def _open(world: "World", path: Path, replicate: str, width: int, check: Check | None,
+          plan: Plan) -> tuple[Opened, MemoryPlan]:
+    """Read the graph's metadata on the first rank, and tell all.  Collective over the world."""
+    def read() -> tuple[Opened, MemoryPlan]:
+        with paths_named():
+            opened = read_graph(path, world.topology, replicate, width)
+            if check is not None:
+                check(opened)
+            return opened, plan(opened)
+
+    opened, memory = world.world.by_first(read)
+    if world.rank == 0:
+        book = opened.placement.book
+        logger.info("graph %s: %d nodes, %d edges, %d partition(s), id %s", path, book.num_nodes(), book.num_edges(),
+                    book.num_partitions(), opened.graph_id)
+        *details, largest, _ = memory.lines()
+        for line in details:
+            logger.debug("memory plan: %s", line)
+        logger.info("memory plan: %s", " ".join(largest.split()))
+    return opened, memory
+
+
+def read_graph(path: Path, topology: Topology, replicate: str, width: int) -> Opened:
+    """The metadata of a graph, placed in a job.  Not collective.
+
+    Raises:
+        DataError: A file is missing, damaged, or of another graph.
+    """
+    with GraphFile(path) as file:
+        splits = {key: {split: file.split(key, split) for split in file.splits(key)}
+                  for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
+        placement = place(file.book, file.served, topology, file.edge_start, replicate, width)
+        return Opened(path, file.graph_id, file.source_id, placement, splits, file.report["overlap"])
+
+
+def _transport(world: "World", specs: list[ArraySpec]) -> Transport:
+    if world.size == 1:
+        from mpignn.transport.local import LocalTransport
+        return LocalTransport(specs)
+    from mpignn.mpi.transport import MpiTransport
+    with phase("allocate the segment"):
+        return MpiTransport(world, specs)
+
+
+def _load(world: "World", transport: Transport, path: Path) -> MpignnError | None:
+    """Read what this rank serves; returns what is wrong with it, to be agreed on."""
+    if world.server_index is None:
+        return None
+    from mpignn.job import server
+    from mpignn.mpi.host import usable_cores
+    first, last = world.topology.servers_of(world.node_id)
+    try:
+        with paths_named():
+            server.load(transport, path, world.server_index, max(1, len(usable_cores()) // (last - first)))
+    except Stopped:
+        return None         # all will find out
+    except MpignnError as error:
+        return error
+    return None

@@ -1,0 +1,165 @@
+"""The folder of this job's run: found or made, claimed, filled, and left as it was where the job comes to nothing."""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mpignn.config import CONFIG, METRICS, Config
+from mpignn.errors import ConfigError, MpignnError, ResourceError
+from mpignn.job import runs
+from mpignn.json_text import to_json
+from mpignn.storage import claim
+from mpignn.storage.schema import GRAPH_FILE
+
+log = logging.getLogger(__name__)
+
+_ACCESS = "access.json"
+_BUNDLED = "bundled-graph"      # in a run folder, the partitions of a bundled data set
+
+
+class RunFolder:
+    """A run folder that this job has claimed.  The first rank makes it and sends it to all.
+
+    Attributes:
+        path: The folder.
+        number: Number of the claim.
+        made: Folders that this job has made for it, the outermost first.
+        graphs: The partitioned graphs of the job.
+    """
+
+    def __init__(self, config: Config, names: Sequence[str], num_servers: int) -> None:
+        """Find or make the folder, and find the graphs; those that are bundled are cut for this job.  Not collective.
+
+        Args:
+            config: Settings of the job.
+            names: Its graphs.
+            num_servers: Servers that share a graph.
+
+        Raises:
+            ConfigError: It is another job's, or holds another run; or no graph is given.
+            DataError: There is no run to go on with.
+            ResourceError: It cannot be written.
+        """
+        from mpignn.storage.datasets import bundled_names
+        if not names:
+            raise ConfigError("no graph is given")
+        self.path, missing = _find_or_make(config, names[0])
+        self.made = tuple(missing)
+        self.number = self._claim(resumes=config.checkpoint.resume is not None)
+        bundled = bundled_names()
+        self.graphs = [self.path / f"{_BUNDLED}-{number}" if name in bundled else Path(name)
+                       for number, name in enumerate(names)]
+        try:
+            for name, path in zip(names, self.graphs, strict=True):
+                if name in bundled:
+                    _partition_bundled(name, path, num_servers)
+        except MpignnError:
+            self.discard()
+            raise
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Give it back when all is done, or an error that all ranks share ends it.  Not collective.
+
+        A job that is aborted gives back what it has from any rank, since the one that made the claim may not come to
+        it.
+        """
+        mine = claim.share(self.path, self.number)
+        try:
+            yield
+        except BaseException as error:
+            if mine.is_own or isinstance(error, MpignnError) and error.agreed:
+                mine.leave()
+            raise
+        mine.leave()
+
+    def fill(self, config: Config, access: Mapping[str, Any] | None) -> None:
+        """Write what is known before training, now that the graph is good.  Not collective.
+
+        Args:
+            config: Settings of the job.
+            access: What was measured to choose ways to rows of other nodes; None: nothing.
+
+        Raises:
+            ResourceError: It cannot be written.
+        """
+        try:
+            if config.checkpoint.resume is None or not (self.path / CONFIG).exists():
+                config.write(self.path)
+            if access is not None:
+                (self.path / _ACCESS).write_text(to_json(access, 1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ResourceError(f"{self.path}: cannot write the run folder: {error.strerror}") from error
+        log.info("run folder %s; its config.toml has all settings", self.path)
+
+    def discard(self) -> None:
+        """Remove what this job has made so far: graphs that it cut for itself, its claim, and folders that are empty.
+
+        What `fill` has written goes, too, where the job made the folder and nothing else is in it.  Not collective.
+        """
+        _remove_bundled(self.path)
+        claim.share(self.path, self.number).withdraw()
+        if self.path in self.made and {path.name for path in self.path.iterdir()} <= {CONFIG, _ACCESS}:
+            for name in (CONFIG, _ACCESS):
+                (self.path / name).unlink(missing_ok=True)
+        _remove_empty(self.made)
+
+    def _claim(self, resumes: bool) -> int:
+        """Claim the folder; returns the number of the claim."""
+        try:
+            mine = claim.take(self.path)
+        except MpignnError:
+            _remove_empty(self.made)
+            raise
+        if (self.path / METRICS).exists() and not resumes:
+            mine.withdraw()
+            raise ConfigError(f"{self.path} holds the metrics of another run: go on with it by --resume, give another "
+                              "--run-dir, or remove it")
+        _remove_bundled(self.path)
+        return mine.number
+
+
+def _find_or_make(config: Config, graph: str) -> tuple[Path, list[Path]]:
+    """The folder of the run to go on with, the one asked for, or one that no other job has; and what was made of it."""
+    asked = config.train.run_dir
+    run = runs.resumed_run(config.checkpoint.resume, asked, graph)
+    if run is not None:
+        asked = str(run)
+    base = Path("runs") / f"{runs.run_name(graph)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    tries = [Path(asked)] if asked else [base, *(base.with_name(f"{base.name}-{n}") for n in range(1, 1000))]
+    for path in tries:
+        if (path / GRAPH_FILE).exists():
+            raise ConfigError(f"{path} is a partitioned graph, and no place for a run: give another --run-dir")
+        missing = [folder for folder in (*reversed(path.parents), path) if not folder.exists()]
+        try:
+            path.mkdir(parents=True, exist_ok=asked is not None)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot make the run folder: {error.strerror}") from error
+        return path, missing
+    raise ConfigError(f"{tries[0]} is no folder: give another --run-dir")
+
+
+def _partition_bundled(name: str, out: Path, num_servers: int) -> None:
+    from mpignn.storage.datasets import load_bundled
+    from mpignn.storage.write import partition_graph
+    log.info("partitioning the bundled data set %s for %d servers", name, num_servers)
+    partition_graph(load_bundled(name), out, num_servers)
+
+
+def _remove_bundled(path: Path) -> None:
+    for graph in path.glob(f"{_BUNDLED}-*"):
+        shutil.rmtree(graph)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, the innermost first, up to one that has something in it."""
+    for folder in reversed(folders):
+        if any(folder.iterdir()):
+            return
+        folder.rmdir()

@@ -1,0 +1,88 @@
+"""The server role: read one's rows of the graph into the node's segment, then wait inside MPI.
+
+A server never imports torch.
+"""
+
+import logging
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from mpignn import stop
+from mpignn.errors import DataError, Stopped
+from mpignn.graph.types import array_part
+from mpignn.log import phase
+from mpignn.storage.blocks import Store
+from mpignn.storage.read import GraphFile
+from mpignn.transport.api import Transport
+
+log = logging.getLogger(__name__)
+
+
+def load(transport: Transport, path: Path, server: int, threads: int = 1) -> None:
+    """Read the rows that a server owns straight into its shards.  Not collective.
+
+    Args:
+        transport: Not yet published.
+        path: The partitioned graph.
+        server: Number of this server.
+        threads: That read at a time: most of the time goes into making pages for what is read, and into checksums.
+
+    Raises:
+        DataError: A file is missing, damaged, of another graph, or holds ids outside the graph.
+        Stopped: This rank was asked to stop meanwhile.
+    """
+    started = time.perf_counter()
+    shards = {name: transport.shard(name) for name in transport.windows}
+    stores: dict[str, _Extremes | Store] = {
+        name: _Extremes(shard.dtype, transport.store) if array_part(name) in ("indices", "edge_id")
+        else partial(_store, transport.store) for name, shard in shards.items()}
+    size = sum(shard.nbytes for shard in shards.values())
+    with phase("load graph"), GraphFile(path) as file:
+        file.read_many([(name, window.spec.bounds[server], window.spec.bounds[server + 1], shards[name], stores[name])
+                        for name, window in transport.windows.items()], threads)
+        for name, shard in shards.items():
+            _check_ids(file, name, shard, stores[name])
+    seconds = time.perf_counter() - started
+    log.info("loaded and verified %.1f MB in %.2f s: %.2f GB/s", size / 1e6, seconds, size / seconds / 1e9)
+
+
+class _Extremes:
+    """Stores elements, and keeps the smallest and the largest, seen while they are in the core's cache anyway."""
+
+    def __init__(self, dtype: np.dtype, store: Store) -> None:
+        self._dtype, self._store = dtype, store
+        self.found: list[int] = []
+
+    def __call__(self, out: np.ndarray, piece: np.ndarray) -> None:
+        elements = piece.view(self._dtype)
+        self.found += [int(elements.min()), int(elements.max())]
+        _store(self._store, out, piece)
+
+
+def _store(store: Store, out: np.ndarray, piece: np.ndarray) -> None:
+    """Store elements; reading stops here if it shall."""
+    if stop.wish() is not None:
+        raise Stopped("asked to stop")
+    store(out, piece)
+
+
+def _check_ids(file: GraphFile, name: str, shard: np.ndarray, store: _Extremes | Store) -> None:
+    """A sampler follows these numbers without looking: they must lie inside the graph."""
+    kind, owner, what = name.split("/", 2)
+    if kind not in ("edge", "out") or what not in ("indptr", "indices", "edge_id") or shard.size == 0:
+        return
+    etype = file.schema.etype(owner)
+    if isinstance(store, _Extremes):        # indices or edge_id
+        end = etype[2 if kind == "out" else 0]
+        limit = file.book.num_edges(etype) if what == "edge_id" else file.book.num_nodes(end)
+        if min(store.found) < 0 or max(store.found) >= limit:
+            at = int(np.argmax((shard < 0) | (shard >= limit)))
+            held = f"edge {shard[at]}" if what == "edge_id" else f"node {shard[at]}"
+            many = f"{limit} such edges" if what == "edge_id" else f"{limit} nodes of type {end}"
+            raise DataError(f"{file.path}: {name} holds {held}, but the graph has {many}: rerun `mpignn partition`")
+    elif (shard[1:] < shard[:-1]).any() or shard[0] < 0 or shard[-1] > file.book.num_edges(etype):
+        raise DataError(f"{file.path}: {name} does not ascend from 0 to {file.book.num_edges(etype)}: "
+                        "rerun `mpignn partition`")

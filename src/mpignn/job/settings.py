@@ -1,0 +1,43 @@
+"""The settings of a job: what is asked for, above what comes with a graph or a run."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mpignn.config import CONFIG, Config
+from mpignn.errors import DataError
+from mpignn.job import runs
+from mpignn.options import load_config, settings_given
+
+
+def configure(path: str | Path | None, flags: dict[str, Any]) -> Config:
+    """`load_config`, with the settings that come with a bundled data set below file and flags."""
+    config = load_config(path, flags)
+    name = config.graph.graph
+    preset = Path(str(resources.files("mpignn"))) / "data" / name / "job.toml"
+    return load_config(path, flags, preset) if Path(name).name == name and preset.is_file() else config
+
+
+def configure_training(path: str | Path | None, flags: dict[str, Any]) -> Config:
+    """The settings of a job that trains: below file and flags those of the run that it goes on with, or a preset's.
+
+    The global batch is that of the run, too, however many trainers there are.
+
+    Raises:
+        DataError: There is no run to go on with, or another version of the program has made it.
+        ConfigError: As `load_config`.
+    """
+    said = settings_given(path, flags, ("resume", "run_dir", "graph", "batch_size", "global_batch_size"))
+    graph = said.get("graph", Config().graph.graph)
+    run = runs.resumed_run(said.get("resume"), said.get("run_dir"), graph)
+    if run is None:
+        return configure(path, flags)
+    if not (run / CONFIG).is_file():
+        if "graph" not in said:
+            raise DataError(f"{run} has no {CONFIG}, which says its graph and settings: put it back, or give them")
+        return configure(path, flags)
+    runs.check_version(run)
+    flags = {**flags, "run_dir": str(run)}
+    if not said.keys() & {"batch_size", "global_batch_size"}:       # on whatever number of trainers
+        flags |= runs.global_batch(run)
+    return load_config(path, flags, run / CONFIG)

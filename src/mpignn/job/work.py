@@ -1,0 +1,189 @@
+"""What a job is for: the trainings, evaluations and inferences of the command line.
+
+Each says what it reads, whether it and the graph go together, and how much memory it takes, before anything is loaded
+and without torch; trainers then do it.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpignn.config import CHECKPOINTS, CONFIG, METRICS, Config
+from mpignn.errors import ConfigError
+from mpignn.job import runs
+from mpignn.job.memory_plan import MemoryPlan
+from mpignn.job.open_graph import Opened
+from mpignn.models import find_model
+from mpignn.options import check_taken
+from mpignn.storage import snapshot
+from mpignn.storage.folder import check_file
+from mpignn.store.graph import DistGraph
+from mpignn.train import survey
+from mpignn.train.goal import Goal, check_model, find_goal
+from mpignn.train.reverse import check_exclude
+from mpignn.train.same_run import check_run
+from mpignn.train.trained import Trained, check_graph, check_labels, read_trained
+
+if TYPE_CHECKING:
+    from mpignn.mpi.world import World  # MPI starts when it is imported
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Work(ABC):
+    """What a job is for.
+
+    Attributes:
+        config: Settings of the run.
+        given: Names of the settings that were asked for, which must have an effect.
+    """
+
+    config: Config
+    given: Collection[str]
+
+    @property
+    def graphs(self) -> Sequence[str]:
+        """The graphs that it reads: partitioned ones, or names of bundled data sets."""
+        return [self.config.graph.graph]
+
+    @property
+    def is_own_program(self) -> bool:
+        """Whether it is the user's program, which may draw edges as it likes and need not tell how far it is."""
+        return False
+
+    @abstractmethod
+    def check(self, opened: Opened) -> None:
+        """Look at a graph's metadata, before anything of it is loaded.  On the first rank.
+
+        Raises:
+            ConfigError, DataError: It and this work do not go together.
+        """
+
+    @abstractmethod
+    def plan(self, opened: Opened) -> MemoryPlan:
+        """How much memory the job takes with a graph.  On the first rank, after `check`."""
+
+    @abstractmethod
+    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
+        """Do it, with torch ready.  Collective over the trainers."""
+
+
+@dataclass
+class Training(Work):
+    """The built-in training."""
+
+    def check(self, opened: Opened) -> None:
+        book, config = opened.placement.book, self.config
+        goal = find_goal(config, book.schema, opened.placement.infos, opened.splits)
+        check_taken(config, self.given)
+        check_model(config, book.schema, goal)
+        check_exclude(config.task, book, goal.etypes)
+        survey.check_given(config, goal, self.given, opened.splits)
+        self._check_resumed(goal, opened)
+        _tell(config, goal, opened)
+
+    def plan(self, opened: Opened) -> MemoryPlan:
+        return opened.plan_training(self.config)
+
+    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
+        from mpignn.train import built_in
+        built_in.train(graphs[0], self.config, run_dir)
+
+    def _check_resumed(self, goal: Goal, opened: Opened) -> None:
+        """Raise if the run that the job is to go on with is not of its graph and settings."""
+        config, asked = self.config, self.config.checkpoint.resume
+        run = runs.resumed_run(asked, config.train.run_dir, config.graph.graph)
+        if asked is None or run is None or config.train.data_path_only:     # which has no checkpoints
+            return
+        newest = [path for _, path in snapshot.found_in(run / CHECKPOINTS)[-1:]]
+        settings = config.what_counts(len(opened.placement.topology.trainer_ranks)) | goal.targets
+        for path in [Path(asked)] if runs.is_checkpoint(Path(asked)) else newest:
+            check_run(path, settings, opened.source_id)
+
+
+@dataclass
+class _OnRun(Work):
+    """Using what a run has learnt.
+
+    Attributes:
+        run: Folder of the run.
+        sampled: By sampled neighbours, not by all.
+    """
+
+    run: Path
+    sampled: bool
+
+    @cached_property
+    def trained(self) -> Trained:
+        """What the run has learnt; read from its folder."""
+        return read_trained(self.run)
+
+    def check(self, opened: Opened) -> None:
+        model, placement = self.config.model.model, opened.placement
+        if not self.sampled and not find_model(model).layerwise:
+            raise ConfigError(f"model {model} has no forward_layer, so it cannot be computed layer after layer with "
+                              "all neighbors: give --sampled, or give the class forward_layer and num_layers, as "
+                              "mpignn.nn.Stack has them")
+        check_graph(self.trained, placement.book.schema, placement.infos, opened.source_id)
+        self.check_use(opened)
+        _tell(self.config, self.trained.goal, opened)
+
+    @abstractmethod
+    def check_use(self, opened: Opened) -> None:
+        """Raise if the network and the graph go together, and not for this use of them.  On the first rank."""
+
+    def plan(self, opened: Opened) -> MemoryPlan:
+        goal, fanouts = self.trained.goal, self.config.eval_fanouts if self.sampled else None
+        return opened.plan_inference(self.config, goal.ntype, goal.outputs, fanouts)
+
+
+@dataclass
+class Evaluation(_OnRun):
+    """Measuring what a run has learnt.  The run folder of the job is where the result goes."""
+
+    def check_use(self, opened: Opened) -> None:
+        check_labels(self.trained, opened.placement.infos, opened.splits, ("val", "test"))
+
+    def plan(self, opened: Opened) -> MemoryPlan:
+        return opened.plan_training(self.config) if self.sampled else super().plan(opened)
+
+    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
+        from mpignn.train import built_in
+        built_in.evaluate_run(graphs[0], self.config, self.run, run_dir, self.sampled)
+
+
+@dataclass
+class Inference(_OnRun):
+    """Writing what a run's network says of all nodes, or of the edges of a split.
+
+    Attributes:
+        out: File to write.
+        split: The edges' split, where the task is about edges; None: test, if there is one.
+    """
+
+    out: Path
+    split: str | None
+
+    def check_use(self, opened: Opened) -> None:
+        survey.check_split(self.trained.goal, self.split, opened.splits)
+        graph = opened.path if opened.path.is_dir() else opened.path.parent
+        check_file(self.out, [*graph.glob("*.h5"), self.run / CONFIG, self.run / METRICS, *self.run.glob("*/**/*.h5")]
+                   if self.out.exists() else ())
+
+    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
+        from mpignn.train import built_in
+        built_in.infer(graphs[0], self.config, self.run, self.out, self.split, self.sampled)
+
+
+def _tell(config: Config, goal: Goal, opened: Opened) -> None:
+    """Log what a job is about to read, and what it leaves although it may be meant."""
+    infos, splits = opened.placement.infos, opened.splits
+    for line in survey.reads(config, goal, infos, splits, opened.overlap):
+        log.info("%s", line)
+    for line in survey.doubts(config, goal, opened.placement.book.schema, infos, splits):
+        log.warning("%s", line)

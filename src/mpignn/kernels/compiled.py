@@ -1,0 +1,186 @@
+"""Compiling kernels, and keeping what was compiled.
+
+numba looks for a place when a function is decorated, that is, at import, and fails where it finds none.  Here the
+place is chosen when the first kernel is compiled, none is one as well, and a file that is damaged is as good as none.
+"""
+
+import hashlib
+import logging
+import os
+import pickle
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core import caching, config
+
+from mpignn.launcher import is_first
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+log = logging.getLogger(__name__)
+
+_BESIDE = Path(__file__).parent / "__pycache__"
+_DIGEST_BYTES = 32
+
+_given: list[Path] = []         # folders that may serve
+_chosen: list[Path | None] = []         # at most one: where kernels are kept; None: nowhere
+
+
+# numba keeps no types: what it makes of a function is given the function's.
+
+def kernel(function: F) -> F:
+    """Decorate a function that is compiled for each type of its arguments, releases the GIL, and is kept."""
+    return kernel_with()(function)
+
+
+def kernel_with(**options: Any) -> Callable[[F], F]:
+    """`kernel` with options of `numba.njit`."""
+    def decorate(function: F) -> F:
+        compiled = numba.njit(nogil=True, **options)(function)
+        compiled._cache = _Kept(function)
+        return cast(F, compiled)
+    return decorate
+
+
+def helper(function: F) -> F:
+    """Decorate a function that kernels call."""
+    return cast(F, numba.njit(function))
+
+
+def inlined(function: F) -> F:
+    """Decorate a function whose code kernels take in."""
+    return cast(F, numba.njit(inline="always")(function))
+
+
+def may_keep_in(folder: Path) -> None:
+    """Keep kernels in a folder, made here, if they cannot be kept beside their source.  Not collective.
+
+    The place is chosen now, so that the first rank tells of none even if it only serves.
+    """
+    _given.append(folder)
+    place()
+
+
+def place() -> Path | None:
+    """Where kernels are kept, chosen by the first call; None: nowhere.  Not collective.
+
+    That is the folder that NUMBA_CACHE_DIR names, else the first of these that can be written to: the one beside the
+    source, the one of `may_keep_in`, one of this user's in that for temporary files.
+    """
+    if not _chosen:
+        _chosen.append(next(filter(_can_be_written, _candidates()), None))
+        if _chosen[0] is None and is_first():
+            log.warning("compiled kernels can be kept nowhere, neither beside the program nor in the run folder nor in "
+                        "that for temporary files (TMPDIR): each job compiles its own")
+    return _chosen[0]
+
+
+def _candidates() -> Iterator[Path]:
+    if config.CACHE_DIR:
+        yield Path(config.CACHE_DIR)
+    yield _BESIDE
+    yield from _given
+    with suppress(FileNotFoundError):       # none of the folders that Python tries can be written to
+        yield Path(tempfile.gettempdir()) / f"mpignn-kernels-{os.geteuid()}"
+
+
+def _can_be_written(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o755 if folder in (_BESIDE, *_given) else 0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        # What is loaded from it is run: others may have made a folder of that name where all may write.
+        if folder.name.startswith("mpignn-kernels-") and (
+                status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+            return False
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+class _Locator(caching.InTreeCacheLocator):
+    """Tells numba the place."""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        super().__init__(py_func, py_file)
+        folder = place()
+        assert folder is not None, "nothing is kept"
+        self._cache_path = str(folder if folder == _BESIDE else folder / self.get_suitable_cache_subpath(py_file))
+
+
+class _Impl(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class _CheckedFiles(caching.IndexDataCacheFile):
+    """Files that begin with a checksum: LLVM does not survive what is damaged."""
+
+    def _save_data(self, name: str, data: Any) -> None:
+        pickled = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(hashlib.sha256(pickled).digest() + pickled)
+
+    def _load_data(self, name: str) -> Any:
+        found = Path(self._data_path(name)).read_bytes()
+        if hashlib.sha256(found[_DIGEST_BYTES:]).digest() != found[:_DIGEST_BYTES]:
+            raise ValueError(f"{name} has another checksum")
+        return pickle.loads(found[_DIGEST_BYTES:])
+
+
+class _Files(caching.FunctionCache):
+    _impl_class = _Impl
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        locator = self._impl.locator
+        self._cache_file = _CheckedFiles(self.cache_path, self._impl.filename_base, locator.get_source_stamp())
+
+
+class _Kept(caching.NullCache):
+    """The cache of one kernel: numba's, at the place that is known only when it is first asked for something."""
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        self._py_func = py_func
+        self._files: _Files | None = None
+
+    @property
+    def cache_path(self) -> str | None:
+        files = self._opened()
+        return None if files is None else files.cache_path
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        files = self._opened()
+        if files is None:
+            return None
+        try:
+            return files.load_overload(sig, target_context)
+        except Exception as error:      # whatever reading something damaged leads to
+            log.warning("%s: the kept kernel %s cannot be used (%s: %s) and is compiled anew", files.cache_path,
+                        self._py_func.__name__, type(error).__name__, error)
+            self._attempt(files.flush)
+            return None
+
+    def save_overload(self, sig: Any, cres: Any) -> None:
+        files = self._opened()
+        if files is not None:
+            self._attempt(lambda: files.save_overload(sig, cres))
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        """Write; a disk that takes no more is no reason not to compute."""
+        try:
+            write()
+        except OSError as error:
+            log.warning("%s: a compiled kernel cannot be kept: %s", self.cache_path, error.strerror)
+
+    def _opened(self) -> _Files | None:
+        if self._files is None and place() is not None:
+            try:
+                self._files = _Files(self._py_func)
+            except RuntimeError:        # numba: no locator is available, the place is gone
+                return None
+        return self._files

@@ -1,0 +1,309 @@
+"""The models that a job can ask for: one record each, for settings, checks, memory plan, warm-up and making.
+
+They have a name, or are a class of the user's own, which the trainers import and tell of (`mpignn.nn.own`).  No torch:
+all ranks read the records, and only trainers import the class.  All sizes are numbers of elements, not bytes.
+`tests/e2e/test_planned_memory.py` holds them against jobs.
+
+Shapes: S sources, D destinations and E edges of a hop, A columns into a layer and B out of it, R relations.
+"""
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mpignn.errors import ConfigError
+from mpignn.graph.types import Schema, parse_etype
+
+Settings = Any      # the section `model` of the configuration, which reads this file
+OWN = "FILE.py:CLASS"       # stands for all classes of the user's own where models are listed
+
+
+@dataclass(frozen=True)
+class Hop:
+    """Rows and edges of a block: by node type, and by edge type key.
+
+    Attributes:
+        dst, src: D and S of each node type.
+        edges: E of each edge type.
+    """
+
+    dst: Mapping[str, float]
+    src: Mapping[str, float]
+    edges: Mapping[str, float]
+
+    @property
+    def num_dst(self) -> float:
+        return sum(self.dst.values())
+
+    @property
+    def num_src(self) -> float:
+        return sum(self.src.values())
+
+    @property
+    def num_edges(self) -> float:
+        return sum(self.edges.values())
+
+
+@dataclass(frozen=True)
+class Size:
+    """Elements of a part of a network.
+
+    Attributes:
+        parameters: Its parameters.
+        kept: What its forward pass leaves for its backward pass.
+        backward: What that takes for itself.
+        forward: What the forward pass takes where nothing is kept.
+    """
+
+    parameters: float = 0
+    kept: float = 0
+    backward: float = 0
+    forward: float = 0
+
+
+Layer = Callable[[Settings, Hop, int, int], Size]        # of A and B columns
+Check = Callable[[Settings, Sequence[tuple[int, int]]], str | None]
+
+
+def _any_width(settings: Settings, columns: Sequence[tuple[int, int]]) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a job must know of a model before it makes one.
+
+    Attributes:
+        name: As the configuration has it; of a class of the user's own, ``FILE.py:CLASS`` with the absolute path, or
+            ``PACKAGE.MODULE:CLASS``.
+        made_by: ``module:class``; see `mpignn.nn.make_model` for what the class is given.
+        layer_size: What a layer holds, which says the same as its code.
+        settings: Those of the section ``model`` that the class takes, beside ``hidden`` and the number of layers.
+        arguments: What else it may be given, by the setting ``model_args``; of a class of the user's own, whatever it
+            takes.
+        several_types: Whether it tells node and edge types apart; others take one of each.
+        sees_neighbors: Whether it reads more than the seeds' own rows.
+        learns: Whether it has parameters; else it passes on the rows that enter.
+        projects: Whether it brings the rows of each node type to ``hidden`` columns first, where there are several
+            types, or rows of none.
+        kernels: Modules of `mpignn.kernels` that it needs beside those that all models do.
+        layerwise: Whether it can be computed layer after layer, with all neighbors.
+        check: What is wrong with the settings, given A and B of each layer, 0 where that is not known; None: nothing.
+    """
+
+    name: str
+    made_by: str
+    layer_size: Layer
+    settings: tuple[str, ...] = ("dropout", "input_dropout")
+    arguments: tuple[str, ...] = ()
+    several_types: bool = False
+    sees_neighbors: bool = True
+    learns: bool = True
+    projects: bool = False
+    kernels: tuple[str, ...] = ()
+    layerwise: bool = True
+    check: Check = _any_width
+
+
+def find_model(name: str) -> Model:
+    """The record of a model; of the user's own, once it is known here.  Not collective.
+
+    Raises:
+        ConfigError: There is no such model.
+    """
+    found = MODELS.get(name) or _own.get(name)
+    if found is None:
+        raise ConfigError(f"model {name!r} is not one of: {', '.join(MODELS)}, or {OWN}")
+    return found
+
+
+def is_own(name: str) -> bool:
+    """Whether a model is a class of the user's own.  Not collective."""
+    return name not in MODELS and own_name(name) is not None
+
+
+def own_name(text: str) -> str | None:
+    """The name of a class of the user's own, with the absolute path of its file; None if a text is no such name."""
+    where, _, name = text.rpartition(":")
+    if where.endswith(".py") and name.isidentifier():
+        return f"{os.path.abspath(where)}:{name}"
+    return text if all(part.isidentifier() for part in (*where.split("."), name)) else None
+
+
+def name_in_runs(name: str) -> str:
+    """What must be the same for a run to go on: not the folder that a class's file lies in."""
+    return os.path.basename(name) if is_own(name) else name
+
+
+def make_own(name: str, settings: Collection[str], several_types: bool, layerwise: bool) -> Model:
+    """The record of a class of the user's own; arguments are attributes of `Model`.  Not collective."""
+    kernels = dict.fromkeys(kernel for model in MODELS.values() for kernel in model.kernels)
+    return Model(name, name, _guess, tuple(settings), several_types=several_types, kernels=tuple(kernels),
+                 layerwise=layerwise)
+
+
+def remember(model: Model) -> None:
+    """Let `find_model` find a class of the user's own in this process.  Not collective."""
+    _own[model.name] = model
+
+
+def models_with(setting: str) -> tuple[str, ...]:
+    """Names of the models that take a setting."""
+    return tuple(model.name for model in MODELS.values() if takes(model, setting))
+
+
+def takes(model: Model, setting: str) -> bool:
+    """Whether a setting has an effect on a model."""
+    return setting in model.settings or setting == "model_args" and (is_own(model.name) or bool(model.arguments))
+
+
+def arguments_of(settings: Settings) -> dict[str, Any]:
+    """What ``model_args`` gives a constructor, by name: numbers, truth values and texts.  Not collective.
+
+    Raises:
+        ConfigError: One is not of the form NAME=VALUE, or a name comes twice.
+    """
+    found: dict[str, Any] = {}
+    for text in settings.model_args or ():
+        name, equals, value = text.partition("=")
+        if not (equals and name.strip().isidentifier()) or name.strip() in found:
+            raise ConfigError(f"model-args: {text!r} must be NAME=VALUE, each name once, such as depth=3,act=relu")
+        try:
+            found[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def check_arguments(settings: Settings) -> None:
+    """Raise `ConfigError` if ``model_args`` has what a model with a name does not take beside others that it takes.
+
+    Where it takes none, ``model_args`` has no effect.  Not collective.
+    """
+    given, known = arguments_of(settings), MODELS[settings.model].arguments if settings.model in MODELS else ()
+    for name in given.keys() - set(known) if known else ():
+        raise ConfigError(f"model-args: model {settings.model} does not take {name}; it takes: {', '.join(known)}")
+
+
+def check_types(model: Model, schema: Schema) -> None:
+    """Raise `ConfigError` if a model cannot tell the types of a graph apart.  Not collective."""
+    if not schema.is_homogeneous and not model.several_types:
+        others = " or ".join(other.name for other in MODELS.values() if other.several_types and other.learns)
+        mend = "let its constructor take schema" if is_own(model.name) else f"choose --model {others}"
+        raise ConfigError(f"the graph has {len(schema.ntypes)} node types and {len(schema.etypes)} edge types: the "
+                          f"model {model.name} takes one of each; {mend}, or merge them in the source")
+
+
+def _sage(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    s, d, pool = hop.num_src, hop.num_dst, settings.aggregator == "pool"
+    shrunk = s * b if b < a and not pool else 0     # the matrix comes first
+    return Size(parameters=(1 if settings.aggregator == "gcn" else 2) * a * b + b + (a * a + a if pool else 0),
+                kept=2 * d * (a + b) + (2 * s * a + d * a if pool else 0),
+                backward=d * b + (2 * s * a if pool else 0),
+                forward=shrunk + d * (2 * a + b) + (s * a if pool else 0))
+
+
+def _gcn(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    s, d, few = hop.num_src, hop.num_dst, min(a, b)
+    scaled = s * a if settings.norm == "both" else 0
+    return Size(parameters=a * b + b, kept=2 * d * (a + b) + (scaled if b < a else 0),
+                backward=scaled + s * few + d * b, forward=scaled + s * few + d * (2 * few + b))
+
+
+def _gat(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    """Projected sources, which attention multiplies by vectors; some numbers on each edge and head, loops included."""
+    s, d, on_edges = hop.num_src, hop.num_dst, (hop.num_edges + hop.num_dst) * settings.heads
+    across = a * b if settings.residual and a != b else 0
+    return Size(parameters=a * b + 3 * b + across, kept=s * b + 2 * d * b + 4 * on_edges,
+                backward=2 * s * b + 3 * on_edges + d * b, forward=2 * s * b + 2 * d * b + 4 * on_edges)
+
+
+def _gatv2(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    """As gat, but for rows on each edge: the sum of both ends and its LeakyReLU, and a gradient of each."""
+    like, rows = _gat(settings, hop, a, b), (hop.num_edges + hop.num_dst) * b
+    return Size(parameters=like.parameters + a * b + (b if settings.residual and a != b else 0),
+                kept=like.kept + hop.num_dst * b + 2 * rows,
+                backward=like.backward + 3 * rows, forward=like.forward + hop.num_dst * b + 3 * rows)
+
+
+def _gin(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    """Own rows and sums, and two linear layers with ``hidden`` columns between them."""
+    s, d, middle = hop.num_src, hop.num_dst, settings.hidden
+    learnt = int(bool(arguments_of(settings).get("train_eps")))
+    return Size(parameters=(a + 1) * middle + (middle + 1) * b + learnt, kept=2 * d * (a + middle + b),
+                backward=2 * s * a + d * (a + middle), forward=d * (3 * a + middle + b))
+
+
+def _rgcn(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    """A row of what each relation brings to each destination that it reaches, and a matrix for each relation.
+
+    The gradients of the relations' matrices are there one by one, and once more together.
+    """
+    reached = {key: min(hop.edges[key], hop.dst[parse_etype(key)[2]]) for key in hop.edges}
+    all_reached, most, s, d = sum(reached.values()), max(reached.values(), default=0), hop.num_src, hop.num_dst
+    whole, bases = len(hop.edges) * a * b, settings.bases
+    matrices = whole
+    if bases is not None:
+        matrices = whole / bases if settings.regularizer == "bdd" else bases * (a * b + len(hop.edges))
+    made = whole if bases is not None and settings.regularizer == "basis" else 0
+    return Size(parameters=matrices + a * b + b, kept=all_reached * a + 3 * d * b + made,
+                backward=2 * s * a + most * (a + b) + 2 * (made or matrices), forward=made + 3 * d * b + most * (a + b))
+
+
+def _mlp(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    return Size(parameters=a * b + b, kept=2 * hop.num_dst * (a + b), backward=2 * hop.num_dst * (a + b),
+                forward=2 * hop.num_dst * (a + b))
+
+
+def _guess(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    """What a layer may hold that nobody has described: projected rows of sources and destinations, and two matrices."""
+    s, d = hop.num_src, hop.num_dst
+    return Size(parameters=2 * a * b + b, kept=s * b + 2 * d * (a + b), backward=2 * s * b + d * b,
+                forward=2 * s * b + 2 * d * (a + b))
+
+
+def _nothing(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    return Size(forward=hop.num_dst * a)
+
+
+def _check_heads(settings: Settings, columns: Sequence[tuple[int, int]]) -> str | None:
+    if settings.hidden % settings.heads == 0:
+        return None
+    return (f"--hidden {settings.hidden}: {settings.hidden} hidden columns cannot be shared out among {settings.heads} "
+            "heads; choose another --heads")
+
+
+def _check_eps(settings: Settings, columns: Sequence[tuple[int, int]]) -> str | None:
+    given = arguments_of(settings).get("train_eps", False)
+    return None if isinstance(given, bool) else f"--model-args train_eps={given}: it must be true or false"
+
+
+def _check_blocks(settings: Settings, columns: Sequence[tuple[int, int]]) -> str | None:
+    bases = settings.bases
+    if bases is None or settings.regularizer != "bdd":
+        return None
+    for a, b in columns:
+        if a % bases or b % bases:
+            return (f"--bases {bases}: a matrix of {a} x {b or 'some'} cannot be cut into {bases} diagonal blocks: "
+                    "choose a number of bases that divides both")
+    return None
+
+
+_PLAIN = ("dropout", "input_dropout")
+_ATTENTION = (*_PLAIN, "heads", "out_heads", "attention_dropout", "residual")
+
+MODELS = {model.name: model for model in (
+    Model("sage", "mpignn.nn.sage:GraphSAGE", _sage, (*_PLAIN, "aggregator")),
+    Model("gcn", "mpignn.nn.gcn:GCN", _gcn, (*_PLAIN, "norm")),
+    Model("gat", "mpignn.nn.gat:GAT", _gat, _ATTENTION, kernels=("edges",), check=_check_heads),
+    Model("gatv2", "mpignn.nn.gat:GATv2", _gatv2, _ATTENTION, kernels=("edges",), check=_check_heads),
+    Model("gin", "mpignn.nn.gin:GIN", _gin, arguments=("train_eps",), check=_check_eps),
+    Model("rgcn", "mpignn.nn.rgcn:RGCN", _rgcn, (*_PLAIN, "regularizer", "bases"), several_types=True, projects=True,
+          check=_check_blocks),
+    Model("mlp", "mpignn.nn.mlp:MLP", _mlp, sees_neighbors=False),
+    Model("none", "mpignn.nn.mlp:NoModel", _nothing, (), several_types=True, sees_neighbors=False, learns=False),
+)}
+USUAL = "sage"
+_own: dict[str, Model] = {}     # classes of the user's own that this process knows

@@ -1,0 +1,71 @@
+"""Graph isomorphism network (Xu, Hu, Leskovec and Jegelka 2019).
+
+Shapes: S sources, D destinations, E edges, F columns in.
+"""
+
+import torch
+from torch import nn
+
+from mpignn.graph.block import Block
+from mpignn.nn import edges, message
+from mpignn.nn.dense import Linear
+from mpignn.nn.sage import Rows
+from mpignn.nn.stack import Stack, widths
+
+
+class GINConv(nn.Module):
+    """``h((1 + eps) x_v + sum of x_u)`` over the in-neighbours u of v, as in PyTorch Geometric and DGL.
+
+    Args:
+        apply_func: h, called with (D, F) rows; None: the rows as they are.
+        eps: Its value, or its first one.
+        train_eps: Learn it.
+    """
+
+    def __init__(self, apply_func: nn.Module | None = None, eps: float = 0.0, train_eps: bool = False):
+        super().__init__()
+        self.apply_func = apply_func
+        value = torch.tensor([float(eps)])
+        if train_eps:
+            self.eps = nn.Parameter(value)
+        else:
+            self.register_buffer("eps", value)
+
+    def forward(self, block: Block, x: Rows, edge_weight: torch.Tensor | None = None) -> torch.Tensor:
+        """One hop.  Not collective.
+
+        Args:
+            block: One hop of a graph with one edge type.
+            x: (S, F) rows of the sources, or a pair of these and the (D, F) rows of the destinations.
+            edge_weight: (E,) times which a source counts.
+
+        Returns:
+            (D, ...) what h makes of its rows; D may be 0.
+        """
+        csc = block.csc[block.schema.etype()]
+        if edge_weight is None and not isinstance(x, tuple):
+            own, summed = message.self_and_sum(csc, x)
+        else:
+            src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
+            summed = message.copy_u_sum(csc, src) if edge_weight is None else edges.weighted_rows(csc, src, edge_weight)
+        out = own * (1 + self.eps).to(own.dtype) + summed
+        return out if self.apply_func is None else self.apply_func(out)
+
+
+class GIN(Stack):
+    """`GINConv` layers, of which h has two linear layers with ReLU between, and ReLU and keyed dropout between them.
+
+    Args:
+        in_feats, hidden, num_classes: Columns of the input, of each layer between, and of the output; ``hidden`` is
+            also the width in the middle of each h.
+        num_layers: Layers, as many as blocks.
+        dropout: Chance of dropping an element between two layers.
+        input_dropout: Chance of dropping an element of the input.
+        train_eps: As for `GINConv`.
+    """
+
+    def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
+                 input_dropout: float = 0.0, train_eps: bool = False):
+        super().__init__([GINConv(nn.Sequential(Linear(a, hidden), nn.ReLU(inplace=True), Linear(hidden, b)),
+                                  train_eps=train_eps) for a, b in widths(in_feats, hidden, num_classes, num_layers)],
+                         dropout, input_dropout)

@@ -1,0 +1,343 @@
+"""A published graph as trainers see it.
+
+Shapes: N ids.
+"""
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mpignn.errors import CommError, ConfigError, DataError, UnknownName
+from mpignn.graph.book import RangePartitionBook, checked_ids
+from mpignn.graph.types import EType, Schema, etype_key, short
+from mpignn.log import phase
+from mpignn.roles import Topology
+from mpignn.store import lookup
+from mpignn.store.service import GraphService, server_rows
+from mpignn.store.tables import Tables
+from mpignn.store.views import DataView, TypeViews
+from mpignn.transport.group import Group
+from mpignn.transport.stats import Stats
+
+if TYPE_CHECKING:
+    import torch
+
+    from mpignn.mpi.world import World  # MPI starts when it is imported
+    from mpignn.store.tensor import DistTensor
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class LocalPartition:
+    """What of a graph lies in the memory of this rank's node: views of it, no copies, read only.
+
+    Attributes:
+        nodes: The nodes of each type.
+        edges: The edges of each type: the in-edges of ``nodes``.
+        indptr: (nodes + 1,) int64 for each edge type: first edge id of each destination, and the end.
+        indices: (edges,) sources, for each edge type; those that ``nodes`` lacks are the halo.
+    """
+
+    nodes: Mapping[str, range]
+    edges: Mapping[EType, range]
+    indptr: Mapping[EType, np.ndarray]
+    indices: Mapping[EType, np.ndarray]
+
+    def __repr__(self) -> str:
+        edges = {etype_key(etype): ids for etype, ids in self.edges.items()}
+        return f"LocalPartition(nodes={short(self.nodes)}, edges={short(edges)})"
+
+
+class DistGraph:
+    """One graph, whole to every rank; `mpignn.open_graph` and `mpignn.run` make it.
+
+    Ids are given as tensor, array, list or one number, and come back as int64 tensors.  A method that takes the name of
+    a type may go without it where there is only one.  Methods are not collective unless they say so.
+
+    A context manager: where the ``with`` block ends it is closed, unless an error that only this rank has is on its
+    way, which will end the job.
+
+    Attributes:
+        service: Its windows.
+        topology: Where the ranks of the job sit.
+        splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
+        source_id: Hash of the graph in original ids, the same in every cut.
+        readers: What reads its memory beside the main thread; stopped when it is closed.
+        nodes, edges: ``nodes[ntype].data`` and ``edges[etype].data`` map names to the `DistTensor` of a type.
+
+    Raises (all methods):
+        IDError: An id outside the graph; the first is named.
+        UnknownName: No such type or data.
+        CommError: The graph is closed.
+    """
+
+    def __init__(self, service: GraphService, topology: Topology, trainers: Group | None,
+                 splits: Mapping[str, Mapping[str, np.ndarray]], world: "World | None" = None,
+                 source_id: str = "") -> None:
+        """Not collective.  ``world`` is the job that closes the graph together; None where there is none."""
+        self.topology, self.splits, self.source_id = topology, splits, source_id
+        self._trainers = trainers
+        self._service: GraphService | None = service
+        self._world = world
+        self.readers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._tables = None if trainers is None else Tables(service.book, topology, service.transport, trainers)
+        schema, book = service.schema, service.book
+        self.nodes = TypeViews({t: DataView(f"node type {t!r}", book.num_nodes(t), self._names(f"node/{t}/data/"),
+                                            partial(self._node_tensor, t)) for t in schema.ntypes}, schema.ntype)
+        self.edges = TypeViews({e: DataView(f"edge type {etype_key(e)!r}", book.num_edges(e),
+                                            self._names(f"edge/{etype_key(e)}/data/"), partial(self._edge_tensor, e))
+                                for e in schema.etypes}, schema.etype)
+
+    def __repr__(self) -> str:
+        if self._service is None:
+            return "DistGraph(closed)"
+        nodes = {ntype: self.book.num_nodes(ntype) for ntype in self.ntypes}
+        edges = {etype_key(etype): self.book.num_edges(etype) for etype in self.canonical_etypes}
+        return f"DistGraph(nodes={short(nodes)}, edges={short(edges)})"
+
+    @property
+    def trainers(self) -> Group:
+        """The trainers, who act together.  Not collective.
+
+        Raises:
+            ConfigError: This rank only serves.
+        """
+        return self._of_trainers(self._trainers)
+
+    @property
+    def tables(self) -> Tables:
+        """The tensors that the trainers make.  Not collective; errors are those of `trainers`."""
+        return self._of_trainers(self._tables)
+
+    def _of_trainers(self, found: _T | None) -> _T:
+        if found is None:
+            raise ConfigError("this rank only serves: it has a graph to close, and no more")
+        return found
+
+    def __enter__(self) -> "DistGraph":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if error is None or getattr(error, "agreed", False) or isinstance(error, SystemExit):
+            self.close()        # a SystemExit of one rank alone is noticed by those who wait for it elsewhere
+
+    def close(self) -> None:
+        """Meet all ranks and give the memory back; harmless when done already.  Collective over the world.
+
+        A rank that only serves calls it at once: what it does in there is serving.
+        """
+        if self._service is None:
+            return
+        for reader in list(self.readers):
+            reader.stop()
+        with phase(*(("serve", True) if self._trainers is None else ("leave",))):
+            if self._tables is not None:
+                self._tables.close()
+            if self._world is not None:
+                self._world.finish()
+            self._service.transport.free()
+        self._service = None
+
+    @property
+    def service(self) -> GraphService:
+        """What holds its arrays; internal."""
+        if self._service is None:
+            raise CommError("the graph is closed")
+        return self._service
+
+    @property
+    def schema(self) -> Schema:
+        """Node types and edge types."""
+        return self.service.schema
+
+    @property
+    def book(self) -> RangePartitionBook:
+        """Who owns what; homogeneous ids; answers are arrays."""
+        return self.service.book
+
+    @property
+    def ntypes(self) -> tuple[str, ...]:
+        """Node types."""
+        return self.schema.ntypes
+
+    @property
+    def etypes(self) -> tuple[str, ...]:
+        """Names of the relations, which may repeat."""
+        return self.book.etypes
+
+    @property
+    def canonical_etypes(self) -> tuple[EType, ...]:
+        """Edge types as (source type, relation, destination type)."""
+        return self.schema.etypes
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether there is one node type and one edge type."""
+        return self.schema.is_homogeneous
+
+    @property
+    def ndata(self) -> DataView:
+        """Name -> `DistTensor`, of a graph with one node type."""
+        return self.nodes[None].data
+
+    @property
+    def edata(self) -> DataView:
+        """Name -> `DistTensor`, of a graph with one edge type."""
+        return self.edges[None].data
+
+    def num_nodes(self, ntype: str | None = None) -> int:
+        """Nodes of a type; without a type, of all."""
+        return self.book.num_nodes(ntype)
+
+    def num_edges(self, etype: str | EType | None = None) -> int:
+        """Edges of a type; without a type, of all."""
+        return self.book.num_edges(etype)
+
+    number_of_nodes, number_of_edges = num_nodes, num_edges
+
+    def in_degrees(self, ids: ArrayLike, etype: str | EType | None = None) -> "torch.Tensor":
+        """(N,) number of in-edges of each destination."""
+        etype = self.schema.etype(etype)
+        return _tensor(lookup.in_degrees(self.service, etype, self._checked(ids, etype[2])))
+
+    def out_degrees(self, ids: ArrayLike, etype: str | EType | None = None) -> "torch.Tensor":
+        """(N,) number of out-edges of each source.
+
+        Raises:
+            DataError: The graph was partitioned without ``--out-edges``.
+        """
+        etype = self.schema.etype(etype)
+        return _tensor(lookup.out_degrees(self.service, etype, self._checked(ids, etype[0])))
+
+    def find_edges(self, eids: ArrayLike, etype: str | EType | None = None) -> "tuple[torch.Tensor, torch.Tensor]":
+        """(N,) source and (N,) destination of each edge."""
+        etype = self.schema.etype(etype)
+        ids = checked_ids(eids, self.num_edges(etype), f"id of a {etype_key(etype)!r} edge")
+        src, dst = lookup.find_edges(self.service, etype, ids)
+        return _tensor(src), _tensor(dst)
+
+    def edge_ids(self, u: ArrayLike, v: ArrayLike, etype: str | EType | None = None,
+                 return_uv: bool = False) -> "torch.Tensor | tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
+        """The edges from ``u[i]`` to ``v[i]``.
+
+        Args:
+            u, v: (N,) sources and destinations; one number goes with all of the other.
+            etype: Edge type.
+            return_uv: Return all of parallel edges, K in all, with their ends: (K,) source, (K,) destination and (K,)
+                id.  Without, (N,) ids, of parallel edges the first.
+
+        Raises:
+            IDError: No edge joins a pair.
+        """
+        etype = self.schema.etype(etype)
+        src, dst = self._checked(u, etype[0]), self._checked(v, etype[2])
+        if src.size != dst.size and 1 not in (src.size, dst.size):
+            raise DataError(f"edge_ids: {src.size} sources and {dst.size} destinations are no pairs")
+        src, dst = np.broadcast_arrays(src, dst)
+        first, count = lookup.edge_ids(self.service, etype, np.ascontiguousarray(src), np.ascontiguousarray(dst))
+        if not return_uv:
+            return _tensor(first)
+        ids = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(count.sum())
+        return _tensor(np.repeat(src, count)), _tensor(np.repeat(dst, count)), _tensor(ids)
+
+    def orig_nids(self, ids: ArrayLike, ntype: str | None = None) -> "torch.Tensor":
+        """(N,) original id of each node: that of the source data, whatever the partitioning."""
+        ntype = self.schema.ntype(ntype)
+        return _tensor(lookup.read_rows(self.service, self.service.orig_ids(ntype), self._checked(ids, ntype))[:, 0])
+
+    def new_nids(self, orig: ArrayLike, ntype: str | None = None) -> "torch.Tensor":
+        """(N,) id of each original id.
+
+        The map lies in windows like a feature of one number a node, since a search would take as many round trips as
+        a partition has halves.
+        """
+        ntype = self.schema.ntype(ntype)
+        return _tensor(lookup.read_rows(self.service, self.service.new_ids(ntype), self._checked(orig, ntype))[:, 0])
+
+    def rank_of(self, ids: ArrayLike, ntype: str | None = None) -> "torch.Tensor":
+        """(N,) world rank of the server that owns each node."""
+        ntype = self.schema.ntype(ntype)
+        ranks = np.asarray(self.topology.server_ranks, np.int64)
+        return _tensor(ranks[_piece(self.service.home_bounds(ntype), self._checked(ids, ntype))])
+
+    @property
+    def local_partition(self) -> LocalPartition:
+        """What lies in the memory of this rank's node."""
+        adjacency = {e: self.service.adjacency(e) for e in self.canonical_etypes}
+        nodes = {t: self.service.orig_ids(t) for t in self.ntypes}
+        return LocalPartition(
+            {t: range(window.lo, window.hi) for t, window in nodes.items()},
+            {e: range(a.indices.lo, a.indices.hi) for e, a in adjacency.items()},
+            {e: a.rows.flat for e, a in adjacency.items()}, {e: a.indices.flat for e, a in adjacency.items()})
+
+    def stats(self, reset: bool = False) -> Stats:
+        """`Stats` of what was moved for this rank since the graph was opened, or since the last reset."""
+        return self.service.transport.stats(reset)
+
+    def split(self, name: str, of: str | EType | None = None) -> np.ndarray:
+        """(N,) int64 global ids of a split in order of original id, the same on all ranks.
+
+        Args:
+            name: Such as train, val or test.
+            of: Node type or canonical edge type; None: the only type that has such a split.
+
+        Raises:
+            UnknownName: No such split.
+        """
+        if of is None:
+            found = [key for key, names in self.splits.items() if name in names]
+        else:
+            key = of if isinstance(of, str) else etype_key(of)
+            found = [key] if name in self.splits.get(key, {}) else []
+        if len(found) != 1:
+            known = ", ".join(f"{key}/{n}" for key, names in self.splits.items() for n in names) or "none"
+            raise UnknownName(f"split {name!r} of {of or 'any type'} is not one of the graph's: {known}")
+        return self.splits[found[0]][name]
+
+    def home(self, ntype: str, ids: np.ndarray) -> np.ndarray:
+        """The node whose servers own each id, (N,) int64."""
+        nodes: np.ndarray = self._server_nodes()[_piece(self.service.home_bounds(ntype), ids)]
+        return nodes
+
+    def home_of_edges(self, etype: EType, ids: np.ndarray) -> np.ndarray:
+        """The node whose servers own each edge, to rounding where servers own parts of partitions; (N,) int64."""
+        bounds = server_rows(self.book.edge_ranges[etype], len(self.topology.server_ranks))
+        nodes: np.ndarray = self._server_nodes()[_piece(bounds, ids)]
+        return nodes
+
+    def _server_nodes(self) -> np.ndarray:
+        return np.asarray([self.topology.node_of_rank[r] for r in self.topology.server_ranks], np.int64)
+
+    def _checked(self, ids: ArrayLike, ntype: str) -> np.ndarray:
+        return checked_ids(ids, self.num_nodes(ntype), f"id of a {ntype!r} node")
+
+    def _names(self, base: str) -> list[str]:
+        return [name.removeprefix(base) for name in self.service.infos if name.startswith(base)]
+
+    def _node_tensor(self, ntype: str, name: str) -> "DistTensor":
+        from mpignn.store.tensor import DistTensor  # a rank that only serves needs no torch
+        window, shape = self.service.node_data(ntype, name)
+        return DistTensor.over(self.service, window, shape, window.spec.name, ntype, self.tables)
+
+    def _edge_tensor(self, etype: EType, name: str) -> "DistTensor":
+        from mpignn.store.tensor import DistTensor
+        window, shape = self.service.edge_data(etype, name)
+        return DistTensor.over(self.service, window, shape, window.spec.name, etype_key(etype), self.tables)
+
+
+def _piece(bounds: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Which of the ranges ``bounds[i]:bounds[i + 1]`` holds each id; empty ones hold none."""
+    return np.searchsorted(bounds, ids, side="right") - 1
+
+
+def _tensor(array: np.ndarray) -> "torch.Tensor":
+    import torch  # here, so that a rank that only serves does not load it
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,0 +1,94 @@
+"""Rows that trainers own in a file of their own, by original id: what it holds does not depend on who owns them.
+
+Shapes: N rows of a tensor.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpignn.errors import MpignnError
+from mpignn.storage.blocks import rows_per_block
+from mpignn.storage.tensors import StoredTensor, read_about, read_tensor, write_tensors
+from mpignn.store.tables import Tables
+
+if TYPE_CHECKING:
+    from mpignn.store.tensor import DistTensor
+
+
+def write_rows(path: Path, tables: Tables, tensors: Mapping[str, "DistTensor"], about: str) -> None:
+    """Write some tensors to one file, which appears when all of it is on the disk.  Collective over the trainers.
+
+    Args:
+        path: Path of the file; one of that name is replaced.
+        tables: To which the tensors belong.
+        tensors: By name of the dataset.
+        about: What else to keep.
+
+    Raises:
+        ConfigError: On all trainers: no file can be made there; rows that stand for edges.
+        ResourceError: On all trainers: the disk is full.
+    """
+    def blocks(tensor: "DistTensor") -> Iterator[np.ndarray]:
+        for span in _blocks(tensor):
+            yield tensor[tables.rows_of(_policy(tensor), *span)].numpy()
+
+    for tensor in tensors.values():
+        tensor.sync()
+    with tables.trainers.all_or_none():
+        if tables.trainers.rank == 0:
+            write_tensors(path, {name: (_stored(tensor), blocks(tensor)) for name, tensor in tensors.items()}, about)
+
+
+def read_rows(path: Path, tables: Tables, tensors: Mapping[str, "DistTensor"]) -> None:
+    """Replace all rows of some tensors by those of a file of `write_rows`.  Collective over the trainers.
+
+    The trainers read a share each.
+
+    Args:
+        path: Path of the file.
+        tables: To which the tensors belong.
+        tensors: By name of the dataset.
+
+    Raises:
+        DataError: On all trainers: no such file or dataset, one of another shape or dtype, or a damaged one; some rows
+            may be replaced then.
+    """
+    problem, trainers = None, tables.trainers
+    try:
+        for name, tensor in tensors.items():
+            for first, last in _blocks(tensor)[trainers.rank::trainers.size]:
+                rows = np.empty((last - first, *tensor.shape[1:]), _stored(tensor).stored)
+                read_tensor(path, name, _stored(tensor), first, rows.reshape(last - first, -1))
+                tensor[tables.rows_of(_policy(tensor), first, last)] = rows
+    except MpignnError as error:
+        problem = error
+    for tensor in tensors.values():
+        tensor.sync()
+    trainers.agree(problem)
+
+
+def read_about_together(path: Path, tables: Tables) -> str:
+    """What else a file of `write_rows` keeps.  Collective over the trainers.
+
+    Raises:
+        DataError: On all trainers: no such file, or a damaged one.
+    """
+    return tables.trainers.by_first(lambda: read_about(path))
+
+
+def _stored(tensor: "DistTensor") -> StoredTensor:
+    return StoredTensor(tuple(tensor.shape), tensor.local[:0].numpy().dtype, str(tensor.dtype))
+
+
+def _blocks(tensor: "DistTensor") -> list[tuple[int, int]]:
+    """The rows in stretches: first, and one past the last."""
+    step = rows_per_block(_stored(tensor).stored, tuple(tensor.shape[1:]))
+    return [(first, min(first + step, len(tensor))) for first in range(0, len(tensor), step)]
+
+
+def _policy(tensor: "DistTensor") -> str:
+    assert tensor.part_policy is not None, "what the trainers own stands for something"
+    return tensor.part_policy

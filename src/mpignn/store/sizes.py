@@ -1,0 +1,64 @@
+"""What a network holds at a time, as the memory plan counts it: its layers, which `mpignn.models` tells of, and heads.
+
+No torch: the first rank plans before any of it is loaded.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from mpignn.config import Config
+from mpignn.graph.types import Schema
+from mpignn.models import Hop, Size, find_model
+
+INFERENCE_BATCH = 1000      # nodes that a trainer computes at a time where all are computed
+
+
+def layer_columns(config: Config, inputs: Mapping[str, int], outputs: int) -> list[tuple[int, int]]:
+    """Columns into and out of each layer, where the first one reads ``inputs`` columns of each node type."""
+    hidden, width = config.model.hidden, max(inputs.values(), default=0)
+    if not find_model(config.model.model).learns:
+        return [(width, width)]
+    if _is_projected(config, inputs):
+        width = hidden
+    sizes = [width] + [hidden] * (config.num_layers - 1) + [outputs]
+    return list(zip(sizes, sizes[1:], strict=False))
+
+
+def layer_sizes(config: Config, inputs: Mapping[str, int], outputs: int, hops: Sequence[Hop]) -> list[Size]:
+    """What each layer holds, and, where the model has such, the matrices that bring each type's rows to one width.
+
+    Args:
+        config: Settings of the run.
+        inputs: Columns of what the first layer reads of each node type, 0 for nothing.
+        outputs: Columns out of the last layer.
+        hops: Those of the layers, input layer first.
+    """
+    settings, columns = config.model, layer_columns(config, inputs, outputs)
+    model = find_model(settings.model)
+    if not model.sees_neighbors:
+        hops = [hops[-1]] * len(columns)
+    last = len(columns) - 1
+    heads = settings.out_heads if "out_heads" in model.settings else 1
+    sizes = [model.layer_size(settings, hop, a, b * (heads if number == last else 1))
+             for number, (hop, (a, b)) in enumerate(zip(hops, columns, strict=True))]
+    if _is_projected(config, inputs):
+        rows = hops[0].num_src * settings.hidden
+        sizes.insert(0, Size(sum((width + 1) * settings.hidden for width in inputs.values()), rows, rows, rows))
+    return sizes
+
+
+def head_size(config: Config, outputs: int, edges: float, schema: Schema) -> Size:
+    """What reads a number of edges off the model's rows, in training with their false ones; nothing for nodes."""
+    columns, task = config.model.hidden, config.task
+    if task.task.startswith("node"):
+        return Size()
+    if task.task != "link_prediction":
+        held = edges * 4 * columns
+        return Size((2 * columns + 1) * columns + (columns + 1) * outputs, held, held, held)
+    relations = len(schema.etypes) * columns if task.decoder != "dot" else 0
+    # Rows of both ends and what is asked for; on either side a row for each false link.
+    rows, differences = edges * columns * task.num_negatives, 3 if task.decoder == "rotate" else 1
+    return Size(relations, edges * 4 * columns + 2 * rows * differences, 2 * rows, edges * 4 * columns)
+
+
+def _is_projected(config: Config, inputs: Mapping[str, int]) -> bool:
+    return find_model(config.model.model).projects and (len(inputs) > 1 or not any(inputs.values()))

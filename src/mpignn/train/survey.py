@@ -1,0 +1,119 @@
+"""What a job reads of a graph, for people to see, and what it leaves although it is probably meant.
+
+No torch here, as in `mpignn.train.goal`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+
+from mpignn.config import Config
+from mpignn.errors import ConfigError
+from mpignn.graph.likeness import likely, misnamed_splits
+from mpignn.graph.types import ArrayInfo, Schema, listed
+from mpignn.train.goal import Goal
+
+Splits = Mapping[str, Mapping[str, np.ndarray]]
+_SHOWN = 8      # types that are told one by one; a knowledge graph has hundreds
+
+
+def reads(config: Config, goal: Goal, infos: Mapping[str, ArrayInfo], splits: Splits,
+          overlap: Mapping[str, int]) -> Iterator[str]:
+    """Lines that say what is read: features and learnt rows of each node type, labels, splits.  Not collective.
+
+    Args:
+        config: Settings of the run.
+        goal: Found in the graph.
+        infos, splits: Arrays and splits of the graph.
+        overlap: Ids that are in more than one split, by the type that has them.
+    """
+    named = [infos[f"node/{ntype}/data/{goal.features}"] for ntype, width in goal.columns.items() if width]
+    rows = [f"{info.name.split('/')[1]} {info.width} x {info.dtype}" for info in named]
+    learnt = [f"{ntype} {width}" for ntype, width in config.embedding_columns(goal.columns).items()]
+    bare = [ntype for ntype, width in goal.columns.items() if not width]
+    yield (f"reads {goal.features}: {listed(rows) or 'none'}; learnt rows: {listed(learnt) or 'none'}"
+           + (f"; neither: {listed(bare)}" if bare and not learnt else ""))
+    keys = goal.keys
+    for key in keys[:_SHOWN]:
+        kind = "node" if goal.ntype is not None else "edge"
+        told = infos.get(f"{kind}/{key}/data/{goal.labels}")        # inference needs none
+        label = f"{goal.labels} {told.dtype}; " if told is not None else ""
+        yield f"reads of {key}: {label}splits {_sizes([key], splits)}"
+    if keys[_SHOWN:]:
+        yield f"reads of {len(keys) - _SHOWN} more types: splits {_sizes(keys[_SHOWN:], splits)}"
+    shared = [f"{overlap[key]} of {key}" for key in keys if overlap.get(key)]
+    if shared:
+        yield f"in more than one split are {listed(shared)}"
+
+
+def doubts(config: Config, goal: Goal, schema: Schema, infos: Mapping[str, ArrayInfo], splits: Splits) -> Iterator[str]:
+    """Warnings of data that has another name than what is read.  Not collective; arguments are those of `reads`."""
+    for ntype in schema.ntypes:
+        base = f"node/{ntype}/data/"
+        rows = [name.removeprefix(base) for name, info in infos.items()
+                if name.startswith(base) and len(info.row_shape) == 1 and name != f"{base}{goal.labels}"]
+        found = None if goal.columns.get(ntype) else likely(goal.features, rows)
+        if found is not None:
+            instead = "learnt rows stand in" if ntype in config.embedding_columns(goal.columns) else "nothing stands in"
+            yield (f"{ntype} has data named {found!r} and none named {goal.features!r}: {instead}; --features {found} "
+                   "reads it")
+    misnamed: dict[tuple[str, str], list[str]] = {}
+    for key in goal.keys:
+        for names in misnamed_splits(splits.get(key, ())):
+            misnamed.setdefault(names, []).append(key)
+    for (found, wanted), keys in misnamed.items():
+        yield (f"split {found!r} of {listed(keys)} is not used, and there is none named {wanted!r}: rename it in the "
+               "source")
+
+
+def check_given(config: Config, goal: Goal, given: Collection[str], splits: Splits) -> None:
+    """Raise if a setting has no effect on a graph.  Not collective.
+
+    Args:
+        config: Settings of the run.
+        goal: Found in the graph.
+        given: Names of the settings that were asked for.
+        splits: Splits of the graph.
+
+    Raises:
+        ConfigError: Validations are to be counted, but there is nothing to validate by; or rows are not learnt.
+    """
+    if config.train.patience is not None and not any(splits.get(key, {}).get("val", np.empty(0)).size
+                                                     for key in goal.keys):
+        found = ", ".join(dict.fromkeys(name for key in goal.keys for name in splits.get(key, ())))
+        raise ConfigError(f"--patience counts validations, but no split val of {listed(goal.keys)} has any: "
+                          f"there are: {found}")
+    rows = sorted({"embed_dim", "embed_optimizer", "embed_lr"} & set(given))
+    if rows and not config.embedding_columns(goal.columns):
+        raise ConfigError(f"--{rows[0].replace('_', '-')} has no effect: all node types have {goal.features}, so no "
+                          "rows are learnt; leave it out, or give --embed all")
+
+
+def check_split(goal: Goal, split: str | None, splits: Splits) -> None:
+    """Raise if the edges of a split cannot be scored.  Not collective.
+
+    Args:
+        goal: What was learnt.
+        split: Its name; None: whatever there is.
+        splits: Splits of the graph.
+
+    Raises:
+        ConfigError: The task is not about edges, or no edge type of it has that split.
+    """
+    if split is None:
+        return
+    if goal.ntype is not None:
+        raise ConfigError(f"--split {split} has no effect: {goal.task} says something of all nodes; leave it out")
+    found = sorted({name for key in goal.keys for name in splits.get(key, ())})
+    if split not in found:
+        raise ConfigError(f"{listed(goal.keys)}: no split named {split!r}; there are: "
+                          f"{', '.join(found) or 'none'}")
+
+
+def _sizes(keys: list[str], splits: Splits) -> str:
+    """How many are in each split of some types together."""
+    total: dict[str, int] = {}
+    for key in keys:
+        for name, ids in splits.get(key, {}).items():
+            total[name] = total.get(name, 0) + ids.size
+    return ", ".join(f"{name} {size}" for name, size in total.items()) or "none"
