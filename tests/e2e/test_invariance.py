@@ -66,18 +66,33 @@ def test_the_loss_falls(reference, reference32):
         assert got[-10:].mean() < 0.8 * got[:10].mean()
 
 
-SOME = [
-    ("mpich", 2, "metis4", None), ("mpich", 3, "random4", 1), ("mpich", 5, "one", 2),
-    ("openmpi", 2, "random4", 1), ("openmpi", 3, "one", None), ("openmpi", 5, "metis4", 2),
+# Each value of each setting is in some job with either library.
+JOBS = [
+    ("mpich", 2, "metis4", None), ("mpich", 3, "random4", 1, "--access", "rma", "--prefetch", "3"),
+    ("mpich", 4, "metis4", None, "--servers-per-node", "2"),
+    ("mpich", 4, "metis4", 1, "--replicate", "topology", "--replicate-nodes", "2"),
+    ("mpich", 4, "metis4", 2, "--access", "owner", "--replicate", "topology"),
+    ("mpich", 5, "one", 2, "--access", "owner", "--servers-per-node", "0"),
+    ("mpich", 5, "metis4", 2, "--server-nodes", "2", "--replicate", "all"),
+    ("openmpi", 2, "random4", 1, "--access", "owner"), ("openmpi", 3, "one", None, "--prefetch", "3"),
+    ("openmpi", 4, "metis4", 1, "--replicate", "all"),
+    ("openmpi", 4, "metis4", 2, "--access", "owner", "--servers-per-node", "0"),
+    ("openmpi", 4, "metis4", 2, "--server-nodes", "1", "--servers-per-node", "2"),      # a node serves, one trains
+    ("openmpi", 5, "metis4", 2, "--access", "rma", "--replicate", "topology"),
 ]
 
 
-@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), SOME)
-def test_jobs_of_any_shape_learn_the_same(reference, graphs, tmp_path, mpi, np_, graph, group):
-    check(reference, graphs, tmp_path, mpi, np_, graph, group)
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: " ".join(map(str, job)))
+def test_jobs_of_any_shape_learn_the_same(reference, graphs, tmp_path, job):
+    mpi, np_, graph, group, *more = job
+    check(reference, graphs, tmp_path, mpi, np_, graph, group, *more)
+    if "--access" in more:
+        told = json.loads((tmp_path / "job" / "run" / "access.json").read_text())
+        asked, nodes = more[more.index("--access") + 1], -(-np_ // group)
+        assert told["asked"] == asked and told["paths"] == [[asked] * nodes] * nodes
 
 
-@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [SOME[1], SOME[4]])
+@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [("mpich", 3, "random4", 1), ("openmpi", 3, "one", None)])
 def test_single_precision_too(reference32, graphs, tmp_path, mpi, np_, graph, group):
     check(reference32, graphs, tmp_path, mpi, np_, graph, group)
 
@@ -86,36 +101,9 @@ def test_single_precision_too(reference32, graphs, tmp_path, mpi, np_, graph, gr
 @pytest.mark.parametrize("precision", ["reference", "reference32"])
 @pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [
     job for job in itertools.product(("mpich", "openmpi"), (2, 3, 5), ("one", "random4", "metis4"), (None, 1, 2))
-    if job not in SOME and (job[3] is None or job[3] < job[1])])
+    if job not in JOBS and (job[3] is None or job[3] < job[1])])
 def test_every_other_shape_too(request, graphs, tmp_path, mpi, np_, graph, group, precision):
     check(request.getfixturevalue(precision), graphs, tmp_path, mpi, np_, graph, group)
-
-
-REPLICATED = [
-    ("mpich", 4, 2, "--replicate", "topology"), ("openmpi", 4, 1, "--replicate", "all"),
-    ("mpich", 4, 1, "--replicate", "topology", "--replicate-nodes", "2"),
-    ("openmpi", 4, 2, "--server-nodes", "1", "--servers-per-node", "2"),     # one node only serves, one only trains
-    ("mpich", 5, 2, "--server-nodes", "2", "--replicate", "all"),
-]
-
-
-@pytest.mark.parametrize("job", REPLICATED, ids=lambda job: " ".join(map(str, job)))
-def test_copies_and_where_servers_are_change_nothing(reference, graphs, tmp_path, job):
-    mpi, np_, group, *more = job
-    check(reference, graphs, tmp_path, mpi, np_, "metis4", group, *more)
-
-
-@pytest.mark.parametrize("more", [("--servers-per-node", "0"), ("--servers-per-node", "2"), ("--prefetch", "3")])
-def test_servers_and_prefetch_change_nothing(reference, graphs, tmp_path, more):
-    check(reference, graphs, tmp_path, "mpich", 4, "metis4", 2 if "--prefetch" in more else None, *more)
-
-
-@pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
-@pytest.mark.parametrize(("access", "more"), [("rma", ()), ("owner", ()), ("owner", ("--servers-per-node", "0"))])
-def test_the_way_to_other_nodes_changes_nothing(reference, graphs, tmp_path, mpi, access, more):
-    check(reference, graphs, tmp_path, mpi, 4, "metis4", 2, "--access", access, *more)
-    told = json.loads((tmp_path / "job" / "run" / "access.json").read_text())
-    assert told["asked"] == access and told["paths"] == [[access] * 2] * 2
 
 
 @pytest.fixture(scope="module")

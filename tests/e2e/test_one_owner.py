@@ -84,11 +84,8 @@ def test_the_second_job_is_refused_and_the_first_one_goes_on(graphs, tmp_path, m
     assert json.loads(left.read_text())["beats"] == "released"
 
 
-@pytest.mark.parametrize("mpi", MPIS)
-def test_of_two_that_start_at_once_one_wins(graphs, tmp_path, mpi):
-    if missing(mpi):
-        pytest.skip(missing(mpi))
-    command = words(graphs["metis4"], tmp_path, 2, mpi, "--epochs", "1")
+def test_of_two_that_start_at_once_one_wins(graphs, tmp_path):
+    command = words(graphs["metis4"], tmp_path, 2, "mpich", "--epochs", "1")
     with Job(command) as first, Job(command) as second:
         ends = sorted([first.end(), second.end()])
     assert [code for code, _ in ends] == [0, 2], ends
@@ -96,12 +93,9 @@ def test_of_two_that_start_at_once_one_wins(graphs, tmp_path, mpi):
     assert [event["event"] for event in lines(tmp_path)] == ["step"] * 50 + ["epoch", "final"]
 
 
-@pytest.mark.parametrize("mpi", MPIS)
-def test_a_job_that_was_suspended_and_given_up_writes_no_more(graphs, tmp_path, monkeypatch, mpi):
-    if missing(mpi):
-        pytest.skip(missing(mpi))
+def test_a_job_that_was_suspended_and_given_up_writes_no_more(graphs, tmp_path, monkeypatch):
     run_dir = tmp_path / "run"
-    with Job(words(graphs["metis4"], tmp_path, 3, mpi)) as job:
+    with Job(words(graphs["metis4"], tmp_path, 3, "mpich")) as job:
         job.wait_for_steps(tmp_path, 30)
         for pid in job.ranks():
             os.kill(pid, signal.SIGSTOP)

@@ -69,7 +69,7 @@ def test_shared_memory_of_the_mpi_library_serves_too(world):
 
 @pytest.mark.ranks(3, ranks_per_node=(1, 2))
 @both_paths
-@pytest.mark.parametrize("chunk_bytes", [100, 1000, 4321])
+@pytest.mark.parametrize("chunk_bytes", [300, 1000, 4321])
 def test_what_is_longer_than_the_limit_is_cut(world, access, chunk_bytes):
     check_all(world, access=access, chunk_bytes=chunk_bytes)
 

@@ -86,19 +86,18 @@ def expected(first, optimizer, reduce, torch):
 
 
 @pytest.mark.ranks(1, 2, 3, 4, **LAUNCHES)
-def test_all_trainers_together_do_what_torch_does_with_one_embedding(world):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("reduce", "dtype", "tolerance"), [("sum", "float64", 1e-11), ("mean", "float64", 1e-11),
+                                                            ("sum", "float32", 1e-4)])
+def test_all_trainers_together_do_what_torch_does_with_one_embedding(world, optimizer, reduce, dtype, tolerance):
     with graph(world) as g:
         if g is None:
             return
         import torch
-        for optimizer in OPTIMIZERS:
-            for reduce, dtype, tolerance in (("sum", torch.float64, 1e-11), ("mean", torch.float64, 1e-11),
-                                             ("sum", torch.float32, 1e-4)):
-                first, last = train(g, optimizer, reduce, dtype, torch)
-                assert torch.equal(last, g.trainers.bcast(last))
-                if g.trainers.rank == 0:
-                    torch.testing.assert_close(last, expected(first, optimizer, reduce, torch), rtol=tolerance,
-                                               atol=tolerance)
+        first, last = train(g, optimizer, reduce, getattr(torch, dtype), torch)
+        assert torch.equal(last, g.trainers.bcast(last))
+        if g.trainers.rank == 0:
+            torch.testing.assert_close(last, expected(first, optimizer, reduce, torch), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.ranks(3, 4, ranks_per_node=(None, 1))

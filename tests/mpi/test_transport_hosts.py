@@ -47,12 +47,6 @@ def check_on(hosts, number: int, mpi: str, request) -> None:
 
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize("mpi", MPIS)
-def test_rows_between_two_hosts(hosts, mpi, request):
-    check_on(hosts, 2, mpi, request)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(420)
-@pytest.mark.parametrize("mpi", MPIS)
-def test_rows_between_three_hosts(hosts, mpi, request):
-    check_on(hosts, 3, mpi, request)
+@pytest.mark.parametrize("number", [2, pytest.param(3, marks=pytest.mark.long)])
+def test_rows_between_hosts(hosts, number, mpi, request):
+    check_on(hosts, number, mpi, request)
