@@ -61,7 +61,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    if "mpi4py.MPI" in sys.modules:
+    if _MPI in sys.modules:
         raise pytest.UsageError("a test module imports MPI at its top; import it inside the functions that need it")
     only, soak = config.getoption("--mpi"), config.getoption("--soak")
     kept, dropped = [], []
@@ -123,6 +123,15 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    without = _MPI not in sys.modules
+    result = yield
+    if without and _MPI in sys.modules:
+        pytest.fail("has imported MPI into pytest, which from here on can neither fork nor start jobs", pytrace=False)
+    return result
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Tell of a function on ranks how long it took there; the first of a job has waited for all of them."""
@@ -131,6 +140,7 @@ def pytest_runtest_makereport(item, call):
         outcome.get_result().duration = item.stash[_SECONDS]
 
 
+_MPI = "mpi4py.MPI"
 _VERDICTS = pytest.StashKey[dict]()
 _SECONDS = pytest.StashKey[float]()
 _STARTED = pytest.StashKey[float]()
