@@ -1,6 +1,8 @@
 """What programs give to functions, in the one form that these go on with."""
 
+import json
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 from mpignn.errors import ConfigError
@@ -27,3 +29,25 @@ def whole_number(value: Any, what: str, low: int = 0, below: int = 1 << 63) -> i
         bound = f"at least {low}" if number < low else f"less than {below}"
         raise ConfigError(f"{what} is {number}; it must be {bound}")
     return number
+
+
+def named_values(texts: Sequence[str] | None, what: str) -> dict[str, Any]:
+    """Numbers, truth values and texts out of ``NAME=VALUE``, by name.  Not collective.
+
+    Args:
+        texts: What was given; None is nothing.
+        what: The setting, as messages call it.
+
+    Raises:
+        ConfigError: A text is not of that form, or a name comes twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (equals and name.strip().isidentifier()) or name.strip() in found:
+            raise ConfigError(f"{what}: {text!r} must be NAME=VALUE, each name once, such as depth=3,act=relu")
+        try:
+            found[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name.strip()] = value.strip()
+    return found

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mpignn.models import MODELS, OWN, USUAL, models_with, name_in_runs, own_name
+from mpignn.samplers import SAMPLERS, samplers_with_arguments
+from mpignn.samplers import USUAL as USUAL_SAMPLER
 from mpignn.tasks import TASKS
 
 METRICS = "metrics.jsonl"       # of a run folder
@@ -129,6 +131,11 @@ class SamplingConfig:
 
     fanouts: tuple[int, ...] = _option((10, 10, 10), "neighbours kept per node, input layer first; -1: all", low=-1)
     eval_fanouts: tuple[int, ...] | None = _learnt(None, "the same in validation and test (default: fanouts)", low=-1)
+    sampler: str = _option(USUAL_SAMPLER, "how they are drawn: " + "; ".join(
+        f"{sampler.name}: {sampler.text}" for sampler in SAMPLERS.values()), choices=tuple(SAMPLERS),
+        only=_WITH_MESSAGES)
+    sampler_args: tuple[str, ...] | None = _option(None, "what else the sampler is given, such as replace=true",
+                                                   only={"sampler": samplers_with_arguments()})
     edge_mask: str | None = _option(None, "edge data that is true on edges that carry messages (default: all do)",
                                     only=_WITH_MESSAGES)
 
@@ -274,8 +281,10 @@ class Config:
                   for option in dataclasses.fields(kind) if option.metadata["counts"]}
         values |= {"global_batch_size": self.global_batch_size(num_trainers), "layers": self.num_layers,
                    "eval_fanouts": self.eval_fanouts, "model": name_in_runs(self.model.model)}
-        if self.model.model_args is None:
-            del values["model_args"]        # so that runs go on which were begun before there was such a setting
+        # What runs do not have that were begun before there was such a setting is left out, so that these go on.
+        unset = {"model_args": None, "sampler": USUAL_SAMPLER, "sampler_args": None}
+        for name in [name for name, value in unset.items() if values[name] == value]:
+            del values[name]
         if self.embedding.embed_lr is None:
             values["embed_lr"] = self.train.lr
         if self.task.metrics is None:

@@ -7,12 +7,12 @@ all ranks read the records, and only trainers import the class.  All sizes are n
 Shapes: S sources, D destinations and E edges of a hop, A columns into a layer and B out of it, R relations.
 """
 
-import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mpignn.arguments import named_values
 from mpignn.errors import ConfigError
 from mpignn.graph.types import Schema, parse_etype
 
@@ -165,16 +165,7 @@ def arguments_of(settings: Settings) -> dict[str, Any]:
     Raises:
         ConfigError: One is not of the form NAME=VALUE, or a name comes twice.
     """
-    found: dict[str, Any] = {}
-    for text in settings.model_args or ():
-        name, equals, value = text.partition("=")
-        if not (equals and name.strip().isidentifier()) or name.strip() in found:
-            raise ConfigError(f"model-args: {text!r} must be NAME=VALUE, each name once, such as depth=3,act=relu")
-        try:
-            found[name.strip()] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name.strip()] = value.strip()
-    return found
+    return named_values(settings.model_args, "model-args")
 
 
 def check_arguments(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from mpignn.config import LARGEST, LEARNT, SET, Config, ModelConfig, sections
 from mpignn.errors import ConfigError
 from mpignn.files import read_file
 from mpignn.models import OWN, check_arguments, find_model, is_own, takes
+from mpignn.samplers import check_sampler
 
 _MOST_BYTES = 1 << 20       # of a file of settings
 
@@ -53,6 +54,7 @@ def load_config(path: str | Path | None, flags: Mapping[str, Any], preset: str |
                                         if f.name in values})
                        for section, kind in sections()})
     check_arguments(config.model)
+    check_sampler(config.sampling)
     if config.train.run_dir == "":
         raise ConfigError(f"{values['run_dir'][1]} is empty: name a folder, or leave it out")
     if config.task.reverse_etypes is not None and config.task.exclude != "reverse_types":

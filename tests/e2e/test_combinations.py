@@ -1,5 +1,5 @@
-"""All models, tasks and decoders on graphs of one type and of two, with features and without: what is not refused
-before anything is loaded trains.
+"""All models, tasks and decoders, and samplers by turns, on graphs of one type and of two, with features and without:
+what is not refused before anything is loaded trains.
 """
 
 import itertools
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mpignn.models import MODELS
+from mpignn.samplers import SAMPLERS
 from mpignn.storage.write import partition_graph
 from mpirun import MPIS, missing, mpirun, run
 
@@ -71,12 +72,13 @@ def errors(found: dict) -> list[str]:
 @pytest.mark.parametrize("embed", ["auto", "off", "all"])
 @pytest.mark.parametrize("graph", ["2-bare", "1-bare", "1", "2"])
 def test_what_is_not_refused_before_loading_trains(folder, graph, embed):
-    lines = []
+    lines, samplers = [], itertools.cycle(SAMPLERS)
     for model, (task, labels) in itertools.product(MODELS, TASKS.items()):
         for decoder in DECODERS if labels is None else (None,):
             words = ["--model", model, "--task", task, "--embed", embed]
             words += ["--embed-dim", "8"] if graph.endswith("bare") and embed != "off" else []
             words += ["--decoder", decoder] if decoder else ["--labels", labels]
+            words += ["--sampler", next(samplers)] if MODELS[model].sees_neighbors else []
             lines.append(line(folder, graph, *words))
     for words, found in zip(lines, outcomes(folder, lines), strict=True):
         assert found["code"] in (0, 2, 3), (words, found)
@@ -93,6 +95,7 @@ REFUSED = {
     "model none learns nothing here": ("1", ["--model", "none", "--task", "link_prediction", "--hidden", "4"]),
     "--heads has no effect with --model sage": ("1", ["--heads", "2"]),
     "--embed-dim has no effect": ("1", ["--embed-dim", "8"]),
+    "--edge-mask kept: sampler labor draws from all edges": ("1", ["--sampler", "labor", "--edge-mask", "kept"]),
     "cannot be cut into 3 diagonal blocks": ("1", ["--model", "rgcn", "--bases", "3", "--regularizer", "bdd"]),
     "give --hidden 4": ("1", ["--model", "none", "--task", "edge_classification"]),
     "passes on 128 columns of 'a', but node_regression asks for 1": (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from graphs import write_hetero_cuts
+from mpignn.samplers import SAMPLERS, USUAL
 from mpirun import missing, mpirun, run
 from recorded import DRAWING_JOB, JOB, drawn, recorded
 
@@ -90,6 +91,21 @@ def test_jobs_of_any_shape_learn_the_same(reference, graphs, tmp_path, job):
         told = json.loads((tmp_path / "job" / "run" / "access.json").read_text())
         asked, nodes = more[more.index("--access") + 1], -(-np_ // group)
         assert told["asked"] == asked and told["paths"] == [[asked] * nodes] * nodes
+
+
+@pytest.fixture(scope="module")
+def by_sampler(graphs, tmp_path_factory):
+    """One process, one partition, with each other sampler."""
+    folder = tmp_path_factory.mktemp("samplers")
+    return {name: train(folder / name, graphs["one"], 1, "mpich", None, "fp64", "--sampler", name)
+            for name in SAMPLERS if name != USUAL}
+
+
+@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [("mpich", 3, "random4", 1), ("openmpi", 3, "metis4", None)])
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != USUAL])
+def test_every_sampler_draws_the_same(by_sampler, reference, graphs, tmp_path, sampler, mpi, np_, graph, group):
+    check(("fp64", by_sampler[sampler]), graphs, tmp_path, mpi, np_, graph, group, "--sampler", sampler)
+    assert drawn(by_sampler[sampler][1]) != drawn(reference[1][1])
 
 
 @pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [("mpich", 3, "random4", 1), ("openmpi", 3, "one", None)])

@@ -14,6 +14,7 @@ from mpignn.job.open_graph import read_graph
 from mpignn.models import MODELS
 from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
+from mpignn.samplers import SAMPLERS
 from mpignn.storage.write import partition_graph
 from mpignn.train.trained import read_trained
 from mpirun import python, run
@@ -105,6 +106,7 @@ OTHERS = [("many", {"model": "rgcn", "bases": "4", "fanouts": "5,5"}),
           ("one", {"embed": "all", "embed_dim": "256"}),
           ("one", {"model": "none", "task": "link_prediction", "embed": "all", "embed_dim": "192",
                    "decoder": "distmult", "fanouts": "0"}),
+          *[("one", {"sampler": sampler, "fanouts": "5,5"}) for sampler in SAMPLERS],
           ("one", {"task": "edge_classification", "labels": "kind", "fanouts": "5,5"}),
           *[("one", {"task": "link_prediction", "batch_size": "1000", "fanouts": "5,5"} | flags) for flags in (
               {"num_negatives": "30"}, {"negatives": "in_batch", "num_negatives": "50"}, {"decoder": "rotate"})]]

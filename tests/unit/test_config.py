@@ -85,13 +85,16 @@ def test_a_bad_file_is_named_with_its_key(tmp_path, text, part):
     (("--lr", "inf"), "not a number"),
     (("--epochs", "-1"), "less than 0"),
     (("--model", "sagee"), "not one of: sage, gcn, gat"),
+    (("--sampler", "labour"), "not one of: neighbor, labor"),
+    (("--sampler-args", "replace=2"), "replace=2: it must be true or false"),
+    (("--sampler-args", "again=true"), "sampler neighbor does not take again; it takes: replace"),
     (("--precision", "fp16"), "not one of: fp32, fp64, bf16"),
 ])
 def test_a_bad_value_is_named_with_its_flag(words, part):
     with pytest.raises(ConfigError) as caught:
         load_config(None, flags(*words))
     assert part in str(caught.value)
-    assert str(caught.value).startswith(words[0]) or "entries" in part
+    assert str(caught.value).startswith((words[0], words[0].strip("-"))) or "entries" in part
 
 
 def test_a_missing_file_is_an_error(tmp_path):
@@ -119,12 +122,14 @@ def test_results_depend_on_these_settings_and_on_no_others():
              "graph", "tensor_bytes", "batch_size", "prefetch", "epochs", "patience", "data_path_only", "run_dir",
              "log", "progress", "resume", "checkpoint_every", "checkpoint_steps", "keep", "on_checkpoint_error",
              "time_limit", "hang_timeout"}
-    config = load_config(None, {"model": "some.module:Net", "model_args": "depth=3"})
+    config = load_config(None, {"model": "some.module:Net", "model_args": "depth=3", "sampler": "labor",
+                                "sampler_args": "replace=true"})
     assert set(config.what_counts(2)) == field_names() - aside
 
 
 @pytest.mark.parametrize(("said", "other"), [
     (("--eval-fanouts", "10,10,10"), ("--eval-fanouts", "10,10,9")), (("--layers", "3"), None),
+    (("--sampler", "neighbor"), ("--sampler", "labor")),
     (("--embed-lr", "0.003"), ("--embed-lr", "0.1")), (("--metrics", "acc"), ("--metrics", "macro_f1")),
     (("--tensor-bytes", "8"), None), (("--global-batch-size", "2000"), ("--batch-size", "999")),
     (("--epochs", "3", "--patience", "2"), ("--schedule", "cosine"))])

@@ -113,6 +113,7 @@ WITHOUT_EFFECT = [
     ("norm", "right", {}), ("residual", True, {"model": "rgcn"}), ("regularizer", "bdd", {"model": "rgcn"}),
     ("attention_dropout", "0.1", {"model": "mlp"}), ("dropout", "0.1", {"model": "none"}), ("exclude", "none", {}),
     ("input_dropout", "0.1", {"model": "none"}), ("edge_mask", "kept", {"model": "mlp"}),
+    ("sampler", "labor", {"model": "mlp"}), ("sampler_args", "replace=true", {"sampler": "labor"}),
     ("embed_dim", "8", {"embed": "off"}), ("embed_lr", "1", {"embed": "off"}), ("ranks", "raw", {}),
     ("labels", "y", {"task": "link_prediction"}), ("patience", "3", {"eval_every": "0"}),
     ("embed_optimizer", "sgd", {"embed": "off"}), ("target_etype", "a", {}), ("negatives", "local", {}),

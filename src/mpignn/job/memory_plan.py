@@ -7,12 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mpignn.config import Config
+from mpignn.config import Config, SamplingConfig
 from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.types import etype_key, parse_etype
+from mpignn.graph.types import EType, etype_key, parse_etype
 from mpignn.models import Hop
 from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role
+from mpignn.samplers import find_sampler, values_of
 from mpignn.store.placement import trainer_rows
 from mpignn.store.service import Placement, is_structure
 from mpignn.store.sizes import INFERENCE_BATCH, head_size, layer_columns, layer_sizes
@@ -28,6 +29,7 @@ _CLASSES = 256          # the labels are not read yet; a model's last layer is s
 # Parameters, their gradients, two moments, the best ones; two more while a step, a checkpoint or a test is under way.
 _COPIES = 7
 _LEARNT_COPIES = 4      # of the rows that a batch has met: as read, their gradients, sent to their owners and received
+_LOOKED_AT_BYTES = 40    # of an edge that a sampler looks at to see whether it keeps it
 _RANKED_BYTES = 8192 * 10       # of a link that is ranked: scores of candidates and comparisons of these
 
 
@@ -112,8 +114,8 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
                             if name in [f"node/{ntype}/data/{f}" for f in names]) for ntype in book.ntypes}
     work: dict[str, int] = {}
     for fanouts in {config.sampling.fanouts, config.eval_fanouts if model else config.sampling.fanouts}:
-        hops = _hops(book, fanouts, _nodes_of(seeds, config, book.ntypes))
-        sizes = {"sampler": _sampler_bytes(book),
+        hops = _hops(book, config.sampling, fanouts, _nodes_of(seeds, config, book.ntypes))
+        sizes = {"sampler": _sampler_bytes(book, config.sampling, fanouts, hops),
                  "batches": _batch_bytes(placement, hops, row_bytes, config.loader.prefetch),
                  "model": _model_bytes(placement, config, hops, sum(seeds.values())) if model else 0}
         work = _larger(work, sizes)
@@ -160,13 +162,14 @@ def _inference_work(placement: Placement, config: Config, outputs: int, fanouts:
     read = {t: 0 if info is None else info.width * info.dtype.itemsize for t, info in infos.items()}
     whole = max(1, sum(book.num_nodes(t) for t in book.ntypes))
     share = min(INFERENCE_BATCH, -(-whole // len(placement.topology.trainer_ranks)))
-    hops = _hops(book, fanouts, {t: share * book.num_nodes(t) / whole for t in book.ntypes})
+    sampling = config.sampling if sampled else SamplingConfig()
+    hops = _hops(book, sampling, fanouts, {t: share * book.num_nodes(t) / whole for t in book.ntypes})
     columns = layer_columns(config, inputs, outputs)
     of_layers = list(reversed(hops)) if sampled else hops * len(columns)
     sizes = layer_sizes(config, inputs, outputs, of_layers)
     # A layer's rows of the sources, as they are read and on their way here; what they are made to; what comes out.
     arrives = max(2 * hop.num_src * a for hop, (a, _) in zip(of_layers, columns, strict=False))
-    return {"sampler": _sampler_bytes(book),
+    return {"sampler": _sampler_bytes(book, sampling, fanouts, hops),
             "batches": _batch_bytes(placement, hops, read, 1),
             "model": int((2 * sum(size.parameters for size in sizes) + max(size.forward for size in sizes) + arrives)
                          * item)}
@@ -205,14 +208,17 @@ def _tensor_row_bytes(config: Config, model: bool) -> int:
     return config.graph.tensor_bytes + inferred
 
 
-def _hops(book: RangePartitionBook, fanouts: Sequence[int], seeds: Mapping[str, float]) -> list[Hop]:
+def _hops(book: RangePartitionBook, sampling: SamplingConfig, fanouts: Sequence[int],
+          seeds: Mapping[str, float]) -> list[Hop]:
     """What a batch of so many seeds grows to, the seeds' hop first."""
+    sampler, values = find_sampler(sampling.sampler), values_of(sampling)
     hops, dst = [], {t: min(seeds.get(t, 0.0), book.num_nodes(t)) for t in book.ntypes}
     for fanout in reversed(fanouts):
         edges, drawn = {}, dict.fromkeys(book.ntypes, 0.0)
         for etype in book.canonical_etypes:
-            degree = book.num_edges(etype) / max(1, book.num_nodes(etype[2]))
-            edges[etype_key(etype)] = dst[etype[2]] * (degree if fanout < 0 else min(fanout, degree))
+            degree = _degree(book, etype)
+            kept = degree if fanout < 0 else sampler.kept(fanout, degree, values)
+            edges[etype_key(etype)] = dst[etype[2]] * kept
             drawn[etype[0]] += edges[etype_key(etype)]
         src = {t: n + (book.num_nodes(t) - n) * -math.expm1(-drawn[t] / max(1, book.num_nodes(t)))
                for t, n in dst.items()}
@@ -221,9 +227,19 @@ def _hops(book: RangePartitionBook, fanouts: Sequence[int], seeds: Mapping[str, 
     return hops
 
 
-def _sampler_bytes(book: RangePartitionBook) -> int:
-    """Two bits and a position for each node of the graph."""
-    return sum(book.num_nodes(t) * 34 // 8 for t in book.ntypes)
+def _degree(book: RangePartitionBook, etype: EType) -> float:
+    """In-edges of a node, on average."""
+    return book.num_edges(etype) / max(1, book.num_nodes(etype[2]))
+
+
+def _sampler_bytes(book: RangePartitionBook, sampling: SamplingConfig, fanouts: Sequence[int],
+                   hops: Sequence[Hop]) -> int:
+    """Two bits and a position for each node of the graph, and the edges of a hop that are looked at."""
+    looked_at = 0.0
+    if find_sampler(sampling.sampler).whole_rows:
+        looked_at = max(sum(hop.dst[e[2]] * _degree(book, e) for e in book.canonical_etypes) if fanout != 0 else 0.0
+                        for hop, fanout in zip(hops, reversed(fanouts), strict=True))
+    return int(sum(book.num_nodes(t) * 34 // 8 for t in book.ntypes) + _LOOKED_AT_BYTES * looked_at)
 
 
 def _batch_bytes(placement: Placement, hops: Sequence[Hop], row_bytes: Mapping[str, int], prefetch: int) -> int:

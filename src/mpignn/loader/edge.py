@@ -23,7 +23,7 @@ from mpignn.loader.fetch import Fetch, names_by_etype, names_by_ntype, put_ids, 
 from mpignn.loader.times import SeedTimes
 from mpignn.sampling.exclude import Exclusion, ReverseTypes, joined
 from mpignn.sampling.negative import NegativeSampler, SeedEdges, seed_keys
-from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.sampling.neighbor import BlockSampler
 from mpignn.sampling.timed import Pairs
 from mpignn.store.graph import DistGraph
 from mpignn.store.lookup import find_edges, read_rows
@@ -40,7 +40,7 @@ class EdgeDataLoader(DistDataLoader[EType]):
     for them, as positions in the output nodes of the blocks: their ends, each once.  For the rest see `DistDataLoader`.
     """
 
-    def __init__(self, g: DistGraph, eids: ArrayLike | ByEType[ArrayLike], sampler: NeighborSampler, *,
+    def __init__(self, g: DistGraph, eids: ArrayLike | ByEType[ArrayLike], sampler: BlockSampler, *,
                  batch_size: int | None = None, exclude: str | None = None, reverse_eids: Any = None,
                  reverse_etypes: ReverseTypes | None = None,
                  negative_sampler: NegativeSampler | None = None, g_sampling: DistGraph | None = None,

@@ -15,7 +15,7 @@ from mpignn.loader.ahead import Via
 from mpignn.loader.base import DistDataLoader, Share, is_own
 from mpignn.loader.fetch import Fetch, names_by_ntype, put_ids, tensors
 from mpignn.loader.times import SeedTimes
-from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.sampling.neighbor import BlockSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.service import GraphService
 
@@ -29,7 +29,7 @@ class NodeDataLoader(DistDataLoader[str]):
     on a heterogeneous graph).  For the rest see `DistDataLoader`.
     """
 
-    def __init__(self, g: DistGraph, nids: np.ndarray | Mapping[str, np.ndarray], sampler: NeighborSampler, *,
+    def __init__(self, g: DistGraph, nids: np.ndarray | Mapping[str, np.ndarray], sampler: BlockSampler, *,
                  batch_size: int | None = None, input_time: ArrayLike | Mapping[str, ArrayLike] | None = None,
                  **options: Any) -> None:
         """Plan the passes.  Collective over the trainers if not ``use_ddp``, else not collective.

@@ -17,7 +17,6 @@ from mpignn.loader.edge import EdgeDataLoader
 from mpignn.nn.decoder import EdgeMLP
 from mpignn.nn.stack import Rows
 from mpignn.sampling.negative import NegativeSampler
-from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.goal import Goal
@@ -82,12 +81,9 @@ class EdgeTask(Task):
         """
         return rows_of(rows, etype[0])[ends[0]], rows_of(rows, etype[2])[ends[1]]
 
-    def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
-        goal = self.goal
-        reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
-        labels = {etype: [goal.labels] for etype in goal.etypes} if goal.labels is not None else ()
-        return NeighborSampler(fanouts, mask=goal.edge_mask, prefetch_node_feats=reads, prefetch_labels=labels,
-                               source_info=self.source_info)
+    @property
+    def label_names(self) -> dict[EType, list[str]]:
+        return {} if self.goal.labels is None else {etype: [self.goal.labels] for etype in self.goal.etypes}
 
 
 class LabelledEdges(EdgeTask, Labelled):

@@ -17,7 +17,7 @@ from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.log import beat, phase
 from mpignn.nn.stack import Rows
-from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.sampling.neighbor import BlockSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.placement import trainer_rows
 from mpignn.store.sizes import INFERENCE_BATCH
@@ -37,7 +37,7 @@ class _Layered(Protocol):
 
 
 @torch.no_grad()
-def layerwise(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: Sequence[str],
+def layerwise(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Sequence[str],
               batch_size: int = INFERENCE_BATCH) -> dict[str, DistTensor]:
     """The rows that the last layer gives all nodes of some types.  Collective over the trainers.
 
@@ -76,7 +76,7 @@ def layerwise(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: 
 
 
 @torch.no_grad()
-def by_samples(g: DistGraph, network: Network, sampler: NeighborSampler, wanted: Sequence[str], key: int,
+def by_samples(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Sequence[str], key: int,
                batch_size: int = INFERENCE_BATCH) -> dict[str, DistTensor]:
     """The rows that a network gives all nodes of some types by sampled neighbours.  Collective over the trainers.
 

@@ -10,7 +10,6 @@ import torch
 
 from mpignn.config import Config
 from mpignn.loader.node import NodeDataLoader
-from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.goal import Goal
@@ -36,11 +35,9 @@ class NodeTask(Labelled):
                               global_batch_size=config.global_batch_size(g.trainers.size),
                               prefetch=config.loader.prefetch, device=config.world.device)
 
-    def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
-        goal = self.goal
-        reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
-        return NeighborSampler(fanouts, mask=goal.edge_mask, prefetch_node_feats=reads,
-                               prefetch_labels={goal.node_type: [goal.label_data]}, source_info=self.source_info)
+    @property
+    def label_names(self) -> dict[str, list[str]]:
+        return {self.goal.node_type: [self.goal.label_data]}
 
     def outputs_of(self, network: Network, batch: Batch) -> torch.Tensor:
         return rows_of(network(batch[2]), self.goal.node_type)

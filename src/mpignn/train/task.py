@@ -14,12 +14,13 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mpignn import stop
-from mpignn.config import Config
+from mpignn.config import Config, SamplingConfig
 from mpignn.errors import ConfigError, DataError
 from mpignn.kernels.rng import derive
 from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat
-from mpignn.sampling.neighbor import NeighborSampler
+from mpignn.sampling.named import make_sampler
+from mpignn.sampling.neighbor import BlockSampler
 from mpignn.sampling.rule import ALL
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
@@ -42,7 +43,7 @@ class Task(ABC):
         kind: Its name in the configuration, one of `mpignn.tasks.TASKS`.
         goal: What the graph was asked for.
         metrics: Names of what is measured; the first one chooses the best parameters.
-        source_info: Whether blocks shall say more of their sources, as the model may need: see `NeighborSampler`.
+        source_info: Whether blocks shall say more of their sources, as the model may need: see `BlockSampler`.
     """
 
     kind: str
@@ -63,7 +64,8 @@ class Task(ABC):
         """
         self.metrics = config.task.metrics or TASKS[self.kind].usual
         self.source_info = False
-        self._samplers: dict[tuple[int, ...], NeighborSampler] = {}     # each holds memory that passes share
+        self._sampling = config.sampling
+        self._samplers: dict[tuple[str, tuple[int, ...]], BlockSampler] = {}    # each holds memory that passes share
         with g.trainers.all_or_none():
             check_metrics(self.kind, config.task.metrics)
             if goal is None:
@@ -84,12 +86,19 @@ class Task(ABC):
         """Metrics that have seen nothing.  Not collective."""
         return [make_metric(name) for name in self.metrics]
 
-    def sampler(self, fanouts: Sequence[int]) -> NeighborSampler:
-        """Draws the blocks, and says which rows come with them.  Not collective."""
-        fanouts = tuple(fanouts)
-        if fanouts not in self._samplers:
-            self._samplers[fanouts] = self._new_sampler(fanouts)
-        return self._samplers[fanouts]
+    def sampler(self, fanouts: Sequence[int]) -> BlockSampler:
+        """Draws the blocks as the settings say, and says which rows come with them.  Not collective."""
+        return self._sampler(self._sampling, fanouts)
+
+    def _sampler(self, settings: SamplingConfig, fanouts: Sequence[int]) -> BlockSampler:
+        key = settings.sampler, tuple(fanouts)
+        if key not in self._samplers:
+            goal = self.goal
+            reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
+            self._samplers[key] = make_sampler(
+                settings, key[1], goal.edge_mask, prefetch_node_feats=reads, prefetch_labels=self.label_names,
+                source_info=self.source_info)
+        return self._samplers[key]
 
     def model_columns(self, hidden: int) -> int:
         """Columns of what the model says of a node, if its layers have ``hidden``.  Not collective."""
@@ -132,7 +141,7 @@ class Task(ABC):
         """
         if fanouts is not None:
             return by_samples(g, network, self.sampler(fanouts), self.ntypes, EVALUATION)
-        return layerwise(g, network, self.sampler((ALL,)), self.ntypes)
+        return layerwise(g, network, self._sampler(SamplingConfig(), (ALL,)), self.ntypes)
 
     @abstractmethod
     def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
@@ -151,8 +160,10 @@ class Task(ABC):
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         """The prediction that outputs stand for, a row of each.  Not collective."""
 
+    @property
     @abstractmethod
-    def _new_sampler(self, fanouts: Sequence[int]) -> NeighborSampler: ...
+    def label_names(self) -> Mapping[Any, Sequence[str]]:
+        """Names of the data of the seeds that comes with a batch, by their types."""
 
 
 class Labelled(Task):

@@ -1,0 +1,98 @@
+"""The samplers that a job can ask for: one record each, for settings, checks, memory plan and making.
+
+No class is imported here: all ranks read the records, and only trainers draw.  `tests/unit/test_samplers.py` holds them
+against the classes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpignn.arguments import named_values
+from mpignn.errors import ConfigError
+
+Settings = Any      # the section `sampling` of the configuration, which reads this file
+Values = Mapping[str, Any]      # what ``sampler_args`` says
+Kept = Callable[[float, float, Values], float]
+Expected = Callable[[Any], str | None]      # None if a value will do; else what it must be
+
+
+def _truth(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
+def _no_more_than_there_are(fanout: float, degree: float, values: Values) -> float:
+    return min(fanout, degree)
+
+
+def _some_again(fanout: float, degree: float, values: Values) -> float:
+    return fanout if values.get("replace") else min(fanout, degree)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What a job must know of a sampler before it makes one.
+
+    Attributes:
+        name: As the configuration has it.
+        text: What it does, as the help says it.
+        made_by: ``module:class``; see `mpignn.sampling.named.make_sampler` for what the class is given.
+        arguments: What it may be given by the setting ``sampler_args``, by name, and what that must be.
+        takes_mask: Whether it draws only edges that the setting ``edge_mask`` marks.
+        whole_rows: Whether it reads all in-edges of the nodes to expand, and not only those that it keeps.
+        kept: In-edges that it keeps of a node, on average, by fanout, in-degree and arguments.
+    """
+
+    name: str
+    text: str
+    made_by: str
+    arguments: Mapping[str, Expected] = field(default_factory=dict)
+    takes_mask: bool = False
+    whole_rows: bool = False
+    kept: Kept = _no_more_than_there_are
+
+
+def find_sampler(name: str) -> Sampler:
+    """The record of a sampler.  Not collective.
+
+    Raises:
+        ConfigError: There is no such sampler.
+    """
+    if name not in SAMPLERS:
+        raise ConfigError(f"sampler {name!r} is not one of: {', '.join(SAMPLERS)}")
+    return SAMPLERS[name]
+
+
+def samplers_with_arguments() -> tuple[str, ...]:
+    """Names of the samplers that ``sampler_args`` has an effect on.  Not collective."""
+    return tuple(sampler.name for sampler in SAMPLERS.values() if sampler.arguments)
+
+
+def values_of(settings: Settings) -> dict[str, Any]:
+    """What ``sampler_args`` gives a constructor, by name.  Not collective; raises as `named_values`."""
+    return named_values(settings.sampler_args, "sampler-args")
+
+
+def check_sampler(settings: Settings) -> None:
+    """Raise `ConfigError` if a sampler cannot do what the other settings ask of it.  Not collective."""
+    sampler, given = find_sampler(settings.sampler), values_of(settings)
+    if settings.edge_mask is not None and not sampler.takes_mask:
+        others = " or ".join(other.name for other in SAMPLERS.values() if other.takes_mask)
+        raise ConfigError(f"--edge-mask {settings.edge_mask}: sampler {sampler.name} draws from all edges; leave it "
+                          f"out, or choose --sampler {others}")
+    for name, value in given.items() if sampler.arguments else ():
+        if name not in sampler.arguments:
+            raise ConfigError(f"sampler-args: sampler {sampler.name} does not take {name}; it takes: "
+                              f"{', '.join(sampler.arguments)}")
+        expected = sampler.arguments[name](value)
+        if expected is not None:
+            raise ConfigError(f"sampler-args: {name}={value}: it must be {expected}")
+
+
+SAMPLERS = {sampler.name: sampler for sampler in (
+    Sampler("neighbor", "of each node some at random", "mpignn.sampling.neighbor:NeighborSampler", {"replace": _truth},
+            takes_mask=True, kept=_some_again),
+    Sampler("labor", "about as many, on which the nodes of a batch agree, so that it reads fewer rows",
+            "mpignn.sampling.labor:LaborSampler", whole_rows=True),
+)}
+USUAL = "neighbor"
