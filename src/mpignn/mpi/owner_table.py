@@ -1,51 +1,42 @@
 """Tables without one-sided MPI: trainers answer each other, in whatever they wait for.
 
-A request is one message: six whole numbers, of which the first says what to do, then the row numbers, then what to
-write.  The requests of a trainer are done in the order in which it made them; so an answer to the last one means that
-all before are done.  A trainer answers whenever it waits for anything, see `sync.serve_while_waiting`: two that wait
-for each other answer each other.
+A question, after its head, is three whole numbers, of which the first says what to do, then the row numbers, then what
+to write.  The questions of a trainer are done in the order in which it asked them; so an answer to the last one means
+that all before are done.
 
-Each row has one process that reduces into it, its owner's, which does one request after the other: that makes
+Each row has one process that reduces into it, its owner's, which does one question after the other: that makes
 reductions exact.
 
 Shapes: N rows asked for or given.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from mpignn.mpi.library import MPI
-from mpignn.mpi.sync import CHUNK_BYTES, MpiGroup, serve_while_waiting, stop_serving, wait_until
+from mpignn.mpi.owners import Owners, wait_for
+from mpignn.mpi.sync import CHUNK_BYTES, MpiGroup
 from mpignn.mpi.writable import HELD_BYTES, MpiTable, TrainerGroups
 from mpignn.transport.api import ArraySpec
 from mpignn.transport.table import REDUCTIONS
 
 _GET, _PUT, _FLUSH, *_ = _KINDS = ("get", "put", "flush", *REDUCTIONS)
-_HEAD = 4               # kind, table, tag of the reply, rows
-_REQUEST = 0            # tag; replies have those above it
-_REPLY_TAGS = 16_000    # MPI promises tags up to 32767; nobody has as many requests under way
+_HEAD = 4               # tag, kind, table, rows
 _PIECE_BYTES = 4 << 20  # of a message
 _LEAVING = 4            # replies to one trainer that may be on their way before the next one is made
-_NAP_S = 100e-6
 
 
 class TableService:
-    """What the trainers send each other for their tables, on a communicator of its own."""
+    """The trainers, asked to read and write rows that they own."""
 
     def __init__(self, trainers: MpiGroup) -> None:
         """Start answering.  Collective over the trainers."""
         trainers.blocks = False         # a trainer inside a blocking call would not answer
-        trainers.barrier()              # in there one answers for older services, in Dup one would not
-        self._trainers = trainers
-        self._comm = trainers.comm.Dup()
         self._rows: dict[int, tuple[np.ndarray, int]] = {}      # of each table: those owned here, number of the first
-        self._made, self._serial = 0, 0
-        self._clients: dict[int, _Client] = {}
-        serve_while_waiting(self._serve)
+        self._made = 0
+        self._owners = Owners(trainers, self._answer, _LEAVING, in_order=True)
 
     def enter(self, rows: np.ndarray, lo: int) -> int:
         """Answer for a table; returns its number, the same on all trainers.
@@ -54,19 +45,19 @@ class TableService:
             rows: (N, W) those that this trainer owns.
             lo: Number of the first.
 
-        All trainers call it, in the same order, and meet before the first request.
+        All trainers call it, in the same order, and meet before the first question.
         """
         number, self._made = self._made, self._made + 1
         self._rows[number] = rows, lo
         return number
 
     def leave(self, number: int) -> None:
-        """Answer for a table no more.  Not collective; no request is under way."""
+        """Answer for a table no more.  Not collective; no question is under way."""
         del self._rows[number]
 
     def ask(self, owner: int, kind: str, table: int, ids: np.ndarray, rows: np.ndarray | None = None,
             reply: np.ndarray | None = None) -> list[MPI.Request]:
-        """Send a request.  Not collective.
+        """Send a question.  Not collective.
 
         Args:
             owner: Owner of the rows.
@@ -79,58 +70,29 @@ class TableService:
         Returns:
             What to wait for.
         """
-        self._serial = self._serial % _REPLY_TAGS + 1
-        head = np.array([_KINDS.index(kind), table, self._serial, ids.size])
+        head = np.array([0, _KINDS.index(kind), table, ids.size])
         parts = [head, ids] if rows is None else [head, ids, rows]
-        message = np.concatenate([np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts])
-        under_way = [] if reply is None else [self._comm.Irecv([reply, MPI.BYTE], owner, self._serial)]
-        return [*under_way, self._comm.Isend([message, MPI.BYTE], owner, _REQUEST)]
+        question = np.concatenate([np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts])
+        return self._owners.ask(owner, question, () if reply is None else (reply,))
 
     def free(self) -> None:
         """Answer no more.  Collective over the trainers."""
-        self._trainers.barrier()
-        wait_until(lambda: not self._clients, _NAP_S)
-        stop_serving(self._serve)
-        self._comm.Free()
+        self._owners.free()
 
-    def _serve(self) -> None:
-        """Take on new requests, and do those that have arrived.  Never blocks."""
-        while (message := self._comm.Improbe(status=_STATUS, tag=_REQUEST)) is not None:
-            asked = np.empty(_STATUS.Get_count(MPI.BYTE), np.uint8)
-            client = self._clients.setdefault(_STATUS.source, _Client())
-            client.inbox.append((message.Irecv([asked, MPI.BYTE]), asked))
-        for rank, client in list(self._clients.items()):
-            client.leaving = [reply for reply in client.leaving if not reply.Test()]
-            while client.inbox and len(client.leaving) < _LEAVING and client.inbox[0][0].Test():
-                client.leaving += self._do(rank, client.inbox.popleft()[1])
-            if not client.inbox and not client.leaving:
-                del self._clients[rank]
-
-    def _do(self, client: int, asked: np.ndarray) -> list[MPI.Request]:
-        """Do one request; returns replies that are on their way."""
-        number, table, tag, count = asked[:8 * _HEAD].view(np.int64).tolist()
+    def _answer(self, question: np.ndarray) -> Sequence[np.ndarray]:
+        """Do what a question says."""
+        _, number, table, count = question[:8 * _HEAD].view(np.int64).tolist()
         kind = _KINDS[number]
         if kind == _FLUSH:
-            return [self._comm.Isend([np.empty(0, np.uint8), MPI.BYTE], client, tag)]
+            return (np.empty(0, np.uint8),)
         rows, lo = self._rows[table]
         end = 8 * (_HEAD + count)
-        places = asked[8 * _HEAD:end].view(np.int64) - lo
+        places = question[8 * _HEAD:end].view(np.int64) - lo
         if kind == _GET:
-            return [self._comm.Isend([rows[places], MPI.BYTE], client, tag)]
-        given = asked[end:].view(rows.dtype).reshape(count, rows.shape[1])
+            return (rows[places],)
+        given = question[end:].view(rows.dtype).reshape(count, rows.shape[1])
         rows[places] = given if kind == _PUT else REDUCTIONS[kind](rows[places], given)
-        return []
-
-
-_STATUS = MPI.Status()
-
-
-@dataclass
-class _Client:
-    """What a trainer asked for, in order, and the replies on their way to it."""
-
-    inbox: deque[tuple[MPI.Request, np.ndarray]] = field(default_factory=deque)
-    leaving: list[MPI.Request] = field(default_factory=list)
+        return ()
 
 
 class OwnerTable(MpiTable):
@@ -161,7 +123,7 @@ class OwnerTable(MpiTable):
         acknowledged = [self._service.ask(owner, _FLUSH, self._number, _NO_ROWS, reply=np.empty(0, np.uint8))
                         for owner in sorted(self._written)]
         with self._waiting():
-            _wait([*self._under_way, *(request for requests in acknowledged for request in requests)])
+            wait_for([*self._under_way, *(request for requests in acknowledged for request in requests)])
         self._written, self._under_way, self._held_bytes = set(), [], 0
 
     def sync(self) -> None:
@@ -185,7 +147,7 @@ class OwnerTable(MpiTable):
         for owner, begin, end in self._calls("table", rows):
             memory = landing[begin:end].reshape(-1).view(np.uint8)
             asked += self._service.ask(owner, _GET, self._number, rows[begin:end], reply=memory)
-        return partial(_wait, asked)
+        return partial(wait_for, asked)
 
     def _send(self, ids: np.ndarray, rows: np.ndarray) -> None:
         self._write(_PUT, ids, rows)
@@ -209,7 +171,3 @@ class OwnerTable(MpiTable):
 
 
 _NO_ROWS = np.empty(0, np.int64)
-
-
-def _wait(requests: Sequence[MPI.Request]) -> None:
-    wait_until(lambda: MPI.Request.Testall(requests), _NAP_S)
