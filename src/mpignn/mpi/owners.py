@@ -120,7 +120,7 @@ class _Lane:
         client: Who asks.
         questions: What has arrived, or is arriving, and is not begun.
         answer: What makes the next replies to the question that is begun; None: there is none.
-        tag: Of these replies.
+        tag: The one that these replies bear.
         leaving: Replies on their way.
     """
 
