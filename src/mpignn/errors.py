@@ -4,7 +4,7 @@ Exit codes: 2 usage, 3 data, 4 memory or disk, 75 stopped on request, 1 anything
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 
 
@@ -69,7 +69,27 @@ class TrainingError(MpignnError):
     agreed = True
 
 
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says of a disk that takes no more."""
+
+
+@contextmanager
+def os_errors(family: type[MpignnError], before: str, after: str = "", only: Container[int] | None = None
+              ) -> Iterator[None]:
+    """Turn what the system says into one of our errors: ``before``, a colon, the system's words, and ``after``.
+
+    Args:
+        family: Class of the error.
+        before: What it is about, such as a path and what cannot be done there.
+        after: How to mend it.
+        only: Numbers of the system's errors that are meant; others stay as they are.  None: all.
+    """
+    try:
+        yield
+    except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
+        raise family(f"{before}: {error.strerror}{after}") from error
 
 
 @contextmanager
@@ -85,5 +105,5 @@ def paths_named() -> Iterator[None]:
     except OSError as error:
         if error.filename is None:
             raise
-        family = ResourceError if error.errno in _OF_THE_DISK else DataError
+        family = ResourceError if error.errno in (*FULL_DISK, errno.EMFILE, errno.ENFILE) else DataError
         raise family(f"{error.filename}: {error.strerror}") from error

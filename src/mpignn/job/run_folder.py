@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mpignn.config import CONFIG, METRICS, Config
-from mpignn.errors import ConfigError, MpignnError, ResourceError
+from mpignn.errors import ConfigError, MpignnError, ResourceError, os_errors
 from mpignn.job import runs
 from mpignn.json_text import to_json
 from mpignn.storage import claim
@@ -87,13 +87,11 @@ class RunFolder:
         Raises:
             ResourceError: It cannot be written.
         """
-        try:
+        with os_errors(ResourceError, f"{self.path}: cannot write the run folder"):
             if config.checkpoint.resume is None or not (self.path / CONFIG).exists():
                 config.write(self.path)
             if access is not None:
                 (self.path / _ACCESS).write_text(to_json(access, 1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ResourceError(f"{self.path}: cannot write the run folder: {error.strerror}") from error
         log.info("run folder %s; its config.toml has all settings", self.path)
 
     def discard(self) -> None:
@@ -135,12 +133,11 @@ def _find_or_make(config: Config, graph: str) -> tuple[Path, list[Path]]:
         if (path / GRAPH_FILE).exists():
             raise ConfigError(f"{path} is a partitioned graph, and no place for a run: give another --run-dir")
         missing = [folder for folder in (*reversed(path.parents), path) if not folder.exists()]
-        try:
-            path.mkdir(parents=True, exist_ok=asked is not None)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise ResourceError(f"{path}: cannot make the run folder: {error.strerror}") from error
+        with os_errors(ResourceError, f"{path}: cannot make the run folder"):
+            try:
+                path.mkdir(parents=True, exist_ok=asked is not None)
+            except FileExistsError:
+                continue
         return path, missing
     raise ConfigError(f"{tries[0]} is no folder: give another --run-dir")
 

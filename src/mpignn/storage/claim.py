@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from mpignn import stop
-from mpignn.errors import ConfigError, ResourceError, Stopped
+from mpignn.errors import ConfigError, ResourceError, Stopped, os_errors
 from mpignn.json_text import to_json
 from mpignn.log import beat
 from mpignn.watchdog import identity
@@ -120,13 +120,12 @@ class Claim:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         if now - self._seen_at < _LOOK_S:
             return
-        try:
-            if not self._holds(_read(self.path)):
-                raise ConfigError(f"{self.folder} is not this job's any more: nothing was heard of it for "
-                                  f"{LAPSE_S:.0f} s and another job took the folder, or somebody removed {self.path}; "
-                                  "nothing more is written there")
-        except OSError as error:
-            raise ResourceError(f"{self.path}: cannot be read: {error.strerror}") from error
+        with os_errors(ResourceError, f"{self.path}: cannot be read"):
+            owner = _read(self.path)
+        if not self._holds(owner):
+            raise ConfigError(f"{self.folder} is not this job's any more: nothing was heard of it for {LAPSE_S:.0f} s "
+                              f"and another job took the folder, or somebody removed {self.path}; nothing more is "
+                              "written there")
         self._seen_at = now
 
     def keep(self) -> None:
@@ -201,10 +200,8 @@ def take(folder: Path) -> Claim:
         Stopped: This process was asked to stop while it waited.
     """
     folder = folder.resolve()
-    try:
+    with os_errors(ResourceError, f"{folder}: cannot be written"):
         number, is_new = _take(folder)
-    except OSError as error:
-        raise ResourceError(f"{folder}: cannot be written: {error.strerror}") from error
     claim = share(folder, number)
     if is_new:
         claim.keep()

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mpignn.config import METRICS, Config
-from mpignn.errors import ConfigError
+from mpignn.errors import ConfigError, os_errors
 from mpignn.loader.base import DistDataLoader
 from mpignn.models import is_own
 from mpignn.nn import make_model, own
@@ -167,10 +167,8 @@ def _own_folder(config: Config) -> Iterator[None]:
     if config.train.run_dir is None:
         raise ConfigError("a run needs a folder: give run_dir=...")
     path = Path(config.train.run_dir)
-    try:
+    with os_errors(ConfigError, f"{path}: cannot make the run folder"):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot make the run folder: {error.strerror}") from error
     with claim.holding(path):
         if (path / METRICS).exists() and config.checkpoint.resume is None:
             raise ConfigError(f"{path} holds the metrics of another run: go on with it by resume, or give another "

@@ -6,13 +6,13 @@ One rank writes: the first trainer.  All others hold a `Report` that writes noth
 import logging
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mpignn import say
 from mpignn.config import METRICS, going_on
-from mpignn.errors import DataError, MpignnError, ResourceError
+from mpignn.errors import DataError, MpignnError, ResourceError, os_errors
 from mpignn.json_text import to_json
 from mpignn.storage import claim
 from mpignn.train.callback import Callback, Event
@@ -218,15 +218,11 @@ class RunReport(Report):
                 log.warning("%s", error)
             self.problem = error
 
-    @contextmanager
-    def _problems_named(self) -> Iterator[None]:
+    def _problems_named(self) -> AbstractContextManager[None]:
         """For a write: raises why it cannot or must not be."""
         claim.check(self._run_dir)
-        try:
-            yield
-        except OSError as error:
-            raise ResourceError(f"{self._path}: cannot be written: {error.strerror}: free some space, and go on with "
-                                f"{going_on(self._run_dir)}") from error
+        return os_errors(ResourceError, f"{self._path}: cannot be written",
+                         f": free some space, and go on with {going_on(self._run_dir)}")
 
 
 def report_evaluation(out: Path, values: Mapping[str, float | None]) -> None:
@@ -242,10 +238,8 @@ def report_evaluation(out: Path, values: Mapping[str, float | None]) -> None:
     """
     path = out / "eval.json"
     claim.check(out)
-    try:
+    with os_errors(ResourceError, str(path)):
         path.write_text(to_json(values, 1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ResourceError(f"{path}: {error.strerror}") from error
     told = ", ".join(f"{_WORDS.get(key, key)} {_number(value, '.4f')}" for key, value in values.items())
     say.tell(f"{told}; written to {path}")
 
