@@ -131,7 +131,8 @@ def test_a_file_of_scores_has_the_bytes_that_one_process_writes(world):
 
         from mpignn.nn.decoder import make_decoder
         from mpignn.options import load_config
-        from mpignn.storage.predictions import Dataset, RowWriter, begin, complete
+        from mpignn.storage.array_writers import RowWriter, make_file, write_crcs
+        from mpignn.storage.arrays import ArrayType
         from mpignn.store.tensor import DistTensor
         from mpignn.train import predict
         from mpignn.train.goal import Goal
@@ -158,12 +159,12 @@ def test_a_file_of_scores_has_the_bytes_that_one_process_writes(world):
             base = "edge/paper:in:venue"
             expected |= {f"{base}/src": src, f"{base}/dst": dst,
                          f"{base}/score": (dense["paper"][src] * dense["venue"][dst]).sum(1).numpy()}
-            datasets = {name: Dataset(of_name.shape, of_name.dtype) for name, of_name in expected.items()}
             alone = folder / "alone.h5"
-            places = begin(alone, alone, datasets, {"task": task.kind, "split": "train"})
-            writer = RowWriter(alone, datasets, places)
+            made = make_file(alone, {name: ArrayType(of_name.shape, of_name.dtype)
+                                     for name, of_name in expected.items()}, {"task": task.kind, "split": "train"})
+            writer = RowWriter(alone, made)
             for name, of_name in expected.items():
                 writer.write(name, 0, of_name)
             writer.close()
-            complete(alone, datasets, writer.pieces)
+            write_crcs(alone, made, writer.pieces)
             assert ids.size > 4 and alone.read_bytes() == (folder / "shared.h5").read_bytes()

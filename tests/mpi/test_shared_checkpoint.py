@@ -22,7 +22,7 @@ LAUNCHES = {"ranks_per_node": (None, 1, 2)}
 @contextmanager
 def trainers_with_folder(world):
     """The graph and a common folder, on trainers; None on a rank that only serves."""
-    with patch("mpignn.storage.blocks.BLOCK_BYTES", 64), patch("mpignn.store.original._CHUNK", 8), \
+    with patch("mpignn.storage.arrays.BLOCK_BYTES", 64), patch("mpignn.store.original._CHUNK", 8), \
             opened(world, GRAPH) as g:
         if world.trainers is None:
             yield None
@@ -77,7 +77,7 @@ def test_one_trainer_that_cannot_write_leaves_nothing(world):
     import torch
 
     import mpignn as mg
-    from mpignn.storage.snapshot import BlockWriter
+    from mpignn.storage.array_writers import RowWriter
     with trainers_with_folder(world) as found:
         if found is None:
             return
@@ -86,7 +86,7 @@ def test_one_trainer_that_cannot_write_leaves_nothing(world):
         mg.checkpoint.save(folder, 1, g)
         last = g.trainers.rank == g.trainers.size - 1
         full = OSError(errno.ENOSPC, "No space left on device")
-        with patch.object(BlockWriter, "write", side_effect=full) if last else nullcontext(), \
+        with patch.object(RowWriter, "write", side_effect=full) if last else nullcontext(), \
                 pytest.raises(ResourceError, match="No space left on device; those written before are whole") as told:
             mg.checkpoint.save(folder, 2, g)
         assert told.value.agreed

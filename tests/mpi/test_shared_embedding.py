@@ -116,8 +116,8 @@ def test_slow_and_fast_trainers_get_the_same_bits(world, access):
 @pytest.mark.ranks(1, 3, 4, ranks_per_node=(None, 1))
 @access_paths
 def test_an_optimiser_is_saved_and_loaded_by_all_together(world, access):
-    import mpignn.storage.blocks as blocks
-    with patch.object(blocks, "BLOCK_BYTES", 64), graph(world, access) as g:
+    import mpignn.storage.arrays as arrays
+    with patch.object(arrays, "BLOCK_BYTES", 64), graph(world, access) as g:
         if g is not None:
             import mpignn.nn as nn
             folder = Path(g.trainers.bcast(tempfile.mkdtemp() if g.trainers.rank == 0 else None))

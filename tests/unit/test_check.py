@@ -11,7 +11,8 @@ import pytest
 from graphs import random_graph, random_hetero_graph
 from mpignn.errors import DataError
 from mpignn.graph.types import etype_key
-from mpignn.storage.blocks import file_crc, write_array
+from mpignn.storage.array_writers import write_array
+from mpignn.storage.arrays import file_crc
 from mpignn.storage.check import check
 from mpignn.storage.read import GraphFile
 from mpignn.storage.schema import HEAD_BYTES, head_line

@@ -26,7 +26,7 @@ EDGES = "paper:cites:paper"
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("mpignn.storage.blocks.BLOCK_BYTES", 64)
+    monkeypatch.setattr("mpignn.storage.arrays.BLOCK_BYTES", 64)
     monkeypatch.setattr("mpignn.store.original._CHUNK", 4)
 
 

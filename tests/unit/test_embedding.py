@@ -160,7 +160,7 @@ def test_a_state_says_how_to_go_on(g):
 
 @pytest.mark.parametrize("optimizer", BESIDE)
 def test_a_file_of_an_optimiser_is_loaded_in_any_cut(g, optimizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("mpignn.storage.blocks.BLOCK_BYTES", 64)
+    monkeypatch.setattr("mpignn.storage.arrays.BLOCK_BYTES", 64)
     opt = {}
     for world in (g, whole := make_world(parts=1)):
         embeddings = [DistEmbedding(N, F, g=world),

@@ -4,30 +4,32 @@ import h5py
 import numpy as np
 import pytest
 
-from mpignn.storage import blocks, predictions
-from mpignn.storage.predictions import Dataset, RowWriter, begin, complete
+from mpignn.errors import ResourceError
+from mpignn.storage import arrays
+from mpignn.storage.array_writers import RowWriter, make_file, write_crcs
+from mpignn.storage.arrays import ArrayType
+from mpignn.train.predict import _problems_named
 
 DATA = {"node/n/logits": np.random.default_rng(0).standard_normal((1000, 7)).astype(np.float32),
         "node/n/prediction": np.arange(1000), "edge/n:to:n/score": np.empty(0, np.float32)}
 
 
 def write(path, cuts):
-    datasets = {name: Dataset(rows.shape, rows.dtype) for name, rows in DATA.items()}
-    places = begin(path, path, datasets, {"task": "none"})
+    made = make_file(path, {name: ArrayType(rows.shape, rows.dtype) for name, rows in DATA.items()}, {"task": "none"})
     pieces = []
     for lo, hi in cuts:
-        writer = RowWriter(path, datasets, places)
+        writer = RowWriter(path, made)
         for name, rows in DATA.items():
             writer.write(name, lo, rows[lo:hi]) if len(rows) else None
         writer.close()
         pieces += writer.pieces
-    complete(path, datasets, pieces)
+    write_crcs(path, made, pieces)
     return path.read_bytes()
 
 
 @pytest.fixture(params=[64 << 20, 500])
 def small_blocks(request, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", request.param)
+    monkeypatch.setattr(arrays, "BLOCK_BYTES", request.param)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -38,7 +40,7 @@ def test_equal_rows_give_equal_bytes_with_checksums_that_readers_verify(tmp_path
         assert file.attrs["task"] == "none"
         for name, rows in DATA.items():
             found = np.empty_like(rows)
-            blocks.read_rows(blocks.stored(file, str(tmp_path / "shared.h5"), name), 0, len(rows), found)
+            arrays.read_rows(arrays.stored_array(file, str(tmp_path / "shared.h5"), name), 0, len(rows), found)
             assert np.array_equal(found, rows)
 
 
@@ -48,6 +50,5 @@ def test_rows_that_nobody_wrote_are_noticed(tmp_path):
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):
-    with pytest.raises(predictions.ResourceError, match="where all trainers see it"), \
-            predictions.problems_named(tmp_path / "out.h5"):
-        RowWriter(tmp_path / "none.h5", {}, {})
+    with pytest.raises(ResourceError, match="where all trainers see it"), _problems_named(tmp_path / "out.h5"):
+        RowWriter(tmp_path / "none.h5", {})

@@ -11,6 +11,8 @@ import pytest
 
 from mpignn.errors import DataError, ResourceError
 from mpignn.storage import snapshot
+from mpignn.storage.array_writers import RowWriter
+from mpignn.storage.arrays import ArrayType
 
 ABOUT = {"graph": "g", "settings": {"lr": 0.1}}
 
@@ -19,7 +21,7 @@ ABOUT = {"graph": "g", "settings": {"lr": 0.1}}
 def small_blocks(tmp_path_factory):
     """Blocks of 64 bytes, so that few rows make several of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mpignn.storage.blocks.BLOCK_BYTES", 64)
+        patch.setattr("mpignn.storage.arrays.BLOCK_BYTES", 64)
         yield
 
 
@@ -34,17 +36,17 @@ def write(folder: Path, step: int, arrays=None, writers: int = 1) -> Path:
     """A checkpoint whose blocks are dealt to some writers in turn."""
     arrays = content() if arrays is None else arrays
     out = folder / snapshot.name_of(step)
-    partial, manifest = snapshot.begin(out, {name: (a.dtype, a.shape) for name, a in arrays.items()})
-    crcs = {}
-    for number in reversed(range(writers)):
-        writer = snapshot.BlockWriter(partial, manifest.arrays)
-        for name, stored in manifest.arrays.items():
-            for block in range(number, stored.num_blocks, writers):
-                first, last = stored.rows(block)
-                writer.write(name, block, arrays[name][first:last])
-        writer.close()
-        crcs |= writer.crcs
-    snapshot.commit(partial, out, snapshot.complete(manifest, crcs, step, ABOUT))
+    with snapshot.new(out) as partial:
+        manifest = snapshot.begin(partial, out, {name: ArrayType(a.shape, a.dtype) for name, a in arrays.items()})
+        pieces = []
+        for number in reversed(range(writers)):
+            writer = RowWriter(partial / snapshot.STATE, manifest.arrays)
+            for name, stored in manifest.arrays.items():
+                for first, last in stored.blocks()[number::writers]:
+                    writer.write(name, first, arrays[name][first:last])
+            writer.close()
+            pieces += writer.pieces
+        snapshot.complete(partial, manifest, pieces, step, ABOUT)
     return out
 
 
@@ -53,7 +55,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
     manifest = snapshot.read_manifest(folder)
     snapshot.check_rest(folder, manifest)
     assert manifest.about == ABOUT
-    return {name: snapshot.read_array(folder, manifest, name) for name in manifest.arrays}
+    return {name: snapshot.read_rows(array, 0, array.shape[0]) for name, array in manifest.arrays.items()}
 
 
 def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> bool:
@@ -152,7 +154,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
 
 def test_too_little_room_is_told_before_anything_is_written(tmp_path):
     with pytest.raises(ResourceError, match="needs .* MB, but the disk has"):
-        snapshot.begin(tmp_path / "step-000000001", {"huge": (np.dtype(np.float64), (1 << 50, 4))})
+        write(tmp_path, 1, {"huge": np.broadcast_to(np.float64(0), (1 << 50, 4))})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from graphs import edge_list, graphs, random_assignment, random_graph, random_hetero_graph
 from mpignn.errors import ConfigError, DataError, IDError, ResourceError, UnknownName
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
-from mpignn.storage import blocks, folder, write
+from mpignn.storage import arrays, atomic, write
 from mpignn.storage.check import check
 from mpignn.storage.describe import describe
 from mpignn.storage.read import GraphFile
@@ -30,7 +30,7 @@ files_reused = settings(max_examples=15, suppress_health_check=[HealthCheck.func
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 64 bytes, chunks of a few rows: what takes gigabytes happens with a few."""
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(arrays, "BLOCK_BYTES", 64)
     monkeypatch.setattr(write, "_CHUNK_EDGES", 7)
     monkeypatch.setattr(write, "_CHUNK_BYTES", 100)
 
@@ -148,7 +148,8 @@ def test_only_so_many_part_files_are_open_at_a_time(tmp_path, monkeypatch):
 
 def test_hdf5_is_asked_once_about_an_array_of_a_part(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("mpignn.storage.read.stored", lambda *which: asked.append(which[1:]) or blocks.stored(*which))
+    monkeypatch.setattr("mpignn.storage.read.stored_array",
+                        lambda *which: asked.append(which[1:]) or arrays.stored_array(*which))
     partition_graph(random_graph(1), tmp_path / "g", 3, "range")
     asked.clear()
     assert check(tmp_path / "g") == []
@@ -287,7 +288,7 @@ def test_what_does_not_verify_is_not_kept(tmp_path, monkeypatch):
 
 def test_too_little_room_is_seen_before_anything_is_written(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(folder.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(atomic.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(ResourceError, match=r"needs \d+\.\d MB, but the disk has 0.0 MB free"):
         partition_graph(random_graph(), tmp_path / "g", 2)
     assert os.listdir(tmp_path) == []

@@ -9,6 +9,7 @@ from mpignn import config
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.storage import snapshot
+from mpignn.storage.arrays import ArrayType
 from mpignn.train.goal import Goal
 from mpignn.train.trained import Trained, check_graph, check_labels, read_trained
 
@@ -26,8 +27,9 @@ LINKS = replace(TRAINED, goal=Goal("link_prediction", None, (CITES,), "features"
 @pytest.mark.parametrize("trained", [TRAINED, LINKS, replace(TRAINED, embedded=("author",))])
 def test_a_run_folder_tells_what_was_trained(tmp_path, trained):
     out = tmp_path / config.TRAINED / snapshot.name_of(0)
-    folder, manifest = snapshot.begin(out, {"x": (np.dtype(np.float32), (0,))})
-    snapshot.commit(folder, out, snapshot.complete(manifest, {}, 0, {"about": trained.about()}))
+    with snapshot.new(out) as partial:
+        manifest = snapshot.begin(partial, out, {"x": ArrayType((0,), np.dtype(np.float32))})
+        snapshot.complete(partial, manifest, [], 0, {"about": trained.about()})
     assert read_trained(tmp_path) == trained
 
 

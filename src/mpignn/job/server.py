@@ -14,7 +14,7 @@ from mpignn import stop
 from mpignn.errors import DataError, Stopped
 from mpignn.graph.types import array_part
 from mpignn.log import phase
-from mpignn.storage.blocks import Store
+from mpignn.storage.arrays import Store
 from mpignn.storage.read import GraphFile
 from mpignn.transport.api import Transport
 

@@ -20,7 +20,7 @@ from mpignn.job.open_graph import Opened
 from mpignn.models import find_model
 from mpignn.options import check_taken
 from mpignn.storage import snapshot
-from mpignn.storage.folder import check_file
+from mpignn.storage.atomic import check_file
 from mpignn.store.graph import DistGraph
 from mpignn.train import survey
 from mpignn.train.goal import Goal, check_model, find_goal

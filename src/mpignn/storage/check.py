@@ -15,7 +15,7 @@ from mpignn.errors import MpignnError
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType, array_part, etype_key
 from mpignn.partition.report import PartTally, make_report
-from mpignn.storage.blocks import file_crc, rows_per_block
+from mpignn.storage.arrays import file_crc, rows_per_block
 from mpignn.storage.read import GraphFile
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, axis, edge_path, head_line, node_path, out_path
 

@@ -14,11 +14,11 @@ import numpy as np
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import EType, GraphData, etype_key
 from mpignn.storage import datasets_citation, datasets_debian, datasets_knowledge
+from mpignn.storage.atomic import check_new, full_disk_named, new_file
 from mpignn.storage.datasets_arrays import destinations, random_split, sorted_csc, symmetric_csc
 from mpignn.storage.datasets_knowledge import MESSAGE
 from mpignn.storage.datasets_packages import check_sha256
 from mpignn.storage.datasets_text import unit_rows
-from mpignn.storage.folder import check_new, full_disk_named, new_file
 
 _WORDNET_SHA256 = "cf81f632420fc6a34d28bf8b191d56b98aeb17055369da987ec290247fbd5853"
 WORDNET_DIM = 128

@@ -18,7 +18,16 @@ from mpignn.errors import DataError, IDError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 from mpignn.log import beat
-from mpignn.storage.blocks import Store, Stored, Stretch, damage_named, read_number, read_rows, stored, stretches
+from mpignn.storage.arrays import (
+    Store,
+    StoredArray,
+    Stretch,
+    damage_named,
+    read_number,
+    read_rows,
+    stored_array,
+    stretches,
+)
 from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, node_path, out_path, part_file
 
 _OPEN_PARTS = 64        # part files kept open at a time: a job may have thousands of them, and few handles
@@ -53,7 +62,7 @@ class GraphFile:
         self.path = path / GRAPH_FILE if path.is_dir() else path
         if not self.path.is_file():
             raise DataError(f"{self.path}: no such file; `mpignn partition SRC OUT` makes a graph")
-        self._parts: dict[int, tuple[h5py.File, dict[str, Stored]]] = {}
+        self._parts: dict[int, tuple[h5py.File, dict[str, StoredArray]]] = {}
         self._file = _open(self.path, "graph")
         try:
             with damage_named(str(self.path)):
@@ -162,13 +171,14 @@ class GraphFile:
         Raises:
             IDError: Rows outside the array.
         """
-        self.read_many([(name, lo, hi, out, np.copyto)])
+        self.read_many([(name, lo, hi, out, None)])
 
-    def read_many(self, wanted: Iterable[tuple[str, int, int, np.ndarray, Store]], threads: int = 1) -> None:
+    def read_many(self, wanted: Iterable[tuple[str, int, int, np.ndarray, Store | None]], threads: int = 1) -> None:
         """`read` several times, the blocks of all spread over threads.
 
         Args:
-            wanted: Arguments of `read`, and what copies whole elements, read but not verified yet, into ``out``.
+            wanted: Arguments of `read`, and what copies whole elements, read but not verified yet, into ``out``;
+                None: they are read into it.
             threads: That read at a time.
         """
         todo = [stretch for one in wanted for stretch in self._stretches(*one)]
@@ -186,14 +196,14 @@ class GraphFile:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _stretches(self, name: str, lo: int, hi: int, out: np.ndarray, store: Store) -> list[Stretch]:
+    def _stretches(self, name: str, lo: int, hi: int, out: np.ndarray, store: Store | None) -> list[Stretch]:
         """What there is to read for some rows; arguments and errors of `read`."""
         info = self._info(name)
         ranges, extra = axis(name, self.book)
         if name not in self.infos:
             rows = out.reshape(hi - lo)
             with damage_named(f"{self.path}: {name}"):
-                data = stored(self._file, str(self.path), f"map/{name.split('/')[1]}")
+                data = stored_array(self._file, str(self.path), f"map/{name.split('/')[1]}")
                 return stretches(data, lo, hi, rows, store) if lo < hi else []
         if not 0 <= lo <= hi <= ranges[-1]:
             raise IDError(f"{self.path}: rows {lo}..{hi} of {name} asked for, of {ranges[-1]}")
@@ -236,7 +246,7 @@ class GraphFile:
         self._splits = {key: tuple(sorted(named)) for key, named in self.report["splits"].items()}
 
     def _texts(self, name: str) -> list[Any]:
-        found = stored(self._file, str(self.path), name)
+        found = stored_array(self._file, str(self.path), name)
         if found.dtype.kind != "S":
             raise DataError(f"{self.path}: {name} is {found.dtype}, not text; {MEND}")
         texts = np.empty(found.shape, found.dtype)
@@ -246,7 +256,7 @@ class GraphFile:
 
     def _read_whole(self, name: str, dtype: DTypeLike, length: int | None = None) -> np.ndarray:
         with damage_named(f"{self.path}: {name}"):
-            data = stored(self._file, str(self.path), name)
+            data = stored_array(self._file, str(self.path), name)
             _expect(data, np.dtype(dtype), (data.shape[0] if length is None else length,))
             out = np.empty(data.shape, dtype)
             read_rows(data, 0, out.shape[0], out)
@@ -255,7 +265,7 @@ class GraphFile:
     def _part_path(self, part: int) -> Path:
         return self.path.parent / part_file(part)
 
-    def _stored(self, part: int, info: ArrayInfo) -> Stored:
+    def _stored(self, part: int, info: ArrayInfo) -> StoredArray:
         """An array of a part file, compared with the metadata when it is first asked for."""
         path = str(self._part_path(part))
         with damage_named(path):
@@ -265,7 +275,7 @@ class GraphFile:
         if info.name not in known:
             ranges, extra = axis(info.name, self.book)
             with damage_named(f"{path}: {info.name}"):
-                data = stored(file, path, info.name)
+                data = stored_array(file, path, info.name)
                 _expect(data, info.dtype, (int(ranges[part + 1] - ranges[part]) + extra, *info.row_shape))
                 known[info.name] = data
         return known[info.name]
@@ -290,7 +300,7 @@ class GraphFile:
 
 
 def _read_stretch(stretch: Stretch) -> None:
-    with damage_named(stretch.where):
+    with damage_named(stretch.array.where):
         stretch.read()
 
 
@@ -311,12 +321,12 @@ def _open(path: Path, kind: str) -> h5py.File:
         raise DataError(f"{path}: expected a {kind} file of schema {SCHEMA!r}, got one with {said}; {MEND}")
 
 
-def _expect(data: Stored, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+def _expect(data: StoredArray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
     if data.dtype != dtype or data.shape != shape:
         raise DataError(f"{data.where}: expected {dtype} {shape}, got {data.dtype} {data.shape}; {MEND}")
     if data.dtype.kind not in "biuf":
         raise DataError(f"{data.where}: expected numbers, got {data.dtype}; {MEND}")
-    if data.row_bytes * shape[0]:
+    if data.num_bytes:
         data.start()
 
 

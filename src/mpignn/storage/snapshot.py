@@ -15,11 +15,10 @@ import json
 import logging
 import os
 import re
-import secrets
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,11 +26,12 @@ from urllib.parse import quote
 import numpy as np
 from zlib_ng.zlib_ng import crc32
 
-from mpignn.errors import DataError, ResourceError
+from mpignn.errors import DataError, ResourceError, os_errors
 from mpignn.files import read_file
-from mpignn.storage.blocks import make_room, rows_per_block, write_at
-from mpignn.storage.folder import check_space, sync_and_close, sync_path
-from mpignn.storage.sink import writing
+from mpignn.storage import arrays
+from mpignn.storage.array_writers import Piece, crcs_by_name, make_file
+from mpignn.storage.arrays import ArrayType, StoredArray, file_crc
+from mpignn.storage.atomic import check_space, whole
 from mpignn.version import version
 
 log = logging.getLogger(__name__)
@@ -43,46 +43,10 @@ _NAME = re.compile(r"step-(\d{9,})")
 _PARTIAL = re.compile(r"\.(step-\d{9,})\.(partial|replaced)-[0-9a-f]{8}")
 _HEAD = '{"crc32": "%08x", "checkpoint": '       # the checksum is that of all bytes after these
 _MOST_BYTES = 1 << 28      # of a manifest, which has 10 for each block of rows
-_PIECE_BYTES = 1 << 18      # small enough to stay in the core's cache until it is summed
 
 
 class OtherFormat(DataError):
     """A checkpoint that is whole, and written by a version of the program that keeps other things in it."""
-
-
-@dataclass(frozen=True)
-class StoredArray:
-    """One array of a checkpoint.
-
-    Attributes:
-        dtype: Type of an element in the file.
-        shape: (N, ...); one number is an array of one row.
-        offset: Byte of the state file at which it begins.
-        crc32: (B,) CRC-32 of each block; empty as long as it is not written.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-    crc32: tuple[int, ...] = ()
-
-    @property
-    def row_bytes(self) -> int:
-        return np.dtype(self.dtype).itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
-
-    @property
-    def block_rows(self) -> int:
-        """Rows of a block; the last one may have fewer."""
-        return rows_per_block(np.dtype(self.dtype), self.shape[1:])
-
-    @property
-    def num_blocks(self) -> int:
-        """B; an array without bytes has none."""
-        return -(-self.shape[0] // self.block_rows) if self.row_bytes else 0
-
-    def rows(self, block: int) -> tuple[int, int]:
-        """First row of a block, and one past its last."""
-        return block * self.block_rows, min((block + 1) * self.block_rows, self.shape[0])
 
 
 @dataclass(frozen=True)
@@ -92,7 +56,7 @@ class Manifest:
     Attributes:
         step: Optimiser steps done.
         about: Whatever else its writer says, as JSON can.
-        arrays: By name.
+        arrays: By name; as long as they are written, without checksums.
         num_bytes: Size of the state file.
         rest_crc32: CRC-32 of the bytes of the state file that belong to no array.
     """
@@ -154,107 +118,60 @@ def remove_leftovers(folder: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def begin(out: Path, arrays: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> tuple[Path, Manifest]:
-    """Make a temporary folder beside ``out``, and a state file with room for some arrays.
+@contextmanager
+def new(out: Path) -> Iterator[Path]:
+    """A temporary folder for a checkpoint, which gets the name ``out`` at the end; a folder that has it is replaced.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole(out, replaces=True) as folder:
+        folder.mkdir()
+        yield folder
+
+
+def begin(folder: Path, out: Path, wanted: Mapping[str, ArrayType]) -> Manifest:
+    """Make a state file with room for some arrays; returns a manifest that lacks their checksums.  Not collective.
 
     Args:
-        out: What the folder will be called in the end.
-        arrays: Type and shape (N, ...) by name.
-
-    Returns:
-        The temporary folder, and a manifest that lacks the checksums of the arrays.
+        folder: What `new` gave.
+        out: What it will be called.
+        wanted: By name.
 
     Raises:
-        ResourceError: Too little room, or a folder that cannot be written.
+        OSError: The disk is full.
+        ResourceError: It is nearly so.
     """
-    with disk_problems_named(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        check_space(out, sum(dtype.itemsize * int(np.prod(shape, dtype=np.int64)) for dtype, shape in arrays.values()))
-        folder = out.parent / f".{out.name}.partial-{secrets.token_hex(4)}"
-        folder.mkdir()
-        try:
-            with writing(folder / STATE) as file:
-                stored = {name: StoredArray(dtype.newbyteorder("=").str, shape, make_room(file, name, dtype, shape))
-                          for name, (dtype, shape) in arrays.items()}
-            return folder, _measured(folder, Manifest(0, {}, stored, 0, 0))
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+    check_space(out, sum(array.num_bytes for array in wanted.values()))
+    made = make_file(folder / STATE, wanted)
+    size = (folder / STATE).stat().st_size
+    return Manifest(0, {}, made, size, _rest_crc(folder, Manifest(0, {}, made, size, 0)))
 
 
-class BlockWriter:
-    """Writes blocks of the arrays of a state file; several ranks may do so at a time, each its own blocks.
+def complete(folder: Path, manifest: Manifest, pieces: Iterable[Piece], step: int, about: dict[str, Any]) -> None:
+    """Write the manifest.  Not collective.
 
-    Attributes:
-        crcs: CRC-32 of the blocks written, by array and number of the block.
-    """
-
-    def __init__(self, folder: Path, arrays: Mapping[str, StoredArray]):
-        self._arrays = arrays
-        self._handle = os.open(folder / STATE, os.O_WRONLY | os.O_CLOEXEC)
-        self.crcs: dict[tuple[str, int], int] = {}
-
-    def write(self, name: str, block: int, rows: np.ndarray) -> None:
-        """Write one block.
-
-        Args:
-            rows: (n, ...) all rows of the block, C-contiguous, of the type that `begin` was given.
-
-        Raises:
-            OSError: The disk is full, or worse.
-        """
-        array = self._arrays[name]
-        first, last = array.rows(block)
-        assert rows.dtype == array.dtype, f"{name}: rows are {rows.dtype}, stored as {array.dtype}"
-        raw = rows.reshape(-1).view(np.uint8)
-        assert raw.size == (last - first) * array.row_bytes, f"{name}: {raw.size} bytes for rows {first}:{last}"
-        place, crc = array.offset + first * array.row_bytes, 0
-        for begin_at in range(0, raw.size, _PIECE_BYTES):
-            piece = raw[begin_at:begin_at + _PIECE_BYTES]
-            crc = crc32(piece, crc)
-            write_at(self._handle, piece, place + begin_at)
-        # Asks the system to begin to write now, while the next block is being made; nothing is waited for.
-        os.posix_fadvise(self._handle, place, raw.size, os.POSIX_FADV_DONTNEED)
-        self.crcs[name, block] = crc
-
-    def close(self) -> None:
-        """Return when all that was written is on the disk.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        sync_and_close(self._handle)
-
-
-def complete(manifest: Manifest, crcs: Mapping[tuple[str, int], int], step: int, about: dict[str, Any]) -> Manifest:
-    """The manifest with the checksums of all blocks, and what is to be said of the checkpoint."""
-    arrays = {name: replace(array, crc32=tuple(crcs[name, block] for block in range(array.num_blocks)))
-              for name, array in manifest.arrays.items()}
-    return replace(manifest, arrays=arrays, step=step, about=about)
-
-
-def commit(folder: Path, out: Path, manifest: Manifest) -> None:
-    """Write the manifest, and give the temporary folder its name; a folder that has it is replaced.
+    Args:
+        folder: What `new` gave.
+        manifest: What `begin` returned.
+        pieces: What all `RowWriter`s wrote: every row once.
+        step, about: What the manifest is to say.
 
     Raises:
-        ResourceError: The disk is full, or the folder cannot be written.
+        OSError: The disk is full.
     """
-    said = {"schema": SCHEMA, "writer": f"mpignn {version()}", **asdict(manifest)}
+    crcs = crcs_by_name(manifest.arrays, pieces)
+    said = {"schema": SCHEMA, "writer": f"mpignn {version()}", "step": step, "about": about,
+            "arrays": {name: {"dtype": array.dtype.newbyteorder("=").str, "shape": array.shape, "offset": array.offset,
+                              "crc32": crcs[name]} for name, array in manifest.arrays.items()},
+            "num_bytes": manifest.num_bytes, "rest_crc32": manifest.rest_crc32}
     body = (json.dumps(said, allow_nan=False) + "}\n").encode()
-    with disk_problems_named(out):
-        (folder / MANIFEST).write_bytes((_HEAD % crc32(body)).encode() + body)
-        for path in (folder / STATE, folder / MANIFEST, folder):
-            sync_path(path)
-        old = out.parent / f".{out.name}.replaced-{secrets.token_hex(4)}"
-        if out.exists():        # a renamed folder cannot replace one that is not empty
-            os.rename(out, old)
-        os.rename(folder, out)
-        sync_path(out.parent)
-        shutil.rmtree(old, ignore_errors=True)
+    (folder / MANIFEST).write_bytes((_HEAD % crc32(body)).encode() + body)
 
 
-def abandon(folder: Path) -> None:
-    """Remove a temporary folder that is not to be completed."""
+def remove(folder: Path) -> None:
+    """Remove a checkpoint."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -280,39 +197,26 @@ def read_manifest(folder: Path) -> Manifest:
     if schema != SCHEMA:
         raise OtherFormat(f"{folder} is of format {schema}, written by {writer}; this is mpignn {version()}, which "
                           f"reads {SCHEMA}: use the version that wrote it, or train anew")
-    arrays = {name: StoredArray(array["dtype"], tuple(array["shape"]), array["offset"], tuple(array["crc32"]))
+    stored = {name: StoredArray(tuple(array["shape"]), np.dtype(array["dtype"]), str(folder / STATE), name,
+                                array["offset"], tuple(array["crc32"]))
               for name, array in found.pop("arrays").items()}
-    manifest = Manifest(arrays=arrays, **found)
+    manifest = Manifest(arrays=stored, **found)
     if size != manifest.num_bytes:
         raise DataError(f"{folder / STATE}: expected {manifest.num_bytes} bytes, got {size}: the checkpoint is "
                         "damaged or incomplete")
     return manifest
 
 
-def read_block(folder: Path, manifest: Manifest, name: str, block: int) -> np.ndarray:
-    """(n, ...) the rows of a block, verified.
+def read_rows(array: StoredArray, lo: int, hi: int) -> np.ndarray:
+    """(hi - lo, ...) rows of an array, verified.
 
     Raises:
-        DataError: The checksum does not match, or the file ends before.
+        DataError: A checksum does not match, or the file ends before.
     """
-    array = manifest.arrays[name]
-    first, last = array.rows(block)
-    rows = np.empty((last - first, *array.shape[1:]), array.dtype)
-    crc = _read(folder / STATE, array.offset + first * array.row_bytes, rows.reshape(-1).view(np.uint8))
-    if crc != array.crc32[block]:
-        raise DataError(f"{folder / STATE}: rows {first}..{last - 1} of {name} are damaged: expected CRC-32 "
-                        f"{array.crc32[block]:08x}, got {crc:08x}")
+    rows = np.empty((hi - lo, *array.shape[1:]), array.dtype)
+    with _reading(array.path):
+        arrays.read_rows(array, lo, hi, rows)
     return rows
-
-
-def read_array(folder: Path, manifest: Manifest, name: str) -> np.ndarray:
-    """(N, ...) a whole array, verified; errors of `read_block`."""
-    array = manifest.arrays[name]
-    whole = np.empty(array.shape, array.dtype)
-    for block in range(array.num_blocks):
-        first, last = array.rows(block)
-        whole[first:last] = read_block(folder, manifest, name, block)
-    return whole
 
 
 def check_rest(folder: Path, manifest: Manifest) -> None:
@@ -321,18 +225,15 @@ def check_rest(folder: Path, manifest: Manifest) -> None:
     Raises:
         DataError: They are damaged.
     """
-    if _rest_crc(folder / STATE, manifest) != manifest.rest_crc32:
+    with _reading(folder / STATE):
+        found = _rest_crc(folder, manifest)
+    if found != manifest.rest_crc32:
         raise DataError(f"{folder / STATE}: damaged between its arrays")
 
 
-@contextmanager
-def disk_problems_named(out: Path) -> Iterator[None]:
+def disk_problems_named(out: Path) -> AbstractContextManager[None]:
     """Turn whatever the system says of a write into a `ResourceError`."""
-    try:
-        yield
-    except OSError as error:
-        raise ResourceError(f"{out}: no checkpoint can be written: {error.strerror}; those written before are whole"
-                            ) from error
+    return os_errors(ResourceError, f"{out}: no checkpoint can be written", "; those written before are whole")
 
 
 def array_name(*keys: str | int) -> str:
@@ -341,38 +242,17 @@ def array_name(*keys: str | int) -> str:
     return "/".join("%2E" * len(part) if part in (".", "..") else part or "%" for part in parts)
 
 
-def _measured(folder: Path, manifest: Manifest) -> Manifest:
-    """The manifest with the size of the state file and the checksum of what is there already."""
-    path = folder / STATE
-    end = max((a.offset + a.shape[0] * a.row_bytes for a in manifest.arrays.values()), default=0)
-    if path.stat().st_size < end:
-        os.truncate(path, end)
-    return replace(manifest, num_bytes=path.stat().st_size, rest_crc32=_rest_crc(path, manifest))
+def _reading(path: str | Path) -> AbstractContextManager[None]:
+    """Turn whatever the system says of a read into a `DataError`."""
+    return os_errors(DataError, f"{path}: cannot be read")
 
 
-def _rest_crc(path: Path, manifest: Manifest) -> int:
-    taken = sorted((a.offset, a.offset + a.shape[0] * a.row_bytes) for a in manifest.arrays.values() if a.num_blocks)
+def _rest_crc(folder: Path, manifest: Manifest) -> int:
+    """CRC-32 of the bytes of the state file that belong to no array."""
+    taken = sorted((array.start(), array.start() + array.num_bytes) for array in manifest.arrays.values()
+                   if array.num_bytes)
     place, crc = 0, 0
-    for first, last in [*taken, (path.stat().st_size, 0)]:
-        crc = _read(path, place, np.empty(first - place, np.uint8), crc)
+    for first, last in [*taken, (manifest.num_bytes, 0)]:
+        crc = file_crc(folder / STATE, place, first, crc)
         place = last
-    return crc
-
-
-def _read(path: Path, offset: int, out: np.ndarray, crc: int = 0) -> int:
-    """Fill ``out``, (n,) uint8, from a place of a file on; returns the checksum, begun at ``crc``."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            file.seek(offset)
-            for begin_at in range(0, out.size, _PIECE_BYTES):
-                piece = out[begin_at:begin_at + _PIECE_BYTES]
-                done = 0
-                while done < piece.size:
-                    count = file.readinto(piece[done:].data)
-                    if not count:
-                        raise DataError(f"{path}: the file ends at byte {offset + begin_at + done}: it is incomplete")
-                    done += count
-                crc = crc32(piece, crc)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     return crc

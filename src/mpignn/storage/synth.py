@@ -17,7 +17,7 @@ import numpy as np
 
 from mpignn.errors import ConfigError
 from mpignn.json_text import to_json
-from mpignn.storage.folder import new_folder
+from mpignn.storage.atomic import new_folder
 
 _EDGES_PER_DRAW = 8_000_000
 _ROWS_PER_DRAW = 200_000

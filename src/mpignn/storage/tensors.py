@@ -13,30 +13,27 @@ import h5py
 import numpy as np
 
 from mpignn.errors import DataError
-from mpignn.storage.blocks import ArrayWriter, damage_named, read_rows, stored
-from mpignn.storage.folder import full_disk_named, new_file
+from mpignn.storage.array_writers import ArrayWriter
+from mpignn.storage.arrays import ArrayType, damage_named, read_rows, stored_array
+from mpignn.storage.atomic import full_disk_named, new_file
 from mpignn.storage.sink import writing
 
-_DTYPE = "dtype"        # attribute: what an element means where HDF5 has no such type
+_MEANING = "dtype"      # attribute
 _ABOUT = "about"
 
 
-@dataclass(frozen=True)
-class StoredTensor:
+@dataclass(frozen=True, slots=True)
+class TensorType(ArrayType):
     """What a tensor is in a file.
 
     Attributes:
-        shape: (N, ...).
-        stored: Type of an element in the file.
-        dtype: What it means.
+        meaning: What an element is to those who use the tensor, where HDF5 has no such type.
     """
 
-    shape: tuple[int, ...]
-    stored: np.dtype
-    dtype: str
+    meaning: str
 
 
-def write_tensors(path: Path, tensors: Mapping[str, tuple[StoredTensor, Iterable[np.ndarray]]],
+def write_tensors(path: Path, tensors: Mapping[str, tuple[TensorType, Iterable[np.ndarray]]],
                   about: str = "") -> None:
     """Write a file that holds some tensors; a file of that name is replaced once all is written.  Not collective.
 
@@ -53,11 +50,11 @@ def write_tensors(path: Path, tensors: Mapping[str, tuple[StoredTensor, Iterable
         if about:
             file.attrs[_ABOUT] = about
         for name, (tensor, blocks) in tensors.items():
-            writer = ArrayWriter(file, name, tensor.shape, tensor.stored)
+            writer = ArrayWriter(file, name, tensor.shape, tensor.dtype)
             for block in blocks:
                 writer.append(block.reshape(-1, *tensor.shape[1:]))
             writer.close()
-            file[name].attrs[_DTYPE] = tensor.dtype
+            file[name].attrs[_MEANING] = tensor.meaning
 
 
 def read_about(path: Path) -> str:
@@ -73,7 +70,7 @@ def read_about(path: Path) -> str:
         return about
 
 
-def read_tensor(path: Path, name: str, tensor: StoredTensor, lo: int, out: np.ndarray) -> None:
+def read_tensor(path: Path, name: str, tensor: TensorType, lo: int, out: np.ndarray) -> None:
     """Read the rows from ``lo`` on, and verify them.  Not collective.
 
     Args:
@@ -81,7 +78,7 @@ def read_tensor(path: Path, name: str, tensor: StoredTensor, lo: int, out: np.nd
         name: Name of the dataset.
         tensor: What it must be.
         lo: First row.
-        out: (n, W) of the type ``stored``, C-contiguous.
+        out: (n, W) of the type ``dtype``, C-contiguous.
 
     Raises:
         DataError: No such file or dataset, it holds a tensor of another shape or dtype, or it is damaged.
@@ -92,7 +89,7 @@ def read_tensor(path: Path, name: str, tensor: StoredTensor, lo: int, out: np.nd
         if name not in file:
             raise DataError(f"{path}: holds no tensor {name!r}, but: {', '.join(file) or 'none'}")
         data = file[name]
-        found = data.attrs.get(_DTYPE, str(data.dtype))
-        if data.shape != tensor.shape or data.dtype != tensor.stored or found != tensor.dtype:
-            raise DataError(f"{path}: {name} is {found} {data.shape}, the tensor is {tensor.dtype} {tensor.shape}")
-        read_rows(stored(file, str(path), name), lo, lo + out.shape[0], out.reshape(-1, *tensor.shape[1:]))
+        found = data.attrs.get(_MEANING, str(data.dtype))
+        if data.shape != tensor.shape or data.dtype != tensor.dtype or found != tensor.meaning:
+            raise DataError(f"{path}: {name} is {found} {data.shape}, the tensor is {tensor.meaning} {tensor.shape}")
+        read_rows(stored_array(file, str(path), name), lo, lo + out.shape[0], out.reshape(-1, *tensor.shape[1:]))

@@ -23,10 +23,11 @@ from mpignn.json_text import to_json
 from mpignn.partition.assign import Partitioner, assign, checked_assignment
 from mpignn.partition.relabel import Relabeling, new_indptr, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
-from mpignn.storage.blocks import ArrayWriter, file_crc, write_array
+from mpignn.storage.array_writers import ArrayWriter, write_array
+from mpignn.storage.arrays import file_crc
+from mpignn.storage.atomic import check_new, check_space, new_folder
 from mpignn.storage.canonical import FEATURES, canonical
 from mpignn.storage.check import check
-from mpignn.storage.folder import check_new, check_space, new_folder
 from mpignn.storage.schema import (
     GRAPH_FILE,
     HEAD_BYTES,

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpignn.errors import MpignnError
-from mpignn.storage.blocks import rows_per_block
-from mpignn.storage.tensors import StoredTensor, read_about, read_tensor, write_tensors
+from mpignn.storage.tensors import TensorType, read_about, read_tensor, write_tensors
 from mpignn.store.tables import Tables
 
 if TYPE_CHECKING:
@@ -32,14 +31,14 @@ def write_rows(path: Path, tables: Tables, tensors: Mapping[str, "DistTensor"], 
         ResourceError: On all trainers: the disk is full.
     """
     def blocks(tensor: "DistTensor") -> Iterator[np.ndarray]:
-        for span in _blocks(tensor):
+        for span in _type(tensor).blocks():
             yield tensor[tables.rows_of(_policy(tensor), *span)].numpy()
 
     for tensor in tensors.values():
         tensor.sync()
     with tables.trainers.all_or_none():
         if tables.trainers.rank == 0:
-            write_tensors(path, {name: (_stored(tensor), blocks(tensor)) for name, tensor in tensors.items()}, about)
+            write_tensors(path, {name: (_type(tensor), blocks(tensor)) for name, tensor in tensors.items()}, about)
 
 
 def read_rows(path: Path, tables: Tables, tensors: Mapping[str, "DistTensor"]) -> None:
@@ -59,9 +58,9 @@ def read_rows(path: Path, tables: Tables, tensors: Mapping[str, "DistTensor"]) -
     problem, trainers = None, tables.trainers
     try:
         for name, tensor in tensors.items():
-            for first, last in _blocks(tensor)[trainers.rank::trainers.size]:
-                rows = np.empty((last - first, *tensor.shape[1:]), _stored(tensor).stored)
-                read_tensor(path, name, _stored(tensor), first, rows.reshape(last - first, -1))
+            for first, last in _type(tensor).blocks()[trainers.rank::trainers.size]:
+                rows = np.empty((last - first, *tensor.shape[1:]), _type(tensor).dtype)
+                read_tensor(path, name, _type(tensor), first, rows.reshape(last - first, -1))
                 tensor[tables.rows_of(_policy(tensor), first, last)] = rows
     except MpignnError as error:
         problem = error
@@ -79,14 +78,8 @@ def read_about_together(path: Path, tables: Tables) -> str:
     return tables.trainers.by_first(lambda: read_about(path))
 
 
-def _stored(tensor: "DistTensor") -> StoredTensor:
-    return StoredTensor(tuple(tensor.shape), tensor.local[:0].numpy().dtype, str(tensor.dtype))
-
-
-def _blocks(tensor: "DistTensor") -> list[tuple[int, int]]:
-    """The rows in stretches: first, and one past the last."""
-    step = rows_per_block(_stored(tensor).stored, tuple(tensor.shape[1:]))
-    return [(first, min(first + step, len(tensor))) for first in range(0, len(tensor), step)]
+def _type(tensor: "DistTensor") -> TensorType:
+    return TensorType(tuple(tensor.shape), tensor.local[:0].numpy().dtype, str(tensor.dtype))
 
 
 def _policy(tensor: "DistTensor") -> str:

@@ -19,7 +19,7 @@ import torch
 
 from mpignn.errors import ConfigError, DataError, MpignnError
 from mpignn.graph.types import EType
-from mpignn.storage.tensors import StoredTensor, read_tensor, write_tensors
+from mpignn.storage.tensors import TensorType, read_tensor, write_tensors
 from mpignn.store.conflicts import PUT
 from mpignn.store.given import Index, RowsLike, as_array, described, row_numbers, rows_to_write, stored_type, takes_ids
 from mpignn.store.service import GraphService
@@ -343,8 +343,8 @@ class DistTensor:
                               "to_hdf5(file, name)")
         return chosen
 
-    def _stored(self) -> StoredTensor:
-        return StoredTensor(self.shape, self._table.spec.dtype, str(self.dtype))
+    def _stored(self) -> TensorType:
+        return TensorType(self.shape, self._table.spec.dtype, str(self.dtype))
 
     def _write(self, path: Path, name: str) -> None:
         step = max(1, _BLOCK_BYTES // max(1, self._table.spec.dtype.itemsize * self._width))

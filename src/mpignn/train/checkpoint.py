@@ -8,6 +8,7 @@ Shapes: N rows of a tensor.
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -21,7 +22,9 @@ from mpignn.log import beat, phase
 from mpignn.nn.embedding import DistEmbedding
 from mpignn.nn.sparse_optim import SparseOptimizer
 from mpignn.storage import claim, snapshot
-from mpignn.storage.snapshot import BlockWriter, Manifest, array_name
+from mpignn.storage.array_writers import Piece, RowWriter
+from mpignn.storage.arrays import ArrayType
+from mpignn.storage.snapshot import Manifest, array_name
 from mpignn.store.graph import DistGraph
 from mpignn.store.original import original_order
 from mpignn.store.tables import Entry
@@ -83,7 +86,7 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
         ResourceError: On all trainers: the disk is full or cannot be written; earlier checkpoints stay as they are.
     """
     trainers, out, begun = g.trainers, Path(folder) / snapshot.name_of(step), None
-    with phase("write checkpoint"):
+    with phase("write checkpoint"), ExitStack() as stack:
         tensors = _persistent(g)
         for entry in tensors.values():
             entry.table.sync()
@@ -94,25 +97,25 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
                 said = {"graph": g.source_id, "settings": plain(settings or {}, "settings"),
                         "about": plain(about or {}, "about")}
                 tree = {name: pack(found.state_dict(), (_STATE, name), arrays) for name, found in objects.items()}
-                specs = {name: (array.dtype, array.shape) for name, array in arrays.items()}
-                specs |= {array_name(_TENSORS, name): (entry.table.spec.dtype, entry.description.shape)
-                          for name, entry in tensors.items()}
+                wanted = {name: ArrayType(array.shape, array.dtype) for name, array in arrays.items()}
+                wanted |= {array_name(_TENSORS, name): ArrayType(entry.description.shape, entry.table.spec.dtype)
+                           for name, entry in tensors.items()}
                 claim.check(out)
-                begun = snapshot.begin(out, specs)
+                with snapshot.disk_problems_named(out):
+                    partial = stack.enter_context(snapshot.new(out))
+                    begun = partial, snapshot.begin(partial, out, wanted)
         partial, manifest = trainers.bcast(begun)
-        try:
-            with trainers.all_or_none(), snapshot.disk_problems_named(out):
-                crcs = _write(g, partial, manifest, tensors, arrays)
-            shares = trainers.allgather(crcs)
-            with trainers.all_or_none():
-                if trainers.rank == 0:
-                    said |= {"objects": tree, "tensors": {name: _described(entry) for name, entry in tensors.items()}}
-                    merged = {key: crc for share in shares for key, crc in share.items()}
-                    _commit(partial, out, snapshot.complete(manifest, merged, step, said), keep, best)
-        except MpignnError:
+        with trainers.all_or_none(), snapshot.disk_problems_named(out):
+            pieces = _write(g, partial, manifest, tensors, arrays)
+        shares = trainers.allgather(pieces)
+        with trainers.all_or_none():
             if trainers.rank == 0:
-                snapshot.abandon(partial)
-            raise
+                said |= {"objects": tree, "tensors": {name: _described(entry) for name, entry in tensors.items()}}
+                claim.check(out)
+                with snapshot.disk_problems_named(out):
+                    snapshot.complete(partial, manifest, [piece for share in shares for piece in share], step, said)
+                    stack.close()       # gives it its name
+                _prune(out.parent, step, keep, best)
     log.info("checkpoint %s", out)
     return out
 
@@ -198,43 +201,33 @@ def _described(entry: Entry) -> dict[str, Any]:
 
 
 def _write(g: DistGraph, partial: Path, manifest: Manifest, tensors: Mapping[str, Entry],
-           arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, int], int]:
-    """Write this trainer's share; returns the checksums of its blocks.  Collective over the trainers but for errors."""
+           arrays: Mapping[str, np.ndarray]) -> list[Piece]:
+    """Write this trainer's share; returns what it wrote.  Collective over the trainers but for errors."""
     orders = {name: original_order(g.service, g.trainers, entry.description.policy) for name, entry in tensors.items()}
-    writer = BlockWriter(partial, manifest.arrays)
+    writer = RowWriter(partial / snapshot.STATE, manifest.arrays)
     try:
         for name, array in arrays.items():
-            stored = manifest.arrays[name]
-            for block in range(stored.num_blocks):
-                first, last = stored.rows(block)
-                writer.write(name, block, array[first:last])
-        for name, block, first, last in _share(g, manifest, list(tensors)):
+            writer.write(name, 0, array)
+        for name, first, last in _share(g, manifest, list(tensors)):
             table = tensors[name].table
             rows = np.empty((last - first, table.spec.width), table.spec.dtype)
             table.gather(orders[name](first, last), rows).wait()
-            writer.write(array_name(_TENSORS, name), block, rows)
+            writer.write(array_name(_TENSORS, name), first, rows.reshape(-1, *tensors[name].description.shape[1:]))
             beat()
     finally:
         writer.close()
-    return writer.crcs
+    return writer.pieces
 
 
-def _share(g: DistGraph, manifest: Manifest, names: list[str]) -> Iterator[tuple[str, int, int, int]]:
-    """This trainer's blocks of the tensors: name, number, first row, one past the last; all have as many bytes."""
-    blocks = [(name, block, *stored.rows(block), stored.row_bytes) for name in names
-              for stored in (manifest.arrays[array_name(_TENSORS, name)],) for block in range(stored.num_blocks)]
-    sizes = np.array([(last - first) * row_bytes for _, _, first, last, row_bytes in blocks], np.int64)
+def _share(g: DistGraph, manifest: Manifest, names: list[str]) -> Iterator[tuple[str, int, int]]:
+    """This trainer's blocks of the tensors: name, first row, one past the last; all have as many bytes."""
+    blocks = [(name, first, last, stored.row_bytes) for name in names
+              for stored in (manifest.arrays[array_name(_TENSORS, name)],) for first, last in stored.blocks()]
+    sizes = np.array([(last - first) * row_bytes for _, first, last, row_bytes in blocks], np.int64)
     owner = (np.cumsum(sizes) - sizes // 2) * g.trainers.size // max(1, int(sizes.sum()))
-    for mine, (name, block, first, last, _) in zip(owner == g.trainers.rank, blocks, strict=True):
-        if mine:
-            yield name, block, first, last
-
-
-def _commit(partial: Path, out: Path, manifest: Manifest, keep: int | None, best: int | None) -> None:
-    """Give the checkpoint its name, and remove old ones."""
-    claim.check(out)
-    snapshot.commit(partial, out, manifest)
-    _prune(out.parent, manifest.step, keep, best)
+    for is_mine, (name, first, last, _) in zip(owner == g.trainers.rank, blocks, strict=True):
+        if is_mine:
+            yield name, first, last
 
 
 def _prune(folder: Path, step: int, keep: int | None, best: int | None) -> None:
@@ -243,7 +236,7 @@ def _prune(folder: Path, step: int, keep: int | None, best: int | None) -> None:
         return
     for found, path in [f for f in snapshot.found_in(folder) if f[0] <= step][:-keep]:
         if found != best:
-            snapshot.abandon(path)
+            snapshot.remove(path)
 
 
 def _load(path: Path, g: DistGraph, settings: Mapping[str, Any] | None, any_graph: bool,
@@ -253,11 +246,11 @@ def _load(path: Path, g: DistGraph, settings: Mapping[str, Any] | None, any_grap
         snapshot.check_rest(path, manifest)
         asked = manifest.about["settings"] if settings is None else plain(settings, "settings")
         _compare(path, manifest.about, g, asked, any_graph, objects)
-        return manifest, {name: snapshot.read_array(path, manifest, name) for name in manifest.arrays
-                          if name.startswith(f"{_STATE}/")}
+        return manifest, {name: snapshot.read_rows(array, 0, array.shape[0])
+                          for name, array in manifest.arrays.items() if name.startswith(f"{_STATE}/")}
 
     manifest, arrays = g.trainers.by_first(read)
-    _read_rows(path, g, manifest)
+    _read_rows(g, manifest)
     for name, found in objects.items():
         found.load_state_dict(unpack(manifest.about["objects"][name], arrays))
     return Loaded(path, manifest.step, manifest.about["about"])
@@ -275,7 +268,7 @@ def _compare(path: Path, said: Mapping[str, Any], g: DistGraph, settings: Mappin
     check_same(path, parts)
 
 
-def _read_rows(path: Path, g: DistGraph, manifest: Manifest) -> None:
+def _read_rows(g: DistGraph, manifest: Manifest) -> None:
     """Fill the persistent tensors, made where they are missing.  Collective over the trainers."""
     there = _persistent(g)
     made = [DistTensor(about["shape"], getattr(torch, about["dtype"].removeprefix("torch.")), name=name,
@@ -285,9 +278,9 @@ def _read_rows(path: Path, g: DistGraph, manifest: Manifest) -> None:
     assert len(tensors) == len(there) + len(made)
     orders = {name: original_order(g.service, g.trainers, entry.description.policy) for name, entry in tensors.items()}
     try:
-        for name, block, first, last in _share(g, manifest, list(manifest.about["tensors"])):
+        for name, first, last in _share(g, manifest, list(manifest.about["tensors"])):
             table = tensors[name].table
-            rows = snapshot.read_block(path, manifest, array_name(_TENSORS, name), block)
+            rows = snapshot.read_rows(manifest.arrays[array_name(_TENSORS, name)], first, last)
             table.put(orders[name](first, last), rows.reshape(last - first, table.spec.width))
             beat()
     except MpignnError as error:

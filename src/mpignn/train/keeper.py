@@ -119,7 +119,7 @@ class Keeper:
         if trainers.rank == 0:
             for step, newer in snapshot.found_in(self._folder):
                 if step > found.step:       # what they hold comes again; damaged, or one before them was asked for
-                    snapshot.abandon(newer)
+                    snapshot.remove(newer)
         log.info("going on from %s: epoch %d, after %d steps in all", found.path, self.position.epoch,
                  self.position.steps)
 

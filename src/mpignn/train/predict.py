@@ -6,18 +6,19 @@ Shapes: N nodes of a type, E edges of a split, B of them in a block, C classes, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mpignn.errors import MpignnError, ResourceError, TrainingError
+from mpignn.errors import MpignnError, ResourceError, TrainingError, os_errors
 from mpignn.graph.types import EType, etype_key
 from mpignn.log import beat, phase
-from mpignn.storage.folder import check_file, new_file
-from mpignn.storage.predictions import Dataset, RowWriter, begin, complete, problems_named
+from mpignn.storage.array_writers import RowWriter, make_file, write_crcs
+from mpignn.storage.arrays import ArrayType, StoredArray
+from mpignn.storage.atomic import check_file, check_space, new_file
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.edge_task import EdgeTask
@@ -38,7 +39,7 @@ class _Part:
         say: Given a range of them, their rows by name.  Collective over the trainers; the range may be empty.
     """
 
-    datasets: Mapping[str, Dataset]
+    datasets: Mapping[str, ArrayType]
     count: int
     say: Callable[[int, int], Mapping[str, torch.Tensor]]
 
@@ -77,26 +78,33 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
         parts += [_edges(g, task, network, rows, etype, ids) for etype, ids in task.seeds(g, split).items()]
     datasets = {name: data for part in parts for name, data in part.datasets.items()}
     with phase("write predictions"), torch.no_grad(), ExitStack() as stack:
-        def begun() -> tuple[Path, dict[str, int]]:
+        def begun() -> tuple[Path, dict[str, StoredArray]]:
             partial = stack.enter_context(new_file(out))
-            with problems_named(out):
-                return partial, begin(partial, out, datasets, {"task": task.goal.task, "split": split})
+            with _problems_named(out):
+                check_space(out, sum(data.num_bytes for data in datasets.values()))
+                return partial, make_file(partial, datasets, {"task": task.goal.task, "split": split})
 
-        partial, places = g.trainers.by_first(begun)
+        partial, made = g.trainers.by_first(begun)
         written: RowWriter | None = None
         problem: MpignnError | None = None
         try:
-            with problems_named(out):
-                written = RowWriter(partial, datasets, places)
+            with _problems_named(out):
+                written = RowWriter(partial, made)
         except ResourceError as error:
             problem = error
         problem = _write_share(g, parts, written, problem, out)
         shares = g.trainers.allgather(None if written is None else written.pieces)
         g.trainers.agree(problem)
-        with g.trainers.all_or_none(), problems_named(out):
+        with g.trainers.all_or_none(), _problems_named(out):
             if g.trainers.rank == 0:
-                complete(partial, datasets, [piece for share in shares for piece in share])
+                write_crcs(partial, datasets, [piece for share in shares for piece in share])
                 stack.close()       # gives it its name
+
+
+def _problems_named(out: Path) -> AbstractContextManager[None]:
+    """Turn whatever the system says of a write into a `ResourceError`."""
+    return os_errors(ResourceError, f"{out}: cannot be written", "; it must lie where all trainers see it, with room "
+                     "for all rows")
 
 
 def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None, problem: MpignnError | None,
@@ -109,7 +117,7 @@ def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None,
             lo, hi = min(block * _BLOCK, part.count), min((block + 1) * _BLOCK, part.count)
             said = part.say(lo, hi)
             try:
-                with problems_named(out):
+                with _problems_named(out):
                     if writer is not None and problem is None:
                         for name, rows in said.items():
                             _check_finite(name, rows)
@@ -118,7 +126,7 @@ def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None,
                 problem = error
             beat()
     try:
-        with problems_named(out):
+        with _problems_named(out):
             if writer is not None:
                 writer.close()
     except ResourceError as error:
@@ -135,7 +143,7 @@ def _check_finite(name: str, rows: torch.Tensor) -> None:
 def _nodes(g: DistGraph, task: Task, ntype: str, rows: DistTensor) -> _Part:
     base, count = f"node/{ntype}", len(rows)
     name = "embedding" if task.goal.ntype is None else "logits"
-    datasets = {f"{base}/{name}": Dataset(tuple(rows.shape), np.dtype(np.float32))}
+    datasets = {f"{base}/{name}": ArrayType(tuple(rows.shape), np.dtype(np.float32))}
     if task.goal.ntype is not None:
         datasets[f"{base}/prediction"] = _prediction(task, count)
 
@@ -150,12 +158,12 @@ def _nodes(g: DistGraph, task: Task, ntype: str, rows: DistTensor) -> _Part:
 def _edges(g: DistGraph, task: EdgeTask, network: Network, rows: Mapping[str, DistTensor], etype: EType,
            ids: np.ndarray) -> _Part:
     base, count, whole = f"edge/{etype_key(etype)}", ids.size, np.dtype(np.int64)
-    datasets = {f"{base}/src": Dataset((count,), whole), f"{base}/dst": Dataset((count,), whole)}
+    datasets = {f"{base}/src": ArrayType((count,), whole), f"{base}/dst": ArrayType((count,), whole)}
     stored = np.dtype(np.float32)
     if task.goal.labels is None:
-        datasets[f"{base}/score"] = Dataset((count,), stored)
+        datasets[f"{base}/score"] = ArrayType((count,), stored)
     else:
-        datasets |= {f"{base}/logits": Dataset((count, task.outputs), stored),
+        datasets |= {f"{base}/logits": ArrayType((count, task.outputs), stored),
                      f"{base}/prediction": _prediction(task, count)}
 
     def say(lo: int, hi: int) -> Mapping[str, torch.Tensor]:
@@ -170,7 +178,7 @@ def _edges(g: DistGraph, task: EdgeTask, network: Network, rows: Mapping[str, Di
     return _Part(datasets, count, say)
 
 
-def _prediction(task: Task, count: int) -> Dataset:
+def _prediction(task: Task, count: int) -> ArrayType:
     """What `Task.decide` gives, for so many rows."""
     example = task.decide(torch.zeros(1, task.outputs))
-    return Dataset((count, *example.shape[1:]), example.numpy().dtype)
+    return ArrayType((count, *example.shape[1:]), example.numpy().dtype)

@@ -8,10 +8,10 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from mpignn.errors import ConfigError, ResourceError
+from mpignn.errors import FULL_DISK, ConfigError, ResourceError, os_errors
 
 
 def check_new(out: Path, what: str = "create a folder") -> None:
@@ -30,7 +30,7 @@ def check_file(out: Path, inputs: Iterable[Path] = ()) -> Path:
     Raises:
         ConfigError: No file can be made there; a folder, a device or a pipe is there; or it is one of the inputs.
     """
-    try:
+    with os_errors(ConfigError, f"{out}: cannot write a file there"):
         target = Path(os.path.realpath(out, strict=os.path.exists(out)))
         there = target.exists()
         if there and not target.is_file():
@@ -38,8 +38,6 @@ def check_file(out: Path, inputs: Iterable[Path] = ()) -> Path:
             raise ConfigError(f"{out} is {what}: cannot write a file there, choose another name")
         if there and any(file.exists() and target.samefile(file) for file in inputs):
             raise ConfigError(f"{out} is read by this job and cannot be its output: choose another name")
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot write a file there: {error.strerror}") from error
     _check_parent(target, out, "write a file")
     return target
 
@@ -68,20 +66,10 @@ def new_folder(out: Path) -> Iterator[Path]:
         ResourceError: The disk is full, or a quota reached.
     """
     check_new(out)
-    folder = out.parent / f".{out.name}.partial-{secrets.token_hex(4)}"
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot create a folder there: {error.strerror}") from error
-    try:
-        with full_disk_named(out):
-            yield folder
-            for name in (*sorted(folder.iterdir()), folder):
-                sync_path(name)
-            os.rename(folder, out)
-            sync_path(out.parent)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)       # nothing is there any more once it is renamed
+    with full_disk_named(out), whole(out) as folder:
+        with os_errors(ConfigError, f"{out}: cannot create a folder there"):
+            folder.mkdir()
+        yield folder
 
 
 @contextmanager
@@ -94,15 +82,49 @@ def new_file(out: Path) -> Iterator[Path]:
     Raises:
         ConfigError: No file can be made there.
     """
-    target = check_file(out)
-    partial = target.parent / f".{target.name}.partial-{secrets.token_hex(4)}"
+    with whole(check_file(out)) as partial:
+        yield partial
+
+
+@contextmanager
+def whole(out: Path, replaces: bool = False) -> Iterator[Path]:
+    """A temporary name beside ``out``, for a file or a folder that gets the name ``out`` at the end.
+
+    All of it reaches the disk before the name does.  It is removed if anything goes wrong.
+
+    Args:
+        out: A file that has the name is replaced.
+        replaces: A folder that has it is, too.  A job that dies between the two renames of that leaves the one that
+            was there as ``.<name>.replaced-<number>``.
+
+    Raises:
+        OSError: Something could not be written; or ``out`` is a folder that may not be replaced.
+    """
+    partial = _beside(out, "partial")
     try:
         yield partial
-        sync_path(partial)
-        os.replace(partial, target)
-        sync_path(target.parent)
+        for path in (*sorted(partial.iterdir()), partial) if partial.is_dir() else (partial,):
+            sync_path(path)
+        old = _beside(out, "replaced")
+        if replaces and out.exists():       # a renamed folder cannot replace one that is not empty
+            os.rename(out, old)
+        os.replace(partial, out)
+        sync_path(out.parent)
+        remove(old)
     finally:
-        partial.unlink(missing_ok=True)     # nothing is there any more once it is renamed
+        remove(partial)     # nothing is there any more once it is renamed
+
+
+def _beside(out: Path, what: str) -> Path:
+    return out.parent / f".{out.name}.{what}-{secrets.token_hex(4)}"
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there and can be."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync_path(path: Path) -> None:
@@ -128,12 +150,6 @@ def check_space(out: Path, num_bytes: int) -> None:
         raise ResourceError(f"{out}: needs {num_bytes / 1e6:.1f} MB, but the disk has {free / 1e6:.1f} MB free")
 
 
-@contextmanager
-def full_disk_named(out: Path) -> Iterator[None]:
+def full_disk_named(out: Path) -> AbstractContextManager[None]:
     """Turn what the system says of a disk that takes no more into a `ResourceError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-            raise
-        raise ResourceError(f"{out}: cannot be written: {error.strerror}; what was written is removed") from error
+    return os_errors(ResourceError, f"{out}: cannot be written", "; what was written is removed", FULL_DISK)
