@@ -35,6 +35,7 @@ SCHEMA = "mpignn/1"
 GRAPH_FILE = "graph.h5"
 BLOCK_BYTES = 64 << 20
 HEAD_BYTES = 512
+HEAD_START = f"mpignn graph: the CRC-32 of all bytes after these {HEAD_BYTES} is ".encode()
 MEND = "rerun `mpignn partition`"
 
 
@@ -77,4 +78,4 @@ def index_dtype(num_nodes: int) -> np.dtype:
 
 def head_line(crc: int) -> bytes:
     """The first `HEAD_BYTES` bytes of graph.h5."""
-    return f"mpignn graph: the CRC-32 of all bytes after these {HEAD_BYTES} is {crc:08x}\n".encode().ljust(HEAD_BYTES)
+    return HEAD_START + f"{crc:08x}\n".encode().ljust(HEAD_BYTES - len(HEAD_START))
