@@ -23,6 +23,19 @@ ALLOWED = {     # by prefix of the module's name below mpignn
               "mpi.nccl", "store.tensor", "store.given", "store.graph", "store.partition", "job.trainer"),
 }
 
+# What belongs to the process, since that has one of each; all else belongs to an object.
+OF_THE_PROCESS = {
+    "stop": "signals come to the process",
+    "watchdog": "one thread watches all that the process does",
+    "storage.claim": "a run folder is claimed by the process, whatever part of it asks",
+    "mpi.sync": "whoever waits answers for all groups",
+    "mpi.probe": "memory that an operation of MPI without an end may still use",
+    "store.tables": "the graph that is meant where none is named is the only one that is open",
+    "models": "a class of the user's own is known by its name",
+}
+CHANGES = {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popleft", "remove",
+           "setdefault", "update"}
+
 
 def modules() -> dict[str, Path]:
     """Every module of the package: name below mpignn -> file."""
@@ -94,6 +107,39 @@ def test_no_module_imports_itself_by_way_of_others():
 
     for name in ALL:
         visit(name)
+
+
+def state(tree: ast.Module) -> set[str]:
+    """Names of a module that its functions bind anew or change in place."""
+    bound = {target.id for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)
+             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+             if isinstance(target, ast.Name)}
+    found = set()
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
+        local = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+        local |= {argument.arg for argument in ast.walk(function) if isinstance(argument, ast.arg)}
+        for node in ast.walk(function):
+            match node:
+                case ast.Global(names):
+                    found |= {*names}
+                case ast.Call(ast.Attribute(ast.Name(name), method)) if method in CHANGES:
+                    found |= {name} - local
+                case ast.Subscript(ast.Name(name), ctx=ast.Store() | ast.Del()):
+                    found |= {name} - local
+    return found & bound
+
+
+def test_only_processes_have_state_of_a_module():
+    with_state = {name for name in ALL if state(ast.parse(MODULES[name].read_text()))
+                  and not f"{name}.".startswith(("kernels.", "log."))}
+    assert with_state == OF_THE_PROCESS.keys()
+
+
+def test_state_of_a_module_is_found():
+    assert state(ast.parse("a, b, c, d = 1, [], {}, []\n")) == set()
+    text = "a = 1\nb = []\nc = {}\nd = []\ndef f(d):\n    global a\n    b.append(1)\n    c[1] = 2\n    d.append(3)\n"
+    assert state(ast.parse(text)) == {"a", "b", "c"}
 
 
 def test_no_file_is_long():
