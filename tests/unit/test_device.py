@@ -110,7 +110,7 @@ def test_a_whole_step_is_where_the_settings_say(task):
     with DistGraph(serve(graph).service, Topology((0,), (BOTH,)), LocalGroup(), seeds) as g:
         learnt = program.make_task(g, config)
         network = program.make_network(g, learnt, config)
-        batch = next(iter(learnt.loader(g, config, "train", (5, 5), 0, shuffle=True)))
+        batch = next(iter(learnt.loader(g, config, "train", learnt.sampler((5, 5), network), 0, shuffle=True)))
         loss = learnt.loss(network, batch)
         grads = torch.autograd.grad(loss, list(network.parameters()))
         assert {x.device.type for x in (loss, *grads, *network.parameters())} == {"meta"}

@@ -93,8 +93,10 @@ def _import_trainer(world: "World") -> ModuleType | None:
 def _warm(world: "World", trainer: ModuleType | None, work: Work, graphs: Sequence[DistGraph]) -> None:
     """Make the trainers' kernels ready, on one rank of each machine before the others.  Collective over the host."""
     first = min((t for t in world.host.allgather(world.trainer_index) if t is not None), default=None)
-    if trainer is not None and world.trainer_index == first:
+    waits = world.trainer_index != first
+    if waits:
+        world.host.barrier()
+    if trainer is not None:
         trainer.warm(work.config, graphs, work.is_own_program)
-    world.host.barrier()
-    if trainer is not None and world.trainer_index != first:
-        trainer.warm(work.config, graphs, work.is_own_program)
+    if not waits:
+        world.host.barrier()

@@ -244,16 +244,19 @@ class MpiProcessGroup(dist.ProcessGroup):
 
     def _reduce(self, array: np.ndarray, op: nccl.Reduction) -> None:
         self.group.all_reduce(array, _op(op))
-        if op.op == dist.ReduceOp.AVG:
-            array /= self.group.size
+        self._to_average(array, op)
 
     def _reduce_scatter(self, output: torch.Tensor, tensor: torch.Tensor, counts: Sequence[int],
                         op: nccl.Reduction) -> None:
         """Reduce a tensor over the group, and keep this rank's share of its elements: ``counts`` says how many."""
         with _staged(tensor, returns=False) as array, _staged(output) as landing:
             self.group.call("Reduce_scatter", array.reshape(-1), landing, list(counts), _op(op))
-            if op.op == dist.ReduceOp.AVG:
-                landing /= self.group.size
+            self._to_average(landing, op)
+
+    def _to_average(self, total: np.ndarray, op: nccl.Reduction) -> None:
+        """Divide what MPI has summed, where the average is wanted."""
+        if op.op == dist.ReduceOp.AVG:
+            total /= self.group.size
 
     def _gather(self, tensor: torch.Tensor) -> torch.Tensor:
         """(size, ...) the tensors of all ranks, on the CPU."""

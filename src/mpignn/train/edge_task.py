@@ -4,7 +4,7 @@ Shapes: E seed edges of a type, F columns of a node's row.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from mpignn.loader.edge import EdgeDataLoader
 from mpignn.nn.decoder import EdgeMLP
 from mpignn.nn.stack import Rows
 from mpignn.sampling.negative import NegativeSampler
+from mpignn.sampling.neighbor import BlockSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.goal import Goal
@@ -58,10 +59,10 @@ class EdgeTask(Task):
         return {etype: g.splits[etype_key(etype)][split] for etype in self.goal.etypes
                 if split in g.splits.get(etype_key(etype), {})}
 
-    def loader(self, g: DistGraph, config: Config, split: str, fanouts: Sequence[int], seed: int,
+    def loader(self, g: DistGraph, config: Config, split: str, sampler: BlockSampler, seed: int,
                shuffle: bool) -> EdgeDataLoader:
         exclude = config.task.exclude
-        return EdgeDataLoader(g, self.seeds(g, split), self.sampler(fanouts), shuffle=shuffle, seed=seed,
+        return EdgeDataLoader(g, self.seeds(g, split), sampler, shuffle=shuffle, seed=seed,
                               exclude=None if exclude == "none" else exclude, reverse_etypes=self._reverse_etypes,
                               negative_sampler=self.negative_sampler if shuffle else None,
                               global_batch_size=config.global_batch_size(g.trainers.size),

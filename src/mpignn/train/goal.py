@@ -149,10 +149,10 @@ def _check_passed_on(config: Config, goal: Goal) -> None:
 def _check_mask(mask: str, found: Sequence[ArrayInfo]) -> None:
     """Raise what keeps edge data from saying which edges carry messages."""
     if not found:
-        raise UnknownName(f"edge-mask: no edge type has data named {mask!r}")
+        raise UnknownName(f"--edge-mask: no edge type has data named {mask!r}")
     for info in found:
         if info.dtype != np.bool_ or info.width != 1:
-            raise DataError(f"edge-mask: {info.name} is {info.dtype} with rows of shape {info.row_shape}: it must be "
+            raise DataError(f"--edge-mask: {info.name} is {info.dtype} with rows of shape {info.row_shape}: it must be "
                             "one boolean an edge; store it as array.astype(bool), true on edges that carry messages")
 
 

@@ -55,7 +55,8 @@ def learn(g: DistGraph, learner: Learner | None, task: Task, config: Config, rep
     """
     settings = config.train
     if training is None:
-        training = task.loader(g, config, "train", config.sampling.fanouts, settings.seed, shuffle=True)
+        sampler = task.sampler(config.sampling.fanouts, None if learner is None else learner.network)
+        training = task.loader(g, config, "train", sampler, settings.seed, shuffle=True)
     splits = [split for split in ("val", "test") if learner is not None and task.seeds(g, split)]
     no_val, no_test = (dict.fromkeys([f"{split}_{name}" for name in task.metrics]) for split in ("val", "test"))
     keeper = Keeper(g, learner, task, training, config, report, run_dir)

@@ -102,6 +102,11 @@ class Network(nn.Module):
         super().__init__()
         self.inputs, self.model, self.head = inputs, model, head
 
+    @property
+    def needs_source_info(self) -> bool:
+        """Whether blocks must say more of their sources: `NeighborSampler` with ``source_info``."""
+        return bool(getattr(self.model, "needs_source_info", False))
+
     def sent(self, x: torch.Tensor) -> torch.Tensor:
         """Rows where the network computes.  Not collective."""
         return sent(x, self.inputs.place.device)

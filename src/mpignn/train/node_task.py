@@ -3,13 +3,14 @@
 Shapes: B seeds of a batch, C columns of what the model says of each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from mpignn.config import Config
 from mpignn.loader.node import NodeDataLoader
+from mpignn.sampling.neighbor import BlockSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.goal import Goal
@@ -29,9 +30,9 @@ class NodeTask(Labelled):
         splits = g.splits[self.goal.node_type]
         return {self.goal.node_type: splits[split]} if split in splits else {}
 
-    def loader(self, g: DistGraph, config: Config, split: str, fanouts: Sequence[int], seed: int,
+    def loader(self, g: DistGraph, config: Config, split: str, sampler: BlockSampler, seed: int,
                shuffle: bool) -> NodeDataLoader:
-        return NodeDataLoader(g, self.seeds(g, split), self.sampler(fanouts), shuffle=shuffle, seed=seed,
+        return NodeDataLoader(g, self.seeds(g, split), sampler, shuffle=shuffle, seed=seed,
                               global_batch_size=config.global_batch_size(g.trainers.size),
                               prefetch=config.loader.prefetch, device=config.world.device)
 

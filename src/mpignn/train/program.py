@@ -74,7 +74,6 @@ def make_network(g: DistGraph, task: Task, config: Config, model: nn.Module | No
         if is_own(config.model.model) and not any(list(part.parameters()) for part in parts) and not embeddings:
             raise ConfigError(f"model {config.model.model} learns nothing here: neither it nor anything else has "
                               "parameters; give --embed all")
-    task.source_info = getattr(model, "needs_source_info", False)
     return Network(inputs, model, head).to(config.world.device, _PARAMETERS[precision])
 
 

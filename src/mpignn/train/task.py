@@ -43,7 +43,6 @@ class Task(ABC):
         kind: Its name in the configuration, one of `mpignn.tasks.TASKS`.
         goal: What the graph was asked for.
         metrics: Names of what is measured; the first one chooses the best parameters.
-        source_info: Whether blocks shall say more of their sources, as the model may need: see `BlockSampler`.
     """
 
     kind: str
@@ -63,9 +62,8 @@ class Task(ABC):
             ConfigError: On all trainers: metrics that do not fit.
         """
         self.metrics = config.task.metrics or TASKS[self.kind].usual
-        self.source_info = False
         self._sampling = config.sampling
-        self._samplers: dict[tuple[str, tuple[int, ...]], BlockSampler] = {}    # each holds memory that passes share
+        self._samplers: dict[tuple[str, tuple[int, ...], bool], BlockSampler] = {}      # with memory that passes share
         with g.trainers.all_or_none():
             check_metrics(self.kind, config.task.metrics)
             if goal is None:
@@ -86,18 +84,25 @@ class Task(ABC):
         """Metrics that have seen nothing.  Not collective."""
         return [make_metric(name) for name in self.metrics]
 
-    def sampler(self, fanouts: Sequence[int]) -> BlockSampler:
-        """Draws the blocks as the settings say, and says which rows come with them.  Not collective."""
-        return self._sampler(self._sampling, fanouts)
+    def sampler(self, fanouts: Sequence[int], network: Network | None) -> BlockSampler:
+        """Draws the blocks that a network reads, as the settings say, and says which rows come with them.
 
-    def _sampler(self, settings: SamplingConfig, fanouts: Sequence[int]) -> BlockSampler:
-        key = settings.sampler, tuple(fanouts)
+        Not collective.
+
+        Args:
+            fanouts: Neighbors of a node to draw, input layer first.
+            network: It may need more of the sources of a block; None: nothing reads the blocks.
+        """
+        return self._sampler(self._sampling, fanouts, network)
+
+    def _sampler(self, settings: SamplingConfig, fanouts: Sequence[int], network: Network | None) -> BlockSampler:
+        key = settings.sampler, tuple(fanouts), network is not None and network.needs_source_info
         if key not in self._samplers:
             goal = self.goal
             reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
             self._samplers[key] = make_sampler(
                 settings, key[1], goal.edge_mask, prefetch_node_feats=reads, prefetch_labels=self.label_names,
-                source_info=self.source_info)
+                source_info=key[2])
         return self._samplers[key]
 
     def model_columns(self, hidden: int) -> int:
@@ -116,9 +121,9 @@ class Task(ABC):
         """The seeds of a split by type, as the loader takes them; empty if there is no such split.  Not collective."""
 
     @abstractmethod
-    def loader(self, g: DistGraph, config: Config, split: str, fanouts: Sequence[int], seed: int,
+    def loader(self, g: DistGraph, config: Config, split: str, sampler: BlockSampler, seed: int,
                shuffle: bool) -> DistDataLoader[Any]:
-        """Batches of a split.  Not collective.
+        """Batches of a split, whose blocks a `sampler` draws.  Not collective.
 
         Returns:
             Like a `NodeDataLoader`: it can be iterated, has a length, ``set_epoch``, ``scale``, ``global_size``
@@ -140,8 +145,8 @@ class Task(ABC):
         Layer after layer with all neighbours, or by sampled ones, of each layer as many as ``fanouts`` say.
         """
         if fanouts is not None:
-            return by_samples(g, network, self.sampler(fanouts), self.ntypes, EVALUATION)
-        return layerwise(g, network, self._sampler(SamplingConfig(), (ALL,)), self.ntypes)
+            return by_samples(g, network, self.sampler(fanouts, network), self.ntypes, EVALUATION)
+        return layerwise(g, network, self._sampler(SamplingConfig(), (ALL,), network), self.ntypes)
 
     @abstractmethod
     def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
@@ -217,8 +222,8 @@ class Labelled(Task):
 
     def _sampled(self, g: DistGraph, network: Network, config: Config,
                  split: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        seed = derive(config.train.seed, EVALUATION)
-        for batch in self.loader(g, config, split, config.eval_fanouts, seed, shuffle=False):
+        seed, sampler = derive(config.train.seed, EVALUATION), self.sampler(config.eval_fanouts, network)
+        for batch in self.loader(g, config, split, sampler, seed, shuffle=False):
             yield self.outputs_of(network, batch), self.labels_of(batch)
 
     def _judged(self, g: DistGraph, network: Network, config: Config,
