@@ -17,7 +17,7 @@ from mpignn.storage import snapshot
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train import checkpoint
-from mpignn.train.own_loop import Checkpoints
+from mpignn.train.checkpoints import Checkpoints
 from mpignn.transport.group import LocalGroup
 
 GRAPH = random_hetero_graph(2, 25, 60)

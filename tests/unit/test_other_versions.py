@@ -18,7 +18,7 @@ from mpignn.storage import snapshot
 from mpignn.storage.arrays import ArrayType
 from mpignn.train import checkpoint
 from mpignn.train.goal import Goal
-from mpignn.train.keeper import Position
+from mpignn.train.loop import Position
 from mpignn.train.same_run import check_run
 from mpignn.train.trained import Trained, read_trained
 from mpignn.transport.group import LocalGroup

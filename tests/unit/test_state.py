@@ -18,7 +18,7 @@ from mpignn.graph.types import Schema
 from mpignn.storage import snapshot
 from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint
-from mpignn.train.own_loop import Checkpoints
+from mpignn.train.checkpoints import Checkpoints
 from mpignn.train.state import plain
 from mpignn.transport.group import LocalGroup
 

@@ -13,8 +13,8 @@ from mpignn.log import phase
 from mpignn.models import find_model
 from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint, program, trained
-from mpignn.train.keeper import Position
-from mpignn.train.loop import evaluate
+from mpignn.train.evaluation import evaluate
+from mpignn.train.loop import Position
 from mpignn.train.network import Network
 from mpignn.train.report import report_evaluation
 from mpignn.train.task import Labelled, Task

@@ -26,7 +26,7 @@ from mpignn.train.goal import Goal, check_model
 from mpignn.train.learner import Learner
 from mpignn.train.learnt_rows import LearntRows, make_embeddings
 from mpignn.train.link_task import LinkPrediction
-from mpignn.train.loop import learn
+from mpignn.train.loop import Loop
 from mpignn.train.network import Inputs, Network
 from mpignn.train.node_task import NodeClassification, NodeMultilabel, NodeRegression
 from mpignn.train.report import Report, RunReport
@@ -127,7 +127,7 @@ def _fit(g: DistGraph, network: Network | None, task: Task, config: Config, run_
     report = RunReport(run_dir, task.metrics, callbacks, config.train.progress) if g.trainers.rank == 0 \
         else Report(callbacks)
     try:
-        found = learn(g, learner, task, config, report, run_dir, loader)
+        found = Loop(g, learner, task, config, report, run_dir, loader).run()
     finally:
         report.close()
     if learner is not None:
