@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mpignn.config import LARGEST, LEARNT, SET, Config, ModelConfig, sections
-from mpignn.errors import ConfigError
+from mpignn.errors import ConfigError, os_errors
 from mpignn.files import read_file
 from mpignn.models import OWN, check_arguments, find_model, is_own, takes
 from mpignn.samplers import check_sampler
@@ -118,9 +118,8 @@ def check_taken(config: Config, given: Collection[str]) -> None:
 
 def _read_toml(path: str | Path) -> Iterator[tuple[str, tuple[Any, str]]]:
     try:
-        tables = tomllib.loads(read_file(path, _MOST_BYTES).decode())
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
+        with os_errors(ConfigError, str(path)):
+            tables = tomllib.loads(read_file(path, _MOST_BYTES).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
     known_sections = dict(sections())
