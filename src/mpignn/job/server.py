@@ -12,7 +12,7 @@ import numpy as np
 
 from mpignn import stop
 from mpignn.errors import DataError, Stopped
-from mpignn.graph.types import array_part
+from mpignn.graph.array_key import NODE, OUT, ArrayKey
 from mpignn.log import phase
 from mpignn.storage.arrays import Store
 from mpignn.storage.read import GraphFile
@@ -37,7 +37,7 @@ def load(transport: Transport, path: Path, server: int, threads: int = 1) -> Non
     started = time.perf_counter()
     shards = {name: transport.shard(name) for name in transport.windows}
     stores: dict[str, _Extremes | Store] = {
-        name: _Extremes(shard.dtype, transport.store) if array_part(name) in ("indices", "edge_id")
+        name: _Extremes(shard.dtype, transport.store) if ArrayKey.parse(name).what in ("indices", "edge_id")
         else partial(_store, transport.store) for name, shard in shards.items()}
     size = sum(shard.nbytes for shard in shards.values())
     with phase("load graph"), GraphFile(path) as file:
@@ -71,17 +71,17 @@ def _store(store: Store, out: np.ndarray, piece: np.ndarray) -> None:
 
 def _check_ids(file: GraphFile, name: str, shard: np.ndarray, store: _Extremes | Store) -> None:
     """A sampler follows these numbers without looking: they must lie inside the graph."""
-    kind, owner, what = name.split("/", 2)
-    if kind not in ("edge", "out") or what not in ("indptr", "indices", "edge_id") or shard.size == 0:
+    key = ArrayKey.parse(name)
+    if key.kind == NODE or key.what not in ("indptr", "indices", "edge_id") or shard.size == 0:
         return
-    etype = file.schema.etype(owner)
+    etype = key.etype
     if isinstance(store, _Extremes):        # indices or edge_id
-        end = etype[2 if kind == "out" else 0]
-        limit = file.book.num_edges(etype) if what == "edge_id" else file.book.num_nodes(end)
+        end = etype[2 if key.kind == OUT else 0]
+        limit = file.book.num_edges(etype) if key.what == "edge_id" else file.book.num_nodes(end)
         if min(store.found) < 0 or max(store.found) >= limit:
             at = int(np.argmax((shard < 0) | (shard >= limit)))
-            held = f"edge {shard[at]}" if what == "edge_id" else f"node {shard[at]}"
-            many = f"{limit} such edges" if what == "edge_id" else f"{limit} nodes of type {end}"
+            held = f"edge {shard[at]}" if key.what == "edge_id" else f"node {shard[at]}"
+            many = f"{limit} such edges" if key.what == "edge_id" else f"{limit} nodes of type {end}"
             raise DataError(f"{file.path}: {name} holds {held}, but the graph has {many}: rerun `mpignn partition`")
     elif (shard[1:] < shard[:-1]).any() or shard[0] < 0 or shard[-1] > file.book.num_edges(etype):
         raise DataError(f"{file.path}: {name} does not ascend from 0 to {file.book.num_edges(etype)}: "

@@ -5,6 +5,7 @@ Shapes: N nodes of a type, E edges of a type, R rows in hand.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from mpignn.errors import MpignnError
+from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.csc import row_chunks
-from mpignn.graph.types import EType, array_part, etype_key
+from mpignn.graph.types import EType, etype_key
 from mpignn.partition.report import PartTally, make_report
 from mpignn.storage.arrays import file_crc, rows_per_block
 from mpignn.storage.read import GraphFile
-from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, HEAD_START, axis, edge_path, head_line, node_path, out_path
+from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, HEAD_START, axis, head_line, node_path, out_path
 
 _CHUNK_EDGES = 1 << 21
 
@@ -74,7 +76,7 @@ class _Content:
         for etype in self._graph.schema.etypes:
             self._guarded(self._check_indptr, etype)
         for info in self._graph.infos:
-            if "/data/" in info:
+            if ArrayKey.parse(info).data_name is not None:
                 self._guarded(self._check_data, info)
         for key in (*self._graph.schema.ntypes, *map(etype_key, self._graph.schema.etypes)):
             self._guarded(self._check_splits, key)
@@ -94,8 +96,8 @@ class _Content:
     def _check_nodes(self, ntype: str) -> Iterator[str]:
         book, graph = self._graph.book, self._graph
         num_nodes = book.num_nodes(ntype)
-        where = f"{graph.path.parent}: node/{ntype}"
-        orig = self._read(f"{node_path(ntype)}/orig_id", 0, num_nodes)
+        where = f"{graph.path.parent}: {node_path(ntype)}"
+        orig = self._read(ArrayKey.node(ntype, "orig_id"), 0, num_nodes)
         new_id = graph.new_ids(ntype)
         if num_nodes and not (orig.min() >= 0 and orig.max() < num_nodes):
             yield f"{where}/orig_id has ids outside 0..{num_nodes - 1}"
@@ -110,9 +112,9 @@ class _Content:
 
     def _check_indptr(self, etype: EType) -> Iterator[str]:
         book = self._graph.book
-        num_dst, name = book.num_nodes(etype[2]), f"{edge_path(etype)}/indptr"
-        where = f"{self._graph.path.parent}: {name}"
-        indptr = self._read(name, 0, num_dst)
+        num_dst, key = book.num_nodes(etype[2]), ArrayKey.edge(etype, "indptr")
+        where = f"{self._graph.path.parent}: {key.path}"
+        indptr = self._read(key, 0, num_dst)
         falls = np.flatnonzero(np.diff(indptr) < 0)
         if falls.size:
             yield f"{where} falls at row {falls[0]}"
@@ -121,13 +123,13 @@ class _Content:
 
     def _check_data(self, name: str) -> Iterator[str]:
         """Nothing but the checksums, which reading verifies, block by block."""
-        info = self._graph.infos[name]
-        ranges, _ = axis(name, self._graph.book)
+        info, key = self._graph.infos[name], ArrayKey.parse(name)
+        ranges, _ = axis(key, self._graph.book)
         step = rows_per_block(info.dtype, info.row_shape)
         for begin, end in pairwise(ranges.tolist()):
             for lo in range(begin, end, step):
                 try:
-                    self._read(name, lo, min(end, lo + step))
+                    self._read(key, lo, min(end, lo + step))
                 except MpignnError as error:
                     yield str(error)
 
@@ -148,9 +150,9 @@ class _Content:
             tally = PartTally(book, part)
             for etype in graph.schema.etypes:
                 lo, hi = (int(i) for i in book.node_ranges[etype[2]][part:part + 2])
-                indptr = self._read(f"{edge_path(etype)}/indptr", lo, hi)
+                indptr = self._read(ArrayKey.edge(etype, "indptr"), lo, hi)
                 for begin, end in row_chunks(indptr, 0, hi - lo, _CHUNK_EDGES):
-                    src = self._read(f"{edge_path(etype)}/indices", int(indptr[begin]), int(indptr[end]))
+                    src = self._read(ArrayKey.edge(etype, "indices"), int(indptr[begin]), int(indptr[end]))
                     problem = self._check_rows(etype, src, indptr[begin:end + 1] - indptr[begin], lo + begin)
                     if problem:
                         yield problem
@@ -165,19 +167,19 @@ class _Content:
 
     def _check_out_edges(self, etype: EType) -> Iterator[str]:
         """Each edge once, with its source, in order.  Holds all edges of the type in memory."""
-        book, base = self._graph.book, out_path(etype)
-        where, num_src = f"{self._graph.path.parent}: {base}", book.num_nodes(etype[0])
-        indptr = self._read(f"{base}/indptr", 0, num_src)
+        book, num_src = self._graph.book, self._graph.book.num_nodes(etype[0])
+        where, out = f"{self._graph.path.parent}: {out_path(etype)}", partial(ArrayKey.out, etype)
+        indptr = self._read(out("indptr"), 0, num_src)
         if (np.diff(indptr) < 0).any() or not np.array_equal(indptr[book.node_ranges[etype[0]]],
                                                              book.out_ranges[etype]):
             yield f"{where}/indptr falls, or does not agree with its ranges"
             return
-        starts = self._read(f"{edge_path(etype)}/indptr", 0, book.num_nodes(etype[2]))
-        sources = self._read(f"{edge_path(etype)}/indices", 0, book.num_edges(etype))
+        starts = self._read(ArrayKey.edge(etype, "indptr"), 0, book.num_nodes(etype[2]))
+        sources = self._read(ArrayKey.edge(etype, "indices"), 0, book.num_edges(etype))
         seen = np.zeros(book.num_edges(etype), bool)
         for begin, end in row_chunks(indptr, 0, num_src, _CHUNK_EDGES):
             lo, hi = int(indptr[begin]), int(indptr[end])
-            dst, ids = self._read(f"{base}/indices", lo, hi), self._read(f"{base}/edge_id", lo, hi)
+            dst, ids = self._read(out("indices"), lo, hi), self._read(out("edge_id"), lo, hi)
             src = np.repeat(np.arange(begin, end), np.diff(indptr[begin:end + 1]))
             if not (_inside(dst, starts.size - 1) and _inside(ids, seen.size)):
                 yield f"{where} has ids outside the graph, among the edges of sources {begin}..{end - 1}"
@@ -196,7 +198,7 @@ class _Content:
 
     def _check_rows(self, etype: EType, src: np.ndarray, indptr: np.ndarray, first_row: int) -> str | None:
         """The first problem of some rows that start at ``first_row``; indptr is relative to ``src``."""
-        where = f"{self._graph.path.parent}: {edge_path(etype)}/indices"
+        where = f"{self._graph.path.parent}: {ArrayKey.edge(etype, 'indices').path}"
         num_src = self._graph.book.num_nodes(etype[0])
         if not _inside(src, num_src):
             bad = np.flatnonzero((src < 0) | (src >= num_src))[0]
@@ -209,10 +211,10 @@ class _Content:
             return f"{where}: the sources of destination {row} are not in order of original id"
         return None
 
-    def _read(self, name: str, lo: int, hi: int) -> np.ndarray:
-        info = self._graph.infos[name]
-        out = np.empty((hi - lo + (array_part(name) == "indptr")) * info.width, info.dtype)
-        self._graph.read(name, lo, hi, out)
+    def _read(self, key: ArrayKey, lo: int, hi: int) -> np.ndarray:
+        info = self._graph.infos[key.path]
+        out = np.empty((hi - lo + (key.what == "indptr")) * info.width, info.dtype)
+        self._graph.read(key.path, lo, hi, out)
         return out
 
 

@@ -1,12 +1,13 @@
 """What `mpignn info GRAPH` prints."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mpignn.graph.array_key import EDGE, NODE, ArrayKey
 from mpignn.graph.types import etype_key
 from mpignn.storage.read import GraphFile
-from mpignn.storage.schema import edge_path, node_path
 
 _SHOWN_PARTS = 8
 
@@ -22,20 +23,20 @@ def describe(path: str | Path) -> str:
 
 
 def _lines(graph: GraphFile) -> Iterable[str]:
-    report = graph.report
+    report, data = graph.report, _data(graph)
     files = [graph.path, *graph.part_paths]
     yield (f"{graph.path.parent}: {graph.num_parts} partitions, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB, "
            f"graph id {graph.graph_id}")
     for ntype in graph.schema.ntypes:
         of = report["nodes"][ntype]
-        yield f"nodes {ntype}: {of['count']:,}{_data(graph, node_path(ntype))}"
+        yield f"nodes {ntype}: {of['count']:,}{''.join(data[NODE, ntype])}"
         yield f"  per partition {_parts(of['per_part'])}, balance {of['balance']:.3f}"
         yield f"  halo {_parts(of['halo'])}"
         yield from _splits(report, ntype)
     for etype in graph.schema.etypes:
         key = etype_key(etype)
         of = report["edges"][key]
-        yield f"edges {key}: {of['count']:,}{_data(graph, edge_path(etype))}"
+        yield f"edges {key}: {of['count']:,}{''.join(data[EDGE, key])}"
         yield (f"  per partition {_parts(of['per_part'])}, balance {of['balance']:.3f}; cut {of['cut']:,} "
                f"({of['cut_share']:.1%})")
         yield from _splits(report, key)
@@ -50,10 +51,14 @@ def _splits(report: Mapping[str, Any], key: str) -> Iterable[str]:
         yield f"  {report['overlap'][key]:,} ids are in more than one split"
 
 
-def _data(graph: GraphFile, base: str) -> str:
-    data = {name.removeprefix(f"{base}/data/"): info for name, info in graph.infos.items()
-            if name.startswith(f"{base}/data/")}
-    return "".join(f"; {name} {info.dtype} {list(info.row_shape) or ''}".rstrip() for name, info in data.items())
+def _data(graph: GraphFile) -> Mapping[tuple[str, str], list[str]]:
+    """What each type has of data, by kind and type."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path, info in graph.infos.items():
+        key = ArrayKey.parse(path)
+        if key.data_name is not None:
+            found[key.kind, key.owner].append(f"; {key.data_name} {info.dtype} {list(info.row_shape) or ''}".rstrip())
+    return found
 
 
 def _parts(counts: list[int]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from mpignn.errors import DataError, IDError, UnknownName
+from mpignn.graph.array_key import OUT, ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 from mpignn.log import beat
@@ -127,12 +128,12 @@ class GraphFile:
     def served(self) -> dict[str, ArrayInfo]:
         """``infos``, and ``node/<type>/new_id``: the new id of each original id, by original id."""
         maps = {name: ArrayInfo(name, np.dtype(np.int64), ())
-                for name in (f"{node_path(t)}/new_id" for t in self.schema.ntypes)}
+                for name in (ArrayKey.node(t, "new_id").path for t in self.schema.ntypes)}
         return self.infos | maps
 
     def num_rows(self, name: str) -> int:
         """Global rows of an array, those of all parts together."""
-        return int(axis(self._info(name).name, self.book)[0][-1])
+        return int(axis(ArrayKey.parse(self._info(name).name), self.book)[0][-1])
 
     def edge_start(self, etype: EType, row: int, direction: str = "in") -> int:
         """Global id of the first in-edge of destination ``row``, in 0..N; the number of edges for row N.
@@ -144,15 +145,15 @@ class GraphFile:
             row: Destination; of out-edges, source.
             direction: ``out``: the first place among the out-edges instead.
         """
-        out = direction == "out"
-        ranges = self.book.node_ranges[etype[0 if out else 2]]
-        edges, base = (self.book.out_ranges if out else self.book.edge_ranges)[etype], (out_path if out else edge_path)
+        key = ArrayKey.out(etype, "indptr") if direction == "out" else ArrayKey.edge(etype, "indptr")
+        ranges, _ = axis(key, self.book)
+        edges = (self.book.out_ranges if key.kind == OUT else self.book.edge_ranges)[etype]
         part = int(np.searchsorted(ranges, row, side="right")) - 1
         if not 0 <= row <= ranges[-1]:
             raise IDError(f"{self.path}: row {row} of {etype_key(etype)} asked for, of {ranges[-1]}")
         if row == ranges[part]:
             return int(edges[part])
-        data = self._stored(part, self._info(f"{base(etype)}/indptr"))
+        data = self._stored(part, self._info(key.path))
         with damage_named(where := data.where):
             start = read_number(data, row - int(ranges[part]))
         if not edges[part] <= start <= edges[part + 1]:
@@ -199,11 +200,12 @@ class GraphFile:
     def _stretches(self, name: str, lo: int, hi: int, out: np.ndarray, store: Store | None) -> list[Stretch]:
         """What there is to read for some rows; arguments and errors of `read`."""
         info = self._info(name)
-        ranges, extra = axis(name, self.book)
+        key = ArrayKey.parse(name)
+        ranges, extra = axis(key, self.book)
         if name not in self.infos:
             rows = out.reshape(hi - lo)
             with damage_named(f"{self.path}: {name}"):
-                data = stored_array(self._file, str(self.path), f"map/{name.split('/')[1]}")
+                data = stored_array(self._file, str(self.path), f"map/{key.owner}")
                 return stretches(data, lo, hi, rows, store) if lo < hi else []
         if not 0 <= lo <= hi <= ranges[-1]:
             raise IDError(f"{self.path}: rows {lo}..{hi} of {name} asked for, of {ranges[-1]}")
@@ -211,8 +213,7 @@ class GraphFile:
         rows = out.reshape(hi - lo + extra, *info.row_shape)
         found: list[Stretch] = []
         if extra and lo == hi:
-            kind, key, _ = name.split("/")
-            out[0] = self.edge_start(self.schema.etype(key), lo, "out" if kind == "out" else "in")
+            out[0] = self.edge_start(key.etype, lo, "out" if key.kind == OUT else "in")
             return found
         first = int(np.searchsorted(ranges, lo, side="right")) - 1
         last = int(np.searchsorted(ranges, hi, side="left"))
@@ -234,7 +235,7 @@ class GraphFile:
         self.schema = Schema(tuple(self._texts("types/ntype")), tuple(map(tuple, self._texts("types/etype"))))
         self.infos = {name: ArrayInfo(name, np.dtype(dtype), tuple(map(int, shape.split())))
                       for name, dtype, shape in self._texts("arrays")}
-        stored_out = [e for e in self.schema.etypes if f"{out_path(e)}/indptr" in self.infos]
+        stored_out = [e for e in self.schema.etypes if ArrayKey.out(e, "indptr").path in self.infos]
         shape = self.num_parts + 1
         self.book = RangePartitionBook(
             self.schema, {t: self._read_whole(f"ranges/{node_path(t)}", np.int64, shape) for t in self.schema.ntypes},
@@ -273,7 +274,7 @@ class GraphFile:
                 self._open_part(part)
             file, known = self._parts[part]
         if info.name not in known:
-            ranges, extra = axis(info.name, self.book)
+            ranges, extra = axis(ArrayKey.parse(info.name), self.book)
             with damage_named(f"{path}: {info.name}"):
                 data = stored_array(file, path, info.name)
                 _expect(data, info.dtype, (int(ranges[part + 1] - ranges[part]) + extra, *info.row_shape))

@@ -28,8 +28,9 @@ its users, that holds the CRC-32 of all bytes after these.
 
 import numpy as np
 
+from mpignn.graph.array_key import EDGE, NODE, OUT, ArrayKey
 from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.types import EType, etype_key, parse_etype
+from mpignn.graph.types import EType, etype_key
 
 SCHEMA = "mpignn/1"
 GRAPH_FILE = "graph.h5"
@@ -45,30 +46,27 @@ def part_file(part: int) -> str:
 
 
 def node_path(ntype: str) -> str:
-    return f"node/{ntype}"
+    """The group of a node type in a part file, and of its ranges in graph.h5."""
+    return f"{NODE}/{ntype}"
 
 
 def edge_path(etype: EType) -> str:
-    return f"edge/{etype_key(etype)}"
+    """The group of an edge type in a part file, and of its ranges in graph.h5."""
+    return f"{EDGE}/{etype_key(etype)}"
 
 
 def out_path(etype: EType) -> str:
-    return f"out/{etype_key(etype)}"
+    """The group of an edge type's edges by source in a part file, and of their ranges in graph.h5."""
+    return f"{OUT}/{etype_key(etype)}"
 
 
-def axis(array: str, book: RangePartitionBook) -> tuple[np.ndarray, int]:
-    """The ranges that cut the rows of an array, and how many rows a part file has beyond its range.
-
-    Args:
-        array: Path in a part file, such as ``node/paper/data/features``.
-    """
-    kind, owner, what = array.split("/", 2)
-    if kind == "node":
-        return book.node_ranges[owner], 0
-    etype = parse_etype(owner)
-    if kind == "out":
-        return (book.node_ranges[etype[0]], 1) if what == "indptr" else (book.out_ranges[etype], 0)
-    return (book.node_ranges[etype[2]], 1) if what == "indptr" else (book.edge_ranges[etype], 0)
+def axis(key: ArrayKey, book: RangePartitionBook) -> tuple[np.ndarray, int]:
+    """The ranges that cut the rows of an array, and how many rows a part file has beyond its range."""
+    if key.kind == NODE:
+        return book.node_ranges[key.owner], 0
+    if key.what == "indptr":
+        return book.node_ranges[key.etype[0 if key.kind == OUT else 2]], 1
+    return (book.out_ranges if key.kind == OUT else book.edge_ranges)[key.etype], 0
 
 
 def index_dtype(num_nodes: int) -> np.dtype:

@@ -6,7 +6,8 @@ Shapes: N nodes and E edges of a type, P partitions.
 import hashlib
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from mpignn.arguments import whole_number
 from mpignn.errors import DataError
+from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import in_edges, out_edges, row_chunks
 from mpignn.graph.likeness import likely, misnamed_splits
@@ -131,7 +133,7 @@ def _misnamed(data: GraphData) -> Iterator[str]:
 def source_id(data: GraphData) -> str:
     """Hash of a graph in original ids: the same however it is cut.  Not collective."""
     digest = hashlib.blake2b(repr((data.schema, dict(data.num_nodes))).encode(), digest_size=16)
-    arrays = {f"{edge_path(e)}/{what}": array for e, csc in data.csc.items()
+    arrays = {ArrayKey.edge(e, what).path: array for e, csc in data.csc.items()
               for what, array in (("indptr", csc.indptr), ("indices", csc.indices), ("edge_ids", csc.edge_ids))
               if array is not None}
     for base, named in (*((node_path(t), named) for t, named in data.node_data.items()),
@@ -227,15 +229,16 @@ class _Writer:
         """Name, dtype and shape of a row of each array of a part file."""
         found = []
         for ntype in self.data.num_nodes:
-            found.append((f"{node_path(ntype)}/orig_id", "<i8", ""))
-            found += _data_arrays(node_path(ntype), self.data.node_data.get(ntype, {}))
+            found.append((ArrayKey.node(ntype, "orig_id").path, "<i8", ""))
+            found += _data_arrays(partial(ArrayKey.node_data, ntype), self.data.node_data.get(ntype, {}))
         for etype in self.data.csc:
             indices = index_dtype(self.data.num_nodes[etype[0]]).str
-            found += [(f"{edge_path(etype)}/indptr", "<i8", ""), (f"{edge_path(etype)}/indices", indices, "")]
-            found += _data_arrays(edge_path(etype), self.data.edge_data.get(etype, {}))
+            found += [(ArrayKey.edge(etype, what).path, dtype, "") for what, dtype in
+                      (("indptr", "<i8"), ("indices", indices))]
+            found += _data_arrays(partial(ArrayKey.edge_data, etype), self.data.edge_data.get(etype, {}))
         for etype in self.out:
             indices = index_dtype(self.data.num_nodes[etype[2]]).str
-            found += [(f"{out_path(etype)}/{name}", dtype, "") for name, dtype in
+            found += [(ArrayKey.out(etype, what).path, dtype, "") for what, dtype in
                       (("indptr", "<i8"), ("indices", indices), ("edge_id", "<i8"))]
         return found
 
@@ -252,19 +255,17 @@ class _Writer:
     def _write_nodes(self, file: h5py.File, ntype: str, part: int) -> None:
         lo, hi = self.book.node_ranges[ntype][part:part + 2]
         orig = self.nodes[ntype].orig_id[lo:hi]
-        base = node_path(ntype)
-        self._note(f"{base}/orig_id", write_array(file, f"{base}/orig_id", orig))
+        self._write_array(file, ArrayKey.node(ntype, "orig_id"), orig)
         for name, array in sorted(self.data.node_data.get(ntype, {}).items()):
-            self._write_data(file, f"{base}/data/{name}", array, orig)
+            self._write_data(file, ArrayKey.node_data(ntype, name), array, orig)
 
     def _write_edges(self, file: h5py.File, etype: EType, part: int, tally: PartTally) -> None:
         csc, indptr = self.data.csc[etype], self.indptr[etype]
         lo, hi = (int(i) for i in self.book.node_ranges[etype[2]][part:part + 2])
         first_edge, num_edges = int(indptr[lo]), int(indptr[hi] - indptr[lo])
-        base = edge_path(etype)
-        self._note(f"{base}/indptr", write_array(file, f"{base}/indptr", indptr[lo:hi + 1]))
-        new_src = self.nodes[etype[0]].new_id
-        indices = ArrayWriter(file, f"{base}/indices", (num_edges,), index_dtype(new_src.size))
+        self._write_array(file, ArrayKey.edge(etype, "indptr"), indptr[lo:hi + 1])
+        new_src, path = self.nodes[etype[0]].new_id, ArrayKey.edge(etype, "indices").path
+        indices = ArrayWriter(file, path, (num_edges,), index_dtype(new_src.size))
         edge_data = self.data.edge_data.get(etype, {})
         orig_edges = np.empty(num_edges if edge_data else 0, np.int64)
         for begin, end in row_chunks(indptr, lo, hi, _CHUNK_EDGES):
@@ -278,33 +279,36 @@ class _Writer:
             if edge_data:
                 orig_edges[place - first_edge:place - first_edge + edge_ids.size] = edge_ids
         indices.close()
-        self._note(f"{base}/indices", indices.crcs)
+        self._note(path, indices.crcs)
         for name, array in sorted(edge_data.items()):
-            self._write_data(file, f"{base}/data/{name}", array, orig_edges)
+            self._write_data(file, ArrayKey.edge_data(etype, name), array, orig_edges)
 
     def _write_out_edges(self, file: h5py.File, etype: EType, part: int) -> None:
-        indptr, base = self.out_indptr[etype], out_path(etype)
+        indptr, out = self.out_indptr[etype], partial(ArrayKey.out, etype)
         lo, hi = (int(i) for i in self.book.node_ranges[etype[0]][part:part + 2])
         shape, new_dst = (int(indptr[hi] - indptr[lo]),), self.nodes[etype[2]].new_id
-        self._note(f"{base}/indptr", write_array(file, f"{base}/indptr", indptr[lo:hi + 1]))
-        indices = ArrayWriter(file, f"{base}/indices", shape, index_dtype(new_dst.size))
-        ids = ArrayWriter(file, f"{base}/edge_id", shape, np.int64)
+        self._write_array(file, out("indptr"), indptr[lo:hi + 1])
+        indices = ArrayWriter(file, out("indices").path, shape, index_dtype(new_dst.size))
+        ids = ArrayWriter(file, out("edge_id").path, shape, np.int64)
         for begin, end in row_chunks(indptr, lo, hi, _CHUNK_EDGES):
             _, dst, edge_ids = in_edges(self.out[etype], self.nodes[etype[0]].orig_id[begin:end])
             indices.append(new_dst[dst])
             ids.append(self.new_edge[etype][edge_ids])
-        for name, writer in ("indices", indices), ("edge_id", ids):
+        for what, writer in ("indices", indices), ("edge_id", ids):
             writer.close()
-            self._note(f"{base}/{name}", writer.crcs)
+            self._note(out(what).path, writer.crcs)
 
-    def _write_data(self, file: h5py.File, path: str, array: np.ndarray, orig: np.ndarray) -> None:
+    def _write_array(self, file: h5py.File, key: ArrayKey, rows: np.ndarray) -> None:
+        self._note(key.path, write_array(file, key.path, rows))
+
+    def _write_data(self, file: h5py.File, key: ArrayKey, array: np.ndarray, orig: np.ndarray) -> None:
         """Write the rows ``orig`` of an array, some MiB at a time."""
-        writer = ArrayWriter(file, path, (orig.size, *array.shape[1:]), array.dtype.newbyteorder("="))
+        writer = ArrayWriter(file, key.path, (orig.size, *array.shape[1:]), array.dtype.newbyteorder("="))
         step = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
         for begin in range(0, orig.size, step):
             writer.append(array[orig[begin:begin + step]])
         writer.close()
-        self._note(f"{path} {array.dtype} {array.shape[1:]}", writer.crcs)
+        self._note(f"{key.path} {array.dtype} {array.shape[1:]}", writer.crcs)
 
     def _new_split(self, key: str, ids: np.ndarray) -> np.ndarray:
         if key in self.nodes:
@@ -318,8 +322,8 @@ class _Writer:
         self._digest.update(f"{what} {content}\n".encode())
 
 
-def _data_arrays(base: str, named: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
-    return [(f"{base}/data/{name}", array.dtype.newbyteorder("=").str, " ".join(map(str, array.shape[1:])))
+def _data_arrays(key: Callable[[str], ArrayKey], named: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
+    return [(key(name).path, array.dtype.newbyteorder("=").str, " ".join(map(str, array.shape[1:])))
             for name, array in sorted(named.items())]
 
 

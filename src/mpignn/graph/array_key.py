@@ -1,0 +1,63 @@
+"""Which array of a graph: a record, and the path by which files and messages call it."""
+
+from dataclasses import dataclass
+
+from mpignn.graph.types import EType, etype_key, parse_etype
+
+NODE, EDGE, OUT = "node", "edge", "out"
+_DATA = "data/"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayKey:
+    """Which array of a graph.
+
+    Attributes:
+        kind: ``node``; ``edge``, for edges by destination and their data; ``out``, for edges by source.
+        owner: The node type, or the edge type as `etype_key` spells it.
+        what: ``orig_id`` or ``new_id`` of nodes, ``indptr``, ``indices`` or ``edge_id`` of edges, or ``data/<name>``.
+    """
+
+    kind: str
+    owner: str
+    what: str
+
+    @classmethod
+    def node(cls, ntype: str, what: str) -> "ArrayKey":
+        return cls(NODE, ntype, what)
+
+    @classmethod
+    def edge(cls, etype: EType, what: str) -> "ArrayKey":
+        return cls(EDGE, etype_key(etype), what)
+
+    @classmethod
+    def out(cls, etype: EType, what: str) -> "ArrayKey":
+        return cls(OUT, etype_key(etype), what)
+
+    @classmethod
+    def node_data(cls, ntype: str, name: str) -> "ArrayKey":
+        return cls.node(ntype, _DATA + name)
+
+    @classmethod
+    def edge_data(cls, etype: EType, name: str) -> "ArrayKey":
+        return cls.edge(etype, _DATA + name)
+
+    @classmethod
+    def parse(cls, path: str) -> "ArrayKey":
+        """The inverse of `path`."""
+        return cls(*path.split("/", 2))
+
+    @property
+    def path(self) -> str:
+        """Its path in a part file, such as ``node/paper/data/features``."""
+        return f"{self.kind}/{self.owner}/{self.what}"
+
+    @property
+    def etype(self) -> EType:
+        """The edge type; not of a node's array."""
+        return parse_etype(self.owner)
+
+    @property
+    def data_name(self) -> str | None:
+        """The name of data that the user has given; None for the structure of the graph."""
+        return self.what.removeprefix(_DATA) if self.what.startswith(_DATA) else None
