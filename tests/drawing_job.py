@@ -8,6 +8,7 @@ FOLDER/trainer-R.npz is as `recorded.recorded` reads it, with the number of the 
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,8 @@ def main(g, world):
                                    prefetch=told["prefetch"], input_time=times(sampler, g, nids))
         if exclude is not None:
             draw = sampler.sample_many
-            sampler.sample_many = lambda service, seeds, keys, draw=draw, gone=exclude, **timed: draw(
-                service, seeds, keys, [gone] * len(seeds), **timed)
+            sampler.sample_many = lambda service, inputs, draw=draw, gone=exclude: draw(
+                service, [replace(batch, exclude=gone) for batch in inputs])
         for step, (_, _, blocks) in enumerate(loader):
             for hop, block in enumerate(reversed(blocks)):
                 drawn |= arrays_of(canonical_rows(g.service, block, hop), f"{number}.{step}")

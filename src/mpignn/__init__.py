@@ -22,11 +22,11 @@ _PUBLIC = {
     "mpignn.mpi.process_group": "init_process_group wrap",
     "mpignn.nn.embedding": "DistEmbedding",
     "mpignn.nn.sparse_optim": "SparseAdagrad SparseAdam SparseSGD",
+    "mpignn.sampling.block_sampler": "BlockSampler",
     "mpignn.sampling.blocks": "to_block",
     "mpignn.sampling.frontier": "in_subgraph sample_neighbors",
     "mpignn.sampling.labor": "LaborSampler",
-    "mpignn.sampling.neighbor": ("BlockSampler MultiLayerFullNeighborSampler MultiLayerNeighborSampler "
-                                 "NeighborSampler"),
+    "mpignn.sampling.neighbor": "MultiLayerFullNeighborSampler MultiLayerNeighborSampler NeighborSampler",
     "mpignn.storage.check": "check",
     "mpignn.storage.read": "GraphFile",
     "mpignn.storage.write": "partition_graph",

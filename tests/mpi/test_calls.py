@@ -15,6 +15,7 @@ import pytest
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.roles import Role
+from mpignn.sampling.block_sampler import SamplerInput
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.store.service import GraphService, place
 from mpignn.transport.api import Request
@@ -72,8 +73,8 @@ def publish(world, access, replicate):
 def prepare(world, service, arrays, batches) -> None:
     """Sample some batches and fetch their features, as a loader does."""
     rng = np.random.default_rng(world.rank)
-    seeds = [rng.choice(NODES, 300, replace=False) for _ in range(batches)]
-    sampled = NeighborSampler([2] * HOPS).sample_many(service, seeds, list(range(batches)))
+    inputs = [SamplerInput(rng.choice(NODES, 300, replace=False), key) for key in range(batches)]
+    sampled = NeighborSampler([2] * HOPS).sample_many(service, inputs)
     window, _ = service.node_data("node", "x")
     requests = [Request(window, inputs, np.empty((inputs.size, 5))) for inputs, _, _ in sampled]
     service.transport.gather(requests).wait()

@@ -14,15 +14,11 @@ from test_neighbor import CITES, LOOP, OWNS, WROTE, assert_equal, hetero
 from mpignn.errors import ConfigError, DataError, IDError, UnknownName
 from mpignn.kernels import threads
 from mpignn.kernels.rng import derive
+from mpignn.sampling.block_sampler import BlockSampler, SamplerInput
 from mpignn.sampling.blocks import to_block
 from mpignn.sampling.canonical import canonical_form
 from mpignn.sampling.frontier import Frontier, in_subgraph, sample_neighbors
-from mpignn.sampling.neighbor import (
-    BlockSampler,
-    MultiLayerFullNeighborSampler,
-    MultiLayerNeighborSampler,
-    NeighborSampler,
-)
+from mpignn.sampling.neighbor import MultiLayerFullNeighborSampler, MultiLayerNeighborSampler, NeighborSampler
 from mpignn.sampling.rule import ALL
 
 
@@ -91,11 +87,10 @@ def test_a_frontier_drawn_with_the_key_of_a_hop_is_what_the_sampler_draws(option
 
     service = serve(weighted(hetero(40, 10, 300, seed=1)), 3).service
     seeds = {"paper": np.array([7, 3, 39, 0]), "author": np.array([9])}
+    wanted = [SamplerInput(seeds, 1), SamplerInput({"paper": np.arange(5)}, 2)]
     for return_eids in True, False:
-        together = NeighborSampler([2, 3, ALL], return_eids=return_eids, **options).sample_many(
-            service, [seeds, {"paper": np.arange(5)}], [1, 2])
-        alone = OneByOne([2, 3, ALL], return_eids=return_eids, **options).sample_many(
-            service, [seeds, {"paper": np.arange(5)}], [1, 2])
+        together = NeighborSampler([2, 3, ALL], return_eids=return_eids, **options).sample_many(service, wanted)
+        alone = OneByOne([2, 3, ALL], return_eids=return_eids, **options).sample_many(service, wanted)
         for (inputs, outputs, blocks), (inputs2, outputs2, blocks2) in zip(together, alone, strict=True):
             assert all(np.array_equal(inputs[t], inputs2[t]) for t in inputs)
             assert all(np.array_equal(outputs[t], outputs2[t]) for t in outputs)

@@ -12,6 +12,7 @@ from reference_sampling import sample as reference
 from services import make_graph, serve
 
 from mpignn.errors import ConfigError, IDError, UnknownName
+from mpignn.sampling.block_sampler import SamplerInput
 from mpignn.sampling.canonical import canonical_form, canonical_rows, union
 from mpignn.sampling.neighbor import ALL, NeighborSampler
 
@@ -61,9 +62,10 @@ def test_what_is_in_view_changes_nothing(graph, fanouts, return_eids, parts, dat
     servers = data.draw(st.integers(1, 4))
     first = data.draw(st.integers(0, servers))
     visible = first, data.draw(st.integers(first, servers))
-    seeds = [{"paper": np.arange(min(n, graph.num_nodes["paper"]))} for n in (4, 25, 0)]
+    inputs = [SamplerInput({"paper": np.arange(min(n, graph.num_nodes["paper"]))}, key)
+              for n, key in ((4, 5), (25, 6), (0, 7))]
     sampler = NeighborSampler(fanouts, return_eids=return_eids)
-    results = [sampler.sample_many(serve(graph, parts, servers, view).service, seeds, [5, 6, 7])
+    results = [sampler.sample_many(serve(graph, parts, servers, view).service, inputs)
                for view in (None, visible)]
     for (inputs, outputs, blocks), (inputs2, outputs2, blocks2) in zip(*results, strict=True):
         for t in graph.num_nodes:
@@ -194,7 +196,7 @@ def test_batches_made_together_are_those_made_alone_and_stay_whole():
     served = serve(homo(3000, 200_000), 2, 3, visible=(0, 2))
     sampler = NeighborSampler([5, 10])
     seeds = [np.arange(i, 3000, 7) for i in range(5)]
-    together = sampler.sample_many(served.service, seeds, range(5))
+    together = sampler.sample_many(served.service, [SamplerInput(s, key) for key, s in enumerate(seeds)])
     for _ in range(3):      # what was handed out must survive later calls
         alone = [sampler.sample(served.service, s, key) for key, s in enumerate(seeds)]
     for (_, _, blocks), (_, _, blocks2) in zip(together, alone, strict=True):
@@ -212,8 +214,8 @@ def test_results_do_not_share_memory_with_the_seeds():
 def test_all_batches_share_two_round_trips_a_hop_and_rows_are_asked_for_once():
     graph = hetero(60, 20, 600, seed=3)
     served = serve(graph, 3, 3, visible=(1, 2))
-    seeds = [{"paper": np.arange(i, 60, 4)} for i in range(4)]
-    result = NeighborSampler([3, 3]).sample_many(served.service, seeds, range(4))
+    result = NeighborSampler([3, 3]).sample_many(
+        served.service, [SamplerInput({"paper": np.arange(i, 60, 4)}, i) for i in range(4)])
     assert served.transport.calls == 4
     window = served.service.orig_ids("paper")
     # The inputs of the last hop are not expanded: nobody asks for their rows.

@@ -12,8 +12,10 @@ from mpignn.config import Config, SamplingConfig
 from mpignn.errors import ConfigError
 from mpignn.options import load_config
 from mpignn.samplers import SAMPLERS, USUAL, find_sampler
+from mpignn.sampling.block_sampler import BlockSampler
+from mpignn.sampling.frontier import sample_neighbors
 from mpignn.sampling.named import make_sampler
-from mpignn.sampling.neighbor import BlockSampler, NeighborSampler
+from mpignn.sampling.neighbor import NeighborSampler
 
 LOOP = ("node", "to", "node")
 
@@ -60,3 +62,46 @@ def test_whole_rows_are_in_the_memory_plan():
                               "once": {"fanouts": "99,99"}}.items()}
     assert of["labor"]["sampler"] > of["usual"]["sampler"] and of["labor"]["batches"] == of["usual"]["batches"]
     assert of["again"]["batches"] > of["once"]["batches"] == of["all"]["batches"]
+
+
+class Declared(BlockSampler, in_thread=True, takes_excluded=True):
+    """Says what it can."""
+
+    def sample_frontier(self, block_id, g, nodes, key, exclude_edges=None):
+        return sample_neighbors(g, nodes, 2, key=key, exclude_edges=exclude_edges)
+
+
+class Below(Declared):
+    """Draws as the class above, and says nothing of what else it does."""
+
+
+class Other(NeighborSampler):
+    def sample_frontier(self, block_id, g, nodes, key):
+        return sample_neighbors(g, nodes, 1, key=key)
+
+
+class Aside:
+    sample_frontier = Other.sample_frontier
+
+
+class Mixed(Aside, NeighborSampler):
+    """Has its way to draw from a class that is no sampler."""
+
+
+def test_what_a_sampler_can_is_declared_and_holds_for_its_own_way_to_draw():
+    found = {kind: (kind.in_thread, kind.takes_excluded, kind.draws_together)
+             for kind in (BlockSampler, NeighborSampler, Declared, Below, Other, Mixed)}
+    assert found == {BlockSampler: (False, False, False), NeighborSampler: (True, True, True),
+                     Declared: (True, True, False), Below: (False, True, False), Other: (False, False, False),
+                     Mixed: (False, False, False)}
+
+
+def test_excluded_edges_are_taken_out_before_or_after_the_draw():
+    graph = make_graph({"node": 3}, {LOOP: (np.array([0, 1, 2]), np.zeros(3, np.int64))})
+    service = serve(graph).service
+    gone, sizes = {LOOP: np.array([1])}, {Declared: set(), Below: set(), Other: set()}
+    for key in range(20):
+        for kind, found in sizes.items():
+            _, _, (block,) = kind([1] if kind is Other else 1).sample(service, [0], key, gone)
+            found.add(block.num_edges())
+    assert sizes == {Declared: {2}, Below: {2}, Other: {0, 1}}

@@ -264,13 +264,13 @@ class DistDataLoader(Generic[K]):
 
     def _beside(self) -> bool:
         """Whether batches are prepared in a thread of their own."""
-        possible = self._own_draws()
+        possible = self._in_thread()
         if self._thread and not possible:
             raise ConfigError("thread=True: a collate_fn, sampler or tensor of others might call MPI, which only the "
                               "main thread may")
         return possible and (torch.get_num_threads() > 1 if self._thread is None else self._thread)
 
-    def _own_draws(self) -> bool:
+    def _in_thread(self) -> bool:
         """Whether nothing that makes batches calls MPI but through the service that `_make` is given."""
         return False
 
@@ -332,8 +332,3 @@ def _integers(what: Hashable, ids: Any) -> np.ndarray:
     if array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise DataError(f"{what}: {array.max()} is more than int64 holds")
     return array.astype(np.int64, copy=False)
-
-
-def is_own(part: Any) -> bool:
-    """Whether a sampler, or None, is of this library, so that it calls MPI only through the service it is given."""
-    return part is None or type(part).__module__.partition(".")[0] == "mpignn"

@@ -18,16 +18,17 @@ from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import ByEType, EType, etype_key
 from mpignn.kernels.rng import derive
 from mpignn.loader.ahead import Via
-from mpignn.loader.base import DistDataLoader, Share, is_own
+from mpignn.loader.base import DistDataLoader, Share
 from mpignn.loader.fetch import Fetch, names_by_etype, names_by_ntype, put_ids, tensors
 from mpignn.loader.times import SeedTimes
+from mpignn.sampling.block_sampler import BlockSampler, SamplerInput
 from mpignn.sampling.exclude import Exclusion, ReverseTypes, joined
 from mpignn.sampling.negative import NegativeSampler, SeedEdges, seed_keys
-from mpignn.sampling.neighbor import BlockSampler
 from mpignn.sampling.timed import Pairs
 from mpignn.store.graph import DistGraph
 from mpignn.store.lookup import find_edges, read_rows
 from mpignn.store.service import GraphService
+from mpignn.store.tensor import DistTensor
 
 _NEGATIVES = 4      # stream of randomness under the key of a step, beside the hops
 
@@ -80,6 +81,8 @@ class EdgeDataLoader(DistDataLoader[EType]):
         exclusion = Exclusion(g.schema, exclude, reverse_eids, reverse_etypes)
         for etype in self._ids:
             exclusion.check(etype)
+        by_type = reverse_eids.values() if isinstance(reverse_eids, Mapping) else [reverse_eids]
+        self._exclusion_reads_tensors = any(isinstance(ids, DistTensor) for ids in by_type)     # which fetch rows
         self._exclusion = exclusion if exclude is not None and g_sampling is None else None
         for ntype in {t for etype in self._ids for t in (etype[0], etype[2])}:
             if self._from.num_nodes(ntype) != g.num_nodes(ntype):
@@ -102,9 +105,9 @@ class EdgeDataLoader(DistDataLoader[EType]):
     def _graphs(self) -> tuple[DistGraph, ...]:
         return self._g, self._from
 
-    def _own_draws(self) -> bool:
-        return (is_own(self._sampler) and is_own(self._negative)
-                and (self._exclusion is None or not self._exclusion.reads_tensors))
+    def _in_thread(self) -> bool:
+        return (self._sampler.in_thread and (self._negative is None or self._negative.in_thread)
+                and (self._exclusion is None or not self._exclusion_reads_tensors))
 
     def _blocks(self, batch: tuple[Any, ...]) -> Sequence[Block]:
         blocks: list[Block] = batch[-1]
@@ -116,12 +119,12 @@ class EdgeDataLoader(DistDataLoader[EType]):
         found = [self._find(etype, shares, service, sampled_service) for etype in self._ids]
         times = self._times.of(service, shares)
         outputs = [_Outputs(found, b, None if times is None else times[b]) for b in range(len(shares))]
-        timed: dict[str, Any] = {} if times is None else {"times": [nodes.times for nodes in outputs]}
-        exclude = None
+        exclude: list[dict[EType, np.ndarray]] = [{} for _ in shares]
         if self._exclusion is not None:
             exclude = [joined([of_type.excluded[b] for of_type in found]) for b in range(len(shares))]
-        keys = [share.key for share in shares]
-        sampled = self._sampler.sample_many(sampled_service, [nodes.ids for nodes in outputs], keys, exclude, **timed)
+        sampled = self._sampler.sample_many(sampled_service, [
+            SamplerInput(ends.ids, share.key, gone, None if times is None else ends.times)
+            for ends, share, gone in zip(outputs, shares, exclude, strict=True)])
         nodes, edges = Fetch(sampled_service), Fetch(service)
         batches = []
         for b, (share, (inputs, _, blocks)) in enumerate(zip(shares, sampled, strict=True)):

@@ -15,7 +15,7 @@ from mpignn.graph.block import EID, NID, TIME, Block, Frame
 from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import EType
 from mpignn.nn.device import sent
-from mpignn.sampling.neighbor import Names
+from mpignn.sampling.block_sampler import Names
 from mpignn.store.graph import DistGraph
 from mpignn.store.service import GraphService
 from mpignn.transport.api import Request, Window

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 
 from mpignn.graph.block import Block
 from mpignn.loader.ahead import Via
-from mpignn.loader.base import DistDataLoader, Share, is_own
+from mpignn.loader.base import DistDataLoader, Share
 from mpignn.loader.fetch import Fetch, names_by_ntype, put_ids, tensors
 from mpignn.loader.times import SeedTimes
-from mpignn.sampling.neighbor import BlockSampler
+from mpignn.sampling.block_sampler import BlockSampler, SamplerInput
 from mpignn.store.graph import DistGraph
 from mpignn.store.service import GraphService
 
@@ -69,8 +69,8 @@ class NodeDataLoader(DistDataLoader[str]):
     def _graphs(self) -> tuple[DistGraph, ...]:
         return (self._g,)
 
-    def _own_draws(self) -> bool:
-        return is_own(self._sampler)
+    def _in_thread(self) -> bool:
+        return self._sampler.in_thread
 
     def _blocks(self, batch: Batch) -> Sequence[Block]:
         return batch[2]
@@ -79,13 +79,13 @@ class NodeDataLoader(DistDataLoader[str]):
         started = time.perf_counter()
         service = via(self._g.service)
         batches, fetch = [], Fetch(service)
-        keys = [share.key for share in shares]
-        seeds, times = [share.ids for share in shares], self._times.of(service, shares)
-        timed: dict[str, Any] = {} if times is None else {"times": times}
-        sampled = self._sampler.sample_many(service, seeds, keys, **timed)
-        for key, (inputs, outputs, blocks) in zip(keys, sampled, strict=True):
+        times = self._times.of(service, shares)
+        wanted = [SamplerInput(share.ids, share.key, times=None if times is None else times[b])
+                  for b, share in enumerate(shares)]
+        sampled = self._sampler.sample_many(service, wanted)
+        for share, (inputs, outputs, blocks) in zip(shares, sampled, strict=True):
             for block in blocks:
-                block.key = key
+                block.key = share.key
                 put_ids(block)
             first, last = blocks[0], blocks[-1]
             for ntype, names in self._node_feats.items():

@@ -49,7 +49,7 @@ def edge_split(edges: ArrayLike | DistTensor, g: DistGraph, etype: str | EType |
 
 def _ids(given: Any, count: int, what: str) -> np.ndarray:
     """The distinct ids meant, ascending."""
-    array = np.asarray(given[:] if hasattr(given, "part_policy") else given)
+    array = np.asarray(given[:] if isinstance(given, DistTensor) else given)
     if array.dtype != bool:
         return np.unique(checked_ids(array, count, what))
     if array.shape != (count,):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from mpignn.errors import ConfigError, DataError
 from mpignn.loader.base import K, Share
-from mpignn.sampling.neighbor import BlockSampler
+from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.store.lookup import read_rows
 from mpignn.store.service import GraphService
 from mpignn.transport.api import Window

@@ -68,11 +68,6 @@ class Exclusion:
         """Whether reverse edges are found by the ends of the edges."""
         return bool(self._back)
 
-    @property
-    def reads_tensors(self) -> bool:
-        """Whether ids of reverse edges come from a `DistTensor`, which fetches rows by itself."""
-        return any(hasattr(ids, "part_policy") for ids in self._given.values())
-
     def check(self, etype: EType) -> None:
         """Raise ConfigError if it is not known where the reverse edges of a type of seeds are.  Not collective."""
         if self._mode in ("reverse_id", "reverse_types") and etype not in self._given and etype not in self._back:

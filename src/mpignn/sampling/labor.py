@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from mpignn.graph.types import EType
 from mpignn.kernels.rng import derive, units
+from mpignn.sampling.block_sampler import BlockSampler
+from mpignn.sampling.draw import Edges
 from mpignn.sampling.fetch import read_at_once
-from mpignn.sampling.frontier import Frontier, in_subgraph, sample_neighbors
-from mpignn.sampling.neighbor import BlockSampler
+from mpignn.sampling.frontier import Frontier, sample_neighbors
 from mpignn.sampling.rule import ALL, Fanout, checked_fanouts, make_rules
 from mpignn.store.graph import DistGraph
 from mpignn.store.service import GraphService
 
 
-class LaborSampler(BlockSampler):
+class LaborSampler(BlockSampler, in_thread=True, takes_excluded=True):
     """Draws about as many in-edges of every destination as `NeighborSampler`, from far fewer sources.
 
     A destination with d in-edges and fanout k takes source t if a number r_t between 0 and 1 is below k / d: k edges on
@@ -40,18 +40,9 @@ class LaborSampler(BlockSampler):
         super().__init__(len(fanouts), **options)
 
     def sample_frontier(self, block_id: int, g: DistGraph | GraphService, nodes: Mapping[str, np.ndarray],
-                        key: tuple[int, int]) -> Frontier:
+                        key: tuple[int, int], exclude_edges: Edges | None = None) -> Frontier:
         """The edges of one block; reads whole rows.  Not collective."""
-        return self._from_rows(block_id, in_subgraph(g, nodes), key)
-
-    def _drawn(self, block_id: int, service: GraphService, nodes: Mapping[str, np.ndarray], key: tuple[int, int],
-               gone: Mapping[EType, np.ndarray]) -> Frontier:
-        if type(self).sample_frontier is not LaborSampler.sample_frontier:
-            return super()._drawn(block_id, service, nodes, key, gone)
-        return self._from_rows(block_id, sample_neighbors(service, nodes, ALL, exclude_edges=gone), key)
-
-    def _from_rows(self, block_id: int, frontier: Frontier, key: tuple[int, int]) -> Frontier:
-        """What is taken of all edges that may be."""
+        frontier = sample_neighbors(g, nodes, ALL, exclude_edges=exclude_edges)
         service, kept = frontier.service, {}
         for etype, rule in make_rules(service, self.fanouts[block_id]).items():
             edges = frontier[etype]

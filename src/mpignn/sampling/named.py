@@ -6,7 +6,7 @@ from typing import Any
 
 from mpignn.config import SamplingConfig
 from mpignn.samplers import find_sampler, values_of
-from mpignn.sampling.neighbor import BlockSampler
+from mpignn.sampling.block_sampler import BlockSampler
 
 
 def make_sampler(settings: SamplingConfig, fanouts: Sequence[int], mask: str | None = None,

@@ -21,6 +21,7 @@ from mpignn.graph.types import ByEType, EType, etype_key
 from mpignn.kernels.match import edge_keys, number_keys
 from mpignn.kernels.permute import permute_each
 from mpignn.kernels.rng import derive
+from mpignn.sampling.block_sampler import ForThreads
 from mpignn.store.lookup import find_edges, match_edges, read_rows
 from mpignn.store.service import GraphService
 
@@ -55,7 +56,7 @@ class SeedEdges:
     whole_dst: Sequence[np.ndarray]
 
 
-class NegativeSampler(ABC):
+class NegativeSampler(ForThreads, ABC):
     """Draws k pairs for each edge.
 
     The choices of a pair are put into a random order of its own, and the first that is allowed is taken: each allowed
@@ -172,7 +173,7 @@ class NegativeSampler(ABC):
                          f"{what} pairs to choose from are edges or self loops; allow these, or leave the edge out")
 
 
-class PerSourceUniform(NegativeSampler):
+class PerSourceUniform(NegativeSampler, in_thread=True):
     """The edge's source with any destination of the type, each equally likely: DGL's sampler of that name."""
 
     def _choices(self, service: GraphService, edges: SeedEdges) -> np.ndarray:
@@ -186,7 +187,7 @@ class PerSourceUniform(NegativeSampler):
 Uniform = PerSourceUniform      # DGL's alias
 
 
-class GlobalUniform(NegativeSampler):
+class GlobalUniform(NegativeSampler, in_thread=True):
     """Any source with any destination, each pair equally likely: DGL's sampler of that name."""
 
     def _choices(self, service: GraphService, edges: SeedEdges) -> np.ndarray:
@@ -202,7 +203,7 @@ class GlobalUniform(NegativeSampler):
         return _renumbered(service, edges.etype[0], src), _renumbered(service, edges.etype[2], dst)
 
 
-class InBatch(NegativeSampler):
+class InBatch(NegativeSampler, in_thread=True):
     """The edge's source with the destination of another edge of its type in the global batch, each equally likely.
 
     Destinations that occur often in the batch are drawn often, and one may be the edge's own if several edges share
@@ -224,7 +225,7 @@ class InBatch(NegativeSampler):
         return edges.src[which], np.concatenate(edges.whole_dst)[starts[batch] + picked]
 
 
-class Local(NegativeSampler):
+class Local(NegativeSampler, in_thread=True):
     """The edge's source with any destination in this node's memory, so that the draw fetches nothing.
 
     What it draws depends on the partitioning and on where ranks are, unlike anything else here.  On a node that holds

@@ -17,7 +17,7 @@ from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.log import beat, phase
 from mpignn.nn.stack import Rows
-from mpignn.sampling.neighbor import BlockSampler
+from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.placement import trainer_rows
 from mpignn.store.sizes import INFERENCE_BATCH

@@ -19,8 +19,8 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.kernels.rng import derive
 from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat
+from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.sampling.named import make_sampler
-from mpignn.sampling.neighbor import BlockSampler
 from mpignn.sampling.rule import ALL
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
