@@ -16,7 +16,7 @@ from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.samplers import SAMPLERS
 from mpignn.storage.write import partition_graph
-from mpignn.train.trained import read_trained
+from mpignn.train.trained_model import read_trained
 from mpirun import python, run
 
 N, SEEDS = 30_000, 1500

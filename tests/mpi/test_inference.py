@@ -134,12 +134,12 @@ def test_a_file_of_scores_has_the_bytes_that_one_process_writes(world):
         from mpignn.storage.array_writers import RowWriter, make_file, write_crcs
         from mpignn.storage.arrays import ArrayType
         from mpignn.store.tensor import DistTensor
-        from mpignn.train import predict
-        from mpignn.train.goal import Goal
-        from mpignn.train.link_task import LinkPrediction
+        from mpignn.train import predictions
         from mpignn.train.network import Inputs, Network
+        from mpignn.train.tasks.goal import Goal
+        from mpignn.train.tasks.link import LinkPrediction
 
-        predict._BLOCK = 4
+        predictions._BLOCK = 4
         data, etype = GRAPHS["types"], ("paper", "in", "venue")
         goal = Goal("link_prediction", None, (etype,), "features", {}, None, 1, None)
         task = LinkPrediction(g, load_config(None, {}), goal)
@@ -150,7 +150,7 @@ def test_a_file_of_scores_has_the_bytes_that_one_process_writes(world):
         inputs = Inputs(g.schema, "features", {}, torch.float32)
         network = Network(inputs, torch.nn.Identity(), make_decoder("dot", 4, 3))
         folder = Path(world.trainers.bcast(tempfile.mkdtemp() if world.trainers.rank == 0 else None))
-        predict.write(g, task, network, rows, "train", folder / "shared.h5")
+        predictions.write(g, task, network, rows, "train", folder / "shared.h5")
         if world.trainers.rank == 0:
             ids = data.splits["paper:in:venue"]["train"]
             ends = {edge: (src, dst) for dst, src, edge in edge_list(data, etype)}

@@ -51,7 +51,7 @@ def test_what_is_not_finite_on_one_rank_has_no_figure_on_any(world):
 
 @pytest.mark.ranks(2, 4)
 def test_no_rank_holds_much_more_than_its_share_of_the_scores(world):
-    from mpignn.train.ranking import curve
+    from mpignn.train.curve import curve
 
     group, rng = world.world, np.random.default_rng(world.rank)
     for scores in (rng.standard_normal(1000), np.sort(rng.standard_normal(1000)) + group.rank, np.zeros(1000)):

@@ -17,7 +17,7 @@ from mpignn.nn.dropout import keyed_dropout
 from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.store.graph import DistGraph
-from mpignn.train import gpus, program
+from mpignn.train import api, gpus
 from mpignn.transport.group import LocalGroup
 
 CSC = make_csc([3, 0, 1, 9], 11)
@@ -108,8 +108,8 @@ def test_a_whole_step_is_where_the_settings_say(task):
     config = load_config(None, flags)
     config = replace(config, world=replace(config.world, device="meta"))
     with DistGraph(serve(graph).service, Topology((0,), (BOTH,)), LocalGroup(), seeds) as g:
-        learnt = program.make_task(g, config)
-        network = program.make_network(g, learnt, config)
+        learnt = api.make_task(g, config)
+        network = api.make_network(g, learnt, config)
         batch = next(iter(learnt.loader(g, config, "train", learnt.sampler((5, 5), network), 0, shuffle=True)))
         loss = learnt.loss(network, batch)
         grads = torch.autograd.grad(loss, list(network.parameters()))

@@ -12,7 +12,7 @@ from mpignn.nn import make_model
 from mpignn.nn.gin import GIN, GINConv
 from mpignn.options import load_config
 from mpignn.store.sizes import layer_sizes
-from mpignn.train.goal import Goal, check_model
+from mpignn.train.tasks.goal import Goal, check_model
 
 GOAL = Goal("node_classification", "node", (), "features", {"node": 6}, "labels", 0, None)
 

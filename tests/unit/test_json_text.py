@@ -10,8 +10,8 @@ import pytest
 import mpignn
 from mpignn.errors import ConfigError
 from mpignn.json_text import to_json
+from mpignn.train.packing import plain
 from mpignn.train.report import RunReport, report_evaluation
-from mpignn.train.state import plain
 
 
 def strict(text):

@@ -9,7 +9,7 @@ from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint
-from mpignn.train.learnt_rows import LearntRows, make_embeddings
+from mpignn.train.embeddings import Embeddings, make_embeddings
 from mpignn.transport.group import LocalGroup
 
 GRAPH = random_hetero_graph(2, 25, 60)
@@ -26,7 +26,7 @@ class Run:
         config = load_config(None, {"embed_dim": 4, "embed_optimizer": optimizer, "embed_lr": 0.1})
         torch.manual_seed(0)
         self.embeddings = make_embeddings(self.g, config, WIDTHS, torch.float64)
-        self.learnt = LearntRows(self.embeddings.values(), config, 1)
+        self.learnt = Embeddings(self.embeddings.values(), config, 1)
 
     def step(self, number: int) -> None:
         nodes = self.new[[number % 12, (5 * number) % 12, 3]]

@@ -14,7 +14,7 @@ from mpignn.graph.types import NTYPE, ArrayInfo, Schema
 from mpignn.options import check_effects, load_config
 from mpignn.storage.write import partition_graph
 from mpignn.train import survey
-from mpignn.train.goal import Goal
+from mpignn.train.tasks.goal import Goal
 
 SCHEMA = Schema(("paper",), (("paper", "cites", "paper"),))
 

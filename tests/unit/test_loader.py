@@ -15,7 +15,7 @@ from mpignn.loader.node import NodeDataLoader
 from mpignn.roles import BOTH, Role, Topology
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.store.graph import DistGraph
-from mpignn.train.task import EVALUATION
+from mpignn.train.tasks.base import EVALUATION
 from mpignn.transport.group import LocalGroup
 
 

@@ -9,7 +9,7 @@ from graphs import random_graph
 from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.store.graph import DistGraph
-from mpignn.train import program
+from mpignn.train import api
 from mpignn.transport.group import LocalGroup
 
 
@@ -19,9 +19,9 @@ def test_one_task_draws_for_several_networks():
     graph = replace(graph, node_data={"_N": graph.node_data["_N"] | {"labels": np.arange(200) % 3}})
     with DistGraph(serve(graph).service, Topology((0,), (BOTH,)), LocalGroup(), {"_N": {"train": np.arange(40)}}) as g:
         configs = [load_config(None, {"model": model, "fanouts": (5, 5), "hidden": 8}) for model in ("sage", "gcn")]
-        task = program.make_task(g, configs[0])
+        task = api.make_task(g, configs[0])
         before = dict(vars(task))
-        sage, gcn = (program.make_network(g, task, config) for config in configs)
+        sage, gcn = (api.make_network(g, task, config) for config in configs)
         assert vars(task) == before
         for network, has_degrees in ((gcn, True), (sage, False), (gcn, True)):
             batch = next(iter(task.loader(g, configs[0], "train", task.sampler((5, 5), network), 0, shuffle=False)))

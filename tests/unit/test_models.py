@@ -13,7 +13,7 @@ from mpignn.errors import ConfigError
 from mpignn.graph.types import Schema
 from mpignn.models import MODELS, USUAL, find_model
 from mpignn.options import load_config
-from mpignn.train.goal import Goal, check_model
+from mpignn.train.tasks.goal import Goal, check_model
 
 SRC = Path(__file__).parents[2] / "src" / "mpignn"
 ALSO_AN_AGGREGATOR = {"gcn": {"config.py", "nn/sage.py"}}

@@ -17,10 +17,10 @@ from mpignn.nn.models import make_model
 from mpignn.storage import snapshot
 from mpignn.storage.arrays import ArrayType
 from mpignn.train import checkpoint
-from mpignn.train.goal import Goal
+from mpignn.train.compatibility import check_run
 from mpignn.train.loop import Position
-from mpignn.train.same_run import check_run
-from mpignn.train.trained import Trained, read_trained
+from mpignn.train.tasks.goal import Goal
+from mpignn.train.trained_model import TrainedModel, read_trained
 from mpignn.transport.group import LocalGroup
 from older import OLD, as_of
 
@@ -70,7 +70,8 @@ def test_a_damaged_one_is_left_to_who_reads_it(tmp_path):
 
 def test_whoever_changes_what_checkpoints_hold_gives_them_another_number(tmp_path):
     """The names of all that a checkpoint of a training job holds, of its settings, and of the models' parameters."""
-    names = {kind.__name__: [f.name for f in dataclasses.fields(kind)] for kind in (Position, Goal, Trained)}
+    names = {name: [f.name for f in dataclasses.fields(kind)]
+             for name, kind in {"Position": Position, "Goal": Goal, "Trained": TrainedModel}.items()}
     said = json.loads((write(tmp_path, 1) / snapshot.MANIFEST).read_bytes())["checkpoint"]
     names["Manifest"] = [name for name in said if name not in ("schema", "writer")]
     names["StoredArray"] = list(said["arrays"]["x"])

@@ -18,7 +18,7 @@ from mpignn.log import phase
 from mpignn.models import MODELS, check_types, find_model, is_own, name_in_runs, own_name
 from mpignn.nn import SAGEConv, make_model, own
 from mpignn.options import check_effects, check_taken, load_config
-from mpignn.train.goal import Goal, check_model
+from mpignn.train.tasks.goal import Goal, check_model
 
 ONE, TWO = Schema(("n",), (("n", "to", "n"),)), Schema(("n", "m"), (("n", "to", "m"), ("m", "to", "n")))
 NET = """

@@ -8,7 +8,7 @@ from mpignn.errors import ResourceError
 from mpignn.storage import arrays
 from mpignn.storage.array_writers import RowWriter, make_file, write_crcs
 from mpignn.storage.arrays import ArrayType
-from mpignn.train.predict import _problems_named
+from mpignn.train.predictions import _problems_named
 
 DATA = {"node/n/logits": np.random.default_rng(0).standard_normal((1000, 7)).astype(np.float32),
         "node/n/prediction": np.arange(1000), "edge/n:to:n/score": np.empty(0, np.float32)}

@@ -5,7 +5,7 @@ import pytest
 from mpignn.errors import ConfigError
 from mpignn.graph.types import Schema
 from mpignn.options import load_config
-from mpignn.train.reverse import known_reverses
+from mpignn.train.tasks.reverse import known_reverses
 
 WRITES, BY, WROTE, OF = ("a", "writes", "p"), ("p", "by", "a"), ("a", "wrote", "p"), ("p", "of", "a")
 CITES, REV = ("p", "cites", "p"), ("p", "rev_cites", "p")

@@ -19,7 +19,7 @@ from mpignn.storage import snapshot
 from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint
 from mpignn.train.checkpoints import Checkpoints
-from mpignn.train.state import plain
+from mpignn.train.packing import plain
 from mpignn.transport.group import LocalGroup
 
 

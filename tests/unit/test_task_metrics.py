@@ -9,9 +9,9 @@ from mpignn.config import TaskConfig
 from mpignn.errors import ConfigError
 from mpignn.options import load_config
 from mpignn.tasks import HITS, METRICS, TASKS, check_metrics
-from mpignn.train.link_task import LinkPrediction
+from mpignn.train.api import _TASKS
 from mpignn.train.metrics import _KINDS, make_metric
-from mpignn.train.program import _TASKS
+from mpignn.train.tasks.link import LinkPrediction
 from mpignn.transport.group import LocalGroup
 
 

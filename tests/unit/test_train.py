@@ -7,8 +7,8 @@ import torch
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import ETYPE, NTYPE, ArrayInfo, Schema
 from mpignn.options import load_config
-from mpignn.train.goal import check_model, find_goal
 from mpignn.train.optimizer import Adam, FlatParameters
+from mpignn.train.tasks.goal import check_model, find_goal
 
 SCHEMA = Schema(("paper",), (("paper", "cites", "paper"),))
 INFOS = {info.name: info for info in (

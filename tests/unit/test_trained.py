@@ -10,13 +10,13 @@ from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.storage import snapshot
 from mpignn.storage.arrays import ArrayType
-from mpignn.train.goal import Goal
-from mpignn.train.trained import Trained, check_graph, check_labels, read_trained
+from mpignn.train.tasks.goal import Goal
+from mpignn.train.trained_model import TrainedModel, check_graph, check_labels, read_trained
 
 CITES, WRITES = ("paper", "cites", "paper"), ("author", "writes", "paper")
 SCHEMA = Schema(("paper", "author"), (CITES, WRITES))
 GOAL = Goal("node_classification", "paper", (), "features", {"paper": 7, "author": 0}, "labels", 3, "message")
-TRAINED = Trained(GOAL, SCHEMA.ntypes, SCHEMA.etypes, (), "there")
+TRAINED = TrainedModel(GOAL, SCHEMA.ntypes, SCHEMA.etypes, (), "there")
 INFOS = {info.name: info for info in (
     ArrayInfo("node/paper/data/features", np.dtype(np.float16), (7,)),
     ArrayInfo("node/paper/data/labels", np.dtype(np.int64), ()),

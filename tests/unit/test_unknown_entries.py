@@ -12,9 +12,9 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.store.graph import DistGraph
-from mpignn.train import program
-from mpignn.train.goal import Goal
-from mpignn.train.node_task import NodeClassification, NodeMultilabel, NodeRegression
+from mpignn.train import api
+from mpignn.train.tasks.goal import Goal
+from mpignn.train.tasks.node import NodeClassification, NodeMultilabel, NodeRegression
 from mpignn.transport.group import LocalGroup
 
 NAN = torch.nan
@@ -93,8 +93,8 @@ def test_a_task_with_a_goal_of_ones_own_says_what_it_lacks_and_fit_gives_it(grap
     task = NodeMultilabel(g, config, goal)
     with pytest.raises(ConfigError, match=r"call task.check_labels\(g\) on all trainers"):
         task.loss_of(torch.zeros(1, 2), torch.zeros(1, 2))
-    monkeypatch.setattr(program, "_fit", lambda *_: {})
-    program.fit(g, torch.nn.Linear(2, 2), task, config)
+    monkeypatch.setattr(api, "_fit", lambda *_: {})
+    api.fit(g, torch.nn.Linear(2, 2), task, config)
     assert task.entries == 4 / 3
     task.loss_of(torch.zeros(1, 2), torch.zeros(1, 2))
 
@@ -103,4 +103,4 @@ def test_fit_refuses_classes_that_the_goal_of_another_graph_does_not_know(graph,
     goal = Goal("node_classification", "paper", (), "features", {"paper": 2}, "labels", 2, None)
     g, config = graph([0, 1, 2]), load_config(None, {"run_dir": str(tmp_path)})
     with pytest.raises(DataError, match="labels go up to 2, but the network tells 2 classes apart"):
-        program.fit(g, torch.nn.Linear(2, 2), NodeClassification(g, config, goal), config)
+        api.fit(g, torch.nn.Linear(2, 2), NodeClassification(g, config, goal), config)

@@ -23,10 +23,10 @@ from mpignn.storage import snapshot
 from mpignn.storage.atomic import check_file
 from mpignn.store.graph import DistGraph
 from mpignn.train import survey
-from mpignn.train.goal import Goal, check_model, find_goal
-from mpignn.train.reverse import check_exclude
-from mpignn.train.same_run import check_run
-from mpignn.train.trained import Trained, check_graph, check_labels, read_trained
+from mpignn.train.compatibility import check_run
+from mpignn.train.tasks.goal import Goal, check_model, find_goal
+from mpignn.train.tasks.reverse import check_exclude
+from mpignn.train.trained_model import TrainedModel, check_graph, check_labels, read_trained
 
 if TYPE_CHECKING:
     from mpignn.mpi.world import World  # MPI starts when it is imported
@@ -91,8 +91,8 @@ class Training(Work):
         return opened.plan_training(self.config)
 
     def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
-        from mpignn.train import built_in
-        built_in.train(graphs[0], self.config, run_dir)
+        from mpignn.train import commands
+        commands.train(graphs[0], self.config, run_dir)
 
     def _check_resumed(self, goal: Goal, opened: Opened) -> None:
         """Raise if the run that the job is to go on with is not of its graph and settings."""
@@ -119,7 +119,7 @@ class _OnRun(Work):
     sampled: bool
 
     @cached_property
-    def trained(self) -> Trained:
+    def trained(self) -> TrainedModel:
         """What the run has learnt; read from its folder."""
         return read_trained(self.run)
 
@@ -153,8 +153,8 @@ class Evaluation(_OnRun):
         return opened.plan_training(self.config) if self.sampled else super().plan(opened)
 
     def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
-        from mpignn.train import built_in
-        built_in.evaluate_run(graphs[0], self.config, self.run, run_dir, self.sampled)
+        from mpignn.train import commands
+        commands.evaluate_run(graphs[0], self.config, self.run, run_dir, self.sampled)
 
 
 @dataclass
@@ -176,8 +176,8 @@ class Inference(_OnRun):
                    if self.out.exists() else ())
 
     def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
-        from mpignn.train import built_in
-        built_in.infer(graphs[0], self.config, self.run, self.out, self.split, self.sampled)
+        from mpignn.train import commands
+        commands.infer(graphs[0], self.config, self.run, self.out, self.split, self.sampled)
 
 
 def _tell(config: Config, goal: Goal, opened: Opened) -> None:

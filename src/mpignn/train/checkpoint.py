@@ -29,8 +29,8 @@ from mpignn.store.graph import DistGraph
 from mpignn.store.original import original_order
 from mpignn.store.tables import Entry
 from mpignn.store.tensor import DistTensor
-from mpignn.train.same_run import check_graph, check_same, differences
-from mpignn.train.state import pack, plain, unpack
+from mpignn.train.compatibility import check_graph, check_same, differences
+from mpignn.train.packing import pack, plain, unpack
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
         folder: Where checkpoints are; made if it is not there.
         step: Optimiser steps done, by which the checkpoint is named; one of the same name is replaced.
         g: The graph; its persistent `DistTensor`s, embeddings among them, are written with all their rows.
-        settings: What the results depend on, as `mpignn.train.state.plain` takes it; `load` refuses a checkpoint that
+        settings: What the results depend on, as `mpignn.train.packing.plain` takes it; `load` refuses a checkpoint that
             was written with others.
         about: What else to remember; `load` gives it back as JSON does.
         keep: How many checkpoints to keep, this one included; None: all.

@@ -17,7 +17,7 @@ from mpignn.storage import claim, snapshot
 from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint
 from mpignn.train.checkpoint import Loaded, Stateful
-from mpignn.train.state import plain
+from mpignn.train.packing import plain
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from mpignn.errors import TrainingError
 from mpignn.log import phase
 from mpignn.store.graph import DistGraph
 from mpignn.train.network import Network
-from mpignn.train.task import Task
+from mpignn.train.tasks.base import Task
 
 
 def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: str,

@@ -20,10 +20,10 @@ from mpignn.storage import snapshot
 from mpignn.store.graph import DistGraph
 from mpignn.train.checkpoints import CheckpointSeries
 from mpignn.train.evaluation import evaluate
-from mpignn.train.learner import Learner
 from mpignn.train.report import Report
-from mpignn.train.task import Task
-from mpignn.train.trained import describe
+from mpignn.train.step import Learner
+from mpignn.train.tasks.base import Task
+from mpignn.train.trained_model import describe
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from numpy.typing import DTypeLike
 
 from mpignn.errors import DataError
 from mpignn.tasks import HITS, kind_of
+from mpignn.train.curve import Curve, curve
 from mpignn.train.finite import is_finite
-from mpignn.train.ranking import Curve, curve
 from mpignn.transport.group import Group
 
 

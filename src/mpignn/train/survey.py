@@ -1,6 +1,6 @@
 """What a job reads of a graph, for people to see, and what it leaves although it is probably meant.
 
-No torch here, as in `mpignn.train.goal`.
+No torch here, as in `mpignn.train.tasks.goal`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -11,7 +11,7 @@ from mpignn.config import Config
 from mpignn.errors import ConfigError
 from mpignn.graph.likeness import likely, misnamed_splits
 from mpignn.graph.types import ArrayInfo, Schema, listed
-from mpignn.train.goal import Goal
+from mpignn.train.tasks.goal import Goal
 
 Splits = Mapping[str, Mapping[str, np.ndarray]]
 _SHOWN = 8      # types that are told one by one; a knowledge graph has hundreds

@@ -1,4 +1,6 @@
-"""What the order of all scores of all trainers is worth, exactly, with no rank holding more than its share.
+"""Positive and negative seeds by score: what the order of all scores of all trainers is worth, exactly.
+
+No rank holds more than its share.
 
 Scores are sorted by samples (Shi and Schaeffer 1992): each trainer gets a range of scores.  Equal scores of a trainer
 travel as one, so that ranges are even also where many are equal.

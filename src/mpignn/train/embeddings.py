@@ -29,7 +29,7 @@ def make_embeddings(g: DistGraph, config: Config, widths: Mapping[str, int],
             for ntype, columns in config.embedding_columns(widths).items()}
 
 
-class LearntRows:
+class Embeddings:
     """Embeddings with their optimiser.
 
     Their rows, the state of the optimiser and the best rows are persistent tensors, so checkpoints hold them.

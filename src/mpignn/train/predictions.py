@@ -21,10 +21,10 @@ from mpignn.storage.arrays import ArrayType, StoredArray
 from mpignn.storage.atomic import check_file, check_space, new_file
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
-from mpignn.train.edge_task import EdgeTask
 from mpignn.train.finite import is_finite
 from mpignn.train.network import Network
-from mpignn.train.task import Task
+from mpignn.train.tasks.base import Task
+from mpignn.train.tasks.edge import EdgeTask
 
 _BLOCK = 1 << 14        # rows at a time
 

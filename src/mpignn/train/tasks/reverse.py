@@ -1,6 +1,6 @@
 """Which edge type leads back along the edges that are learnt about: told, known by its name, or found by its edges.
 
-No torch here, as in `mpignn.train.goal`: the first rank looks while the others wait.
+No torch here, as in `mpignn.train.tasks.goal`: the first rank looks while the others wait.
 """
 
 from collections.abc import Sequence

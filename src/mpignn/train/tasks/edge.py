@@ -20,11 +20,11 @@ from mpignn.sampling.negative import NegativeSampler
 from mpignn.sampling.neighbor import BlockSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
-from mpignn.train.goal import Goal
-from mpignn.train.labels import LabelData
 from mpignn.train.network import Network, rows_of
-from mpignn.train.reverse import check_exclude, find_reverses
-from mpignn.train.task import Batch, Classes, Labelled, Numbers, Task
+from mpignn.train.tasks.base import Batch, Classes, Labelled, Numbers, Task
+from mpignn.train.tasks.goal import Goal
+from mpignn.train.tasks.labels import LabelData
+from mpignn.train.tasks.reverse import check_exclude, find_reverses
 
 
 class EdgeTask(Task):

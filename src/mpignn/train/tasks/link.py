@@ -18,12 +18,12 @@ from mpignn.log import beat
 from mpignn.nn.decoder import Decoder, make_decoder
 from mpignn.sampling.negative import InBatch, Local, NegativeSampler, PerSourceUniform
 from mpignn.store.graph import DistGraph
-from mpignn.train.edge_task import EdgeTask
-from mpignn.train.goal import Goal
 from mpignn.train.link_ranking import rank_links
 from mpignn.train.metrics import Metric
 from mpignn.train.network import Network, rows_of
-from mpignn.train.task import EVALUATION, Batch
+from mpignn.train.tasks.base import EVALUATION, Batch
+from mpignn.train.tasks.edge import EdgeTask
+from mpignn.train.tasks.goal import Goal
 
 _NEGATIVES: dict[str, type[NegativeSampler]] = {"uniform": PerSourceUniform, "in_batch": InBatch, "local": Local}
 

@@ -1,4 +1,4 @@
-"""The built-in training, and what is done with what a run of it has learnt: evaluation and inference."""
+"""What the commands train, eval and infer do on the trainers."""
 
 import logging
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from mpignn.errors import ResourceError
 from mpignn.log import phase
 from mpignn.models import find_model
 from mpignn.store.graph import DistGraph
-from mpignn.train import checkpoint, program, trained
+from mpignn.train import api, checkpoint, trained_model
 from mpignn.train.evaluation import evaluate
 from mpignn.train.loop import Position
 from mpignn.train.network import Network
 from mpignn.train.report import report_evaluation
-from mpignn.train.task import Labelled, Task
+from mpignn.train.tasks.base import Labelled, Task
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,10 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
         TrainingError: On all trainers: a loss, the parameters or a metric are not finite; nothing of that is kept.
     """
     with phase("set up training"):
-        task = program.make_task(g, config)
+        task = api.make_task(g, config)
         _tell(g, task, config)
-        network = None if config.train.data_path_only else program.make_network(g, task, config)
-    program.fit(g, network, task, replace(config, train=replace(config.train, run_dir=str(run_dir))))
+        network = None if config.train.data_path_only else api.make_network(g, task, config)
+    api.fit(g, network, task, replace(config, train=replace(config.train, run_dir=str(run_dir))))
     if network is not None:
         _save_trained(g, task, network, config, run_dir)
 
@@ -41,7 +41,7 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
 def _save_trained(g: DistGraph, task: Task, network: Network, config: Config, run_dir: Path) -> None:
     """Keep the network for `evaluate_run` and `infer`.  Collective over the trainers."""
     try:
-        about = trained.describe(g, task.goal, network).about()
+        about = trained_model.describe(g, task.goal, network).about()
         checkpoint.save(run_dir / TRAINED, 0, g, about=about, network=network)
     except ResourceError as error:      # of all trainers
         if config.checkpoint.on_checkpoint_error == "stop":
@@ -76,7 +76,7 @@ def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path, sampled: bo
 
 
 def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str | None, sampled: bool) -> None:
-    """Write what a run's network says, as `program.infer` does.  Collective over the trainers.
+    """Write what a run's network says, as `api.infer` does.  Collective over the trainers.
 
     Args:
         g: The graph.
@@ -92,7 +92,7 @@ def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str | None,
         ConfigError, ResourceError: On all trainers: the file cannot be written.
     """
     task, network = _trained(g, config, run)
-    program.infer(g, network, task, out, split, config.eval_fanouts if sampled else None)
+    api.infer(g, network, task, out, split, config.eval_fanouts if sampled else None)
     if g.trainers.rank == 0:
         say.tell(f"wrote {out}")
 
@@ -100,14 +100,14 @@ def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str | None,
 def _trained(g: DistGraph, config: Config, run: Path) -> tuple[Task, Network]:
     """The task and the network of a run, with its best parameters or the best so far.  Collective over the trainers."""
     with phase("load network"):
-        def read() -> tuple[trained.Trained, bool]:
-            found = trained.read_trained(run)
-            trained.check_graph(found, g.schema, g.service.infos, g.source_id)
-            return found, trained.has_ended(run)
+        def read() -> tuple[trained_model.TrainedModel, bool]:
+            found = trained_model.read_trained(run)
+            trained_model.check_graph(found, g.schema, g.service.infos, g.source_id)
+            return found, trained_model.has_ended(run)
 
         found, ended = g.trainers.by_first(read)
-        task = program.make_task(g, config, found.goal)
-        network = program.make_network(g, task, config)
+        task = api.make_task(g, config, found.goal)
+        network = api.make_network(g, task, config)
         if ended:
             checkpoint.load(run / TRAINED, g, any_graph=True, network=network)
         else:
@@ -130,7 +130,7 @@ def _load_best_so_far(g: DistGraph, network: Network, config: Config, run: Path)
 
     Before the first validation they are the latest ones.  Collective over the trainers.
     """
-    learner = program.make_learner(g, network, config)
+    learner = api.make_learner(g, network, config)
     found = checkpoint.load(run / CHECKPOINTS, g, any_graph=True, any_settings=True, learner=learner, loader=_Unused())
     learner.restore()
     position = Position(**found.about["position"])

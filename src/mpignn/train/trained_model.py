@@ -1,6 +1,6 @@
 """What the network of a run is for: which graphs it can be used on.
 
-No torch here, as in `mpignn.train.goal`: the first rank looks while the others wait.
+No torch here, as in `mpignn.train.tasks.goal`: the first rank looks while the others wait.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,11 +12,11 @@ from mpignn.config import CHECKPOINTS, TRAINED
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key, listed
 from mpignn.storage import snapshot
-from mpignn.train.goal import Goal, find_info
+from mpignn.train.tasks.goal import Goal, find_info
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A network that was trained.
 
     Attributes:
@@ -37,10 +37,10 @@ class Trained:
         return asdict(replace(self, goal=replace(self.goal, columns=dict(self.goal.columns))))
 
 
-def describe(g: Any, goal: Goal, network: Any) -> Trained:
+def describe(g: Any, goal: Goal, network: Any) -> TrainedModel:
     """What a network that is trained for a goal on a graph is for.  Not collective."""
     embedded = tuple(g.ntypes[int(number)] for number in network.inputs.embeddings)
-    return Trained(goal, g.ntypes, g.canonical_etypes, embedded, g.source_id)
+    return TrainedModel(goal, g.ntypes, g.canonical_etypes, embedded, g.source_id)
 
 
 def has_ended(run: Path) -> bool:
@@ -48,7 +48,7 @@ def has_ended(run: Path) -> bool:
     return bool(snapshot.found_in(run / TRAINED))
 
 
-def read_trained(run: Path) -> Trained:
+def read_trained(run: Path) -> TrainedModel:
     """What a run has learnt, or has learnt so far.  Not collective.
 
     Raises:
@@ -62,11 +62,11 @@ def read_trained(run: Path) -> Trained:
             raise DataError(f"{run}: no trained network there, and no whole checkpoint: nothing was learnt yet")
         about = snapshot.read_manifest(path).about["about"]["trained"]
     goal = {**about["goal"], "etypes": tuple(map(tuple, about["goal"]["etypes"]))}
-    return Trained(Goal(**goal), tuple(about["ntypes"]), tuple(map(tuple, about["etypes"])), tuple(about["embedded"]),
-                   about["source_id"])
+    return TrainedModel(Goal(**goal), tuple(about["ntypes"]), tuple(map(tuple, about["etypes"])),
+                        tuple(about["embedded"]), about["source_id"])
 
 
-def check_graph(trained: Trained, schema: Schema, infos: Mapping[str, ArrayInfo], source_id: str) -> None:
+def check_graph(trained: TrainedModel, schema: Schema, infos: Mapping[str, ArrayInfo], source_id: str) -> None:
     """Raise what keeps a graph from being one that a network can be used on.  Not collective.
 
     Args:
@@ -98,7 +98,7 @@ def check_graph(trained: Trained, schema: Schema, infos: Mapping[str, ArrayInfo]
                           f"{source_id} here; train with --embed off, on features, to use it elsewhere")
 
 
-def check_labels(trained: Trained, infos: Mapping[str, ArrayInfo],
+def check_labels(trained: TrainedModel, infos: Mapping[str, ArrayInfo],
                  splits: Mapping[str, Mapping[str, Any]], wanted: Collection[str]) -> None:
     """Raise what keeps a network from being measured on a graph that it fits.  Not collective.
 

@@ -1,4 +1,4 @@
-"""A network that learns: equal on all trainers before and after every step."""
+"""Optimizer steps of all trainers together, on a network that is equal on all of them before and after each."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +10,11 @@ import torch.distributed
 
 from mpignn.config import TrainConfig
 from mpignn.errors import TrainingError
-from mpignn.train.learnt_rows import LearntRows
+from mpignn.train.embeddings import Embeddings
 from mpignn.train.network import Network
 from mpignn.train.optimizer import Adam, FlatParameters
 from mpignn.train.schedule import rate
-from mpignn.train.task import Batch, Task
+from mpignn.train.tasks.base import Batch, Task
 from mpignn.transport.group import Group
 
 
@@ -27,7 +27,7 @@ class Learner:
         sync_s: Wall seconds of reducing gradients, waiting for slower trainers included.
     """
 
-    def __init__(self, network: Network, config: TrainConfig, trainers: Group, rows: LearntRows | None = None) -> None:
+    def __init__(self, network: Network, config: TrainConfig, trainers: Group, rows: Embeddings | None = None) -> None:
         """Take the first trainer's parameters.  Collective over the trainers.
 
         Args:

@@ -1,6 +1,6 @@
-"""What a program does with a task: make it and its network, train, and use what was learnt.
+"""What programs call: make a task and its network, train, and use what was learnt.
 
-The command line does the same, with a model by name.
+The commands do the same, with a model by name.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,19 +19,19 @@ from mpignn.nn import make_model, own
 from mpignn.nn.embedding import DistEmbedding
 from mpignn.storage import claim
 from mpignn.store.graph import DistGraph
-from mpignn.train import predict
+from mpignn.train import predictions
 from mpignn.train.callback import Callback
-from mpignn.train.edge_task import EdgeClassification, EdgeRegression
-from mpignn.train.goal import Goal, check_model
-from mpignn.train.learner import Learner
-from mpignn.train.learnt_rows import LearntRows, make_embeddings
-from mpignn.train.link_task import LinkPrediction
+from mpignn.train.embeddings import Embeddings, make_embeddings
 from mpignn.train.loop import Loop
 from mpignn.train.network import Inputs, Network
-from mpignn.train.node_task import NodeClassification, NodeMultilabel, NodeRegression
 from mpignn.train.report import Report, RunReport
+from mpignn.train.step import Learner
 from mpignn.train.survey import check_split
-from mpignn.train.task import Labelled, Task
+from mpignn.train.tasks.base import Labelled, Task
+from mpignn.train.tasks.edge import EdgeClassification, EdgeRegression
+from mpignn.train.tasks.goal import Goal, check_model
+from mpignn.train.tasks.link import LinkPrediction
+from mpignn.train.tasks.node import NodeClassification, NodeMultilabel, NodeRegression
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}      # of rows
 _PARAMETERS = {**DTYPES, "bf16": torch.float32}
@@ -81,7 +81,7 @@ def make_learner(g: DistGraph, network: Network, config: Config) -> Learner:
     """A network with its optimisers, as the settings name them.  Collective over the trainers."""
     embeddings = [part for part in network.inputs.embeddings.values() if isinstance(part, DistEmbedding)]
     return Learner(network, config.train, g.trainers,
-                   LearntRows(embeddings, config, g.trainers.size) if embeddings else None)
+                   Embeddings(embeddings, config, g.trainers.size) if embeddings else None)
 
 
 def fit(g: DistGraph, network: Network | None, task: Task, config: Config,
@@ -139,7 +139,7 @@ def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: st
           fanouts: Sequence[int] | None = None) -> None:
     """Write what a network says of all nodes, or of the edges of a split, in original ids.
 
-    Collective over the trainers.  What the file holds, and errors: see `mpignn.train.predict.write`.
+    Collective over the trainers.  What the file holds, and errors: see `mpignn.train.predictions.write`.
 
     Args:
         g: The graph.
@@ -151,11 +151,11 @@ def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: st
     """
     with g.trainers.all_or_none():
         check_split(task.goal, split, g.splits)
-    predict.check_out(g, Path(out))
+    predictions.check_out(g, Path(out))
     was_training = network.training
     network.eval()
     try:
-        predict.write(g, task, network, task.all_rows(g, network, fanouts), split or "test", Path(out))
+        predictions.write(g, task, network, task.all_rows(g, network, fanouts), split or "test", Path(out))
     finally:
         network.train(was_training)
 

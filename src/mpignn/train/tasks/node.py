@@ -13,10 +13,10 @@ from mpignn.loader.node import NodeDataLoader
 from mpignn.sampling.neighbor import BlockSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
-from mpignn.train.goal import Goal
-from mpignn.train.labels import LabelData
 from mpignn.train.network import Network, rows_of
-from mpignn.train.task import Batch, Classes, Labelled, Labels, Numbers
+from mpignn.train.tasks.base import Batch, Classes, Labelled, Labels, Numbers
+from mpignn.train.tasks.goal import Goal
+from mpignn.train.tasks.labels import LabelData
 
 
 class NodeTask(Labelled):

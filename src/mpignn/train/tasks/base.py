@@ -25,11 +25,11 @@ from mpignn.sampling.rule import ALL
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.tasks import TASKS, check_metrics
-from mpignn.train.goal import Goal, find_goal
 from mpignn.train.inference import by_samples, layerwise
-from mpignn.train.labels import LabelData, entries_of_labels, entries_of_numbers, num_classes
 from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
+from mpignn.train.tasks.goal import Goal, find_goal
+from mpignn.train.tasks.labels import LabelData, entries_of_labels, entries_of_numbers, num_classes
 
 EVALUATION = 3         # stream of randomness, beside those of training
 
@@ -266,7 +266,7 @@ class Entries(Labelled):
 
     Attributes:
         entries: Known ones of a training seed, on average; without unknown ones as many as there are outputs.  For a
-            task that was made with a goal, once `check_labels` has looked, as `program.fit` lets it.
+            task that was made with a goal, once `check_labels` has looked, as `mpignn.fit` lets it.
     """
 
     entries: float | None = None

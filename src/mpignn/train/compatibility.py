@@ -1,6 +1,6 @@
 """Whether a job may go on with a run, looked at before anything is loaded and again where a checkpoint is read.
 
-No torch here, as in `mpignn.train.goal`.
+No torch here, as in `mpignn.train.tasks.goal`.
 """
 
 from collections.abc import Mapping
