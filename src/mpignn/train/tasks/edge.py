@@ -16,8 +16,8 @@ from mpignn.graph.types import EType, etype_key
 from mpignn.loader.edge import EdgeDataLoader
 from mpignn.nn.decoder import EdgeMLP
 from mpignn.nn.stack import Rows
+from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.sampling.negative import NegativeSampler
-from mpignn.sampling.neighbor import BlockSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.network import Network, rows_of

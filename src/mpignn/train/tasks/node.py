@@ -10,7 +10,7 @@ import torch
 
 from mpignn.config import Config
 from mpignn.loader.node import NodeDataLoader
-from mpignn.sampling.neighbor import BlockSampler
+from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.network import Network, rows_of
