@@ -21,6 +21,10 @@ def _truth(value: Any) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 
 
+def _at_least(low: int) -> Expected:
+    return lambda value: None if type(value) is int and value >= low else f"a whole number of at least {low}"
+
+
 def _no_more_than_there_are(fanout: float, degree: float, values: Values) -> float:
     return min(fanout, degree)
 
@@ -94,5 +98,7 @@ SAMPLERS = {sampler.name: sampler for sampler in (
             takes_mask=True, kept=_some_again),
     Sampler("labor", "about as many, on which the nodes of a batch agree, so that it reads fewer rows",
             "mpignn.sampling.labor:LaborSampler", whole_rows=True),
+    Sampler("hub", "as neighbor, but few of a node with many in-edges", "mpignn.sampling.hub:HubSampler",
+            {"degree": _at_least(1), "keep": _at_least(0)}, takes_mask=True),
 )}
 USUAL = "neighbor"
