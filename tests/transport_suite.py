@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mpignn.errors import CommError
-from mpignn.transport.api import ArraySpec, Request, Transport, Window, array_spec
+from mpignn.transport.api import ArraySpec, GraphArray, Request, Transport, array_spec
 
 NUM_ROWS = 9_000
 
@@ -32,11 +32,11 @@ def specs(num_servers: int) -> list[ArraySpec]:
 
 def fill(transport: Transport, server: int) -> None:
     """Write a server's own elements."""
-    for name, window in transport.windows.items():
-        lo, hi = window.spec.bounds[server:server + 2]
+    for name, array in transport.arrays.items():
+        lo, hi = array.spec.bounds[server:server + 2]
         shard = transport.shard(name)
-        assert shard.size == (hi - lo) * window.spec.step + window.spec.width - window.spec.step
-        shard[:] = _values(window.spec, lo * window.spec.step + np.arange(shard.size))
+        assert shard.size == (hi - lo) * array.spec.step + array.spec.width - array.spec.step
+        shard[:] = _values(array.spec, lo * array.spec.step + np.arange(shard.size))
 
 
 def _values(spec: ArraySpec, element: np.ndarray) -> np.ndarray:
@@ -45,25 +45,25 @@ def _values(spec: ArraySpec, element: np.ndarray) -> np.ndarray:
 
 def ask(transport: Transport, asked: Sequence[tuple[str, np.ndarray]]) -> None:
     """Gather all of ``asked`` in one call and compare."""
-    requests = [_request(transport.windows[name], ids) for name, ids in asked]
+    requests = [_request(transport.arrays[name], ids) for name, ids in asked]
     transport.gather(requests).wait()
     _compare(requests)
 
 
-def _request(window: Window, ids) -> Request:
+def _request(array: GraphArray, ids) -> Request:
     ids = np.asarray(ids, np.int64)
-    return Request(window, ids, np.full((ids.size, window.spec.width), 77, window.spec.dtype))
+    return Request(array, ids, np.full((ids.size, array.spec.width), 77, array.spec.dtype))
 
 
 def _compare(requests: Sequence[Request]) -> None:
     for request in requests:
-        spec = request.window.spec
+        spec = request.array.spec
         elements = request.ids[:, None] * spec.step + np.arange(spec.width)
         np.testing.assert_array_equal(request.out, _values(spec, elements), err_msg=spec.name)
 
 
 def _filled(transport: Transport) -> list[str]:
-    return [name for name in transport.windows if name != "no rows"]
+    return [name for name in transport.arrays if name != "no rows"]
 
 
 def any_ids_in_any_order(transport: Transport, rng: np.random.Generator) -> None:
@@ -80,7 +80,7 @@ def repeats_are_filled_each(transport: Transport, rng: np.random.Generator) -> N
 
 def no_ids_at_all(transport: Transport, rng: np.random.Generator) -> None:
     transport.gather([]).wait()
-    ask(transport, [(name, np.empty(0)) for name in transport.windows])
+    ask(transport, [(name, np.empty(0)) for name in transport.arrays])
     ask(transport, [("no rows", np.empty(0)), ("wide", rng.integers(0, NUM_ROWS, 10)), ("narrow", np.empty(0))])
 
 
@@ -92,25 +92,25 @@ def every_row(transport: Transport, rng: np.random.Generator) -> None:
 
 def rows_at_the_cuts(transport: Transport, rng: np.random.Generator) -> None:
     for name in _filled(transport):
-        cuts = np.array(transport.windows[name].spec.bounds)
+        cuts = np.array(transport.arrays[name].spec.bounds)
         near = (cuts[:, None] + np.arange(-2, 3)).reshape(-1)
         ask(transport, [(name, rng.permutation(near[(near >= 0) & (near < NUM_ROWS)]))])
 
 
 def only_rows_that_are_here(transport: Transport, rng: np.random.Generator) -> None:
     for name in _filled(transport):
-        window = transport.windows[name]
+        array = transport.arrays[name]
         np.testing.assert_array_equal(
-            window.view, _values(window.spec, np.arange(window.lo, window.hi)[:, None] * window.spec.step
-                                 + np.arange(window.spec.width)))
-        if window.lo < window.hi:
-            ask(transport, [(name, rng.integers(window.lo, window.hi, 500))])
+            array.view, _values(array.spec, np.arange(array.lo, array.hi)[:, None] * array.spec.step
+                                 + np.arange(array.spec.width)))
+        if array.lo < array.hi:
+            ask(transport, [(name, rng.integers(array.lo, array.hi, 500))])
 
 
 def only_rows_of_others(transport: Transport, rng: np.random.Generator) -> None:
     for name in _filled(transport):
-        window = transport.windows[name]
-        others = np.setdiff1d(np.arange(NUM_ROWS), np.arange(window.lo, window.hi))
+        array = transport.arrays[name]
+        others = np.setdiff1d(np.arange(NUM_ROWS), np.arange(array.lo, array.hi))
         ask(transport, [(name, rng.permutation(others)[:500])])
 
 
@@ -119,10 +119,10 @@ def rows_with_every_gap(transport: Transport, rng: np.random.Generator) -> None:
         ask(transport, [(name, np.arange(0, NUM_ROWS, gap)) for name in _filled(transport)])
 
 
-def several_windows_in_one_call(transport: Transport, rng: np.random.Generator) -> None:
+def several_arrays_in_one_call(transport: Transport, rng: np.random.Generator) -> None:
     for _ in range(5):
         ask(transport, [(name, rng.integers(0, NUM_ROWS, rng.integers(0, 400))) for name in
-                        rng.choice(_filled(transport), 7)])     # the same window more than once, too
+                        rng.choice(_filled(transport), 7)])     # the same array more than once, too
 
 
 def a_hundred_thousand_narrow_rows(transport: Transport, rng: np.random.Generator) -> None:
@@ -131,7 +131,7 @@ def a_hundred_thousand_narrow_rows(transport: Transport, rng: np.random.Generato
 
 
 def several_gathers_under_way(transport: Transport, rng: np.random.Generator) -> None:
-    requests = [_request(transport.windows[name], rng.integers(0, NUM_ROWS, 100)) for name in _filled(transport)]
+    requests = [_request(transport.arrays[name], rng.integers(0, NUM_ROWS, 100)) for name in _filled(transport)]
     pending = [transport.gather([request]) for request in requests]
     for one in reversed(pending):
         one.wait()
@@ -140,7 +140,7 @@ def several_gathers_under_way(transport: Transport, rng: np.random.Generator) ->
 
 
 def wrong_requests_are_refused(transport: Transport, rng: np.random.Generator) -> None:
-    window = transport.windows["wide"]
+    array = transport.arrays["wide"]
     good = np.empty((2, 100), np.float32)
     for ids, out, message in (
             ([0, NUM_ROWS], good, f"row {NUM_ROWS} asked for, of {NUM_ROWS}"),
@@ -150,21 +150,21 @@ def wrong_requests_are_refused(transport: Transport, rng: np.random.Generator) -
             ([0, 1], np.empty((2, 100), np.float64), "out is float64 "),
             ([0, 1], np.empty((2, 200), np.float32)[:, ::2], "not contiguous")):
         with pytest.raises(CommError, match=message):
-            transport.gather([Request(window, np.array(ids, np.int64), out)])
+            transport.gather([Request(array, np.array(ids, np.int64), out)])
     with pytest.raises(CommError, match="row numbers are int32"):
-        transport.gather([Request(window, np.array([0, 1], np.int32), good)])
+        transport.gather([Request(array, np.array([0, 1], np.int32), good)])
     with pytest.raises(CommError, match="row 0 asked for, of 0"):
-        transport.gather([Request(transport.windows["no rows"], np.zeros(1, np.int64), np.empty((1, 5)))])
+        transport.gather([Request(transport.arrays["no rows"], np.zeros(1, np.int64), np.empty((1, 5)))])
     ask(transport, [("wide", rng.integers(0, NUM_ROWS, 10))])       # and it goes on
 
 
-def windows_are_read_only(transport: Transport, rng: np.random.Generator) -> None:
-    for window in transport.windows.values():
-        assert not window.flat.flags.writeable and not window.view.flags.writeable
+def arrays_are_read_only(transport: Transport, rng: np.random.Generator) -> None:
+    for array in transport.arrays.values():
+        assert not array.flat.flags.writeable and not array.view.flags.writeable
 
 
 CHECKS: dict[str, Callable[[Transport, np.random.Generator], None]] = {
     check.__name__: check for check in (
         any_ids_in_any_order, repeats_are_filled_each, no_ids_at_all, every_row, rows_at_the_cuts,
-        only_rows_that_are_here, only_rows_of_others, rows_with_every_gap, several_windows_in_one_call,
-        a_hundred_thousand_narrow_rows, several_gathers_under_way, wrong_requests_are_refused, windows_are_read_only)}
+        only_rows_that_are_here, only_rows_of_others, rows_with_every_gap, several_arrays_in_one_call,
+        a_hundred_thousand_narrow_rows, several_gathers_under_way, wrong_requests_are_refused, arrays_are_read_only)}

@@ -46,7 +46,7 @@ def main() -> None:
     rates = {way: [] for way in options.ways}
     for _ in range(options.rounds):
         for way in rates:
-            rates[way].append(_measure(world, world.paths if way == "auto" else way, options))
+            rates[way].append(_measure(world, world.access if way == "auto" else way, options))
     for way, found in rates.items():
         say(f"{way:6s} {options.rows} rows of {options.row_bytes} bytes: {spread(found)} MB/s")
     world.finish()
@@ -62,7 +62,7 @@ def _measure(world: World, access, options) -> float:
     transport.publish()
     took = 0.0
     if Role.TRAINER in world.role and (world.trainer_index == 0 or not options.alone):
-        window = transport.windows["rows"]
+        array = transport.arrays["rows"]
         out = np.empty((options.rows, options.row_bytes), np.uint8)
         rng = np.random.default_rng(world.rank)
         first = world.topology.servers_of((world.node_id + 1) % world.topology.num_nodes)[0]
@@ -70,7 +70,7 @@ def _measure(world: World, access, options) -> float:
             if number == 3:
                 began = time.perf_counter()
             ids = rng.integers(bounds[first], bounds[first + 1], options.rows)
-            transport.gather([Request(window, ids, out)]).wait()
+            transport.gather([Request(array, ids, out)]).wait()
             assert (out[:, 0] == first).all()
         took = time.perf_counter() - began
     world.finish()

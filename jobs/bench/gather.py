@@ -1,6 +1,6 @@
 """How fast are feature rows gathered, compared with a plain copy of as many bytes?
 
-The table lies in shared memory on 4 KiB pages, as the windows of a node do; results go to reused private memory,
+The table lies in shared memory on 4 KiB pages, as the arrays of a node do; results go to reused private memory,
 as the loader's do.  Gather and copy alternate in one process, caches disturbed before each.
 
     python jobs/bench/gather.py --features GRAPH/features.npy [--rows 166000] [--repeats 15]

@@ -187,7 +187,7 @@ class SharedTransport(LocalTransport):
 
     def __init__(self, specs):
         super().__init__(specs)
-        self.windows = {name: replace(w, flat=_shared(w.flat)) for name, w in self.windows.items()}
+        self.arrays = {name: replace(array, flat=_shared(array.flat)) for name, array in self.arrays.items()}
 
 
 def _shared(array):

@@ -75,8 +75,8 @@ def _served_by(service: GraphService, servers: int) -> GraphService:
         return int(rows[row, 0] if row < rows.shape[0] else rows[-1, 1]) if rows.size else 0
 
     transport = LocalTransport(array_specs(service.book, infos, servers, edge_start))
-    for name in transport.windows:
-        transport.shard(name)[:] = service.transport.windows[name].flat
+    for name in transport.arrays:
+        transport.shard(name)[:] = service.transport.arrays[name].flat
     transport.publish()
     return GraphService(service.book, {info.name: info for info in infos}, transport)
 

@@ -12,7 +12,7 @@ if __name__ == "__main__":
     import test_properties
     import test_shared_tensor
     import test_trainer_rows
-    from test_paths import check_all
+    from test_ways import check_all
 
     import table_suite
     from mpignn.mpi.library import MPI

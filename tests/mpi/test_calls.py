@@ -62,9 +62,9 @@ def publish(world, access, replicate):
     placement = place(book, infos, world.topology, lambda _, row: row * DEGREE, replicate)
     transport = MpiTransport(world, placement.specs(world.node_id), access)
     if world.server_index is not None:
-        for name, window in transport.windows.items():
-            lo, hi = window.spec.bounds[world.server_index:world.server_index + 2]
-            rows = arrays[name][lo:hi + (window.spec.step < window.spec.width)]
+        for name, array in transport.arrays.items():
+            lo, hi = array.spec.bounds[world.server_index:world.server_index + 2]
+            rows = arrays[name][lo:hi + (array.spec.step < array.spec.width)]
             transport.shard(name)[:] = rows.reshape(-1)
     transport.publish()
     return GraphService(book, infos, transport), arrays
@@ -75,8 +75,8 @@ def prepare(world, service, arrays, batches) -> None:
     rng = np.random.default_rng(world.rank)
     inputs = [SamplerInput(rng.choice(NODES, 300, replace=False), key) for key in range(batches)]
     sampled = NeighborSampler([2] * HOPS).sample_many(service, inputs)
-    window, _ = service.node_data("node", "x")
-    requests = [Request(window, inputs, np.empty((inputs.size, 5))) for inputs, _, _ in sampled]
+    array, _ = service.node_data("node", "x")
+    requests = [Request(array, inputs, np.empty((inputs.size, 5))) for inputs, _, _ in sampled]
     service.transport.gather(requests).wait()
     for request in requests:
         np.testing.assert_array_equal(request.out, arrays["node/node/data/x"][request.ids])
@@ -86,13 +86,13 @@ def prepare(world, service, arrays, batches) -> None:
 @pytest.mark.parametrize("access", ["rma", "owner"])
 @pytest.mark.parametrize(("batches", "replicate"), [(1, "none"), (3, "none"), (2, "topology"), (2, "all")])
 def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
-    from mpignn.mpi import rma
+    from mpignn.mpi import rma_way
     from mpignn.mpi.sync import MpiGroup
     counts: Counter = Counter()
-    mpi = rma.MPI
-    rma.MPI = counting(counts)
+    mpi = rma_way.MPI
+    rma_way.MPI = counting(counts)
     group = world.world
-    world = replace(world, world=MpiGroup(rma.MPI.Intracomm(group.comm), group.blocks))
+    world = replace(world, world=MpiGroup(rma_way.MPI.Intracomm(group.comm), group.blocks))
     try:
         service, arrays = publish(world, access, replicate)
         transport = service.transport
@@ -103,7 +103,7 @@ def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
         world.finish()
         transport.free()
     finally:
-        rma.MPI = mpi
+        rma_way.MPI = mpi
     first, last = world.topology.servers_of(world.node_id)
     owners = 0 if replicate == "all" else len(world.topology.server_ranks) - (last - first)
     if Role.TRAINER not in world.role:
@@ -179,7 +179,7 @@ def refusing_one_sided_calls():
             return getattr(MPI, name)
 
     holders = [m for name, m in sys.modules.items() if name.startswith("mpignn.mpi.") and vars(m).get("MPI") is MPI]
-    assert {"mpignn.mpi.rma", "mpignn.mpi.rma_table", "mpignn.mpi.segment"} <= {m.__name__ for m in holders}
+    assert {"mpignn.mpi.rma_way", "mpignn.mpi.rma_table", "mpignn.mpi.segment"} <= {m.__name__ for m in holders}
     for module in holders:
         module.MPI = Refusing("MPI")
     try:
@@ -193,7 +193,7 @@ def refusing_one_sided_calls():
 def test_by_way_of_owners_nothing_is_one_sided(world):
     """Loading, sampling, fetching, questions about edges, tensors of the trainers: not one call on a window."""
     from test_dist_graph import GRAPHS, opened
-    world = replace(world, paths="owner")
+    world = replace(world, access="owner")
     data = GRAPHS["types"]
     with refusing_one_sided_calls(), opened(world, data, out_edges=True) as g:
         if world.trainers is not None:

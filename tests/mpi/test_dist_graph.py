@@ -120,8 +120,8 @@ def test_out_edges(world, replicate):
                 degrees = np.bincount([s for s, _ in edges], minlength=g.num_nodes(etype[0]))
                 assert g.out_degrees(np.arange(degrees.size), etype).tolist() == degrees.tolist()
                 adjacency = g.service.adjacency(etype, "out")
-                ids, dst = (read_rows(g.service, window, np.arange(len(edges)))[:, 0].tolist()
-                            for window in (adjacency.edge_ids, adjacency.indices))
+                ids, dst = (read_rows(g.service, array, np.arange(len(edges)))[:, 0].tolist()
+                            for array in (adjacency.edge_ids, adjacency.indices))
                 assert sorted(ids) == list(range(len(edges))) and dst == [edges[i][1] for i in ids]
                 with pytest.raises(IDError, match=f"{degrees.size} "):
                     g.out_degrees([degrees.size], etype)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_paths import check_all
+from test_ways import check_all
 
 
 @pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
@@ -11,7 +11,7 @@ def test_auto_measures_and_serves(world):
     chosen, access = choose_access(world, "auto")
     nodes = world.topology.num_nodes
     assert world.world.allgather(access) == [access] * world.size
-    assert chosen.paths == access.paths[world.node_id] and len(chosen.paths) == nodes
+    assert chosen.access == access.ways[world.node_id] and len(chosen.access) == nodes
     if nodes == 1:
         assert access.measured == ()
     else:
@@ -26,12 +26,12 @@ def test_what_is_asked_for_is_not_measured(world):
     from mpignn.mpi.probe import choose_access
     for asked in "rma", "owner":
         chosen, access = choose_access(world, asked)
-        assert set(chosen.paths) == {asked} and access.measured == ()
+        assert set(chosen.access) == {asked} and access.measured == ()
 
 
 @pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
 def test_by_owner_there_is_no_window(world):
-    from mpignn.mpi import rma
+    from mpignn.mpi import rma_way
     from mpignn.mpi.library import MPI
 
     class NoWindows(type(MPI)):
@@ -39,14 +39,14 @@ def test_by_owner_there_is_no_window(world):
             assert name != "Win"
             return getattr(MPI, name)
 
-    rma.MPI = NoWindows("MPI")
+    rma_way.MPI = NoWindows("MPI")
     try:
         check_all(world, access="owner")
         if world.topology.num_nodes > 1:
             with pytest.raises(AssertionError):
                 check_all(world, access="rma")
     finally:
-        rma.MPI = MPI
+        rma_way.MPI = MPI
 
 
 @pytest.mark.ranks(2, ranks_per_node=(1,))
@@ -68,7 +68,7 @@ def test_rows_that_rma_brings_wrong_are_noticed(world):
     finally:
         rma._Gets.wait, rma._Gets.start = get, original
     assert all(np.isinf(m.rma_s) for m in access.measured)
-    assert {path for row in access.paths for path in row} == {"owner"}
+    assert {way for row in access.ways for way in row} == {"owner"}
 
 
 @pytest.mark.ranks(3, ranks_per_node=(1,))
@@ -80,9 +80,9 @@ def test_rma_that_never_answers_is_given_up(world):
         chosen, access = probe.choose_access(world, "auto")
     finally:
         probe._Get.ends = ends
-    assert access.passive_get is None and set(chosen.paths) == {"owner"}
+    assert access.passive_get is None and set(chosen.access) == {"owner"}
     assert all(np.isinf(m.rma_s) and m.owner_s < 30 for m in access.measured)
     check_all(chosen)
-    (transport,) = [kept for kept in probe._abandoned if hasattr(kept, "windows")]
+    (transport,) = [kept for kept in probe._abandoned if hasattr(kept, "arrays")]
     transport.free()        # in this test the read did end
     probe._abandoned.clear()

@@ -20,7 +20,7 @@ def as_asked(world, servers, way):
             return None
         world = initialize(servers, sizes[0] if len(sizes) > 1 else None)
         assert world.topology.servers_of(0) == (0, servers or sizes[0])
-    return replace(world, paths=way)
+    return replace(world, access=way)
 
 
 @pytest.mark.ranks(1, 3, 5, **LAUNCHES)

@@ -25,7 +25,7 @@ access_paths = pytest.mark.parametrize("access", ["rma", "owner"])
 @contextmanager
 def graph(world, access="rma"):
     """The graph on a trainer; None on a rank that only serves."""
-    with opened(replace(world, paths=access), GRAPH) as g:
+    with opened(replace(world, access=access), GRAPH) as g:
         yield g if world.trainers is not None else None
 
 

@@ -22,7 +22,7 @@ class PartialTransport(LocalTransport):
 
     Attributes:
         calls: Number of `gather` calls.
-        rows: Number of rows asked for in them, by window.
+        rows: Number of rows asked for in them, by array.
     """
 
     def __init__(self, specs, first, last):
@@ -32,23 +32,23 @@ class PartialTransport(LocalTransport):
 
     def publish(self):
         super().publish()
-        self._whole = self.windows
-        self.windows = {name: self._narrow(window) for name, window in self._whole.items()}
+        self._whole = self.arrays
+        self.arrays = {name: self._narrow(array) for name, array in self._whole.items()}
 
-    def _narrow(self, window):
-        spec = window.spec
+    def _narrow(self, array):
+        spec = array.spec
         lo, hi = spec.bounds[self._first], spec.bounds[self._last]
         size = spec.elements(self._first, self._last)
-        return replace(window, lo=lo, hi=hi, flat=window.flat[lo * spec.step:lo * spec.step + size])
+        return replace(array, lo=lo, hi=hi, flat=array.flat[lo * spec.step:lo * spec.step + size])
 
     def gather(self, requests):
         self.calls += 1
         for request in requests:
-            name, ids = request.window.spec.name, request.ids
-            assert ids.size and not ((ids >= request.window.lo) & (ids < request.window.hi)).any(), \
+            name, ids = request.array.spec.name, request.ids
+            assert ids.size and not ((ids >= request.array.lo) & (ids < request.array.hi)).any(), \
                 f"{name}: rows asked for that are in the view"
             self.rows[name] = self.rows.get(name, 0) + ids.size
-        return super().gather([replace(r, window=self._whole[r.window.spec.name]) for r in requests])
+        return super().gather([replace(r, array=self._whole[r.array.spec.name]) for r in requests])
 
 
 class MixedTransport(PartialTransport):
@@ -63,8 +63,8 @@ class MixedTransport(PartialTransport):
         self.threads = set()
 
     def gather(self, requests, on_main=None):
-        far = any(((r.ids < r.window.lo) | (r.ids >= r.window.hi)).any() for r in requests)
-        whole = [replace(r, window=self._whole[r.window.spec.name]) for r in requests]
+        far = any(((r.ids < r.array.lo) | (r.ids >= r.array.hi)).any() for r in requests)
+        whole = [replace(r, array=self._whole[r.array.spec.name]) for r in requests]
         return on_main(lambda: self._fetch(whole)) if far and on_main else self._fetch(whole, far)
 
     def _fetch(self, requests, far=True):

@@ -16,15 +16,15 @@ def measured(origin, target, rma_s, owner_s, rma_small_s=1e-4, owner_small_s=1e-
     return Measured(origin, target, rma_s, owner_s, rma_small_s, owner_small_s)
 
 
-def off_diagonal(paths):
-    return [paths[i][j] for i in range(len(paths)) for j in range(len(paths)) if i != j]
+def off_diagonal(ways):
+    return [ways[i][j] for i in range(len(ways)) for j in range(len(ways)) if i != j]
 
 
 def test_each_pair_of_nodes_takes_what_was_faster():
     found = (measured(0, 1, 1e-3, 2e-3), measured(1, 2, 2e-3, 1e-3), measured(2, 0, 1e-3, 2e-3))
-    paths = choose(DEDICATED, True, found)
-    assert (paths[0][1], paths[1][2], paths[2][0]) == ("rma", "owner", "rma")
-    assert paths[0][2] == paths[2][1]       # not measured: as most of those that were
+    ways = choose(DEDICATED, True, found)
+    assert (ways[0][1], ways[1][2], ways[2][0]) == ("rma", "owner", "rma")
+    assert ways[0][2] == ways[2][1]       # not measured: as most of those that were
 
 
 def test_small_requests_weigh_in():

@@ -96,12 +96,12 @@ def test_in_batch_takes_destinations_of_other_edges():
 
 def test_local_draws_from_what_is_in_memory():
     served = serve(random_graph(1), 4, 4, visible=(1, 2))
-    window = served.service.orig_ids(NTYPE)
-    assert 0 < window.lo < window.hi < 40
+    array = served.service.orig_ids(NTYPE)
+    assert 0 < array.lo < array.hi < 40
     edges = negative.SeedEdges(ETYPE, np.zeros(50, np.int64), np.zeros(50, np.int64), np.arange(50, dtype=np.uint64),
                                np.zeros(50, np.int64), np.arange(50), ())
     _, dst = negative.Local(4).draw(served.service, edges)
-    assert served.transport.calls == 0 and set(dst.tolist()) == set(range(window.lo, window.hi))
+    assert served.transport.calls == 0 and set(dst.tolist()) == set(range(array.lo, array.hi))
     _, dst = negative.Local(4).draw(serve(random_graph(1), 4, 4, visible=(1, 1)).service, edges)
     assert set(dst.tolist()) == set(range(40))
 

@@ -112,7 +112,7 @@ def test_blocks_are_laid_out_as_promised(index_dtype, visible):
             neighbors = block.src_ids[e[0]][csc.indices]
             met[e[0]].append(neighbors)
             # An edge id leads back to the edge.
-            full = served.transport._whole if visible else served.transport.windows
+            full = served.transport._whole if visible else served.transport.arrays
             rows, indices = full[f"edge/{':'.join(e)}/indptr"], full[f"edge/{':'.join(e)}/indices"]
             assert np.array_equal(indices.flat[csc.edge_ids], neighbors)
             owner = np.searchsorted(rows.flat, csc.edge_ids, side="right") - 1
@@ -217,10 +217,10 @@ def test_all_batches_share_two_round_trips_a_hop_and_rows_are_asked_for_once():
     result = NeighborSampler([3, 3]).sample_many(
         served.service, [SamplerInput({"paper": np.arange(i, 60, 4)}, i) for i in range(4)])
     assert served.transport.calls == 4
-    window = served.service.orig_ids("paper")
+    array = served.service.orig_ids("paper")
     # The inputs of the last hop are not expanded: nobody asks for their rows.
     expanded = [blocks[0].src_ids["paper"][:blocks[0].num_dst["paper"]] for _, _, blocks in result]
-    hidden = sum(((ids < window.lo) | (ids >= window.hi)).sum() for ids in expanded)
+    hidden = sum(((ids < array.lo) | (ids >= array.hi)).sum() for ids in expanded)
     assert served.transport.rows["node/paper/orig_id"] == hidden > 0
 
 

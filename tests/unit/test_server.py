@@ -41,10 +41,10 @@ def test_all_rows_are_loaded_with_any_number_of_threads(tmp_path, threads):
     partition_graph(random_graph(1), tmp_path / "g", 3, "random")
     transport = load(tmp_path / "g", threads)
     with GraphFile(tmp_path / "g") as file:
-        for name, window in transport.windows.items():
-            expected = np.empty_like(window.flat)
-            file.read(name, 0, window.spec.num_rows, expected)
-            assert np.array_equal(window.flat, expected), name
+        for name, array in transport.arrays.items():
+            expected = np.empty_like(array.flat)
+            file.read(name, 0, array.spec.num_rows, expected)
+            assert np.array_equal(array.flat, expected), name
 
 
 @pytest.mark.parametrize(("name", "at", "value", "says"), [

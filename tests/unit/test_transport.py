@@ -1,4 +1,4 @@
-"""Rows in one process, and the arithmetic of windows."""
+"""Rows in one process, and the arithmetic of shards."""
 
 import numpy as np
 import pytest

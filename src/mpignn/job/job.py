@@ -146,7 +146,7 @@ class Job:
         """Choose the ways to rows of other nodes.  Collective over the world."""
         world, asked = self.world, self.config.world.access
         if world.topology.num_nodes == 1:       # only the trainers' tensors use MPI then
-            self.world = replace(world, paths=OWNER) if asked == OWNER else world
+            self.world = replace(world, access=OWNER) if asked == OWNER else world
             return
         from mpignn.mpi.probe import choose_access
         with log.phase("measure access"):

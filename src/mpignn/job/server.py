@@ -35,14 +35,14 @@ def load(transport: Transport, path: Path, server: int, threads: int = 1) -> Non
         Stopped: This rank was asked to stop meanwhile.
     """
     started = time.perf_counter()
-    shards = {name: transport.shard(name) for name in transport.windows}
+    shards = {name: transport.shard(name) for name in transport.arrays}
     stores: dict[str, _Extremes | Store] = {
         name: _Extremes(shard.dtype, transport.store) if ArrayKey.parse(name).what in ("indices", "edge_id")
         else partial(_store, transport.store) for name, shard in shards.items()}
     size = sum(shard.nbytes for shard in shards.values())
     with phase("load graph"), GraphFile(path) as file:
-        file.read_many([(name, window.spec.bounds[server], window.spec.bounds[server + 1], shards[name], stores[name])
-                        for name, window in transport.windows.items()], threads)
+        file.read_many([(name, array.spec.bounds[server], array.spec.bounds[server + 1], shards[name], stores[name])
+                        for name, array in transport.arrays.items()], threads)
         for name, shard in shards.items():
             _check_ids(file, name, shard, stores[name])
     seconds = time.perf_counter() - started

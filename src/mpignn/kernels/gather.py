@@ -23,7 +23,7 @@ def gather_rows(rows: np.ndarray, ids: np.ndarray, lo: int, out: np.ndarray) -> 
     and written past the caches, they pass once, which is 1.4 times faster.
 
     Args:
-        rows: (R, W) or (R,), elements of a row adjacent; rows may overlap, as those of a window on `indptr` do.
+        rows: (R, W) or (R,), elements of a row adjacent; rows may overlap, as those of an array on `indptr` do.
         ids: (N,) int64, all of them in ``lo:lo + R``; not checked.
         lo: Id of the first row.
         out: (N, W) or (N,), C-contiguous, dtype of ``rows``.

@@ -22,7 +22,7 @@ _intrinsic: Callable[..., Callable[..., Any]] = intrinsic
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """``array`` as a read-only view: one numba type, hence one compilation, for windows and private arrays alike."""
+    """``array`` as a read-only view: one numba type, hence one compilation, for shared and private memory alike."""
     view = array.view()
     view.flags.writeable = False
     return view

@@ -1,4 +1,4 @@
-"""Rows that are in the view of a window, and which are not.
+"""Rows that are in the view of an array, and which are not.
 
 Shapes: N rows asked for, W elements in a row.
 """
@@ -18,7 +18,7 @@ def read_view(flat: np.ndarray, step: int, lo: int, hi: int, ids: np.ndarray, ou
 
     Args:
         flat: Elements of the rows ``lo:hi``; row r starts at element ``(r - lo) * step``.
-        step, lo, hi: Step and bounds of the window.
+        step, lo, hi: Step and bounds of the array.
         ids: (N,) int64 global row numbers.
         out: (N, W), written where the row is in the view.
         missing: (N,) int64, written: the places in ``ids`` of the rows that are not, ascending.

@@ -162,7 +162,7 @@ class _Relay:
 
     def __init__(self, transport: Transport, shared: _Shared) -> None:
         self._transport, self._shared = transport, shared
-        self.windows = transport.windows
+        self.arrays = transport.arrays
 
     def gather(self, requests: Sequence[Request]) -> Pending:
         if self._shared.stopping:

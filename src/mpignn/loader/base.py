@@ -259,8 +259,8 @@ class DistDataLoader(Generic[K]):
 
     def _together(self) -> int:
         """How many batches are prepared together: more of them take more memory, and save nothing but round trips."""
-        windows = (window for g in self._graphs() for window in g.service.transport.windows.values())
-        return 1 if all(window.whole for window in windows) else self._prefetch
+        arrays = (array for g in self._graphs() for array in g.service.transport.arrays.values())
+        return 1 if all(array.whole for array in arrays) else self._prefetch
 
     def _beside(self) -> bool:
         """Whether batches are prepared in a thread of their own."""

@@ -18,7 +18,7 @@ from mpignn.nn.device import sent
 from mpignn.sampling.block_sampler import Names
 from mpignn.store.graph import DistGraph
 from mpignn.store.service import GraphService
-from mpignn.transport.api import Request, Window
+from mpignn.transport.api import GraphArray, Request
 
 K = TypeVar("K", bound=Hashable)
 
@@ -31,7 +31,7 @@ class Fetch:
     def __init__(self, service: GraphService):
         self._service = service
         self._wanted: dict[str, list[tuple[Frame, str, np.ndarray, bool]]] = {}
-        self._windows: dict[str, tuple[Window, tuple[int, ...]]] = {}
+        self._arrays: dict[str, tuple[GraphArray, tuple[int, ...]]] = {}
 
     def nodes(self, frame: Frame, ntype: str, names: Iterable[str], ids: np.ndarray, label: bool = False) -> None:
         """Want node data in a frame.
@@ -53,22 +53,22 @@ class Fetch:
         for name in names:
             self._want(self._service.edge_data(etype, name), frame, name, ids, label)
 
-    def _want(self, data: tuple[Window, tuple[int, ...]], frame: Frame, name: str, ids: np.ndarray,
+    def _want(self, data: tuple[GraphArray, tuple[int, ...]], frame: Frame, name: str, ids: np.ndarray,
               label: bool) -> None:
         key = data[0].spec.name
-        self._windows[key] = data
+        self._arrays[key] = data
         self._wanted.setdefault(key, []).append((frame, name, ids, label))
 
     def finish(self) -> None:
         """Fetch all that is wanted.  Not collective."""
         requests = []
         for key, wanted in self._wanted.items():
-            window, _ = self._windows[key]
+            array, _ = self._arrays[key]
             ids = wanted[0][2] if len(wanted) == 1 else np.concatenate([ids for _, _, ids, _ in wanted])
-            requests.append(Request(window, ids, _pool.empty((ids.size, window.spec.width), window.spec.dtype)))
+            requests.append(Request(array, ids, _pool.empty((ids.size, array.spec.width), array.spec.dtype)))
         self._service.transport.gather(requests).wait()
         for request, (key, wanted) in zip(requests, self._wanted.items(), strict=True):
-            _, shape = self._windows[key]
+            _, shape = self._arrays[key]
             begin = 0
             for frame, name, ids, label in wanted:
                 rows = torch.from_numpy(request.out[begin:begin + ids.size].reshape(ids.size, *shape))

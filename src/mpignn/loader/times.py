@@ -14,9 +14,9 @@ from mpignn.loader.base import K, Share
 from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.store.lookup import read_rows
 from mpignn.store.service import GraphService
-from mpignn.transport.api import Window
+from mpignn.transport.api import GraphArray
 
-Data = Callable[[GraphService, K, str], tuple[Window, tuple[int, ...]]]
+Data = Callable[[GraphService, K, str], tuple[GraphArray, tuple[int, ...]]]
 
 
 class SeedTimes(Generic[K]):
@@ -34,7 +34,7 @@ class SeedTimes(Generic[K]):
             kind: Makes the key of ``ids`` out of one of ``given``; of None where it is an array.
             service: The graph that has the seeds.
             named: Data of the seeds that are times: a name, or names by type; None if there is none.
-            data: The window of a seed's data, such as `GraphService.node_data`.
+            data: The array of a seed's data, such as `GraphService.node_data`.
 
         Raises:
             ConfigError: Times are given to a sampler that does not ask for them, or it asks and there are none.

@@ -47,21 +47,21 @@ class Access:
 
     Attributes:
         asked: One of `ACCESS`.
-        paths: (M, M) the way from each node to each: ``rma`` or ``owner``.
+        ways: (M, M) the way from each node to each: ``rma`` or ``owner``.
         passive_get: Whether a one-sided read ends while its target computes; None: not tried, or never answered.
         measured: What the choice rests on.
     """
 
     asked: str
-    paths: tuple[tuple[str, ...], ...]
+    ways: tuple[tuple[str, ...], ...]
     passive_get: bool | None = None
     measured: tuple[Measured, ...] = ()
 
     def line(self) -> str:
         """The choice and its reason in one line."""
-        pairs = Counter(self.paths[i][j] for i in range(len(self.paths)) for j in range(len(self.paths)) if i != j)
+        pairs = Counter(self.ways[i][j] for i in range(len(self.ways)) for j in range(len(self.ways)) if i != j)
         text = f"access {self.asked}: rows of other nodes come by " + " or ".join(
-            f"{path} ({count} of {pairs.total()} pairs of nodes)" for path, count in pairs.most_common())
+            f"{way} ({count} of {pairs.total()} pairs of nodes)" for way, count in pairs.most_common())
         if not self.measured:
             return text
 
@@ -77,7 +77,7 @@ class Access:
 
     def to_dict(self) -> dict[str, Any]:
         """For a file: plain lists and numbers."""
-        return {"asked": self.asked, "paths": [list(row) for row in self.paths], "passive_get": self.passive_get,
+        return {"asked": self.asked, "paths": [list(row) for row in self.ways], "passive_get": self.passive_get,
                 "bulk": {"rows": BULK[0], "row_bytes": BULK[1]}, "small": {"rows": SMALL[0], "row_bytes": SMALL[1]},
                 "measured": [asdict(m) for m in self.measured]}
 

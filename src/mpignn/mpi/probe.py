@@ -38,15 +38,15 @@ def choose_access(world: World, asked: str) -> tuple[World, Access]:
             node whose servers also train is asked by ``owner`` unless a Get ends while they compute.
 
     Returns:
-        The world, with its ``paths`` set, and what led to them, the same on all ranks.
+        The world, with its ``access`` set, and what led to them, the same on all ranks.
     """
     nodes = world.topology.num_nodes
     if nodes == 1 or asked != AUTO:
-        path = RMA if asked == AUTO else asked
-        access = Access(asked, ((path,) * nodes,) * nodes)
+        way = RMA if asked == AUTO else asked
+        access = Access(asked, ((way,) * nodes,) * nodes)
     else:
         access = _measure(world)
-    return replace(world, paths=access.paths[world.node_id]), access
+    return replace(world, access=access.ways[world.node_id]), access
 
 
 def _measure(world: World) -> Access:
@@ -108,8 +108,8 @@ def _targets(world: World) -> list[int]:
     return serving[:_TARGETS]
 
 
-def _open(world: World, specs: list[ArraySpec], path: str) -> MpiTransport:
-    transport = MpiTransport(world, specs, path)
+def _open(world: World, specs: list[ArraySpec], way: str) -> MpiTransport:
+    transport = MpiTransport(world, specs, way)
     if world.server_index is not None:
         for spec in specs:
             transport.shard(spec.name)[:] = _rows(spec, world.server_index * _TABLE_ROWS + np.arange(_TABLE_ROWS)).flat
@@ -132,7 +132,7 @@ def _time(world: World, trainers: Group, ways: Mapping[str, MpiTransport], name:
         world: The job.
         trainers: All that measure.
         ways: What carries the rows.
-        name: Name of the window.
+        name: Name of the array.
         node: Whom to ask; None: nobody.
         rows: Number of rows of a request.
     """
@@ -140,7 +140,7 @@ def _time(world: World, trainers: Group, ways: Mapping[str, MpiTransport], name:
                                         for way, transport in ways.items()}
     for way, asked in requests.items():     # once untimed: makes connections, shows whether the bytes are right
         ways[way].gather(asked).wait()
-    right = {way: (asked[0].out == _rows(asked[0].window.spec, asked[0].ids)).all() for way, asked in requests.items()}
+    right = {way: (asked[0].out == _rows(asked[0].array.spec, asked[0].ids)).all() for way, asked in requests.items()}
     times: dict[str, list[float]] = {way: [] for way in ways}
     began, rounds = time.perf_counter(), 0
     while rounds < 2 or rounds < _REPEATS and not any(trainers.allgather(time.perf_counter() - began > _BUDGET_S)):
@@ -156,10 +156,10 @@ def _time(world: World, trainers: Group, ways: Mapping[str, MpiTransport], name:
 
 def _request(world: World, transport: MpiTransport, name: str, node: int, rows: int) -> Request:
     """Rows of the first server of a node, other ones for each rank."""
-    first, window = world.topology.servers_of(node)[0], transport.windows[name]
+    first, array = world.topology.servers_of(node)[0], transport.arrays[name]
     # No two next to each other, as is usual in a large graph: RMA would fetch neighbours as one piece.
     chosen = np.random.default_rng(world.rank).permutation(_TABLE_ROWS // 2)[:rows]
-    return Request(window, first * _TABLE_ROWS + 2 * chosen, np.empty((rows, window.spec.width), np.uint8))
+    return Request(array, first * _TABLE_ROWS + 2 * chosen, np.empty((rows, array.spec.width), np.uint8))
 
 
 _abandoned: list[Any] = []       # what an operation that never ended may still use

@@ -13,17 +13,17 @@ from mpignn.buffers import Pool
 from mpignn.errors import CommError
 from mpignn.mpi.layout import lay_out
 from mpignn.mpi.library import MPI
-from mpignn.mpi.owner import OwnerPath
 from mpignn.mpi.owner_table import OwnerTable, TableService
-from mpignn.mpi.parts import Ask, Part, Path
-from mpignn.mpi.rma import RmaPath
+from mpignn.mpi.owner_way import OwnerWay
 from mpignn.mpi.rma_table import RmaTable
+from mpignn.mpi.rma_way import RmaWay
 from mpignn.mpi.segment import Segment
 from mpignn.mpi.sync import CHUNK_BYTES
+from mpignn.mpi.ways import Ask, SplitRequest, Way
 from mpignn.mpi.world import World
 from mpignn.mpi.writable import MpiTable, TrainerGroups
 from mpignn.roles import BOTH, Role
-from mpignn.transport.api import ArraySpec, OnMain, Pending, Request, Transport, Window, check_request, read_only
+from mpignn.transport.api import ArraySpec, GraphArray, OnMain, Pending, Request, Transport, check_request, read_only
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class MpiTransport(Transport):
         super().__init__()
         self._world, self._specs, self._chunk_bytes = world, tuple(specs), chunk_bytes
         topology = world.topology
-        access = world.paths if access is None else access
+        access = world.access if access is None else access
         self._access = (access,) * topology.num_nodes if isinstance(access, str) else tuple(access)
         assert set(self._access) <= {"rma", "owner"} and len(self._access) == topology.num_nodes
         layouts = [lay_out(specs, topology, node) for node in range(topology.num_nodes)]
@@ -60,33 +60,33 @@ class MpiTransport(Transport):
         self._layout_of_server = [layout for layout in layouts for _ in range(layout.first, layout.last)]
         self._node_of_server = [topology.node_of_rank[rank] for rank in topology.server_ranks]
         self._pool = Pool()
-        self._paths: dict[str, Path] = {}
+        self._ways: dict[str, Way] = {}
         self._unfinished: dict[int, _Fetch] = {}
         self._trainer_groups: TrainerGroups | None = None       # made for the first table
         self._table_service: TableService | None = None         # likewise, where tables do without RMA
         self._segment = Segment(world, self._layout.nbytes, segment)
-        self.windows = {spec.name: self._window(spec) for spec in specs}
+        self.arrays = {spec.name: self._array(spec) for spec in specs}
 
-    def _window(self, spec: ArraySpec) -> Window:
+    def _array(self, spec: ArraySpec) -> GraphArray:
         layout = self._layout
         start = layout.offsets[spec.name]
         stop = start + spec.elements(layout.first, layout.last) * spec.dtype.itemsize
-        return Window(spec, spec.bounds[layout.first], spec.bounds[layout.last],
+        return GraphArray(spec, spec.bounds[layout.first], spec.bounds[layout.last],
                       self._segment.bytes[start:stop].view(spec.dtype))
 
     def shard(self, name: str) -> np.ndarray:
         server = self._world.server_index
         assert server is not None, "only servers own rows"
-        window = self.windows[name]
-        spec = window.spec
-        start = (spec.bounds[server] - window.lo) * spec.step
-        return window.flat[start:start + spec.elements(server, server + 1)]
+        array = self.arrays[name]
+        spec = array.spec
+        start = (spec.bounds[server] - array.lo) * spec.step
+        return array.flat[start:start + spec.elements(server, server + 1)]
 
     def store(self, out: np.ndarray, piece: np.ndarray) -> None:
         self._segment.store(out, piece)
 
     def publish(self) -> None:
-        self.windows = read_only(self.windows)
+        self.arrays = read_only(self.arrays)
         self._segment.seal()
         world = self._world
         if world.topology.num_nodes == 1:
@@ -96,19 +96,19 @@ class MpiTransport(Transport):
         if "owner" in wanted:
             if BOTH in world.topology.roles:
                 world.never_block()     # a rank inside a blocking call would not serve
-            self._paths["owner"] = OwnerPath(world, self._segment.bytes, self._layout, self._specs, self._chunk_bytes)
+            self._ways["owner"] = OwnerWay(world, self._segment.bytes, self._layout, self._specs, self._chunk_bytes)
         if "rma" in wanted:
             exposed = self._segment.bytes if Role.SERVER in world.role else np.empty(0, np.uint8)
-            self._paths["rma"] = RmaPath(world, exposed, self._layout_of_server, self._chunk_bytes)
+            self._ways["rma"] = RmaWay(world, exposed, self._layout_of_server, self._chunk_bytes)
 
     def gather(self, requests: Sequence[Request], on_main: OnMain | None = None) -> Pending:
         for request in requests:
             check_request(request)
-        parts = [Part(request) for request in requests]
-        fetch = _Fetch(self, [part for part in parts if part.remote.size], on_main or _here)
-        for part in parts:      # while the others are under way
-            part.copy_local()
-            self._count_local(part)
+        splits = [SplitRequest(request) for request in requests]
+        fetch = _Fetch(self, [split for split in splits if split.remote.size], on_main or _here)
+        for split in splits:    # while the others are under way
+            split.copy_local()
+            self._count_local(split)
         return fetch
 
     def table(self, spec: ArraySpec) -> MpiTable:
@@ -141,72 +141,72 @@ class MpiTransport(Transport):
         self._trainer_groups = self._table_service = None
         for fetch in list(self._unfinished.values()):
             fetch.wait()
-        for path in self._paths.values():
-            path.free()
-        self._paths = {}
-        self.windows = {}
+        for way in self._ways.values():
+            way.free()
+        self._ways = {}
+        self.arrays = {}
         self._segment.free()
 
     @property
     def one_sided(self) -> MPI.Win:
         """The RMA window, for tests of it at start."""
-        path = self._paths["rma"]
-        assert isinstance(path, RmaPath)
-        return path.win
+        way = self._ways["rma"]
+        assert isinstance(way, RmaWay)
+        return way.win
 
-    def _path_to(self, server: int) -> Path:
-        path = self._paths.get(self._access[self._node_of_server[server]])
-        if path is None:
+    def _way_to(self, server: int) -> Way:
+        way = self._ways.get(self._access[self._node_of_server[server]])
+        if way is None:
             raise CommError("rows of other nodes were asked for, but the transport is not published or already freed")
-        return path
+        return way
 
-    def _count_local(self, part: Part) -> None:
-        window, ids = part.request.window, part.request.ids
-        rows, mine, server = ids.size - part.remote.size, 0, self._world.server_index
+    def _count_local(self, split: SplitRequest) -> None:
+        array, ids = split.request.array, split.request.ids
+        rows, mine, server = ids.size - split.remote.size, 0, self._world.server_index
         if server is not None:
-            lo, hi = window.spec.bounds[server:server + 2]
-            mine = rows if (lo, hi) == (window.lo, window.hi) else int(((ids >= lo) & (ids < hi)).sum())
+            lo, hi = array.spec.bounds[server:server + 2]
+            mine = rows if (lo, hi) == (array.lo, array.hi) else int(((ids >= lo) & (ids < hi)).sum())
         for target, count in ("self", mine), ("node", rows - mine):
-            self._stats.count(window.spec.kind, part.request.hop, target, count, part.row_bytes)
+            self._stats.count(array.spec.kind, split.request.hop, target, count, split.row_bytes)
 
 
 class _Fetch(Pending):
     """Rows of other nodes under way: all that a gather wants of a server in one message."""
 
-    def __init__(self, transport: MpiTransport, parts: list[Part], on_main: OnMain) -> None:
-        self._transport, self._parts, self._on_main = transport, parts, on_main
+    def __init__(self, transport: MpiTransport, splits: list[SplitRequest], on_main: OnMain) -> None:
+        self._transport, self._splits, self._on_main = transport, splits, on_main
         self._asks: list[Ask] = []
-        if parts:
+        if splits:
             on_main(self._start)
 
     def _start(self) -> None:
-        transport, parts = self._transport, self._parts
+        transport, splits = self._transport, self._splits
         stats, landed = transport._stats, 0
         for server in range(len(transport._layout_of_server)):
-            wanting = [part for part in parts if part.rows_of(server).size]
+            wanting = [split for split in splits if split.rows_of(server).size]
             if not wanting:
                 continue
-            ask = transport._path_to(server).ask(server, wanting, landed)
+            ask = transport._way_to(server).ask(server, wanting, landed)
             landed += ask.nbytes
             self._asks.append(ask)
             first = wanting[0].request
-            stats.count_calls(first.window.spec.kind, first.hop, "remote", server, ask.calls)
+            stats.count_calls(first.array.spec.kind, first.hop, "remote", server, ask.calls)
         self._landing = transport._pool.empty(landed, np.uint8)
         begin = 0
         for ask in self._asks:
             ask.start(self._landing[begin:begin + ask.nbytes])
             begin += ask.nbytes
-        for part in parts:
-            stats.count(part.request.window.spec.kind, part.request.hop, "remote", part.rows.size, part.row_bytes)
+        for split in splits:
+            stats.count(split.request.array.spec.kind, split.request.hop, "remote", split.rows.size, split.row_bytes)
         transport._unfinished[id(self)] = self      # kept from being forgotten: memory is still written to
 
     def wait(self) -> None:
-        if not self._parts:
+        if not self._splits:
             return
         self._on_main(self._finish)
-        for part in self._parts:
-            part.copy_landed(self._landing)
-        self._asks, self._parts = [], []
+        for split in self._splits:
+            split.copy_landed(self._landing)
+        self._asks, self._splits = [], []
         del self._landing, self._transport._unfinished[id(self)]
 
     def _finish(self) -> None:

@@ -32,7 +32,7 @@ class World:
         parting: All ranks, for `leave` alone.
         num_threads: Threads that this rank computes with: OMP_NUM_THREADS, or its share of the cores.
         serving_nap_s: Longest nap of a server between two looks at MPI; 0 never naps.
-        paths: How this rank gets rows of other nodes, ``rma`` or ``owner``; or one of these for each node.
+        access: How this rank gets rows of other nodes, ``rma`` or ``owner``; or one of these for each node.
         device: Where this trainer computes, as torch names it: ``cpu``, or ``cuda:1``.
     """
 
@@ -47,7 +47,7 @@ class World:
     parting: MPI.Intracomm
     num_threads: int
     serving_nap_s: float
-    paths: str | tuple[str, ...] = "rma"
+    access: str | tuple[str, ...] = "rma"
     device: str = "cpu"
 
     @property

@@ -44,11 +44,11 @@ def _drawn(front: Front, draws: Sequence[Draw], return_eids: bool) -> tuple[dict
 
 def picking(service: GraphService, space: Workspace, draw: Draw) -> threads.Job[None]:
     """What `threads.run_all` shall do to fill ``draw.neighbors`` from the view, and to mark them.  Not collective."""
-    window = service.adjacency(draw.etype).indices
+    array = service.adjacency(draw.etype).indices
     bits, seen = space.bits(draw.longest), space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0])).seen
-    neighbors = draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
+    neighbors = draw.neighbors = space.pool.empty(draw.indptr[-1], array.spec.dtype)
     return lambda number, first, last: pick_neighbors(
-        draw.key, draw.rule.replace, *draw.rows(first, last), bits[number], window.flat, window.lo, seen[number],
+        draw.key, draw.rule.replace, *draw.rows(first, last), bits[number], array.flat, array.lo, seen[number],
         neighbors), threads.cut(draw.indptr)
 
 

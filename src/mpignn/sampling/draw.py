@@ -25,7 +25,7 @@ from mpignn.sampling.fetch import RowReader, read_at_once
 from mpignn.sampling.rule import Rule
 from mpignn.sampling.whole_rows import WholeRows, excluded
 from mpignn.store.service import GraphService
-from mpignn.transport.api import Window
+from mpignn.transport.api import GraphArray
 
 Edges = ByEType[np.ndarray]
 Ids = Mapping[str, np.ndarray] | np.ndarray
@@ -224,9 +224,9 @@ def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], r
                 looking.append(_Picked(service, front, draw, reader))
             elif draw.outside or return_eids or front.times is not None:
                 draw.edge_ids = _pick_edges(space, draw)
-                window = service.adjacency(etype).indices
-                draw.neighbors = space.pool.empty(draw.indptr[-1], window.spec.dtype)
-                reader.read(window, draw.edge_ids, draw.neighbors.reshape(-1, 1))
+                array = service.adjacency(etype).indices
+                draw.neighbors = space.pool.empty(draw.indptr[-1], array.spec.dtype)
+                reader.read(array, draw.edge_ids, draw.neighbors.reshape(-1, 1))
     reader.finish()
     for picked in looking:
         picked.rows.ask_times(reader)
@@ -248,12 +248,13 @@ def read_fronts(service: GraphService, space: Workspace, fronts: Sequence[Front]
     reader.finish()
 
 
-def _extend(window: Window, nodes: np.ndarray, known: np.ndarray | None, pool: Pool, reader: RowReader) -> np.ndarray:
-    rows = pool.empty((nodes.shape[0], window.spec.width), window.spec.dtype)
+def _extend(array: GraphArray, nodes: np.ndarray, known: np.ndarray | None, pool: Pool,
+            reader: RowReader) -> np.ndarray:
+    rows = pool.empty((nodes.shape[0], array.spec.width), array.spec.dtype)
     have = 0 if known is None else known.shape[0]
     if have:
         rows[:have] = known
-    reader.read(window, nodes[have:], rows[have:])
+    reader.read(array, nodes[have:], rows[have:])
     return rows
 
 
@@ -267,17 +268,17 @@ def _pick_edges(space: Workspace, draw: Draw) -> np.ndarray:
 def _plan(service: GraphService, space: Workspace, front: Front, number: int, etype: EType, rule: Rule,
           orig: np.ndarray) -> Draw:
     """Lay out the picks of an edge type."""
-    window = service.adjacency(etype).indices
+    array = service.adjacency(etype).indices
     indptr = space.pool.empty(orig.shape[0] + 1, np.int64)
     key = np.uint64(derive(*front.key, number))
     bounds = front.bounds[etype] if rule.fanout else np.empty((0, 2), np.int64)        # not read for no edges
     draw = Draw(etype, rule, key, orig, bounds, NONE_GONE, NONE_TAKEN, indptr)
     if rule.fanout == 0:
         indptr[:] = 0
-        draw.edge_ids, draw.neighbors = np.empty(0, np.int64), np.empty(0, window.spec.dtype)
+        draw.edge_ids, draw.neighbors = np.empty(0, np.int64), np.empty(0, array.spec.dtype)
         return draw
     draw.gone, draw.taken = excluded(draw.bounds, front.exclude.get(etype))
-    draw.longest, draw.outside = plan_rows(draw.bounds, draw.taken, rule.fanout, rule.replace, window.lo, window.hi,
+    draw.longest, draw.outside = plan_rows(draw.bounds, draw.taken, rule.fanout, rule.replace, array.lo, array.hi,
                                            indptr)
     return draw
 
@@ -313,9 +314,9 @@ class _Picked:
             picked, neighbors), threads.cut(draw.indptr, 1 / 4))
 
     def _bad_weight(self, service: GraphService, edge: int) -> str:
-        draw, window = self.draw, self.draw.rule.weights
-        assert window is not None, "without weights none is bad"
+        draw, array = self.draw, self.draw.rule.weights
+        assert array is not None, "without weights none is bad"
         row = np.flatnonzero((draw.bounds[:, 0] <= edge) & (edge < draw.bounds[:, 1]))[0]
-        value = read_at_once(service.transport, window, np.array([edge]))[0, 0]
-        return (f"{window.spec.name} of edge {edge}, in-edge {edge - draw.bounds[row, 0]} of {draw.etype[2]} "
+        value = read_at_once(service.transport, array, np.array([edge]))[0, 0]
+        return (f"{array.spec.name} of edge {edge}, in-edge {edge - draw.bounds[row, 0]} of {draw.etype[2]} "
                 f"{self._orig[row, 0]} (original id), is {value}; weights are finite and not negative")

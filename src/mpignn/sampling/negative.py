@@ -242,8 +242,8 @@ class Local(NegativeSampler, in_thread=True):
 
     @staticmethod
     def _range(service: GraphService, ntype: str) -> tuple[int, int]:
-        window = service.orig_ids(ntype)
-        return (window.lo, window.hi) if window.hi > window.lo else (0, window.spec.num_rows)
+        array = service.orig_ids(ntype)
+        return (array.lo, array.hi) if array.hi > array.lo else (0, array.spec.num_rows)
 
 
 def seed_keys(service: GraphService, etype: EType, eids: np.ndarray, dst: np.ndarray, keys: Sequence[np.uint64],

@@ -20,7 +20,7 @@ from mpignn.sampling.draw import Front
 from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.rule import Rule
 from mpignn.store.service import OUT, GraphService
-from mpignn.transport.api import Window
+from mpignn.transport.api import GraphArray
 
 _EVERYWHERE = 1 << 62
 
@@ -112,7 +112,7 @@ class _OutRows:
         return self._indptr, ends[at], ids[at]
 
 
-def _read(reader: RowReader, window: Window, ids: np.ndarray) -> np.ndarray:
-    rows = np.empty((ids.shape[0], window.spec.width), window.spec.dtype)
-    reader.read(window, ids, rows)
+def _read(reader: RowReader, array: GraphArray, ids: np.ndarray) -> np.ndarray:
+    rows = np.empty((ids.shape[0], array.spec.width), array.spec.dtype)
+    reader.read(array, ids, rows)
     return rows

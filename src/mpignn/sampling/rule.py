@@ -10,7 +10,7 @@ from mpignn.arguments import whole_number
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import ByEType, EType, Kind, Schema, etype_key
 from mpignn.store.service import GraphService
-from mpignn.transport.api import Window
+from mpignn.transport.api import GraphArray
 
 ALL = -1        # the fanout that keeps every edge
 
@@ -33,10 +33,10 @@ class Rule:
 
     fanout: int
     replace: bool = False
-    weights: Window | None = None
-    marks: Window | None = None
-    edge_times: Window | None = None
-    node_times: Window | None = None
+    weights: GraphArray | None = None
+    marks: GraphArray | None = None
+    edge_times: GraphArray | None = None
+    node_times: GraphArray | None = None
 
     @property
     def looks(self) -> bool:
@@ -89,17 +89,17 @@ def make_rules(service: GraphService, fanout: Fanout, replace: bool = False, pro
     """
     schema = service.schema
     fanouts = _fanouts(fanout, schema)
-    weights, marks = _edge_windows(service, prob, "prob"), _edge_windows(service, mask, "mask")
-    for window in weights.values():
-        if window.spec.dtype.kind not in "iuf" or window.spec.dtype == np.float16 or window.spec.width != 1:
-            raise DataError(f"prob: {window.spec.name} is {window.spec.dtype}, {window.spec.width} an edge; weights "
+    weights, marks = _edge_arrays(service, prob, "prob"), _edge_arrays(service, mask, "mask")
+    for array in weights.values():
+        if array.spec.dtype.kind not in "iuf" or array.spec.dtype == np.float16 or array.spec.width != 1:
+            raise DataError(f"prob: {array.spec.name} is {array.spec.dtype}, {array.spec.width} an edge; weights "
                             "are one number an edge, float32, float64 or an integer")
-    for window in marks.values():
-        if window.spec.dtype != np.bool_ or window.spec.width != 1:
-            raise DataError(f"mask: {window.spec.name} is {window.spec.dtype}, {window.spec.width} an edge; marks are "
+    for array in marks.values():
+        if array.spec.dtype != np.bool_ or array.spec.width != 1:
+            raise DataError(f"mask: {array.spec.name} is {array.spec.dtype}, {array.spec.width} an edge; marks are "
                             "one boolean an edge")
-    of_edges = _edge_windows(service, edge_times, "edge_timestamp_attr_name")
-    of_nodes = _node_windows(service, node_times)
+    of_edges = _edge_arrays(service, edge_times, "edge_timestamp_attr_name")
+    of_nodes = _node_arrays(service, node_times)
     _check_times([*of_edges.values(), *of_nodes.values()])
     return {e: Rule(fanouts[e], replace and fanouts[e] != ALL, weights.get(e), marks.get(e), of_edges.get(e),
                     of_nodes.get(e[0])) for e in schema.etypes}
@@ -107,17 +107,17 @@ def make_rules(service: GraphService, fanout: Fanout, replace: bool = False, pro
 
 def time_dtype(rules: Mapping[EType, Rule]) -> np.dtype:
     """int64 or float64, as what the times of the seeds are compared with.  Not collective."""
-    windows = [w for rule in rules.values() for w in (rule.edge_times, rule.node_times) if w is not None]
-    return np.dtype(np.float64 if windows and windows[0].spec.dtype.kind == "f" else np.int64)
+    arrays = [array for rule in rules.values() for array in (rule.edge_times, rule.node_times) if array is not None]
+    return np.dtype(np.float64 if arrays and arrays[0].spec.dtype.kind == "f" else np.int64)
 
 
-def _check_times(windows: Sequence[Window]) -> None:
-    for window in windows:
-        spec = window.spec
+def _check_times(arrays: Sequence[GraphArray]) -> None:
+    for array in arrays:
+        spec = array.spec
         if spec.dtype.kind not in "iuf" or spec.dtype in (np.float16, np.uint64) or spec.width != 1:
             raise DataError(f"{spec.name} is {spec.dtype}, {spec.width} a row; times are one number a row, float32, "
                             "float64 or an integer of 64 bits or fewer with a sign")
-        first = windows[0].spec
+        first = arrays[0].spec
         if (spec.dtype.kind == "f") != (first.dtype.kind == "f"):
             raise DataError(f"{first.name} is {first.dtype} and {spec.name} is {spec.dtype}: give all times as "
                             "integers, or all as floating-point numbers")
@@ -133,15 +133,15 @@ def _fanouts(entry: Fanout, schema: Schema) -> dict[EType, int]:
     return {etype: given[etype] for etype in schema.etypes}
 
 
-def _edge_windows(service: GraphService, named: Named, what: str) -> dict[EType, Window]:
-    """The window of the edge data that is named, for each edge type that has it."""
+def _edge_arrays(service: GraphService, named: Named, what: str) -> dict[EType, GraphArray]:
+    """The array of the edge data that is named, for each edge type that has it."""
     names = _names(named, what, "edge", service.schema.etypes, service.schema.etype,
                    lambda etype, name: f"edge/{etype_key(etype)}/data/{name}" in service.infos)
     return {etype: service.edge_data(etype, name)[0] for etype, name in names.items()}
 
 
-def _node_windows(service: GraphService, named: NamedOfNodes) -> dict[str, Window]:
-    """The window of the node data that is named, for each node type that has it."""
+def _node_arrays(service: GraphService, named: NamedOfNodes) -> dict[str, GraphArray]:
+    """The array of the node data that is named, for each node type that has it."""
     names = _names(named, "node_timestamp_attr_name", "node", service.schema.ntypes, service.schema.ntype,
                    lambda ntype, name: f"node/{ntype}/data/{name}" in service.infos)
     return {ntype: service.node_data(ntype, name)[0] for ntype, name in names.items()}

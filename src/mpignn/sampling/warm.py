@@ -28,7 +28,7 @@ def warming(services: Sequence[GraphService], chosen_by: Collection[str] | None 
 
     Not collective.
     """
-    index = {window.spec.dtype for s in services for name, window in s.transport.windows.items()
+    index = {array.spec.dtype for s in services for name, array in s.transport.arrays.items()
              if array_part(name) == "indices"}
     columns = [info for s in services for info in s.infos.values() for what, _, name in
                [array_part(info.name).partition("/")] if what == "data" and info.width == 1

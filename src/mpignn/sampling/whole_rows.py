@@ -16,7 +16,7 @@ from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, count_allowed, take
 from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.rule import Rule
 from mpignn.store.service import GraphService
-from mpignn.transport.api import Window
+from mpignn.transport.api import GraphArray
 
 
 def excluded(bounds: np.ndarray, gone: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +42,7 @@ class WholeRows:
     """
 
     def __init__(self, service: GraphService, etype: EType, rule: Rule, bounds: np.ndarray, times: np.ndarray | None,
-                 reader: RowReader, more: Sequence[Window] = ()):
+                 reader: RowReader, more: Sequence[GraphArray] = ()):
         """Ask for what the rule looks at.
 
         Args:
@@ -57,8 +57,8 @@ class WholeRows:
         self._rule, self._bounds = rule, bounds
         self._indices = service.adjacency(etype).indices
         looked_at = [rule.weights, rule.marks, rule.edge_times, self._indices if rule.node_times is not None else None]
-        windows = {w.spec.name: w for w in (*looked_at, *more) if w is not None}.values()
-        self.lo, self._hi = max(w.lo for w in windows), max(max(w.lo for w in windows), min(w.hi for w in windows))
+        arrays = {a.spec.name: a for a in (*looked_at, *more) if a is not None}.values()
+        self.lo, self._hi = max(a.lo for a in arrays), max(max(a.lo for a in arrays), min(a.hi for a in arrays))
         first, degree = bounds[:, 0], bounds[:, 1] - bounds[:, 0]
         away = np.flatnonzero((degree > 0) & ((first < self.lo) | (first + degree > self._hi)))
         ends = np.cumsum(degree[away])
@@ -66,9 +66,9 @@ class WholeRows:
         self.away[away] = ends - degree[away]
         ids = np.repeat(first[away] - self.away[away], degree[away]) + np.arange(ends[-1] if ends.size else 0)
         self._fetched = {}
-        for window in windows:
-            self._fetched[window.spec.name] = rows = np.empty((ids.size, 1), window.spec.dtype)
-            reader.read(window, ids, rows)
+        for array in arrays:
+            self._fetched[array.spec.name] = rows = np.empty((ids.size, 1), array.spec.dtype)
+            reader.read(array, ids, rows)
         if rule.timed:
             assert times is not None, "edges are chosen by time"
             self._limits = times
@@ -78,11 +78,11 @@ class WholeRows:
 
     def ask_times(self, reader: RowReader) -> None:
         """Ask for the times of all neighbors, which are known now."""
-        window = self._rule.node_times
-        if window is not None:
+        array = self._rule.node_times
+        if array is not None:
             neighbors = self._of_all(self._indices).astype(np.int64)
-            self._node_times = np.empty((neighbors.size, 1), window.spec.dtype)
-            reader.read(window, neighbors, self._node_times)
+            self._node_times = np.empty((neighbors.size, 1), array.spec.dtype)
+            reader.read(array, neighbors, self._node_times)
 
     def looked_at(self) -> tuple[tuple[np.ndarray, np.ndarray, bool, np.ndarray, np.ndarray, bool], np.ndarray]:
         """Weights and marks as kernels want them, and where the marks of each row begin."""
@@ -105,14 +105,14 @@ class WholeRows:
             threads.cut(indptr, 1 / 4))
         return counts
 
-    def values(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    def values(self, array: GraphArray) -> tuple[np.ndarray, np.ndarray]:
         """Values in the view from edge ``lo`` on, and values fetched."""
-        flat = window.flat[self.lo - window.lo:self._hi - window.lo]
-        return read_only(flat), read_only(self._fetched[window.spec.name][:, 0])
+        flat = array.flat[self.lo - array.lo:self._hi - array.lo]
+        return read_only(flat), read_only(self._fetched[array.spec.name][:, 0])
 
-    def _if_any(self, window: Window | None, none: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    def _if_any(self, array: GraphArray | None, none: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
         """`values`, and whether there are any."""
-        return (none, none, False) if window is None else (*self.values(window), True)
+        return (none, none, False) if array is None else (*self.values(array), True)
 
     def _older(self) -> np.ndarray:
         """(L,) which edges are marked, and older than what they would be picked for."""
@@ -134,11 +134,11 @@ class WholeRows:
         threads.run(lambda _, a, b: mark_older(times, fetched, self.lo, away[a:b], self._bounds[a:b],
                                                self._limits[a:b], first[a:b], marks), threads.cut(first, 1 / 4))
 
-    def _of_all(self, window: Window) -> np.ndarray:
-        """(L,) what a window has of every edge of the rows."""
+    def _of_all(self, array: GraphArray) -> np.ndarray:
+        """(L,) what an array has of every edge of the rows."""
         first, bounds = self._first, self._bounds
         ids = np.repeat(bounds[:, 0] - first[:-1], np.diff(first)) + np.arange(first[-1])
-        (flat, fetched), found = self.values(window), np.empty(first[-1], window.spec.dtype)
+        (flat, fetched), found = self.values(array), np.empty(first[-1], array.spec.dtype)
         threads.run(lambda _, a, b: take(flat, fetched, self.lo, self.away[a:b], bounds[a:b], first[a:b + 1], ids,
                                          found), threads.cut(first, 1 / 4))
         return found

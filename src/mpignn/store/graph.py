@@ -65,7 +65,7 @@ class DistGraph:
     way, which will end the job.
 
     Attributes:
-        service: Its windows.
+        service: Its arrays.
         topology: Where the ranks of the job sit.
         splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
         source_id: Hash of the graph in original ids, the same in every cut.
@@ -256,7 +256,7 @@ class DistGraph:
     def new_nids(self, orig: ArrayLike, ntype: str | None = None) -> "torch.Tensor":
         """(N,) id of each original id.
 
-        The map lies in windows like a feature of one number a node, since a search would take as many round trips as
+        The map is an array like a feature of one number a node, since a search would take as many round trips as
         a partition has halves.
         """
         ntype = self.schema.ntype(ntype)
@@ -274,7 +274,7 @@ class DistGraph:
         adjacency = {e: self.service.adjacency(e) for e in self.canonical_etypes}
         nodes = {t: self.service.orig_ids(t) for t in self.ntypes}
         return LocalPartition(
-            {t: range(window.lo, window.hi) for t, window in nodes.items()},
+            {t: range(array.lo, array.hi) for t, array in nodes.items()},
             {e: range(a.indices.lo, a.indices.hi) for e, a in adjacency.items()},
             {e: a.rows.flat for e, a in adjacency.items()}, {e: a.indices.flat for e, a in adjacency.items()})
 
@@ -324,13 +324,13 @@ class DistGraph:
 
     def _node_tensor(self, ntype: str, name: str) -> "DistTensor":
         from mpignn.store.tensor import DistTensor  # a rank that only serves needs no torch
-        window, shape = self.service.node_data(ntype, name)
-        return DistTensor.over(self.service, window, shape, window.spec.name, ntype, self.tables)
+        array, shape = self.service.node_data(ntype, name)
+        return DistTensor.over(self.service, array, shape, array.spec.name, ntype, self.tables)
 
     def _edge_tensor(self, etype: EType, name: str) -> "DistTensor":
         from mpignn.store.tensor import DistTensor
-        window, shape = self.service.edge_data(etype, name)
-        return DistTensor.over(self.service, window, shape, window.spec.name, etype_key(etype), self.tables)
+        array, shape = self.service.edge_data(etype, name)
+        return DistTensor.over(self.service, array, shape, array.spec.name, etype_key(etype), self.tables)
 
 
 def _piece(bounds: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -12,21 +12,21 @@ from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType, etype_key
 from mpignn.kernels.match import match
 from mpignn.store.service import OUT, GraphService
-from mpignn.transport.api import Request, Window
+from mpignn.transport.api import GraphArray, Request
 
 _CHUNK_EDGES = 1 << 22      # read at a time
 _STRIDE = 128               # rows of another node that are read to find one among them
 _MOST_PIVOTS = 1 << 13      # read once for each edge type
 
 
-def read_rows(service: GraphService, window: Window, ids: np.ndarray) -> np.ndarray:
-    """(N, W) rows of a window, wherever they are.  Not collective.
+def read_rows(service: GraphService, array: GraphArray, ids: np.ndarray) -> np.ndarray:
+    """(N, W) rows of an array, wherever they are.  Not collective.
 
     Args:
-        ids: (N,) int64 rows of the window.
+        ids: (N,) int64 rows of the array.
     """
-    rows = np.empty((ids.size, window.spec.width), window.spec.dtype)
-    service.transport.gather([Request(window, ids, rows)]).wait()
+    rows = np.empty((ids.size, array.spec.width), array.spec.dtype)
+    service.transport.gather([Request(array, ids, rows)]).wait()
     return rows
 
 
@@ -86,13 +86,13 @@ class RowPivots:
 
     def __init__(self, service: GraphService, etype: EType) -> None:
         """Read them.  Not collective."""
-        window = service.adjacency(etype).rows
-        bounds = window.spec.bounds
-        stride = max(_STRIDE, -(-window.spec.num_rows // _MOST_PIVOTS))
-        far = [(lo, hi) for lo, hi in zip(bounds, bounds[1:], strict=False) if hi <= window.lo or lo >= window.hi]
+        array = service.adjacency(etype).rows
+        bounds = array.spec.bounds
+        stride = max(_STRIDE, -(-array.spec.num_rows // _MOST_PIVOTS))
+        far = [(lo, hi) for lo, hi in zip(bounds, bounds[1:], strict=False) if hi <= array.lo or lo >= array.hi]
         self.rows = np.concatenate([np.arange(lo, hi, stride) for lo, hi in far])
         self._ends = np.concatenate([np.append(np.arange(lo, hi, stride)[1:], hi) for lo, hi in far if hi > lo])
-        self.starts = read_rows(service, window, self.rows)[:, 0]
+        self.starts = read_rows(service, array, self.rows)[:, 0]
 
     def around(self, eids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N,) first and (N,) last + 1 of the destinations that each edge, of other nodes, may have."""

@@ -1,4 +1,4 @@
-"""A published graph: its structure and data as windows, filled by the servers.
+"""A published graph: its structure and data as arrays cut by rows, filled by the servers.
 
 Shapes: N nodes of a type, E edges of a type, S servers, P partitions.
 """
@@ -13,7 +13,7 @@ from mpignn.errors import DataError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, array_part, etype_key
 from mpignn.roles import Topology
-from mpignn.transport.api import ArraySpec, Transport, Window, array_spec
+from mpignn.transport.api import ArraySpec, GraphArray, Transport, array_spec
 
 REPLICATED = ("none", "topology", "all")
 """What each node, or each group of nodes, may hold a copy of: nothing, the structure, or everything."""
@@ -36,14 +36,14 @@ class Adjacency:
         edge_ids: Row i is the global id of the edge at place i; None of in-edges, where it is i.
     """
 
-    rows: Window
-    orig: Window
-    indices: Window
-    edge_ids: Window | None = None
+    rows: GraphArray
+    orig: GraphArray
+    indices: GraphArray
+    edge_ids: GraphArray | None = None
 
 
 class GraphService:
-    """The windows of one graph by meaning.
+    """The arrays of one graph by meaning.
 
     Attributes:
         book: Types, sizes, and who owns what.
@@ -72,24 +72,24 @@ class GraphService:
         Raises:
             DataError: No out-edges were stored.
         """
-        windows, key = self.transport.windows, etype_key(etype)
+        arrays, key = self.transport.arrays, etype_key(etype)
         if direction == IN:
-            return Adjacency(windows[f"edge/{key}/indptr"], self.orig_ids(etype[2]), windows[f"edge/{key}/indices"])
+            return Adjacency(arrays[f"edge/{key}/indptr"], self.orig_ids(etype[2]), arrays[f"edge/{key}/indices"])
         if etype not in self.book.out_ranges:
             raise DataError(f"out-edges of {key!r} were asked for, but the graph holds in-edges only: partition it "
                             "with --out-edges, or add the reversed edges as an edge type")
-        return Adjacency(windows[f"out/{key}/indptr"], self.orig_ids(etype[0]), windows[f"out/{key}/indices"],
-                         windows[f"out/{key}/edge_id"])
+        return Adjacency(arrays[f"out/{key}/indptr"], self.orig_ids(etype[0]), arrays[f"out/{key}/indices"],
+                         arrays[f"out/{key}/edge_id"])
 
-    def orig_ids(self, ntype: str) -> Window:
+    def orig_ids(self, ntype: str) -> GraphArray:
         """(N, 1) original ids of a node type.  Not collective."""
-        return self.transport.windows[f"node/{ntype}/orig_id"]
+        return self.transport.arrays[f"node/{ntype}/orig_id"]
 
-    def new_ids(self, ntype: str) -> Window:
+    def new_ids(self, ntype: str) -> GraphArray:
         """(N, 1) new ids of a node type, by original id.  Not collective."""
-        return self.transport.windows[f"node/{ntype}/new_id"]
+        return self.transport.arrays[f"node/{ntype}/new_id"]
 
-    def node_data(self, ntype: str, name: str) -> tuple[Window, tuple[int, ...]]:
+    def node_data(self, ntype: str, name: str) -> tuple[GraphArray, tuple[int, ...]]:
         """A node feature and the shape of its rows.  Not collective.
 
         Raises:
@@ -97,7 +97,7 @@ class GraphService:
         """
         return self._data(f"node/{ntype}/data/", name)
 
-    def edge_data(self, etype: EType, name: str) -> tuple[Window, tuple[int, ...]]:
+    def edge_data(self, etype: EType, name: str) -> tuple[GraphArray, tuple[int, ...]]:
         """An edge feature and the shape of its rows.  Not collective.
 
         Raises:
@@ -109,11 +109,11 @@ class GraphService:
         """(S + 1,) int64 first node of each server's own range, whatever copies there are.  Not collective."""
         return server_rows(self.book.node_ranges[ntype], len(self.orig_ids(ntype).spec.bounds) - 1)
 
-    def _data(self, base: str, name: str) -> tuple[Window, tuple[int, ...]]:
+    def _data(self, base: str, name: str) -> tuple[GraphArray, tuple[int, ...]]:
         if base + name not in self.infos:
             known = ", ".join(n.removeprefix(base) for n in self.infos if n.startswith(base)) or "none"
             raise UnknownName(f"{base}{name} is not in the graph; data there: {known}")
-        return self.transport.windows[base + name], self.infos[base + name].row_shape
+        return self.transport.arrays[base + name], self.infos[base + name].row_shape
 
 
 def server_rows(ranges: np.ndarray, num_servers: int) -> np.ndarray:

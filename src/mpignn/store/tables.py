@@ -18,7 +18,7 @@ from mpignn.graph.types import EType
 from mpignn.roles import Topology
 from mpignn.store.conflicts import Conflicts
 from mpignn.store.placement import is_even, resolve_policy, trainer_rows
-from mpignn.transport.api import Pending, Request, Transport, Window, array_spec
+from mpignn.transport.api import GraphArray, Pending, Request, Transport, array_spec
 from mpignn.transport.group import Group
 from mpignn.transport.table import Delivered, Table
 
@@ -162,8 +162,8 @@ class Tables:
         if policy not in self.book.ntypes:
             return rows
         found = np.empty((rows.size, 1), np.int64)
-        window = self._transport.windows[f"node/{policy}/orig_id"]
-        self._transport.gather([Request(window, rows, found)]).wait()
+        array = self._transport.arrays[f"node/{policy}/orig_id"]
+        self._transport.gather([Request(array, rows, found)]).wait()
         return found.reshape(-1)
 
     def rows_of(self, policy: str, first: int, last: int) -> np.ndarray:
@@ -175,8 +175,8 @@ class Tables:
         ids = np.arange(first, last)
         if policy in self.book.ntypes:
             found = np.empty((ids.size, 1), np.int64)
-            window = self._transport.windows[f"node/{policy}/new_id"]
-            self._transport.gather([Request(window, ids, found)]).wait()
+            array = self._transport.arrays[f"node/{policy}/new_id"]
+            self._transport.gather([Request(array, ids, found)]).wait()
             return found.reshape(-1)
         if not is_even(self.book, policy):
             raise ConfigError(f"rows of {policy} stand for edges and have no file of their own: mpignn.checkpoint.save "
@@ -243,12 +243,12 @@ class GraphTable(Table):
     ``lo:hi`` are the rows that this rank reads in place, and ``local`` is read-only.
     """
 
-    def __init__(self, transport: Transport, window: Window, name: str) -> None:
-        self.spec = window.spec
-        self.lo, self.hi = window.lo, window.hi
-        self.local = window.view
+    def __init__(self, transport: Transport, array: GraphArray, name: str) -> None:
+        self.spec = array.spec
+        self.lo, self.hi = array.lo, array.hi
+        self.local = array.view
         self._transport = transport
-        self._window = window
+        self._array = array
         self._name = name
 
     def flush(self) -> None:
@@ -268,7 +268,7 @@ class GraphTable(Table):
         self.local = self.local[:0]
 
     def _gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
-        return self._transport.gather([Request(self._window, ids, out)])
+        return self._transport.gather([Request(self._array, ids, out)])
 
     def _gather_together(self, ids: np.ndarray, out: np.ndarray, problem: MpignnError | None) -> None:
         if problem is not None:

@@ -24,7 +24,7 @@ from mpignn.store.conflicts import PUT
 from mpignn.store.given import Index, RowsLike, as_array, described, row_numbers, rows_to_write, stored_type, takes_ids
 from mpignn.store.service import GraphService
 from mpignn.store.tables import Entry, GraphTable, Tables, the_only_tables
-from mpignn.transport.api import Window
+from mpignn.transport.api import GraphArray
 from mpignn.transport.group import Group
 from mpignn.transport.table import Delivered, Table
 
@@ -93,22 +93,22 @@ class DistTensor:
             entry.ready = True
 
     @classmethod
-    def over(cls, service: GraphService, window: Window, row_shape: tuple[int, ...], name: str,
+    def over(cls, service: GraphService, array: GraphArray, row_shape: tuple[int, ...], name: str,
              part_policy: str | None = None, tables: Tables | None = None) -> "DistTensor":
         """Data of a published graph as a tensor that is read only.  Not collective.
 
         Args:
             service: The graph's; published.
-            window: The array, as `GraphService.node_data` and `edge_data` give it.
+            array: The array, as `GraphService.node_data` and `edge_data` give it.
             row_shape: Shape of a row.
             name: What it is called in messages.
             part_policy: The node type or key of the edge type.
             tables: Those of the graph's trainers; without them nothing collective can be asked of the tensor.
         """
         tensor = cls.__new__(cls)
-        dtype = torch.from_numpy(np.empty(0, window.spec.dtype)).dtype
-        table = GraphTable(service.transport, window, name)
-        tensor._set(table, (window.spec.num_rows, *row_shape), dtype, name, part_policy, True)
+        dtype = torch.from_numpy(np.empty(0, array.spec.dtype)).dtype
+        table = GraphTable(service.transport, array, name)
+        tensor._set(table, (array.spec.num_rows, *row_shape), dtype, name, part_policy, True)
         tensor._tables, tensor._entry = tables, None
         return tensor
 

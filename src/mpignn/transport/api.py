@@ -58,7 +58,7 @@ def array_spec(name: str, dtype: DTypeLike, width: int, bounds: Iterable[int], s
 
 
 @dataclass(frozen=True)
-class Window:
+class GraphArray:
     """A row-sharded array as one rank sees it.
 
     Attributes:
@@ -87,15 +87,15 @@ class Window:
 
 @dataclass(frozen=True)
 class Request:
-    """Rows to fetch: row ``ids[i]`` of ``window`` into ``out[i]``.
+    """Rows to fetch: row ``ids[i]`` of ``array`` into ``out[i]``.
 
     Attributes:
         ids: (N,) int64 global row numbers, any order, repeats and N = 0 allowed.
-        out: (N, W), C-contiguous, dtype of the window.
+        out: (N, W), C-contiguous, dtype of the array.
         hop: Number of the hop of the sampler that asks, for `Stats`; None for all else.
     """
 
-    window: Window
+    array: GraphArray
     ids: np.ndarray
     out: np.ndarray
     hop: int | None = None
@@ -119,7 +119,7 @@ class Transport(ABC):
     `free` (collective).
     """
 
-    windows: Mapping[str, Window]
+    arrays: Mapping[str, GraphArray]
 
     def __init__(self) -> None:
         self._stats = Stats()
@@ -166,7 +166,7 @@ class Transport(ABC):
         Not collective: the owners take no part.
 
         Raises:
-            CommError: A row is outside its window, or an ``out`` has the wrong shape or dtype.
+            CommError: A row is outside its array, or an ``out`` has the wrong shape or dtype.
         """
 
     @abstractmethod
@@ -182,24 +182,24 @@ class Transport(ABC):
         """Give the memory back, once the trainers have freed their tables.  Collective over the world."""
 
 
-def read_only(windows: Mapping[str, Window]) -> dict[str, Window]:
-    """The same windows, through which nothing can be written any more."""
+def read_only(arrays: Mapping[str, GraphArray]) -> dict[str, GraphArray]:
+    """The same arrays, through which nothing can be written any more."""
     frozen = {}
-    for name, window in windows.items():
-        flat = window.flat.view()
+    for name, array in arrays.items():
+        flat = array.flat.view()
         flat.flags.writeable = False
-        frozen[name] = replace(window, flat=flat)
+        frozen[name] = replace(array, flat=flat)
     return frozen
 
 
 def check_request(request: Request) -> None:
     """Raise what `Transport.gather` promises to raise for a request that cannot be served."""
-    spec, ids, out = request.window.spec, request.ids, request.out
+    spec, ids, out = request.array.spec, request.ids, request.out
     if ids.dtype != np.int64 or ids.ndim != 1:
-        raise CommError(f"window {spec.name}: row numbers are {ids.dtype} of {ids.ndim} dimensions, not int64 of one")
+        raise CommError(f"array {spec.name}: row numbers are {ids.dtype} of {ids.ndim} dimensions, not int64 of one")
     if out.shape != (ids.size, spec.width) or out.dtype != spec.dtype or not out.flags.c_contiguous:
-        raise CommError(f"window {spec.name}: out is {out.dtype} {out.shape}, not contiguous {spec.dtype} "
+        raise CommError(f"array {spec.name}: out is {out.dtype} {out.shape}, not contiguous {spec.dtype} "
                         f"{(ids.size, spec.width)}")
     if ids.size and (ids.min() < 0 or ids.max() >= spec.num_rows):
         bad = ids[(ids < 0) | (ids >= spec.num_rows)][0]
-        raise CommError(f"window {spec.name}: row {bad} asked for, of {spec.num_rows}")
+        raise CommError(f"array {spec.name}: row {bad} asked for, of {spec.num_rows}")

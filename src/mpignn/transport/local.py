@@ -6,7 +6,7 @@ import numpy as np
 
 from mpignn.errors import MpignnError
 from mpignn.kernels.gather import gather_rows
-from mpignn.transport.api import ArraySpec, OnMain, Pending, Request, Transport, Window, check_request, read_only
+from mpignn.transport.api import ArraySpec, GraphArray, OnMain, Pending, Request, Transport, check_request, read_only
 from mpignn.transport.stats import Stats
 from mpignn.transport.table import REDUCTIONS, Delivered, Table
 
@@ -16,20 +16,20 @@ class LocalTransport(Transport):
 
     def __init__(self, specs: Sequence[ArraySpec]) -> None:
         super().__init__()
-        self.windows = {s.name: Window(s, 0, s.num_rows, np.empty(s.elements(0, len(s.bounds) - 1), s.dtype))
+        self.arrays = {s.name: GraphArray(s, 0, s.num_rows, np.empty(s.elements(0, len(s.bounds) - 1), s.dtype))
                         for s in specs}
 
     def shard(self, name: str) -> np.ndarray:
-        return self.windows[name].flat
+        return self.arrays[name].flat
 
     def publish(self) -> None:
-        self.windows = read_only(self.windows)
+        self.arrays = read_only(self.arrays)
 
     def gather(self, requests: Sequence[Request], on_main: OnMain | None = None) -> Pending:
         for request in requests:
             check_request(request)
-            gather_rows(request.window.view, request.ids, 0, request.out)
-            spec = request.window.spec
+            gather_rows(request.array.view, request.ids, 0, request.out)
+            spec = request.array.spec
             self._stats.count(spec.kind, request.hop, "self", request.ids.size, spec.width * spec.dtype.itemsize)
         return _Done()
 
@@ -37,7 +37,7 @@ class LocalTransport(Transport):
         return LocalTable(spec, self._stats)
 
     def free(self) -> None:
-        self.windows = {}
+        self.arrays = {}
 
 
 class LocalTable(Table):

@@ -11,7 +11,7 @@ import numpy as np
 from mpignn.errors import DataError
 from mpignn.store.graph import DistGraph
 from mpignn.store.lookup import read_rows
-from mpignn.transport.api import Window
+from mpignn.transport.api import GraphArray
 
 _CHUNK_BYTES = 1 << 24      # read at a time
 
@@ -28,7 +28,7 @@ class LabelData:
     """
 
     name: str
-    data: Window
+    data: GraphArray
     key: str
     number: int
 

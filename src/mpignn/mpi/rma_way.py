@@ -10,7 +10,7 @@ import numpy as np
 from mpignn.log import activity
 from mpignn.mpi.layout import Layout, chunks, merge
 from mpignn.mpi.library import MPI
-from mpignn.mpi.parts import Ask, Part, Path
+from mpignn.mpi.ways import Ask, SplitRequest, Way
 from mpignn.mpi.world import World
 
 # Unwanted bytes between two rows that cost less to fetch than a further piece: Open MPI sends each piece of a Get as
@@ -19,7 +19,7 @@ _GAP_BYTES = {"Open MPI": 1024}
 _GAP_BYTES_ELSEWHERE = 128
 
 
-class RmaPath(Path):
+class RmaWay(Way):
     """The segments of all nodes as one RMA window, in one access epoch until `free`."""
 
     def __init__(self, world: World, exposed: np.ndarray, layout_of_server: Sequence[Layout], chunk_bytes: int) -> None:
@@ -40,14 +40,14 @@ class RmaPath(Path):
         self.win.Sync()        # MPICH refuses it outside an access epoch
         world.world.barrier()
 
-    def ask(self, server: int, parts: Sequence[Part], landed: int) -> Ask:
+    def ask(self, server: int, splits: Sequence[SplitRequest], landed: int) -> Ask:
         layout, pieces = self._layouts[server], []
-        for part in parts:
-            spec, rows = part.request.window.spec, part.rows_of(server)
+        for split in splits:
+            spec, rows = split.request.array.spec, split.rows_of(server)
             step = spec.step * spec.dtype.itemsize
             starts = layout.offsets[spec.name] + (rows - spec.bounds[layout.first]) * step
-            starts, sizes, at = merge(starts, part.row_bytes, landed, self._gap_bytes)
-            part.land(server, at)
+            starts, sizes, at = merge(starts, split.row_bytes, landed, self._gap_bytes)
+            split.land(server, at)
             pieces.append((starts, sizes))
             landed += int(sizes.sum())
         starts, sizes = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))

@@ -1,10 +1,10 @@
 """The two-sided way to rows of other nodes: the owner packs them and sends them back.  No RMA at all.
 
-A question, after its head, is whole numbers: how many windows it is about, for each of them its number and how many
+A question, after its head, is whole numbers: how many arrays it is about, for each of them its number and how many
 rows, then all row numbers.  The replies are the rows in that order, whole ones, in as few messages as their limit
 allows.
 
-Shapes: P windows that a question is about, K rows asked for.
+Shapes: P arrays that a question is about, K rows asked for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from mpignn.log import activity
 from mpignn.mpi.layout import Layout, cut_rows
 from mpignn.mpi.library import MPI
 from mpignn.mpi.owners import Owners, wait_for
-from mpignn.mpi.parts import Ask, Part, Path
+from mpignn.mpi.ways import Ask, SplitRequest, Way
 from mpignn.mpi.world import World
 from mpignn.roles import Role
 from mpignn.transport.api import ArraySpec
@@ -24,7 +24,7 @@ _PIECE_BYTES = 1 << 20
 _LEAVING = 2            # one piece is packed while another one leaves
 
 
-class OwnerPath(Path):
+class OwnerWay(Way):
     """The servers of all nodes, asked for rows of the graph."""
 
     def __init__(self, world: World, segment: np.ndarray, layout: Layout, specs: Sequence[ArraySpec],
@@ -45,16 +45,16 @@ class OwnerPath(Path):
         self._shelves = [_Shelf(spec, segment, layout) for spec in specs] if serves else []
         self._owners = Owners(world.world, self._answer if serves else None, _LEAVING, in_order=False)
 
-    def ask(self, server: int, parts: Sequence[Part], landed: int) -> Ask:
-        head, ids, counts, sizes = [0, len(parts)], [], [], []
-        for part in parts:
-            rows = part.rows_of(server)
-            part.land(server, landed + np.arange(rows.size) * part.row_bytes)
-            landed += rows.size * part.row_bytes
-            head += [self._number[part.request.window.spec.name], rows.size]
+    def ask(self, server: int, splits: Sequence[SplitRequest], landed: int) -> Ask:
+        head, ids, counts, sizes = [0, len(splits)], [], [], []
+        for split in splits:
+            rows = split.rows_of(server)
+            split.land(server, landed + np.arange(rows.size) * split.row_bytes)
+            landed += rows.size * split.row_bytes
+            head += [self._number[split.request.array.spec.name], rows.size]
             ids.append(rows)
             counts.append(rows.size)
-            sizes.append(part.row_bytes)
+            sizes.append(split.row_bytes)
         replies = [sum(rows * sizes[p] for p, _, rows in piece) for piece in cut_rows(counts, sizes, self._limit)]
         return _Exchange(self._owners, self._rank_of_server[server], np.concatenate([head, *ids]), replies)
 
@@ -64,11 +64,11 @@ class OwnerPath(Path):
     def _answer(self, question: np.ndarray) -> Iterator[np.ndarray]:
         """The rows that a question asks for, piece by piece."""
         asked = question.view(np.int64)
-        parts = int(asked[1])
-        numbers, counts = asked[2:2 + 2 * parts:2], asked[3:2 + 2 * parts:2].tolist()
+        arrays = int(asked[1])
+        numbers, counts = asked[2:2 + 2 * arrays:2], asked[3:2 + 2 * arrays:2].tolist()
         shelves = [self._shelves[number] for number in numbers]
         sizes = [shelf.row_bytes for shelf in shelves]
-        ids = np.split(asked[2 + 2 * parts:], np.cumsum(counts)[:-1])
+        ids = np.split(asked[2 + 2 * arrays:], np.cumsum(counts)[:-1])
         for piece in cut_rows(counts, sizes, self._limit):
             packed, end = np.empty(sum(rows * sizes[p] for p, _, rows in piece), np.uint8), 0
             for p, first, rows in piece:
@@ -78,7 +78,7 @@ class OwnerPath(Path):
 
 
 class _Shelf:
-    """The rows of one window that this node has.  (NumPy alone: a server needs no compiled kernel.)"""
+    """The rows of one array that this node has.  (NumPy alone: a server needs no compiled kernel.)"""
 
     def __init__(self, spec: ArraySpec, segment: np.ndarray, layout: Layout) -> None:
         size = spec.dtype.itemsize

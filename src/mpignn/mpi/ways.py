@@ -14,7 +14,7 @@ from mpignn.transport.api import Request
 Places = np.ndarray | slice
 
 
-class Part:
+class SplitRequest:
     """One request, split into the rows that are here and those that must be fetched.
 
     Attributes:
@@ -26,12 +26,12 @@ class Part:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        window, ids = request.window, request.ids
-        if window.whole:
+        array, ids = request.array, request.ids
+        if array.whole:
             self.here: Places = slice(None)
             self.remote = self.rows = np.empty(0, np.int64)
             return
-        here = (ids >= window.lo) & (ids < window.hi)
+        here = (ids >= array.lo) & (ids < array.hi)
         self.here = np.flatnonzero(here)
         self.remote = np.flatnonzero(~here)
         asked = ids[self.remote]
@@ -40,12 +40,12 @@ class Part:
             self._which: Places = slice(None)
         else:
             self.rows, self._which = np.unique(asked, return_inverse=True)
-        self._cuts = np.searchsorted(self.rows, window.spec.bounds)
+        self._cuts = np.searchsorted(self.rows, array.spec.bounds)
         self._at = np.empty(self.rows.size, np.int64)
 
     @property
     def row_bytes(self) -> int:
-        spec = self.request.window.spec
+        spec = self.request.array.spec
         return spec.width * spec.dtype.itemsize
 
     def rows_of(self, server: int) -> np.ndarray:
@@ -63,11 +63,11 @@ class Part:
 
     def copy_local(self) -> None:
         """Fill ``out`` with what is here.  Not collective."""
-        window, ids, out = self.request.window, self.request.ids, self.request.out
+        array, ids, out = self.request.array, self.request.ids, self.request.out
         if isinstance(self.here, slice):
-            gather_rows(window.view, ids, 0, out)
+            gather_rows(array.view, ids, 0, out)
         elif self.here.size:
-            scatter_rows(window.view, ids[self.here], window.lo, self.here, out)
+            scatter_rows(array.view, ids[self.here], array.lo, self.here, out)
 
     def copy_landed(self, landing: np.ndarray) -> None:
         """Fill ``out`` with what was fetched.  Not collective.
@@ -75,7 +75,7 @@ class Part:
         Args:
             landing: uint8 memory with all rows, where `land` said.
         """
-        spec, out = self.request.window.spec, self.request.out
+        spec, out = self.request.array.spec, self.request.out
         # Every byte may start a row: rows are addressed by their first byte.
         rows = np.ndarray((landing.size - self.row_bytes + 1, spec.width), spec.dtype, landing,
                           strides=(1, spec.dtype.itemsize))
@@ -102,16 +102,16 @@ class Ask(ABC):
         """Return when they are there.  Not collective."""
 
 
-class Path(ABC):
+class Way(ABC):
     """A way to the rows of other nodes."""
 
     @abstractmethod
-    def ask(self, server: int, parts: Sequence[Part], landed: int) -> Ask:
-        """Plan to fetch what ``parts`` want of a server, and tell them where it lands.
+    def ask(self, server: int, splits: Sequence[SplitRequest], landed: int) -> Ask:
+        """Plan to fetch what ``splits`` want of a server, and tell them where it lands.
 
         Args:
             server: Whose rows.
-            parts: Those of one gather; each wants some.
+            splits: Those of one gather; each wants some.
             landed: Bytes that arrive before these.
 
         Not collective.

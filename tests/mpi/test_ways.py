@@ -10,7 +10,7 @@ from mpignn.roles import BOTH, Role, Topology
 from transport_suite import CHECKS, NUM_ROWS, Request, ask, fill, specs
 
 SHAPES = {"ranks_per_node": (None, 1, 2)}
-both_paths = pytest.mark.parametrize("access", ["rma", "owner"])
+both_ways = pytest.mark.parametrize("access", ["rma", "owner"])
 
 
 @contextmanager
@@ -34,13 +34,13 @@ def check_all(world, **options):
 
 
 @pytest.mark.ranks(1, 2, 3, 4, **SHAPES)
-@both_paths
+@both_ways
 def test_transport(world, access):
     check_all(world, access=access)
 
 
 @pytest.mark.ranks(4, **SHAPES)
-@both_paths
+@both_ways
 def test_several_servers_on_a_node(world, access):
     from mpignn.mpi.world import initialize
     per_node = min(map(world.topology.node_of_rank.count, world.topology.node_of_rank))
@@ -50,14 +50,14 @@ def test_several_servers_on_a_node(world, access):
 
 
 @pytest.mark.ranks(3, 4, ranks_per_node=(2,))
-@both_paths
+@both_ways
 def test_a_node_without_servers(world, access):
     nodes = world.topology.node_of_rank
     roles = tuple(Role.TRAINER if node else BOTH for node in nodes)
     world = replace(world, topology=Topology(nodes, roles))
     with opened(world, access=access) as transport:
-        window = transport.windows["wide"]
-        assert (window.lo, window.hi) == ((0, NUM_ROWS) if world.node_id == 0 else (NUM_ROWS, NUM_ROWS))
+        array = transport.arrays["wide"]
+        assert (array.lo, array.hi) == ((0, NUM_ROWS) if world.node_id == 0 else (NUM_ROWS, NUM_ROWS))
         for check in CHECKS.values():
             check(transport, np.random.default_rng(world.rank))
 
@@ -68,7 +68,7 @@ def test_shared_memory_of_the_mpi_library_serves_too(world):
 
 
 @pytest.mark.ranks(3, ranks_per_node=(1, 2))
-@both_paths
+@both_ways
 @pytest.mark.parametrize("chunk_bytes", [300, 1000, 4321])
 def test_what_is_longer_than_the_limit_is_cut(world, access, chunk_bytes):
     check_all(world, access=access, chunk_bytes=chunk_bytes)
@@ -89,7 +89,7 @@ class Forbidden:
 @pytest.mark.ranks(2, 3)
 def test_on_one_node_gathering_makes_no_mpi_call(world):
     with opened(world) as transport:
-        assert transport._paths == {}
+        assert transport._ways == {}
         transport._segment.bytes, memory = Forbidden(), transport._segment.bytes
         try:
             if Role.TRAINER in world.role:
@@ -101,7 +101,7 @@ def test_on_one_node_gathering_makes_no_mpi_call(world):
 
 
 @pytest.mark.ranks(2, 3, ranks_per_node=(1,))
-@both_paths
+@both_ways
 def test_one_request_for_each_owner(world, access):
     with opened(world, access=access) as transport:
         rng = np.random.default_rng(0)
@@ -110,8 +110,8 @@ def test_one_request_for_each_owner(world, access):
         stats = transport.stats(reset=True)
         for server in range(world.size):
             assert stats.calls("feature", None, "remote", server) == (server != world.server_index)
-        window = transport.windows["wide"]
-        here = (ids >= window.lo) & (ids < window.hi)
+        array = transport.arrays["wide"]
+        here = (ids >= array.lo) & (ids < array.hi)
         distinct, again = np.unique(ids[~here]).size, np.unique(ids[:3][~here[:3]]).size
         assert stats.rows("feature", target="remote") == 3 * distinct + again
         assert stats.bytes("feature", target="remote") == distinct * (400 + 4 + 16) + again * 400
@@ -129,23 +129,23 @@ def test_rows_of_the_node_are_counted_by_owner(world):
 
 
 @pytest.mark.ranks(2, ranks_per_node=(1,))
-@both_paths
+@both_ways
 def test_rows_of_others_need_an_open_transport(world, access):
     from mpignn.errors import CommError
     with opened(world, access=access) as transport:
-        windows = dict(transport.windows)
-    wide = windows["wide"]
+        arrays = dict(transport.arrays)
+    wide = arrays["wide"]
     other = np.array([NUM_ROWS - 1 if world.rank == 0 else 0])
     with pytest.raises(CommError, match="not published or already freed"):
         transport.gather([Request(wide, other, np.empty((1, 100), np.float32))])
 
 
 @pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
-@both_paths
+@both_ways
 def test_a_gather_that_nobody_waits_for_does_no_harm(world, access):
     with opened(world, access=access) as transport:
         if Role.TRAINER in world.role:
-            wide = transport.windows["wide"]
+            wide = transport.arrays["wide"]
             ids = np.random.default_rng(world.rank).integers(0, NUM_ROWS, 3_000)
             transport.gather([Request(wide, ids, np.empty((ids.size, 100), np.float32))])
             ask(transport, [("wide", ids[:100])])
