@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mpignn.errors import CommError
-from mpignn.transport.api import ArraySpec, GraphArray, Request, Transport, array_spec
+from mpignn.transport.api import GraphArray, Request, Transport
+from mpignn.transport.sharded import ArraySpec, array_spec
 
 NUM_ROWS = 9_000
 
@@ -101,7 +102,7 @@ def only_rows_that_are_here(transport: Transport, rng: np.random.Generator) -> N
     for name in _filled(transport):
         array = transport.arrays[name]
         np.testing.assert_array_equal(
-            array.view, _values(array.spec, np.arange(array.lo, array.hi)[:, None] * array.spec.step
+            array.local, _values(array.spec, np.arange(array.lo, array.hi)[:, None] * array.spec.step
                                  + np.arange(array.spec.width)))
         if array.lo < array.hi:
             ask(transport, [(name, rng.integers(array.lo, array.hi, 500))])
@@ -160,7 +161,7 @@ def wrong_requests_are_refused(transport: Transport, rng: np.random.Generator) -
 
 def arrays_are_read_only(transport: Transport, rng: np.random.Generator) -> None:
     for array in transport.arrays.values():
-        assert not array.flat.flags.writeable and not array.view.flags.writeable
+        assert not array.flat.flags.writeable and not array.local.flags.writeable
 
 
 CHECKS: dict[str, Callable[[Transport, np.random.Generator], None]] = {

@@ -19,7 +19,8 @@ from mpignn.mpi.probe import choose_access
 from mpignn.mpi.transport import MpiTransport
 from mpignn.mpi.world import World, describe_mpi, initialize
 from mpignn.roles import Role
-from mpignn.transport.api import Request, array_spec
+from mpignn.transport.api import Request
+from mpignn.transport.sharded import array_spec
 
 
 def main() -> None:

@@ -23,7 +23,6 @@ import mmap
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -42,6 +41,7 @@ from mpignn.sampling.draw import Front, Workspace, draw_hop
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.sampling.rule import make_rules
 from mpignn.store.service import GraphService, array_specs
+from mpignn.transport.api import GraphArray
 from mpignn.transport.local import LocalTransport
 
 SEEDS, EXCLUDED = 20_000, 2_000
@@ -124,7 +124,7 @@ class OneHop:
         (ntype,), (etype,) = self._service.schema.ntypes, self._service.schema.etypes
         num_nodes = self._service.book.num_nodes()
         seeds = np.random.default_rng(repeat).choice(num_nodes, min(SEEDS, num_nodes), replace=False)
-        gone = {etype: some_edges(self._service.adjacency(etype).rows.view[seeds], repeat)} if self._exclude else {}
+        gone = {etype: some_edges(self._service.adjacency(etype).rows.local[seeds], repeat)} if self._exclude else {}
         start = now()
         ((draw,),) = draw_hop(self._service, self._space, [Front((repeat,), {ntype: seeds}, gone)], self._rules, False)
         threads.run_all([picking(self._service, self._space, draw)])
@@ -154,7 +154,7 @@ class Weighted:
         seeds = np.random.default_rng(repeat).choice(self._num_nodes, self._size, replace=False)
         rows, flat = self._adjacency.rows, self._adjacency.indices.flat
         start = now()
-        bounds, orig = rows.view[seeds], self._adjacency.orig.flat[seeds]
+        bounds, orig = rows.local[seeds], self._adjacency.orig.flat[seeds]
         longest, _ = plan_rows(bounds, NONE_TAKEN, self._fanout, False, 0, flat.size, self._indptr)
         key, edges = np.uint64(derive(repeat)), self._edges[:self._indptr[-1]]
 
@@ -187,7 +187,8 @@ class SharedTransport(LocalTransport):
 
     def __init__(self, specs):
         super().__init__(specs)
-        self.arrays = {name: replace(array, flat=_shared(array.flat)) for name, array in self.arrays.items()}
+        self.arrays = {name: GraphArray(array.spec, array.lo, array.hi, _shared(array.flat), self)
+                       for name, array in self.arrays.items()}
 
 
 def _shared(array):

@@ -71,7 +71,7 @@ def _served_by(service: GraphService, servers: int) -> GraphService:
     infos = [info for info in service.infos.values() if is_structure(info.name)]
 
     def edge_start(etype, row):
-        rows = service.adjacency(etype).rows.view
+        rows = service.adjacency(etype).rows.local
         return int(rows[row, 0] if row < rows.shape[0] else rows[-1, 1]) if rows.size else 0
 
     transport = LocalTransport(array_specs(service.book, infos, servers, edge_start))

@@ -24,7 +24,7 @@ from mpignn.mpi.transport import MpiTransport
 from mpignn.mpi.world import describe_mpi, initialize
 from mpignn.nn import DistEmbedding, SparseAdagrad
 from mpignn.nn.memory import keep_freed
-from mpignn.store.tables import Tables
+from mpignn.store.registry import TensorRegistry
 from mpignn.transport.local import LocalTransport
 
 _WARM = 5       # steps that are not timed
@@ -48,9 +48,9 @@ def main() -> None:
     if world.trainers is not None:
         keep_freed()        # as in every job
         torch.set_num_threads(1)
-        tables = Tables(book, world.topology, transport, world.trainers)
-        _measure(SimpleNamespace(tables=tables), world, options)
-        tables.close()
+        registry = TensorRegistry(book, world.topology, transport, world.trainers)
+        _measure(SimpleNamespace(registry=registry), world, options)
+        registry.close()
     world.finish()
     transport.free()
 

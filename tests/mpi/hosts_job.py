@@ -14,7 +14,7 @@ if __name__ == "__main__":
     import test_trainer_rows
     from test_ways import check_all
 
-    import table_suite
+    import writable_suite
     from mpignn.mpi.library import MPI
     from mpignn.mpi.world import initialize
 
@@ -24,9 +24,9 @@ if __name__ == "__main__":
     everyone = initialize(servers_per_node=0)       # all train: twice as many trainers
     for way in "rma", "owner":
         check_all(world, access=way)
-        if (library, way) != ("Open MPI", "rma"):       # such tables are not used between machines, see the transport
-            for check in table_suite.CHECKS:
-                test_trainer_rows.test_table(world, way, check)
+        if (library, way) != ("Open MPI", "rma"):       # such arrays are not used between machines, see the transport
+            for check in writable_suite.CHECKS:
+                test_trainer_rows.test_writable_array(world, way, check)
         for job in world, everyone:
             test_shared_tensor.test_additions_of_all_trainers_to_the_same_rows_are_exact(job, way)
         test_shared_tensor.test_flush_alone_brings_writes_to_their_owner(world, way)

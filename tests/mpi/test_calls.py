@@ -128,7 +128,7 @@ def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
     for hop in range(HOPS):
         assert (stats.rows("structure", hop, "remote") > 0) == (of_structure > 0)
     assert stats.rows("feature", None, "remote") > 0 and stats.wait_s > 0
-    assert stats.rows("write") == stats.rows("table") == 0
+    assert stats.rows("write") == stats.rows("tensor") == 0
 
 
 @pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
@@ -179,7 +179,7 @@ def refusing_one_sided_calls():
             return getattr(MPI, name)
 
     holders = [m for name, m in sys.modules.items() if name.startswith("mpignn.mpi.") and vars(m).get("MPI") is MPI]
-    assert {"mpignn.mpi.rma_way", "mpignn.mpi.rma_table", "mpignn.mpi.segment"} <= {m.__name__ for m in holders}
+    assert {"mpignn.mpi.rma_way", "mpignn.mpi.rma_array", "mpignn.mpi.segment"} <= {m.__name__ for m in holders}
     for module in holders:
         module.MPI = Refusing("MPI")
     try:

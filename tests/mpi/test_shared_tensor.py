@@ -24,17 +24,17 @@ RANKS = (1, 2, 3, 4)
 def graph(world, way, rows=ROWS):
     """What tensors ask of a graph of so many nodes in 3 partitions; None on a rank that only serves."""
     from mpignn.mpi.transport import MpiTransport
-    from mpignn.store.tables import Tables
+    from mpignn.store.registry import TensorRegistry
     cuts = np.array([0, rows // 4, rows // 3, rows])
     book = RangePartitionBook(Schema((NTYPE,), (ETYPE,)), {NTYPE: cuts}, {ETYPE: cuts * 2})
     transport = LocalTransport([]) if world.size == 1 else MpiTransport(world, [], way)
     transport.publish()
     g = None
     if world.trainers is not None:
-        g = SimpleNamespace(tables=Tables(book, world.topology, transport, world.trainers),
+        g = SimpleNamespace(registry=TensorRegistry(book, world.topology, transport, world.trainers),
                             rank=world.trainers.rank, size=world.trainers.size)
         yield g
-        g.tables.close()
+        g.registry.close()
     else:
         yield None
     world.finish()
@@ -98,7 +98,7 @@ def test_what_an_owner_writes_through_local_is_seen_after_sync(g, DistTensor, to
     t = DistTensor((ROWS, 2), torch.float32, g=g)
     t.local[:] = g.rank + 1
     t.sync()
-    counts = g.tables.trainers.allgather(len(t.local_ids))
+    counts = g.registry.trainers.allgather(len(t.local_ids))
     assert torch.equal(t[:][:, 1], torch.cat([torch.full((count,), rank + 1.0) for rank, count in enumerate(counts)]))
     assert torch.from_dlpack(t).data_ptr() == t.local.data_ptr()
     t.sync()
@@ -144,9 +144,9 @@ def test_flush_alone_brings_writes_to_their_owner(g, DistTensor, torch):
         t[:] = 7
         t.add_(range(ROWS), 1)
         t.flush()
-    g.tables.trainers.barrier()
+    g.registry.trainers.barrier()
     assert (t[:] == 8).all()
-    g.tables.trainers.barrier()
+    g.registry.trainers.barrier()
 
 
 @pytest.mark.ranks(2, 3, 4, **LAUNCHES)
@@ -159,7 +159,7 @@ def test_first_values_do_not_depend_on_who_owns_what(g, DistTensor, torch):
     even = DistTensor((10,), torch.float64, part_policy="even", g=g,
                       init_func=lambda shape, dtype: torch.full(shape, 2, dtype=dtype))
     assert even[:].sum() == 20
-    counts = g.tables.trainers.allgather(len(even.local_ids))
+    counts = g.registry.trainers.allgather(len(even.local_ids))
     assert sum(counts) == 10 and max(counts) - min(counts) <= 1
     even.sync()
 
@@ -177,17 +177,17 @@ def test_several_tensors_live_and_end_each_for_itself(g, DistTensor, torch):
         assert (DistTensor((ROWS,), torch.int32, f"t{i}", g=g)[::50] == (i + 1) * g.size).all()
     with pytest.raises(CommError, match="t1: already freed"):
         made[1][[0]]
-    assert g.tables.names() == ["t0", "t2", "t3"]
+    assert g.registry.names() == ["t0", "t2", "t3"]
     del t
     if g.rank == 0:
         made.pop()      # the others still refer to it, if there are any
     gc.collect()
     made.append(DistTensor((ROWS,), torch.int32, "t4", g=g))
-    assert g.tables.names() == ["t0", "t2", *["t3"] * (g.size > 1), "t4"]
+    assert g.registry.names() == ["t0", "t2", *["t3"] * (g.size > 1), "t4"]
     made.clear()
     gc.collect()
     DistTensor((ROWS,), torch.int32, "t5", g=g)
-    assert g.tables.names() == ["t5"]
+    assert g.registry.names() == ["t5"]
 
 
 @pytest.mark.ranks(2, 3, 4, **LAUNCHES)
@@ -219,7 +219,7 @@ def test_errors_of_one_trainer_are_those_of_all(g, DistTensor, torch):
 def test_files_do_not_depend_on_who_owns_what(g, DistTensor, torch):
     import tempfile
     from pathlib import Path
-    folder = g.tables.trainers.bcast(tempfile.mkdtemp() if g.rank == 0 else None)
+    folder = g.registry.trainers.bcast(tempfile.mkdtemp() if g.rank == 0 else None)
     values = torch.arange(ROWS * 2).reshape(ROWS, 2)
     files = []
     for policy in (NTYPE, "even"):

@@ -14,6 +14,7 @@ from mpignn.graph.csc import CSC, csc_from_coo, in_edges
 from mpignn.graph.csc import out_edges as out_edges_of
 from mpignn.graph.types import ArrayInfo, GraphData, etype_key
 from mpignn.store.service import GraphService, array_specs
+from mpignn.transport.api import GraphArray
 from mpignn.transport.local import LocalTransport
 
 
@@ -39,7 +40,7 @@ class PartialTransport(LocalTransport):
         spec = array.spec
         lo, hi = spec.bounds[self._first], spec.bounds[self._last]
         size = spec.elements(self._first, self._last)
-        return replace(array, lo=lo, hi=hi, flat=array.flat[lo * spec.step:lo * spec.step + size])
+        return GraphArray(spec, lo, hi, array.flat[lo * spec.step:lo * spec.step + size], self)
 
     def gather(self, requests):
         self.calls += 1

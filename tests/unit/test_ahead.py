@@ -195,7 +195,7 @@ def test_an_abandoned_pass_leaves_no_thread(steps, visible):
 @pytest.mark.parametrize("visible", [None, (1, 2)])
 def test_closing_the_graph_ends_the_thread(visible):
     g, _ = published(visible)
-    g.tables.close = lambda: None
+    g.registry.close = lambda: None
     passing = iter(node_loader(g, thread=True, prefetch=2))
     next(passing)
     g.close()

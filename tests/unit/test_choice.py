@@ -72,7 +72,7 @@ def test_an_excluded_edge_is_in_no_block_and_rows_hold_all_that_the_rest_allows(
     _, _, blocks = NeighborSampler([4, 7], return_eids=True).sample(served.service, {"paper": np.arange(60)}, 9, gone)
     for block, fanout in zip(blocks, (4, 7), strict=True):
         for e, csc in block.csc.items():
-            bounds = served.transport._whole[f"edge/{':'.join(e)}/indptr"].view[block.src_ids[e[2]][:csc.num_dst]]
+            bounds = served.transport._whole[f"edge/{':'.join(e)}/indptr"].local[block.src_ids[e[2]][:csc.num_dst]]
             ids = gone.get(e, np.empty(0, np.int64))
             left = bounds[:, 1] - bounds[:, 0] - np.diff(np.searchsorted(ids, bounds), axis=1)[:, 0]
             assert np.array_equal(np.diff(csc.indptr), np.minimum(left, fanout))

@@ -209,7 +209,7 @@ def check_no_leak(served, loaders, fanouts, hidden_by):
             for etype, csc in block.csc.items():
                 gone = hidden.get(etype, np.empty(0, np.int64))
                 assert not np.isin(csc.edge_ids, gone).any()
-                bounds = served.service.adjacency(etype).rows.view[block.src_ids[etype[2]][:csc.num_dst]]
+                bounds = served.service.adjacency(etype).rows.local[block.src_ids[etype[2]][:csc.num_dst]]
                 for (start, end), count in zip(bounds, np.diff(csc.indptr), strict=True):
                     left = end - start - np.isin(np.arange(start, end), gone).sum()
                     assert count == (left if fanout == -1 else min(fanout, left))
@@ -230,7 +230,7 @@ def test_neighbours_of_another_graph(exclude):
         assert pairs_of(second, positive) == [
             (ETYPE, *pair) for pair in zip(served.orig[NTYPE][src], served.orig[NTYPE][dst], strict=True)]
         assert negatives.num_edges() == 2 * src.size
-        full = second.service.adjacency(ETYPE).rows.view[positive.node_ids[NTYPE]]
+        full = second.service.adjacency(ETYPE).rows.local[positive.node_ids[NTYPE]]
         np.testing.assert_array_equal(np.diff(block.csc[ETYPE].indptr), full[:, 1] - full[:, 0])    # nothing taken out
         np.testing.assert_array_equal(block.srcdata["features"],
                                       other.node_data[NTYPE]["features"][second.orig[NTYPE][inputs]])

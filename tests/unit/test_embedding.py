@@ -12,7 +12,7 @@ from services import make_graph, serve
 from mpignn.errors import ConfigError, DataError, IDError
 from mpignn.nn import DistEmbedding, SparseAdagrad, SparseAdam, SparseSGD
 from mpignn.roles import BOTH, Topology
-from mpignn.store.tables import Tables
+from mpignn.store.registry import TensorRegistry
 from mpignn.transport.group import LocalGroup
 
 N, F = 30, 5
@@ -24,15 +24,15 @@ BESIDE = {SparseSGD: (torch.optim.SGD, {}), SparseAdagrad: (torch.optim.Adagrad,
 def g():
     made = make_world(parts=3)
     yield made
-    made.tables.close()
+    made.registry.close()
 
 
 def make_world(parts):
     """One process that holds a graph of N papers."""
     graph = make_graph({"P": N, "A": 2}, {("A", "writes", "P"): ([0], [0])})
     served = serve(graph, parts=parts)
-    tables = Tables(served.service.book, Topology((0,), (BOTH,)), served.service.transport, LocalGroup())
-    return SimpleNamespace(tables=tables, orig=served.orig["P"])
+    registry = TensorRegistry(served.service.book, Topology((0,), (BOTH,)), served.service.transport, LocalGroup())
+    return SimpleNamespace(registry=registry, orig=served.orig["P"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -131,7 +131,7 @@ def test_rows_are_found_again_by_name(g):
     assert list(again.parameters()) == [] and again.state_dict() == {}
     opt = SparseAdam([emb], lr=0.1)
     assert list(opt.tensors()) == ["emb/adam/mean", "emb/adam/square", "emb/adam/steps"]
-    assert set(opt.tensors()) | {"emb"} == set(g.tables.names())
+    assert set(opt.tensors()) | {"emb"} == set(g.registry.names())
     with pytest.raises(DataError, match="another one"):
         DistEmbedding(N, F, "emb", dtype=torch.float64, g=g)
 
@@ -182,7 +182,7 @@ def test_a_file_of_an_optimiser_is_loaded_in_any_cut(g, optimizer, tmp_path, mon
             assert torch.equal(found[name][:][orig[number]], wanted[name][:]) and wanted[name][:].any()
     after.save(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "file").read_bytes()
-    whole.tables.close()
+    whole.registry.close()
 
 
 def test_a_file_of_another_optimiser_is_refused(g, tmp_path):

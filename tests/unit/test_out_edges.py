@@ -69,13 +69,13 @@ def test_the_place_in_its_row_is_an_edges_identity_whatever_the_partitioning(dat
             adjacency = served.service.adjacency(etype, "out")
             src, dst = served.orig[etype[0]], served.orig[etype[2]]
             assert adjacency.edge_ids.spec.bounds == adjacency.indices.spec.bounds
-            rows = {int(src[v]): dst[adjacency.indices.view[a:b, 0]].tolist()
-                    for v, (a, b) in enumerate(adjacency.rows.view)}
+            rows = {int(src[v]): dst[adjacency.indices.local[a:b, 0]].tolist()
+                    for v, (a, b) in enumerate(adjacency.rows.local)}
             found.append(rows)
-            ids = adjacency.edge_ids.view[:, 0]
+            ids = adjacency.edge_ids.local[:, 0]
             assert sorted(ids.tolist()) == list(range(ids.size))
-            sources = served.service.adjacency(etype).indices.view[ids, 0]
-            degrees = np.diff(adjacency.rows.view, axis=1)[:, 0]
+            sources = served.service.adjacency(etype).indices.local[ids, 0]
+            degrees = np.diff(adjacency.rows.local, axis=1)[:, 0]
             assert sources.tolist() == np.repeat(np.arange(src.size), degrees).tolist()
         assert found[0] == found[1]
 

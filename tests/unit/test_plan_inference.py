@@ -32,7 +32,7 @@ def test_the_rows_that_are_there_at_a_time_are_counted(graph, ntype, flags, samp
 
     def noted(*arguments, **options):
         made = DistTensor(*arguments, **options)
-        taken.append(sum(entry.table.local.nbytes for entry in g.tables._entries.values()))
+        taken.append(sum(entry.array.local.nbytes for entry in g.registry._entries.values()))
         return made
     monkeypatch.setattr(inference, "DistTensor", noted)
     with DistGraph(served.service, ALONE, LocalGroup(), {}) as g:

@@ -62,7 +62,7 @@ def test_ids_outside_the_graph_are_refused_though_their_checksum_is_right(tmp_pa
 
 def test_a_rank_that_only_serves_is_told_that_it_has_no_trainers():
     g = DistGraph(serve(random_graph(1), parts=2).service, Topology((0,), (BOTH,)), None, {})
-    for what in ("trainers", "tables"):
+    for what in ("trainers", "registry"):
         with pytest.raises(ConfigError, match="only serves"):
             getattr(g, what)
     g.close()

@@ -103,7 +103,7 @@ def test_over_an_epoch_no_block_sees_an_edge_that_is_not_older_and_rows_hold_wha
     graph = homogeneous(span=50)
     served = serve(graph, 3, 3)
     when = graph.edge_data[LOOP]["when"][served.orig_edges[LOOP]]
-    rows = served.transport.arrays["edge/node:to:node/indptr"].view
+    rows = served.transport.arrays["edge/node:to:node/indptr"].local
     sampler = NeighborSampler([fanout, 4], return_eids=True, prefetch_node_feats=["row"], **BY_EDGE)
     loader = EdgeDataLoader(graph_of(served), np.arange(900), sampler, batch_size=64, shuffle=True, exclude=mode,
                             negative_sampler=negative.Uniform(2))

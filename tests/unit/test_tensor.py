@@ -14,7 +14,7 @@ from services import make_graph, serve
 from mpignn.errors import CommError, ConfigError, DataError, IDError, UnknownName
 from mpignn.roles import BOTH, Topology
 from mpignn.store.conflicts import first_conflict
-from mpignn.store.tables import Tables
+from mpignn.store.registry import TensorRegistry
 from mpignn.store.tensor import DistTensor
 from mpignn.transport.group import LocalGroup
 
@@ -26,15 +26,15 @@ ROW = (2, 3)
 def make_world():
     graph = make_graph({"A": N, "P": M}, {WRITES: (np.arange(N) % 5, np.arange(N)), ("P", "by", "A"): ([0], [0])})
     service = serve(graph, parts=3).service
-    return SimpleNamespace(service=service, tables=Tables(service.book, Topology((0,), (BOTH,)), service.transport,
-                                                          LocalGroup()))
+    registry = TensorRegistry(service.book, Topology((0,), (BOTH,)), service.transport, LocalGroup())
+    return SimpleNamespace(service=service, registry=registry)
 
 
 @pytest.fixture
 def g():
     made = make_world()
     yield made
-    made.tables.close()
+    made.registry.close()
 
 
 INDICES = st.one_of(
@@ -86,7 +86,8 @@ def make_single(g):
     """The same, with as many edges of a type as ``by`` pretends to have."""
     graph = make_graph({"A": 2, "P": 2}, {("P", "by", "A"): (np.zeros(M, int), np.zeros(M, int))})
     service = serve(graph).service
-    return SimpleNamespace(tables=Tables(service.book, Topology((0,), (BOTH,)), service.transport, LocalGroup()))
+    registry = TensorRegistry(service.book, Topology((0,), (BOTH,)), service.transport, LocalGroup())
+    return SimpleNamespace(registry=registry)
 
 
 def test_local_is_the_memory_itself_also_for_other_libraries(g):
@@ -112,7 +113,7 @@ def test_first_values_come_from_a_function_of_shape_or_of_ids(g):
 def test_a_function_that_gives_something_else_is_refused_and_leaves_no_tensor(g, init_func, message):
     with pytest.raises(DataError, match=message):
         DistTensor((M,), torch.float32, "t", init_func=init_func, g=g)
-    assert g.tables.names() == []
+    assert g.registry.names() == []
     assert DistTensor((M,), torch.float32, "t", g=g)[3] == 0
 
 
@@ -122,7 +123,7 @@ def test_a_name_finds_the_same_tensor(g):
     again = DistTensor((M,), torch.float32, "t", init_func=lambda shape, dtype: torch.ones(shape), g=g)
     assert again[2] == 8 and again.local.data_ptr() == first.local.data_ptr()
     other = DistTensor((M,), torch.float32, g=g)
-    assert other[2] == 0 and g.tables.names() == ["t"]
+    assert other[2] == 0 and g.registry.names() == ["t"]
     for change in ({"shape": (M, 1)}, {"dtype": torch.float64}, {"persistent": True}, {"part_policy": "even"}):
         with pytest.raises(DataError, match="'t' exists and is another one: torch.float32 \\(20,\\) by P; asked for"):
             DistTensor(**{"shape": (M,), "dtype": torch.float32, "name": "t", "g": g} | change)
@@ -138,7 +139,7 @@ def test_what_nobody_refers_to_is_given_back_unless_persistent(g):
     kept.free()
     with pytest.raises(CommError, match="kept: already freed"):
         kept[[0]]
-    assert set(g.tables.names()) <= {"gone", "stays"}
+    assert set(g.registry.names()) <= {"gone", "stays"}
 
 
 def test_the_only_open_graph_is_the_default(g):
@@ -147,8 +148,8 @@ def test_the_only_open_graph_is_the_default(g):
     other = make_world()
     with pytest.raises(ConfigError, match="2 graphs are open"):
         DistTensor((M,), torch.float32)
-    other.tables.close()
-    g.tables.close()
+    other.registry.close()
+    g.registry.close()
     with pytest.raises(ConfigError, match="0 graphs are open"):
         DistTensor((M,), torch.float32)
 

@@ -21,7 +21,8 @@ from mpignn.roles import Topology
 from mpignn.storage.read import GraphFile
 from mpignn.store.graph import DistGraph
 from mpignn.store.service import GraphService, Placement, place
-from mpignn.transport.api import ArraySpec, Transport
+from mpignn.transport.api import Transport
+from mpignn.transport.sharded import ArraySpec
 
 if TYPE_CHECKING:
     from mpignn.mpi.world import World  # MPI starts when it is imported

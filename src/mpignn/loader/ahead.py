@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from mpignn.errors import CommError
 from mpignn.store.service import GraphService
-from mpignn.transport.api import Pending, Request, Transport
+from mpignn.transport.api import Request, Transport
+from mpignn.transport.sharded import Pending
 
 _PATIENCE_S = 5e-3      # between two looks at what a thread that shall end still asks for
 

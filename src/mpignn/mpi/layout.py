@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpignn.roles import Topology
-from mpignn.transport.api import ArraySpec
+from mpignn.transport.sharded import ArraySpec
 
 ALIGN = 64      # bytes; a cache line, and the widest vector register
 

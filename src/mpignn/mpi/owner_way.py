@@ -18,7 +18,7 @@ from mpignn.mpi.owners import Owners, wait_for
 from mpignn.mpi.ways import Ask, SplitRequest, Way
 from mpignn.mpi.world import World
 from mpignn.roles import Role
-from mpignn.transport.api import ArraySpec
+from mpignn.transport.sharded import ArraySpec
 
 _PIECE_BYTES = 1 << 20
 _LEAVING = 2            # one piece is packed while another one leaves

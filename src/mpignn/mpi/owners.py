@@ -1,7 +1,7 @@
 """Asking ranks for what they own, without RMA: a question is one message, its replies are messages too.
 
 A question begins with the tag of its replies, a whole number of 8 bytes; what follows is up to its users, who are two:
-`OwnerWay` reads rows of a published graph, `OwnerTable` reads and writes rows of the trainers.
+`OwnerWay` reads rows of a published graph, `OwnerArray` reads and writes rows of the trainers.
 A rank answers whenever it waits for anything, see `sync.serve_while_waiting`.  So two ranks that wait for each other
 answer each other, and a rank that serves and trains serves while it waits for its own rows.
 """

@@ -15,8 +15,9 @@ from mpignn.mpi.library import MPI
 from mpignn.mpi.sync import wait_until
 from mpignn.mpi.transport import MpiTransport
 from mpignn.mpi.world import World
-from mpignn.transport.api import ArraySpec, Request, array_spec
+from mpignn.transport.api import Request
 from mpignn.transport.group import Group
+from mpignn.transport.sharded import ArraySpec, array_spec
 
 log = logging.getLogger(__name__)
 

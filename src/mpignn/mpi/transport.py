@@ -13,17 +13,18 @@ from mpignn.buffers import Pool
 from mpignn.errors import CommError
 from mpignn.mpi.layout import lay_out
 from mpignn.mpi.library import MPI
-from mpignn.mpi.owner_table import OwnerTable, TableService
+from mpignn.mpi.owner_array import OwnerArray, TrainerOwners
 from mpignn.mpi.owner_way import OwnerWay
-from mpignn.mpi.rma_table import RmaTable
+from mpignn.mpi.rma_array import RmaArray
 from mpignn.mpi.rma_way import RmaWay
 from mpignn.mpi.segment import Segment
 from mpignn.mpi.sync import CHUNK_BYTES
+from mpignn.mpi.trainer_array import TrainerArray, TrainerGroups
 from mpignn.mpi.ways import Ask, SplitRequest, Way
 from mpignn.mpi.world import World
-from mpignn.mpi.writable import MpiTable, TrainerGroups
 from mpignn.roles import BOTH, Role
-from mpignn.transport.api import ArraySpec, GraphArray, OnMain, Pending, Request, Transport, check_request, read_only
+from mpignn.transport.api import GraphArray, OnMain, Request, Transport, check_request, read_only
+from mpignn.transport.sharded import ArraySpec, Pending
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ class MpiTransport(Transport):
         self._pool = Pool()
         self._ways: dict[str, Way] = {}
         self._unfinished: dict[int, _Fetch] = {}
-        self._trainer_groups: TrainerGroups | None = None       # made for the first table
-        self._table_service: TableService | None = None         # likewise, where tables do without RMA
+        self._trainer_groups: TrainerGroups | None = None       # made for their first array
+        self._trainer_owners: TrainerOwners | None = None       # likewise, where arrays do without RMA
         self._segment = Segment(world, self._layout.nbytes, segment)
         self.arrays = {spec.name: self._array(spec) for spec in specs}
 
@@ -72,7 +73,7 @@ class MpiTransport(Transport):
         start = layout.offsets[spec.name]
         stop = start + spec.elements(layout.first, layout.last) * spec.dtype.itemsize
         return GraphArray(spec, spec.bounds[layout.first], spec.bounds[layout.last],
-                      self._segment.bytes[start:stop].view(spec.dtype))
+                      self._segment.bytes[start:stop].view(spec.dtype), self)
 
     def shard(self, name: str) -> np.ndarray:
         server = self._world.server_index
@@ -86,7 +87,7 @@ class MpiTransport(Transport):
         self._segment.store(out, piece)
 
     def publish(self) -> None:
-        self.arrays = read_only(self.arrays)
+        self.arrays = read_only(self.arrays, self)
         self._segment.seal()
         world = self._world
         if world.topology.num_nodes == 1:
@@ -111,20 +112,20 @@ class MpiTransport(Transport):
             self._count_local(split)
         return fetch
 
-    def table(self, spec: ArraySpec) -> MpiTable:
+    def zeros(self, spec: ArraySpec) -> TrainerArray:
         if self._trainer_groups is None:
             self._trainer_groups = TrainerGroups(self._world, self._stats)
             if self._owners_are_the_way(self._trainer_groups):
-                self._table_service = TableService(self._trainer_groups.all)
+                self._trainer_owners = TrainerOwners(self._trainer_groups.all)
             log.info("tensors of the trainers: rows are %s", "read and written by one-sided calls"
-                     if self._table_service is None else "read and written by their owners, without one-sided calls")
-        if self._table_service is not None:
-            return OwnerTable(self._trainer_groups, self._table_service, spec)
-        return RmaTable(self._trainer_groups, spec)
+                     if self._trainer_owners is None else "read and written by their owners, without one-sided calls")
+        if self._trainer_owners is not None:
+            return OwnerArray(self._trainer_groups, self._trainer_owners, spec)
+        return RmaArray(self._trainer_groups, spec)
 
     def _owners_are_the_way(self, groups: TrainerGroups) -> bool:
-        """Whether tables do without one-sided calls: some trainer gets rows of some other node from their owner, or
-        these calls are not to be trusted.  Collective over the trainers.
+        """Whether trainers' arrays do without one-sided calls: some trainer gets rows of some other node from their
+        owner, or these calls are not to be trusted.  Collective over the trainers.
 
         Between machines the accumulates of Open MPI, where it emulates them over messages (osc/rdma, seen in 5.0.11),
         can wait for each other for ever: the end of one, told by a message, waits in that message's handler for one.
@@ -134,11 +135,11 @@ class MpiTransport(Transport):
         return emulated or "owner" in set().union(*groups.all.allgather(ways))
 
     def free(self) -> None:
-        if self._table_service is not None:
-            self._table_service.free()
+        if self._trainer_owners is not None:
+            self._trainer_owners.free()
         if self._trainer_groups is not None:
             self._trainer_groups.free()
-        self._trainer_groups = self._table_service = None
+        self._trainer_groups = self._trainer_owners = None
         for fetch in list(self._unfinished.values()):
             fetch.wait()
         for way in self._ways.values():

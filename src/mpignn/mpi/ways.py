@@ -65,9 +65,9 @@ class SplitRequest:
         """Fill ``out`` with what is here.  Not collective."""
         array, ids, out = self.request.array, self.request.ids, self.request.out
         if isinstance(self.here, slice):
-            gather_rows(array.view, ids, 0, out)
+            gather_rows(array.local, ids, 0, out)
         elif self.here.size:
-            scatter_rows(array.view, ids[self.here], array.lo, self.here, out)
+            scatter_rows(array.local, ids[self.here], array.lo, self.here, out)
 
     def copy_landed(self, landing: np.ndarray) -> None:
         """Fill ``out`` with what was fetched.  Not collective.

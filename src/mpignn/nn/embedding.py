@@ -20,7 +20,7 @@ from mpignn.kernels.rng import derive
 from mpignn.kernels.sparse import uniform
 from mpignn.nn.memory import empty
 from mpignn.store.given import takes_ids
-from mpignn.store.tables import the_only_tables
+from mpignn.store.registry import the_only_registry
 from mpignn.store.tensor import DistTensor
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class DistEmbedding(nn.Module):
     Attributes:
         weight: The `DistTensor` (N, F); persistent if it has a name, so that checkpoints hold it.
         num_embeddings, embedding_dim: N and F.
-        tables: The tensors of the trainers, to which `weight` belongs.
+        registry: The tensors of the trainers, to which `weight` belongs.
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, name: str | None = None,
@@ -65,11 +65,11 @@ class DistEmbedding(nn.Module):
         if dtype not in DTYPES:
             raise ConfigError(f"an embedding of {dtype}: it is learnt in float32 or float64")
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        tables = self.tables = the_only_tables() if g is None else g.tables
+        registry = self.registry = the_only_registry() if g is None else g.registry
 
         def by_original_ids(shape: tuple[int, ...], dtype: torch.dtype, rows: torch.Tensor) -> torch.Tensor:
-            policy = tables.policy(num_embeddings, part_policy)
-            ids = torch.from_numpy(tables.original_ids(policy, rows.numpy()))
+            policy = registry.policy(num_embeddings, part_policy)
+            ids = torch.from_numpy(registry.original_ids(policy, rows.numpy()))
             return init_func(shape, dtype, ids) if init_func is not None else _uniform(name, shape, dtype, ids)
 
         first = by_original_ids if init_func is None or takes_ids(init_func) else init_func

@@ -116,7 +116,8 @@ class SparseOptimizer(ABC):
             ConfigError: On all trainers: no file can be made there, or the rows stand for edges.
             ResourceError: On all trainers: the disk is full.
         """
-        write_rows(Path(file), self.params[0].tables, self._by_place(), json.dumps(self.state_dict(), allow_nan=False))
+        about = json.dumps(self.state_dict(), allow_nan=False)
+        write_rows(Path(file), self.params[0].registry, self._by_place(), about)
 
     def load(self, file: str | os.PathLike[str]) -> None:
         """Go on from what `save` wrote of an optimiser of embeddings of the same shapes.  Collective over the trainers.
@@ -129,15 +130,15 @@ class SparseOptimizer(ABC):
             DataError: On all trainers: no such file, one of other embeddings, or a damaged one; some rows may be
                 replaced then.
         """
-        path, tables = Path(file), self.params[0].tables
-        about = read_about_together(path, tables)
-        with tables.trainers.all_or_none():
+        path, registry = Path(file), self.params[0].registry
+        about = read_about_together(path, registry)
+        with registry.trainers.all_or_none():
             try:
                 self.load_state_dict({name: tuple(value) if isinstance(value, list) else value
                                       for name, value in json.loads(about or "{}").items()})
             except ConfigError as error:
                 raise ConfigError(f"{path}: {error}") from None
-        read_rows(path, tables, self._by_place())
+        read_rows(path, registry, self._by_place())
 
     def _by_place(self) -> dict[str, DistTensor]:
         """The tensors of the state, also of embeddings without a name, by number of the embedding and what it is."""

@@ -19,8 +19,8 @@ from mpignn.graph.types import EType, Schema, etype_key, short
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.store import lookup
+from mpignn.store.registry import TensorRegistry
 from mpignn.store.service import GraphService, server_rows
-from mpignn.store.tables import Tables
 from mpignn.store.views import DataView, TypeViews
 from mpignn.transport.group import Group
 from mpignn.transport.stats import Stats
@@ -87,7 +87,8 @@ class DistGraph:
         self._service: GraphService | None = service
         self._world = world
         self.readers: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._tables = None if trainers is None else Tables(service.book, topology, service.transport, trainers)
+        self._registry = (None if trainers is None else
+                          TensorRegistry(service.book, topology, service.transport, trainers))
         schema, book = service.schema, service.book
         self.nodes = TypeViews({t: DataView(f"node type {t!r}", book.num_nodes(t), self._names(f"node/{t}/data/"),
                                             partial(self._node_tensor, t)) for t in schema.ntypes}, schema.ntype)
@@ -112,9 +113,9 @@ class DistGraph:
         return self._of_trainers(self._trainers)
 
     @property
-    def tables(self) -> Tables:
+    def registry(self) -> TensorRegistry:
         """The tensors that the trainers make.  Not collective; errors are those of `trainers`."""
-        return self._of_trainers(self._tables)
+        return self._of_trainers(self._registry)
 
     def _of_trainers(self, found: _T | None) -> _T:
         if found is None:
@@ -139,8 +140,8 @@ class DistGraph:
         for reader in list(self.readers):
             reader.stop()
         with phase(*(("serve", True) if self._trainers is None else ("leave",))):
-            if self._tables is not None:
-                self._tables.close()
+            if self._registry is not None:
+                self._registry.close()
             if self._world is not None:
                 self._world.finish()
             self._service.transport.free()
@@ -323,14 +324,14 @@ class DistGraph:
         return [name.removeprefix(base) for name in self.service.infos if name.startswith(base)]
 
     def _node_tensor(self, ntype: str, name: str) -> "DistTensor":
-        from mpignn.store.tensor import DistTensor  # a rank that only serves needs no torch
+        from mpignn.store.graph_tensor import GraphTensor  # a rank that only serves needs no torch
         array, shape = self.service.node_data(ntype, name)
-        return DistTensor.over(self.service, array, shape, array.spec.name, ntype, self.tables)
+        return GraphTensor(array, shape, array.spec.name, ntype, self.registry)
 
     def _edge_tensor(self, etype: EType, name: str) -> "DistTensor":
-        from mpignn.store.tensor import DistTensor
+        from mpignn.store.graph_tensor import GraphTensor
         array, shape = self.service.edge_data(etype, name)
-        return DistTensor.over(self.service, array, shape, array.spec.name, etype_key(etype), self.tables)
+        return GraphTensor(array, shape, array.spec.name, etype_key(etype), self.registry)
 
 
 def _piece(bounds: np.ndarray, ids: np.ndarray) -> np.ndarray:

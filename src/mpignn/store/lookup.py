@@ -26,6 +26,7 @@ def read_rows(service: GraphService, array: GraphArray, ids: np.ndarray) -> np.n
         ids: (N,) int64 rows of the array.
     """
     rows = np.empty((ids.size, array.spec.width), array.spec.dtype)
+    # By the transport of the service, which in a thread of its own is not that of the array.
     service.transport.gather([Request(array, ids, rows)]).wait()
     return rows
 

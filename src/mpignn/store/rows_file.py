@@ -11,18 +11,18 @@ import numpy as np
 
 from mpignn.errors import MpignnError
 from mpignn.storage.tensors import TensorType, read_about, read_tensor, write_tensors
-from mpignn.store.tables import Tables
+from mpignn.store.registry import TensorRegistry
 
 if TYPE_CHECKING:
     from mpignn.store.tensor import DistTensor
 
 
-def write_rows(path: Path, tables: Tables, tensors: Mapping[str, "DistTensor"], about: str) -> None:
+def write_rows(path: Path, registry: TensorRegistry, tensors: Mapping[str, "DistTensor"], about: str) -> None:
     """Write some tensors to one file, which appears when all of it is on the disk.  Collective over the trainers.
 
     Args:
         path: Path of the file; one of that name is replaced.
-        tables: To which the tensors belong.
+        registry: To which the tensors belong.
         tensors: By name of the dataset.
         about: What else to keep.
 
@@ -32,36 +32,36 @@ def write_rows(path: Path, tables: Tables, tensors: Mapping[str, "DistTensor"], 
     """
     def blocks(tensor: "DistTensor") -> Iterator[np.ndarray]:
         for span in _type(tensor).blocks():
-            yield tensor[tables.rows_of(_policy(tensor), *span)].numpy()
+            yield tensor[registry.rows_of(_policy(tensor), *span)].numpy()
 
     for tensor in tensors.values():
         tensor.sync()
-    with tables.trainers.all_or_none():
-        if tables.trainers.rank == 0:
+    with registry.trainers.all_or_none():
+        if registry.trainers.rank == 0:
             write_tensors(path, {name: (_type(tensor), blocks(tensor)) for name, tensor in tensors.items()}, about)
 
 
-def read_rows(path: Path, tables: Tables, tensors: Mapping[str, "DistTensor"]) -> None:
+def read_rows(path: Path, registry: TensorRegistry, tensors: Mapping[str, "DistTensor"]) -> None:
     """Replace all rows of some tensors by those of a file of `write_rows`.  Collective over the trainers.
 
     The trainers read a share each.
 
     Args:
         path: Path of the file.
-        tables: To which the tensors belong.
+        registry: To which the tensors belong.
         tensors: By name of the dataset.
 
     Raises:
         DataError: On all trainers: no such file or dataset, one of another shape or dtype, or a damaged one; some rows
             may be replaced then.
     """
-    problem, trainers = None, tables.trainers
+    problem, trainers = None, registry.trainers
     try:
         for name, tensor in tensors.items():
             for first, last in _type(tensor).blocks()[trainers.rank::trainers.size]:
                 rows = np.empty((last - first, *tensor.shape[1:]), _type(tensor).dtype)
                 read_tensor(path, name, _type(tensor), first, rows.reshape(last - first, -1))
-                tensor[tables.rows_of(_policy(tensor), first, last)] = rows
+                tensor[registry.rows_of(_policy(tensor), first, last)] = rows
     except MpignnError as error:
         problem = error
     for tensor in tensors.values():
@@ -69,13 +69,13 @@ def read_rows(path: Path, tables: Tables, tensors: Mapping[str, "DistTensor"]) -
     trainers.agree(problem)
 
 
-def read_about_together(path: Path, tables: Tables) -> str:
+def read_about_together(path: Path, registry: TensorRegistry) -> str:
     """What else a file of `write_rows` keeps.  Collective over the trainers.
 
     Raises:
         DataError: On all trainers: no such file, or a damaged one.
     """
-    return tables.trainers.by_first(lambda: read_about(path))
+    return registry.trainers.by_first(lambda: read_about(path))
 
 
 def _type(tensor: "DistTensor") -> TensorType:

@@ -1,7 +1,7 @@
-"""A tensor whose rows are spread over the ranks.
+"""A tensor whose rows are spread over the ranks, and which the trainers make, own and write.
 
-Two kinds: those that the trainers make, own and write, and the data of a graph, which is read only.  Which writes a
-reader sees is said in ``docs/memory-model.md``.
+The data of a graph is one, too, but read only: see `store.graph_tensor`.  Which writes a reader sees is said in
+``docs/memory-model.md``.
 
 Shapes: N rows, K rows asked for or given.
 """
@@ -22,11 +22,10 @@ from mpignn.graph.types import EType
 from mpignn.storage.tensors import TensorType, read_tensor, write_tensors
 from mpignn.store.conflicts import PUT
 from mpignn.store.given import Index, RowsLike, as_array, described, row_numbers, rows_to_write, stored_type, takes_ids
-from mpignn.store.service import GraphService
-from mpignn.store.tables import Entry, GraphTable, Tables, the_only_tables
-from mpignn.transport.api import GraphArray
+from mpignn.store.registry import Entry, TensorRegistry, the_only_registry
 from mpignn.transport.group import Group
-from mpignn.transport.table import Delivered, Table
+from mpignn.transport.sharded import ShardedArray
+from mpignn.transport.writable import Delivered
 
 if TYPE_CHECKING:
     from mpignn.store.graph import DistGraph
@@ -76,41 +75,20 @@ class DistTensor:
             UnknownName: No such policy.
             ResourceError: Not enough memory.
         """
-        tables: Tables = the_only_tables() if g is None else g.tables
+        registry: TensorRegistry = the_only_registry() if g is None else g.registry
         description, stored, problem = None, None, None
         try:
             stored = stored_type(dtype)
-            description = tables.describe(shape, str(dtype), name, part_policy, persistent)
+            description = registry.describe(shape, str(dtype), name, part_policy, persistent)
         except MpignnError as error:
             problem = error
-        entry = tables.open(description, stored, self, problem)
+        entry = registry.open(description, stored, self, problem)
         found = entry.description
-        self._set(entry.table, found.shape, dtype, name, found.policy, found.persistent)
-        self._tables: Tables | None = tables
-        self._entry: Entry | None = entry
+        self._entry = entry
+        self._set(entry.array, registry, found.shape, dtype, name, found.policy, found.persistent)
         if not entry.ready:
             self._fill(init_func, entry)
             entry.ready = True
-
-    @classmethod
-    def over(cls, service: GraphService, array: GraphArray, row_shape: tuple[int, ...], name: str,
-             part_policy: str | None = None, tables: Tables | None = None) -> "DistTensor":
-        """Data of a published graph as a tensor that is read only.  Not collective.
-
-        Args:
-            service: The graph's; published.
-            array: The array, as `GraphService.node_data` and `edge_data` give it.
-            row_shape: Shape of a row.
-            name: What it is called in messages.
-            part_policy: The node type or key of the edge type.
-            tables: Those of the graph's trainers; without them nothing collective can be asked of the tensor.
-        """
-        tensor = cls.__new__(cls)
-        dtype = torch.from_numpy(np.empty(0, array.spec.dtype)).dtype
-        table = GraphTable(service.transport, array, name)
-        tensor._set(table, (array.spec.num_rows, *row_shape), dtype, name, part_policy, True)
-        tensor._tables, tensor._entry = tables, None
-        return tensor
 
     def __getitem__(self, index: Index) -> torch.Tensor:
         """(K, ...) rows in the order of ``index``; of an integer, that row.  Not collective.
@@ -120,7 +98,7 @@ class DistTensor:
         """
         ids, one = self._ids(index)
         rows = torch.empty((ids.size, *self.shape[1:]), dtype=self.dtype)
-        self._table.gather(ids, as_array(rows).reshape(ids.size, self._width)).wait()
+        self._array.gather(ids, as_array(rows).reshape(ids.size, self._width)).wait()
         return rows[0] if one else rows
 
     def __setitem__(self, index: Index, rows: RowsLike) -> None:
@@ -136,8 +114,9 @@ class DistTensor:
             CommError: Data of a graph.
         """
         ids, one = self._ids(index)
-        self._table.put(ids, self._to_write(rows, ids.size, one))
-        self._note(PUT, ids)
+        given, own = self._to_write(rows, ids.size, one), self._own()
+        own.array.put(ids, given)
+        own.note(PUT, ids)
 
     def read_together(self, index: Index, out: torch.Tensor | None = None) -> torch.Tensor:
         """As ``self[index]``, by a call that all trainers make together.  Collective over the trainers.
@@ -151,7 +130,7 @@ class DistTensor:
         """
         ids, one = self._ids(index)
         rows = torch.empty((ids.size, *self.shape[1:]), dtype=self.dtype) if out is None else out
-        self._table.gather_together(ids, as_array(rows).reshape(ids.size, self._width))
+        self._array.gather_together(ids, as_array(rows).reshape(ids.size, self._width))
         return rows[0] if one else rows
 
     def to_owners(self, ids: np.ndarray, rows: torch.Tensor) -> Delivered:
@@ -168,7 +147,7 @@ class DistTensor:
             CommError: On all trainers: rows of another shape or dtype; data of a graph.
         """
         rows = rows.detach().contiguous()
-        return self._table.to_owners(ids, as_array(rows).reshape(len(rows), rows[:1].numel() or self._width))
+        return self._own().array.to_owners(ids, as_array(rows).reshape(len(rows), rows[:1].numel() or self._width))
 
     def beside(self, what: str, row_shape: Sequence[int] | None = None,
                dtype: torch.dtype | None = None) -> "DistTensor":
@@ -182,7 +161,7 @@ class DistTensor:
         row_shape = self.shape[1:] if row_shape is None else row_shape
         return DistTensor((len(self), *row_shape), self.dtype if dtype is None else dtype,
                           None if self.name is None else f"{self.name}/{what}", part_policy=self.part_policy,
-                          persistent=self.persistent, g=_Graph(self._known_tables()))
+                          persistent=self.persistent, g=_Graph(self._known_registry()))
 
     def add_(self, index: Index, rows: RowsLike) -> None:
         """Add to rows; to repeated ones the sum of what is given.  Not collective.
@@ -204,7 +183,7 @@ class DistTensor:
 
     def flush(self) -> None:
         """Return when what this trainer wrote has reached the owners.  Not collective."""
-        self._table.flush()
+        self._own().array.flush()
 
     def sync(self) -> None:
         """Return when what any trainer wrote before is there for all to read.  Collective over the trainers.
@@ -213,20 +192,20 @@ class DistTensor:
             CommError: On all trainers, at ``--log debug`` only: two trainers wrote a row since the last sync, and not
                 both by the same reduction.
         """
-        self._table.sync()
-        if self._entry is not None and self._entry.conflicts is not None:
-            self._entry.conflicts.check(self._trainers())
+        own = self._own()
+        own.array.sync()
+        if own.conflicts is not None:
+            own.conflicts.check(self._trainers())
 
     def free(self) -> None:
         """Give the memory back now, whoever else refers to the tensor.  Collective over the trainers."""
-        if self._entry is not None:
-            self._known_tables().free(self._entry)
+        self._known_registry().free(self._own())
 
     def count_nonzero(self) -> int:
         """Elements that are not zero.  Collective over the trainers."""
         shares = np.linspace(0, len(self), self._trainers().size + 1).astype(np.int64)
         lo, hi = shares[self._trainers().rank:self._trainers().rank + 2].tolist()
-        step = max(1, _BLOCK_BYTES // max(1, self._table.spec.dtype.itemsize * self._width))
+        step = max(1, _BLOCK_BYTES // max(1, self._array.spec.dtype.itemsize * self._width))
         mine = sum(int(torch.count_nonzero(self[first:min(first + step, hi)])) for first in range(lo, hi, step))
         return int(self._trainers().all_sum(np.array([mine]))[0])
 
@@ -265,16 +244,16 @@ class DistTensor:
         """
         self[[]] = False        # raises where the tensor may not be written
         self.sync()
-        table = self._table
+        array = self._array
         with self._trainers().all_or_none():
-            read_tensor(Path(file), self._dataset(name), self._stored(), table.lo, table.local)
+            read_tensor(Path(file), self._dataset(name), self._stored(), array.lo, array.local)
         self.sync()
 
     def __or__(self, other: "DistTensor") -> "DistTensor":
         """A new tensor of the element-wise or, as of two masks.  Collective over the trainers."""
         if not isinstance(other, DistTensor):
             return NotImplemented
-        return DistTensor(self.shape, self.dtype, part_policy=self.part_policy, g=_Graph(self._known_tables()),
+        return DistTensor(self.shape, self.dtype, part_policy=self.part_policy, g=_Graph(self._known_registry()),
                           init_func=lambda shape, dtype, ids: self[ids] | other[ids])
 
     @property
@@ -284,7 +263,7 @@ class DistTensor:
         Others see what is written to it after the next `sync`.  For data of a graph: the rows that lie in this node's
         memory; they must not be written, which most often ends the process.
         """
-        rows = self._table.local
+        rows = self._array.local
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")     # torch has no tensors that are read only and warns of each
             tensor = torch.from_numpy(rows)
@@ -293,7 +272,7 @@ class DistTensor:
     @property
     def local_bounds(self) -> tuple[int, int]:
         """The first of `local_ids`, and one past the last."""
-        return self._table.lo, self._table.hi
+        return self._array.lo, self._array.hi
 
     @property
     def local_partition(self) -> torch.Tensor:
@@ -303,7 +282,7 @@ class DistTensor:
     @property
     def local_ids(self) -> torch.Tensor:
         """(n,) int64 numbers of the rows of `local`, ascending without gaps."""
-        return torch.arange(self._table.lo, self._table.hi)
+        return torch.arange(self._array.lo, self._array.hi)
 
     def __dlpack__(self, **options: Any) -> Any:
         """`local` for other libraries, no copy."""
@@ -319,20 +298,24 @@ class DistTensor:
         return (f"DistTensor(shape={self.shape}, dtype={self.dtype}, name={self.name!r}, "
                 f"part_policy={self.part_policy!r}, persistent={self.persistent})")
 
-    def _set(self, table: Table, shape: tuple[int, ...], dtype: torch.dtype, name: str | None,
-             part_policy: str | None, persistent: bool) -> None:
-        self._table = table
-        self._width = table.spec.width
+    def _set(self, array: ShardedArray, registry: TensorRegistry | None, shape: tuple[int, ...], dtype: torch.dtype,
+             name: str | None, part_policy: str | None, persistent: bool) -> None:
+        self._array, self._registry = array, registry
+        self._width = array.spec.width
         self.shape, self.dtype, self.name = shape, dtype, name
         self.part_policy, self.persistent = part_policy, persistent
 
-    def _known_tables(self) -> Tables:
-        if self._tables is None:
+    def _own(self) -> Entry:
+        """What its writes go to."""
+        return self._entry
+
+    def _known_registry(self) -> TensorRegistry:
+        if self._registry is None:
             raise ConfigError(f"{self.name} does not know the trainers: take it from a graph, g.ndata[...]")
-        return self._tables
+        return self._registry
 
     def _trainers(self) -> Group:
-        return self._known_tables().trainers
+        return self._known_registry().trainers
 
     def _dataset(self, name: str | None) -> str:
         chosen = self.name if name is None else name
@@ -344,10 +327,10 @@ class DistTensor:
         return chosen
 
     def _stored(self) -> TensorType:
-        return TensorType(self.shape, self._table.spec.dtype, str(self.dtype))
+        return TensorType(self.shape, self._array.spec.dtype, str(self.dtype))
 
     def _write(self, path: Path, name: str) -> None:
-        step = max(1, _BLOCK_BYTES // max(1, self._table.spec.dtype.itemsize * self._width))
+        step = max(1, _BLOCK_BYTES // max(1, self._array.spec.dtype.itemsize * self._width))
         blocks = (as_array(self[first:first + step]) for first in range(0, len(self), step))
         write_tensors(path, {name: (self._stored(), blocks)})
 
@@ -364,37 +347,34 @@ class DistTensor:
                 local.copy_(rows.detach())
             except Exception as error:      # whatever a user's function raises: the other trainers must learn of it
                 log.debug("init_func", exc_info=True)
-                problem = DataError(f"init_func of {self._table.spec.name}: {type(error).__name__}: {error}")
+                problem = DataError(f"init_func of {self._array.spec.name}: {type(error).__name__}: {error}")
         try:
             self._trainers().agree(problem)
         except MpignnError:
-            self._known_tables().free(entry)
+            self._known_registry().free(entry)
             raise
-        self._table.sync()
+        entry.array.sync()
 
     def _reduce(self, index: Index, rows: RowsLike, how: str) -> None:
         if self.dtype not in _REDUCIBLE:
-            raise DataError(f"{self._table.spec.name}: MPI cannot {how} elements of {self.dtype}: keep the tensor in "
+            raise DataError(f"{self._array.spec.name}: MPI cannot {how} elements of {self.dtype}: keep the tensor in "
                             "float32, or let the owners change their rows through `local`")
         ids, one = self._ids(index)
-        self._table.accumulate(ids, self._to_write(rows, ids.size, one), how)
-        self._note(how, ids)
+        given, own = self._to_write(rows, ids.size, one), self._own()
+        own.array.accumulate(ids, given, how)
+        own.note(how, ids)
 
     def _ids(self, index: Any) -> tuple[np.ndarray, bool]:
-        return row_numbers(index, len(self), self._table.spec.name)
+        return row_numbers(index, len(self), self._array.spec.name)
 
     def _to_write(self, given: Any, count: int, one: bool) -> np.ndarray:
         """(K, W) rows to write, in the type that they are stored in."""
         shape = self.shape[1:] if one else (count, *self.shape[1:])
-        return rows_to_write(given, shape, self.dtype, self._table.spec.name).reshape(count, self._width)
-
-    def _note(self, kind: str, ids: np.ndarray) -> None:
-        if self._entry is not None and self._entry.conflicts is not None:
-            self._entry.conflicts.note(kind, ids)
+        return rows_to_write(given, shape, self.dtype, self._array.spec.name).reshape(count, self._width)
 
 
 @dataclass(frozen=True)
 class _Graph:
     """As much of a graph as a tensor asks for."""
 
-    tables: Tables
+    registry: TensorRegistry

@@ -27,7 +27,7 @@ from mpignn.storage.arrays import ArrayType
 from mpignn.storage.snapshot import Manifest, array_name
 from mpignn.store.graph import DistGraph
 from mpignn.store.original import original_order
-from mpignn.store.tables import Entry
+from mpignn.store.registry import Entry
 from mpignn.store.tensor import DistTensor
 from mpignn.train.compatibility import check_graph, check_same, differences
 from mpignn.train.packing import pack, plain, unpack
@@ -89,7 +89,7 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
     with phase("write checkpoint"), ExitStack() as stack:
         tensors = _persistent(g)
         for entry in tensors.values():
-            entry.table.sync()
+            entry.array.sync()
         arrays: dict[str, np.ndarray] = {}
         with trainers.all_or_none():
             if trainers.rank == 0:
@@ -98,7 +98,7 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
                         "about": plain(about or {}, "about")}
                 tree = {name: pack(found.state_dict(), (_STATE, name), arrays) for name, found in objects.items()}
                 wanted = {name: ArrayType(array.shape, array.dtype) for name, array in arrays.items()}
-                wanted |= {array_name(_TENSORS, name): ArrayType(entry.description.shape, entry.table.spec.dtype)
+                wanted |= {array_name(_TENSORS, name): ArrayType(entry.description.shape, entry.array.spec.dtype)
                            for name, entry in tensors.items()}
                 claim.check(out)
                 with snapshot.disk_problems_named(out):
@@ -186,7 +186,7 @@ def _candidates(path: Path) -> list[Path]:
 
 def _persistent(g: DistGraph) -> dict[str, Entry]:
     """The tensors that belong to a checkpoint, by name, in the same order on all trainers."""
-    return {_name(entry): entry for entry in sorted(g.tables.persistent(), key=_name)}
+    return {_name(entry): entry for entry in sorted(g.registry.persistent(), key=_name)}
 
 
 def _name(entry: Entry) -> str:
@@ -209,9 +209,9 @@ def _write(g: DistGraph, partial: Path, manifest: Manifest, tensors: Mapping[str
         for name, array in arrays.items():
             writer.write(name, 0, array)
         for name, first, last in _share(g, manifest, list(tensors)):
-            table = tensors[name].table
-            rows = np.empty((last - first, table.spec.width), table.spec.dtype)
-            table.gather(orders[name](first, last), rows).wait()
+            tensor = tensors[name].array
+            rows = np.empty((last - first, tensor.spec.width), tensor.spec.dtype)
+            tensor.gather(orders[name](first, last), rows).wait()
             writer.write(array_name(_TENSORS, name), first, rows.reshape(-1, *tensors[name].description.shape[1:]))
             beat()
     finally:
@@ -279,12 +279,12 @@ def _read_rows(g: DistGraph, manifest: Manifest) -> None:
     orders = {name: original_order(g.service, g.trainers, entry.description.policy) for name, entry in tensors.items()}
     try:
         for name, first, last in _share(g, manifest, list(manifest.about["tensors"])):
-            table = tensors[name].table
+            tensor = tensors[name].array
             rows = snapshot.read_rows(manifest.arrays[array_name(_TENSORS, name)], first, last)
-            table.put(orders[name](first, last), rows.reshape(last - first, table.spec.width))
+            tensor.put(orders[name](first, last), rows.reshape(last - first, tensor.spec.width))
             beat()
     except MpignnError as error:
         problem = error
     for entry in tensors.values():
-        entry.table.sync()
+        entry.array.sync()
     g.trainers.agree(problem)

@@ -1,88 +1,44 @@
-"""What moving rows means: row-sharded arrays that every rank can read by global row number.
+"""What moving rows means: the arrays of a published graph, readable by every rank.
 
-Shapes: S servers, N rows asked for, W elements in a row.
+Shapes: N rows asked for, W elements in a row.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from mpignn.errors import CommError
+from mpignn.transport.sharded import ArraySpec, Pending, ShardedArray
 from mpignn.transport.stats import Stats
-
-if TYPE_CHECKING:
-    from mpignn.transport.table import Table
+from mpignn.transport.writable import WritableArray
 
 
-@dataclass(frozen=True)
-class ArraySpec:
-    """One array of a graph, cut by rows over the servers.
+class GraphArray(ShardedArray):
+    """An array of a published graph as one rank sees it.
 
     Attributes:
-        name: Unique within the transport.
-        dtype: Type of an element.
-        width: Elements in a row, W.
-        bounds: (S + 1,) row numbers, ascending; server s owns rows ``bounds[s]:bounds[s + 1]``.
-        step: Elements between the starts of two rows.  Less than ``width`` where rows overlap: with
-            width 2 and step 1, row v of an ``indptr`` is the pair (start, end) of v's in-edges.
-        kind: What `Stats` counts its rows as when they are read.
-    """
-
-    name: str
-    dtype: np.dtype
-    width: int
-    bounds: tuple[int, ...]
-    step: int
-    kind: str = "feature"
-
-    @property
-    def num_rows(self) -> int:
-        return self.bounds[-1]
-
-    def elements(self, first: int, last: int) -> int:
-        """Elements that hold the rows of servers ``first`` to ``last - 1``; 0 if there are no servers."""
-        if first == last:
-            return 0
-        return (self.bounds[last] - self.bounds[first]) * self.step + self.width - self.step
-
-
-def array_spec(name: str, dtype: DTypeLike, width: int, bounds: Iterable[int], step: int | None = None,
-               kind: str = "feature") -> ArraySpec:
-    """An `ArraySpec` whose rows do not overlap unless ``step`` says so."""
-    return ArraySpec(name, np.dtype(dtype), int(width), tuple(int(b) for b in bounds),
-                     int(width if step is None else step), kind)
-
-
-@dataclass(frozen=True)
-class GraphArray:
-    """A row-sharded array as one rank sees it.
-
-    Attributes:
-        spec: The whole array.
         lo, hi: The rows that this rank can address directly are ``lo:hi``.
         flat: Their elements, 1-D, read-only once published.
+        local: (hi - lo, W) view of these rows, read-only; overlapping rows share memory.
     """
 
-    spec: ArraySpec
-    lo: int
-    hi: int
-    flat: np.ndarray
+    def __init__(self, spec: ArraySpec, lo: int, hi: int, flat: np.ndarray, transport: "Transport") -> None:
+        """Not collective.  Arguments are the attributes, and what brings the other rows."""
+        self.spec, self.lo, self.hi, self.flat = spec, lo, hi, flat
+        self._transport = transport
+        size = spec.dtype.itemsize
+        self.local = np.lib.stride_tricks.as_strided(flat, (hi - lo, spec.width), (spec.step * size, size),
+                                                     writeable=False)
 
-    @property
-    def whole(self) -> bool:
-        """Whether this rank can address every row directly."""
-        return self.lo == 0 and self.hi == self.spec.num_rows
+    def gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
+        """As `ShardedArray.gather`, in the main thread; `Transport.gather` is for several arrays and other threads."""
+        return self._transport.gather([Request(self, ids, out)])
 
-    @property
-    def view(self) -> np.ndarray:
-        """(hi - lo, W) view of the rows ``lo:hi``; overlapping rows share memory."""
-        size = self.spec.dtype.itemsize
-        return np.lib.stride_tricks.as_strided(self.flat, (self.hi - self.lo, self.spec.width),
-                                               (self.spec.step * size, size), writeable=False)
+    def gather_together(self, ids: np.ndarray, out: np.ndarray) -> None:
+        self.gather(ids, out).wait()        # the owners serve while they wait
 
 
 @dataclass(frozen=True)
@@ -104,14 +60,6 @@ class Request:
 OnMain = Callable[[Callable[[], Any]], Any]
 
 
-class Pending(ABC):
-    """Rows under way."""
-
-    @abstractmethod
-    def wait(self) -> None:
-        """Return when every ``out`` of the requests is filled.  Not collective."""
-
-
 class Transport(ABC):
     """The arrays of one graph, spread over the servers and readable everywhere.
 
@@ -125,7 +73,7 @@ class Transport(ABC):
         self._stats = Stats()
 
     def stats(self, reset: bool = False) -> Stats:
-        """What was moved for this rank by `gather` and by tables, up to now.  Not collective.
+        """What was moved for this rank, by `gather` and for arrays of the trainers, up to now.  Not collective.
 
         Args:
             reset: Count from 0 again.
@@ -170,7 +118,7 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    def table(self, spec: ArraySpec) -> "Table":
+    def zeros(self, spec: ArraySpec) -> WritableArray:
         """An array of zeros that the trainers own: ``spec.bounds`` are theirs.  Collective over the trainers.
 
         Raises:
@@ -179,16 +127,16 @@ class Transport(ABC):
 
     @abstractmethod
     def free(self) -> None:
-        """Give the memory back, once the trainers have freed their tables.  Collective over the world."""
+        """Give the memory back, once the trainers have freed their arrays.  Collective over the world."""
 
 
-def read_only(arrays: Mapping[str, GraphArray]) -> dict[str, GraphArray]:
-    """The same arrays, through which nothing can be written any more."""
+def read_only(arrays: Mapping[str, GraphArray], transport: Transport) -> dict[str, GraphArray]:
+    """The same arrays of a transport, through which nothing can be written any more."""
     frozen = {}
     for name, array in arrays.items():
         flat = array.flat.view()
         flat.flags.writeable = False
-        frozen[name] = replace(array, flat=flat)
+        frozen[name] = GraphArray(array.spec, array.lo, array.hi, flat, transport)
     return frozen
 
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from mpignn.errors import MpignnError
 from mpignn.kernels.gather import gather_rows
-from mpignn.transport.api import ArraySpec, GraphArray, OnMain, Pending, Request, Transport, check_request, read_only
+from mpignn.transport.api import GraphArray, OnMain, Request, Transport, check_request, read_only
+from mpignn.transport.sharded import ArraySpec, Pending
 from mpignn.transport.stats import Stats
-from mpignn.transport.table import REDUCTIONS, Delivered, Table
+from mpignn.transport.writable import REDUCTIONS, Delivered, WritableArray
 
 
 class LocalTransport(Transport):
@@ -16,31 +17,31 @@ class LocalTransport(Transport):
 
     def __init__(self, specs: Sequence[ArraySpec]) -> None:
         super().__init__()
-        self.arrays = {s.name: GraphArray(s, 0, s.num_rows, np.empty(s.elements(0, len(s.bounds) - 1), s.dtype))
+        self.arrays = {s.name: GraphArray(s, 0, s.num_rows, np.empty(s.elements(0, len(s.bounds) - 1), s.dtype), self)
                         for s in specs}
 
     def shard(self, name: str) -> np.ndarray:
         return self.arrays[name].flat
 
     def publish(self) -> None:
-        self.arrays = read_only(self.arrays)
+        self.arrays = read_only(self.arrays, self)
 
     def gather(self, requests: Sequence[Request], on_main: OnMain | None = None) -> Pending:
         for request in requests:
             check_request(request)
-            gather_rows(request.array.view, request.ids, 0, request.out)
+            gather_rows(request.array.local, request.ids, 0, request.out)
             spec = request.array.spec
             self._stats.count(spec.kind, request.hop, "self", request.ids.size, spec.width * spec.dtype.itemsize)
         return _Done()
 
-    def table(self, spec: ArraySpec) -> Table:
-        return LocalTable(spec, self._stats)
+    def zeros(self, spec: ArraySpec) -> WritableArray:
+        return LocalArray(spec, self._stats)
 
     def free(self) -> None:
         self.arrays = {}
 
 
-class LocalTable(Table):
+class LocalArray(WritableArray):
     """All rows as a private array of this process, zero at first; a write is there at once."""
 
     def __init__(self, spec: ArraySpec, stats: Stats | None = None) -> None:
@@ -59,7 +60,7 @@ class LocalTable(Table):
         self.local = self.local[:0]
 
     def _gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
-        self._count("table", ids)
+        self._count("tensor", ids)
         gather_rows(self.local, ids, 0, out)
         return _Done()
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-KINDS = ("structure", "feature", "table", "write")
+KINDS = ("structure", "feature", "tensor", "write")
 """The graph's structure and its data, rows of trainers' tensors that were read, and such that were written."""
 TARGETS = ("self", "node", "remote")
 """Where rows are owned: by the rank itself, by others of its node, by other nodes."""
@@ -54,7 +54,7 @@ class Stats:
             kind: One of `KINDS`.
             hop: The sampler's.
             target: One of `TARGETS`.
-            owner: Number of a server for structure and features, of a trainer for tables and writes.
+            owner: Number of a server for structure and features, of a trainer for arrays and writes.
         """
         return _sum(self._calls, kind, hop, target, owner)
 

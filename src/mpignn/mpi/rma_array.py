@@ -1,4 +1,4 @@
-"""Tables over one-sided MPI: each trainer opens its rows to all trainers by an RMA window.
+"""Arrays of the trainers over one-sided MPI: each trainer opens its rows to all trainers by an RMA window.
 
 Reductions go through the window, those of the node's own rows too, because only then they are atomic.
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from mpignn.mpi.library import MPI
 from mpignn.mpi.sync import CHUNK_BYTES
-from mpignn.mpi.writable import HELD_BYTES, MpiTable, TrainerGroups
-from mpignn.transport.api import ArraySpec
+from mpignn.mpi.trainer_array import HELD_BYTES, TrainerArray, TrainerGroups
+from mpignn.transport.sharded import ArraySpec
 
 # What MPI can reduce element by element.
 _BASIC = {np.dtype(name): datatype for name, datatype in (
@@ -28,12 +28,12 @@ _PUT = "put"
 Memory = list[Any]      # as MPI takes it: an array or a displacement, a count, a datatype
 
 
-class RmaTable(MpiTable):
+class RmaArray(TrainerArray):
     """Rows that are read, replaced and reduced by one-sided calls, in one access epoch until `free`."""
 
     def __init__(self, groups: TrainerGroups, spec: ArraySpec, segment: str | None = None,
                  chunk_bytes: int = CHUNK_BYTES) -> None:
-        """As `MpiTable`.  Collective over the trainers.
+        """As `TrainerArray`.  Collective over the trainers.
 
         Args:
             groups, spec, segment: As there.
@@ -73,7 +73,7 @@ class RmaTable(MpiTable):
         self.flush()
 
     def _fetch(self, rows: np.ndarray, landing: np.ndarray) -> Callable[[], None]:
-        targets = self._each_target("table", rows, landing, self._win.Get, MPI.BYTE, self._row_bytes)
+        targets = self._each_target("tensor", rows, landing, self._win.Get, MPI.BYTE, self._row_bytes)
 
         def arrive() -> None:
             for target in targets:

@@ -1,6 +1,6 @@
-"""The tensors that the trainers of a graph make at run time, by name; and the graph's own data in the same form.
+"""The tensors that the trainers of a graph make at run time, by name.
 
-Shapes: N rows, W elements in a row.
+Shapes: N rows.
 """
 
 import logging
@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from mpignn.arguments import whole_number
-from mpignn.errors import CommError, ConfigError, DataError, MpignnError
+from mpignn.errors import ConfigError, DataError, MpignnError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType
 from mpignn.roles import Topology
 from mpignn.store.conflicts import Conflicts
 from mpignn.store.placement import is_even, resolve_policy, trainer_rows
-from mpignn.transport.api import GraphArray, Pending, Request, Transport, array_spec
+from mpignn.transport.api import Transport
 from mpignn.transport.group import Group
-from mpignn.transport.table import Delivered, Table
+from mpignn.transport.sharded import array_spec
+from mpignn.transport.writable import WritableArray
 
 log = logging.getLogger(__name__)
 
@@ -53,20 +54,25 @@ class Entry:
 
     Attributes:
         description: What it is.
-        table: Its rows.
+        array: Its rows.
         conflicts: Who wrote what, for `Conflicts.check`; None where nobody asks.
         users: The objects that stand for it.
         ready: Whether its first values are there.
     """
 
     description: Description
-    table: Table
+    array: WritableArray
     conflicts: Conflicts | None
     users: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)
     ready: bool = False
 
+    def note(self, kind: str, ids: np.ndarray) -> None:
+        """Keep in mind that rows were written, if anybody asks.  Not collective."""
+        if self.conflicts is not None:
+            self.conflicts.note(kind, ids)
 
-class Tables:
+
+class TensorRegistry:
     """The tensors of one graph that its trainers own.
 
     One that nobody on any trainer refers to any more is given back when the next one is made, unless it is
@@ -79,7 +85,7 @@ class Tables:
         Args:
             book: Partition book of the graph.
             topology: Topology of the job.
-            transport: What makes tables.
+            transport: What makes arrays.
             trainers: Those who own and write them.
         """
         self.book = book
@@ -162,8 +168,7 @@ class Tables:
         if policy not in self.book.ntypes:
             return rows
         found = np.empty((rows.size, 1), np.int64)
-        array = self._transport.arrays[f"node/{policy}/orig_id"]
-        self._transport.gather([Request(array, rows, found)]).wait()
+        self._transport.arrays[f"node/{policy}/orig_id"].gather(rows, found).wait()
         return found.reshape(-1)
 
     def rows_of(self, policy: str, first: int, last: int) -> np.ndarray:
@@ -175,8 +180,7 @@ class Tables:
         ids = np.arange(first, last)
         if policy in self.book.ntypes:
             found = np.empty((ids.size, 1), np.int64)
-            array = self._transport.arrays[f"node/{policy}/new_id"]
-            self._transport.gather([Request(array, ids, found)]).wait()
+            self._transport.arrays[f"node/{policy}/new_id"].gather(ids, found).wait()
             return found.reshape(-1)
         if not is_even(self.book, policy):
             raise ConfigError(f"rows of {policy} stand for edges and have no file of their own: mpignn.checkpoint.save "
@@ -195,7 +199,7 @@ class Tables:
         """Give one tensor back.  Collective over the trainers."""
         for number in [n for n, e in self._entries.items() if e is entry]:
             del self._entries[number]
-        entry.table.free()
+        entry.array.free()
 
     def close(self) -> None:
         """Give all tensors back.  Collective over the trainers."""
@@ -208,8 +212,8 @@ class Tables:
         number, self._made = self._made, self._made + 1
         spec = array_spec(description.name or f"tensor #{number}", dtype,
                           int(np.prod(description.shape[1:], dtype=np.int64)), bounds)
-        table = self._transport.table(spec)
-        self._entries[number] = Entry(description, table, Conflicts(spec.name) if watched else None)
+        array = self._transport.zeros(spec)
+        self._entries[number] = Entry(description, array, Conflicts(spec.name) if watched else None)
         return self._entries[number]
 
     def _named(self, name: str | None) -> Entry | None:
@@ -220,13 +224,13 @@ class Tables:
 
     def _collect(self, numbers: Iterable[int]) -> None:
         for number in sorted(numbers):      # in the same order on all trainers
-            self._entries.pop(number).table.free()
+            self._entries.pop(number).array.free()
 
 
-_OPEN: "weakref.WeakSet[Tables]" = weakref.WeakSet()
+_OPEN: "weakref.WeakSet[TensorRegistry]" = weakref.WeakSet()
 
 
-def the_only_tables() -> Tables:
+def the_only_registry() -> TensorRegistry:
     """Those of the graph that is open, if it is the only one.  Not collective.
 
     Raises:
@@ -235,50 +239,6 @@ def the_only_tables() -> Tables:
     if len(_OPEN) != 1:
         raise ConfigError(f"{len(_OPEN)} graphs are open: say which one the tensor belongs to, g=...")
     return next(iter(_OPEN))
-
-
-class GraphTable(Table):
-    """An array of the published graph in the form of a table that nobody owns and nobody may write.
-
-    ``lo:hi`` are the rows that this rank reads in place, and ``local`` is read-only.
-    """
-
-    def __init__(self, transport: Transport, array: GraphArray, name: str) -> None:
-        self.spec = array.spec
-        self.lo, self.hi = array.lo, array.hi
-        self.local = array.view
-        self._transport = transport
-        self._array = array
-        self._name = name
-
-    def flush(self) -> None:
-        return
-
-    def sync(self) -> None:
-        return
-
-    def put(self, ids: np.ndarray, rows: np.ndarray) -> None:
-        raise CommError(f"{self._name} is data of the graph, which is read only: make a DistTensor of your own "
-                        "and fill it, for instance by init_func=lambda shape, dtype, ids: data[ids]")
-
-    def accumulate(self, ids: np.ndarray, rows: np.ndarray, how: str) -> None:
-        self.put(ids, rows)
-
-    def _free(self) -> None:
-        self.local = self.local[:0]
-
-    def _gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
-        return self._transport.gather([Request(self._array, ids, out)])
-
-    def _gather_together(self, ids: np.ndarray, out: np.ndarray, problem: MpignnError | None) -> None:
-        if problem is not None:
-            raise problem
-        self._gather(ids, out).wait()       # its owners serve while they wait
-
-    def _to_owners(self, ids: np.ndarray, rows: np.ndarray, problem: MpignnError | None) -> Delivered:
-        raise CommError(f"{self._name} is data of the graph, which no trainer owns")
-
-    _put, _accumulate = put, accumulate
 
 
 def _called(description: Description) -> str:

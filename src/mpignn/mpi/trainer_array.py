@@ -1,7 +1,7 @@
 """Arrays that trainers own and write: what the ways to rows of other trainers have in common.
 
 The trainers of a node share the memory of their rows.  Rows of the node are read from that memory and replaced there;
-how rows of other nodes move, and how rows are reduced exactly, is up to `RmaTable` and `OwnerTable`.
+how rows of other nodes move, and how rows are reduced exactly, is up to `RmaArray` and `OwnerArray`.
 
 Shapes: T trainers, N rows asked for or given.
 """
@@ -21,9 +21,9 @@ from mpignn.mpi.library import MPI
 from mpignn.mpi.segment import SharedMemory
 from mpignn.mpi.sync import MpiGroup, cut
 from mpignn.mpi.world import World
-from mpignn.transport.api import ArraySpec, Pending
+from mpignn.transport.sharded import ArraySpec, Pending
 from mpignn.transport.stats import TARGETS, Stats
-from mpignn.transport.table import Delivered, Table
+from mpignn.transport.writable import Delivered, WritableArray
 
 HELD_BYTES = 64 << 20       # rows that may wait for a flush
 
@@ -35,13 +35,13 @@ class TrainerGroups:
         all: All trainers.
         node: The trainers that share memory with this one.
         host: The trainers of this machine, whatever nodes they simulate.
-        stats: What tables count in.
+        stats: What their arrays count in.
     """
 
     def __init__(self, world: World, stats: Stats | None = None) -> None:
         """Collective over the trainers."""
         trainers = world.trainers
-        assert trainers is not None, "only trainers own tables"
+        assert trainers is not None, "only trainers own arrays"
         self.all = trainers
         self.node = MpiGroup(cut(trainers.comm.Split(world.node_id, key=trainers.rank)), trainers)
         self.host = MpiGroup(cut(trainers.comm.Split_type(MPI.COMM_TYPE_SHARED, key=trainers.rank)), trainers)
@@ -53,7 +53,7 @@ class TrainerGroups:
         self.host.free()
 
 
-class MpiTable(Table):
+class TrainerArray(WritableArray):
     """The rows of all trainers: one piece of memory on each node."""
 
     def __init__(self, groups: TrainerGroups, spec: ArraySpec, segment: str | None, rows_per_call: int) -> None:
@@ -121,13 +121,13 @@ class MpiTable(Table):
         self._settle()
         here = (ids >= self._node_lo) & (ids < self._node_hi)
         if here.all():
-            self._count("table", ids)
+            self._count("tensor", ids)
             gather_rows(self._rows, ids, self._node_lo, out)
             return _Reading(self, None, out, ids, ids, out)
         near, far = np.flatnonzero(here), np.flatnonzero(~here)
         rows, which = np.unique(ids[far], return_inverse=True)
-        self._count("table", ids[near])
-        self._count("table", rows)
+        self._count("tensor", ids[near])
+        self._count("tensor", rows)
         landing = self._pool.empty((rows.size, self.spec.width), self.spec.dtype)
         arrive = self._fetch(rows, landing)
         scatter_rows(self._rows, ids[near], self._node_lo, near, out)
@@ -150,15 +150,15 @@ class MpiTable(Table):
         if self._groups.node.size == everyone.size:
             if problem is not None:
                 raise problem
-            self._count("table", ids)
+            self._count("tensor", ids)
             gather_rows(self._rows, ids, self._node_lo, out)
             return
         here = (ids >= self._node_lo) & (ids < self._node_hi)
         near, far = np.flatnonzero(here), np.flatnonzero(~here)
         rows, which = np.unique(ids[far], return_inverse=True)
         asked, counts = everyone.exchange(rows[:, None], self._per_owner(rows), self._pool, problem)
-        self._count("table", ids[near])
-        self._count_sent("table", rows)
+        self._count("tensor", ids[near])
+        self._count_sent("tensor", rows)
         packed = self._pool.empty((len(asked), self.spec.width), self.spec.dtype)
         gather_rows(self.local, asked.reshape(-1), self.lo, packed)
         landing, _ = everyone.exchange(packed, counts, self._pool)
@@ -224,17 +224,17 @@ class MpiTable(Table):
 class _Reading(Pending):
     """Rows under way, and where they go."""
 
-    def __init__(self, table: MpiTable, arrive: Callable[[], None] | None, landing: np.ndarray, which: np.ndarray,
+    def __init__(self, array: TrainerArray, arrive: Callable[[], None] | None, landing: np.ndarray, which: np.ndarray,
                  places: np.ndarray, out: np.ndarray) -> None:
-        self._table, self._arrive = table, arrive
+        self._array, self._arrive = array, arrive
         self._landing, self._which, self._places, self._out = landing, which, places, out
 
     def wait(self) -> None:
         if self._arrive is not None:
-            with self._table._waiting():
+            with self._array._waiting():
                 self._arrive()
             self._arrive = None
-            del self._table._unfinished[id(self)]
+            del self._array._unfinished[id(self)]
             scatter_rows(self._landing, self._which, 0, self._places, self._out)
 
 

@@ -1,4 +1,4 @@
-"""Tables without one-sided MPI: trainers answer each other, in whatever they wait for.
+"""Arrays of the trainers without one-sided MPI: they answer each other, in whatever they wait for.
 
 A question, after its head, is three whole numbers, of which the first says what to do, then the row numbers, then what
 to write.  The questions of a trainer are done in the order in which it asked them; so an answer to the last one means
@@ -18,28 +18,28 @@ import numpy as np
 from mpignn.mpi.library import MPI
 from mpignn.mpi.owners import Owners, wait_for
 from mpignn.mpi.sync import CHUNK_BYTES, MpiGroup
-from mpignn.mpi.writable import HELD_BYTES, MpiTable, TrainerGroups
-from mpignn.transport.api import ArraySpec
-from mpignn.transport.table import REDUCTIONS
+from mpignn.mpi.trainer_array import HELD_BYTES, TrainerArray, TrainerGroups
+from mpignn.transport.sharded import ArraySpec
+from mpignn.transport.writable import REDUCTIONS
 
 _GET, _PUT, _FLUSH, *_ = _KINDS = ("get", "put", "flush", *REDUCTIONS)
-_HEAD = 4               # tag, kind, table, rows
+_HEAD = 4               # tag, kind, array, rows
 _PIECE_BYTES = 4 << 20  # of a message
 _LEAVING = 4            # replies to one trainer that may be on their way before the next one is made
 
 
-class TableService:
+class TrainerOwners:
     """The trainers, asked to read and write rows that they own."""
 
     def __init__(self, trainers: MpiGroup) -> None:
         """Start answering.  Collective over the trainers."""
         trainers.blocks = False         # a trainer inside a blocking call would not answer
-        self._rows: dict[int, tuple[np.ndarray, int]] = {}      # of each table: those owned here, number of the first
+        self._rows: dict[int, tuple[np.ndarray, int]] = {}      # of each array: those owned here, number of the first
         self._made = 0
         self._owners = Owners(trainers, self._answer, _LEAVING, in_order=True)
 
     def enter(self, rows: np.ndarray, lo: int) -> int:
-        """Answer for a table; returns its number, the same on all trainers.
+        """Answer for an array; returns its number, the same on all trainers.
 
         Args:
             rows: (N, W) those that this trainer owns.
@@ -52,17 +52,17 @@ class TableService:
         return number
 
     def leave(self, number: int) -> None:
-        """Answer for a table no more.  Not collective; no question is under way."""
+        """Answer for an array no more.  Not collective; no question is under way."""
         del self._rows[number]
 
-    def ask(self, owner: int, kind: str, table: int, ids: np.ndarray, rows: np.ndarray | None = None,
+    def ask(self, owner: int, kind: str, array: int, ids: np.ndarray, rows: np.ndarray | None = None,
             reply: np.ndarray | None = None) -> list[MPI.Request]:
         """Send a question.  Not collective.
 
         Args:
             owner: Owner of the rows.
             kind: One of `_KINDS`.
-            table: Its number.
+            array: Its number.
             ids: (N,) int64 rows.
             rows: (N, W) to write; may be changed once this returns.
             reply: (bytes,) uint8 memory for what comes back; None if nothing does.
@@ -70,7 +70,7 @@ class TableService:
         Returns:
             What to wait for.
         """
-        head = np.array([0, _KINDS.index(kind), table, ids.size])
+        head = np.array([0, _KINDS.index(kind), array, ids.size])
         parts = [head, ids] if rows is None else [head, ids, rows]
         question = np.concatenate([np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts])
         return self._owners.ask(owner, question, () if reply is None else (reply,))
@@ -81,11 +81,11 @@ class TableService:
 
     def _answer(self, question: np.ndarray) -> Sequence[np.ndarray]:
         """Do what a question says."""
-        _, number, table, count = question[:8 * _HEAD].view(np.int64).tolist()
+        _, number, array, count = question[:8 * _HEAD].view(np.int64).tolist()
         kind = _KINDS[number]
         if kind == _FLUSH:
             return (np.empty(0, np.uint8),)
-        rows, lo = self._rows[table]
+        rows, lo = self._rows[array]
         end = 8 * (_HEAD + count)
         places = question[8 * _HEAD:end].view(np.int64) - lo
         if kind == _GET:
@@ -95,22 +95,22 @@ class TableService:
         return ()
 
 
-class OwnerTable(MpiTable):
+class OwnerArray(TrainerArray):
     """Rows that their owner reads, replaces and reduces for trainers of other nodes; it reduces for all."""
 
-    def __init__(self, groups: TrainerGroups, service: TableService, spec: ArraySpec, segment: str | None = None,
+    def __init__(self, groups: TrainerGroups, owners: TrainerOwners, spec: ArraySpec, segment: str | None = None,
                  chunk_bytes: int = CHUNK_BYTES) -> None:
-        """As `MpiTable`.  Collective over the trainers.
+        """As `TrainerArray`.  Collective over the trainers.
 
         Args:
             groups, spec, segment: As there.
-            service: That of the same trainers.
+            owners: Those of the same trainers.
             chunk_bytes: No message has more, unless a row is larger.
         """
         row_bytes = spec.width * spec.dtype.itemsize
         super().__init__(groups, spec, segment, max(1, min(chunk_bytes, _PIECE_BYTES) // (8 + row_bytes)))
-        self._service = service
-        self._number = service.enter(self.local, self.lo)
+        self._owners = owners
+        self._number = owners.enter(self.local, self.lo)
         self._near = range(self._first, self._first + groups.node.size)
         self._written: set[int] = set()     # owners that have not yet said that they have done all
         self._under_way: list[MPI.Request] = []
@@ -120,7 +120,7 @@ class OwnerTable(MpiTable):
     def flush(self) -> None:
         if not self._written:
             return
-        acknowledged = [self._service.ask(owner, _FLUSH, self._number, _NO_ROWS, reply=np.empty(0, np.uint8))
+        acknowledged = [self._owners.ask(owner, _FLUSH, self._number, _NO_ROWS, reply=np.empty(0, np.uint8))
                         for owner in sorted(self._written)]
         with self._waiting():
             wait_for([*self._under_way, *(request for requests in acknowledged for request in requests)])
@@ -134,7 +134,7 @@ class OwnerTable(MpiTable):
         self._finish_readings()
         self.flush()
         self._groups.all.barrier()      # nobody still asks for what is taken away
-        self._service.leave(self._number)
+        self._owners.leave(self._number)
         self._free_memory()
 
     def _settle(self) -> None:
@@ -144,9 +144,9 @@ class OwnerTable(MpiTable):
 
     def _fetch(self, rows: np.ndarray, landing: np.ndarray) -> Callable[[], None]:
         asked: list[MPI.Request] = []
-        for owner, begin, end in self._calls("table", rows):
+        for owner, begin, end in self._calls("tensor", rows):
             memory = landing[begin:end].reshape(-1).view(np.uint8)
-            asked += self._service.ask(owner, _GET, self._number, rows[begin:end], reply=memory)
+            asked += self._owners.ask(owner, _GET, self._number, rows[begin:end], reply=memory)
         return partial(wait_for, asked)
 
     def _send(self, ids: np.ndarray, rows: np.ndarray) -> None:
@@ -163,7 +163,7 @@ class OwnerTable(MpiTable):
     def _write(self, kind: str, ids: np.ndarray, rows: np.ndarray) -> None:
         """Let owners replace or reduce rows."""
         for owner, begin, end in self._calls("write", ids):
-            self._under_way += self._service.ask(owner, kind, self._number, ids[begin:end], rows[begin:end])
+            self._under_way += self._owners.ask(owner, kind, self._number, ids[begin:end], rows[begin:end])
             self._written.add(owner)
             self._held_bytes += rows[begin:end].nbytes
         if self._held_bytes > HELD_BYTES:

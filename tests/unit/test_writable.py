@@ -1,23 +1,23 @@
-"""Tables in one process, and how repeated ids are joined."""
+"""Arrays in one process, and how repeated ids are joined."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import table_suite
-from mpignn.transport.local import LocalTable
-from mpignn.transport.table import REDUCTIONS, combined, last_of_each
+import writable_suite
+from mpignn.transport.local import LocalArray
+from mpignn.transport.writable import REDUCTIONS, combined, last_of_each
 
 IDS = st.lists(st.integers(0, 9), max_size=30).map(lambda ids: np.array(ids, np.int64))
 
 
-@pytest.mark.parametrize("check", table_suite.CHECKS)
-@pytest.mark.parametrize("number", range(len(table_suite.DTYPES)))
+@pytest.mark.parametrize("check", writable_suite.CHECKS)
+@pytest.mark.parametrize("number", range(len(writable_suite.DTYPES)))
 def test_local_table(check, number):
-    table = LocalTable(table_suite.specs(num_trainers=1)[number])
-    table_suite.CHECKS[check](table, 0, 1, np.random.default_rng(0))
-    table.free()
+    array = LocalArray(writable_suite.specs(num_trainers=1)[number])
+    writable_suite.CHECKS[check](array, 0, 1, np.random.default_rng(0))
+    array.free()
 
 
 @given(IDS, st.sampled_from(sorted(REDUCTIONS)), st.sampled_from([np.int8, np.int32, np.float32, np.uint8]))

@@ -3,17 +3,17 @@
 Shapes: T trainers, N rows asked for or given, W elements in a row.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 
 from mpignn.errors import CommError, MpignnError
 from mpignn.graph.book import checked_ids
-from mpignn.transport.api import ArraySpec, Pending
+from mpignn.transport.sharded import Pending, ShardedArray
 
 REDUCTIONS: dict[str, np.ufunc] = {"add": np.add, "min": np.minimum, "max": np.maximum}
-"""How `Table.accumulate` may join what is there and what is given."""
+"""How `WritableArray.accumulate` may join what is there and what is given."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Delivered:
     """Rows that the trainers sent to the owner of each.
 
     Attributes:
-        ids: (K,) int64 rows of the table that this trainer owns; in order of the trainer that sent them, then as it
+        ids: (K,) int64 rows of the array that this trainer owns; in order of the trainer that sent them, then as it
             gave them; repeats allowed.
         places: (K,) int64 where row i lies: in ``mine``, or, counted on from its end, in ``received``.
         mine: What this trainer gave itself, no copy; not all of it need be for this trainer.
@@ -34,26 +34,22 @@ class Delivered:
     received: np.ndarray
 
 
-class Table(ABC):
-    """A row-sharded array that trainers own, and that every trainer may write.
+class WritableArray(ShardedArray):
+    """An array that trainers own, and that every trainer may write.
 
     Which writes a reader sees is said in ``docs/memory-model.md``.  Rows lie one after the other, ``step`` is
     ``width``.  Ids are those of rows, any integers of one dimension, in any order, repeats and none at all allowed.
 
     Attributes:
-        spec: The whole array; its ``bounds`` are those of the trainers.
+        spec: The whole array; the owners of its ``bounds`` are the trainers.
         lo, hi: This trainer owns the rows ``lo:hi``.
         local: (hi - lo, W) these rows, writable, no copy.
 
     Raises (all methods that take ids):
-        IDError: An id, the first of which is named, that is no row.
-        CommError: ``out`` or ``rows`` of the wrong shape or dtype, or the table is freed.
+        IDError: An id that is no row; the first is named.
+        CommError: ``out`` or ``rows`` of the wrong shape or dtype, or the array is freed.
     """
 
-    spec: ArraySpec
-    lo: int
-    hi: int
-    local: np.ndarray
     _freed = False
 
     def gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
@@ -61,7 +57,7 @@ class Table(ABC):
 
         Args:
             ids: (N,) rows.
-            out: (N, W), C-contiguous, dtype of the table; filled once ``wait()`` of the result returns.
+            out: (N, W), C-contiguous, dtype of the array; filled once ``wait()`` of the result returns.
         """
         ids = self._checked(ids, out, "out")
         return self._gather(ids, out)
@@ -81,7 +77,7 @@ class Table(ABC):
     def to_owners(self, ids: np.ndarray, rows: np.ndarray) -> Delivered:
         """Send ``rows[i]`` to the owner of row ``ids[i]``, and get what is sent here.  Collective over the trainers.
 
-        The table itself stays as it is.  Arguments as for `put`, but every repeat is sent.
+        The array itself stays as it is.  Arguments as for `put`, but every repeat is sent.
 
         Raises:
             IDError, CommError: On all trainers.
@@ -94,7 +90,7 @@ class Table(ABC):
 
         Args:
             ids: (N,) rows.
-            rows: (N, W), C-contiguous, dtype of the table; may be changed once this returns.
+            rows: (N, W), C-contiguous, dtype of the array; may be changed once this returns.
         """
         ids, rows = last_of_each(self._checked(ids, rows, "rows"), rows)
         if ids.size:
@@ -105,7 +101,7 @@ class Table(ABC):
 
         Args:
             ids: (N,) rows.
-            rows: (N, W), C-contiguous, dtype of the table; may be changed once this returns.
+            rows: (N, W), C-contiguous, dtype of the array; may be changed once this returns.
             how: One of `REDUCTIONS`.
         """
         ids, rows = combined(self._checked(ids, rows, "rows"), rows, how)
