@@ -212,7 +212,7 @@ def test_a_block_has_the_rows_that_are_asked_for_and_drops_none_of_the_edges():
         met = np.unique(np.concatenate([frontier[e].src for e in block.csc if e[0] == t]))
         assert np.array_equal(block.src_ids[t], [*ids, *np.setdiff1d(met, ids)])
         assert np.array_equal(bare.src_ids[t], met) and np.array_equal(bare.dst_ids[t], ids) and block.dst_ids is None
-        assert np.array_equal(block.dst_orig[t], service.orig_ids(t).view[ids, 0])
+        assert np.array_equal(block.dst_orig[t], service.orig_ids(t).local[ids, 0])
     with pytest.raises(IDError, match="lead to paper 3, which"):
         to_block(frontier, {"paper": [0, 9], "author": [1]})
     with pytest.raises(IDError, match="0 is given twice"):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mpignn.errors import CommError
+from mpignn.graph.book import checked_ids
 from mpignn.transport.sharded import ArraySpec, Pending, ShardedArray
 from mpignn.transport.stats import Stats
 from mpignn.transport.writable import WritableArray
@@ -35,6 +36,7 @@ class GraphArray(ShardedArray):
 
     def gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
         """As `ShardedArray.gather`, in the main thread; `Transport.gather` is for several arrays and other threads."""
+        ids = checked_ids(ids, self.spec.num_rows, f"row of {self.spec.name}")
         return self._transport.gather([Request(self, ids, out)])
 
     def gather_together(self, ids: np.ndarray, out: np.ndarray) -> None:

@@ -85,11 +85,12 @@ class ShardedArray(ABC):
         """Start copying row ``ids[i]`` to ``out[i]``.  Not collective.
 
         Args:
-            ids: (N,) int64 rows, any order, repeats and N = 0 allowed.
+            ids: (N,) rows, any integers, any order, repeats and N = 0 allowed.
             out: (N, W), C-contiguous, dtype of the array; filled once ``wait()`` of the result returns.
 
         Raises:
-            IDError, CommError: A row is outside the array, or ``out`` has the wrong shape or dtype.
+            IDError: An id that is no row; the first is named.
+            CommError: ``out`` has the wrong shape or dtype.
         """
 
     @abstractmethod

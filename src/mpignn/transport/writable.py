@@ -53,20 +53,15 @@ class WritableArray(ShardedArray):
     _freed = False
 
     def gather(self, ids: np.ndarray, out: np.ndarray) -> Pending:
-        """Start copying row ``ids[i]`` to ``out[i]``, after this trainer's own writes.  Not collective.
-
-        Args:
-            ids: (N,) rows.
-            out: (N, W), C-contiguous, dtype of the array; filled once ``wait()`` of the result returns.
-        """
+        """As `ShardedArray.gather`: after this trainer's own writes.  Not collective."""
         ids = self._checked(ids, out, "out")
         return self._gather(ids, out)
 
     def gather_together(self, ids: np.ndarray, out: np.ndarray) -> None:
-        """Copy row ``ids[i]`` to ``out[i]``; waits for nobody who is not in this call.  Collective over the trainers.
+        """As `ShardedArray.gather_together`.  Collective over the trainers.
 
         `gather` may wait for a busy owner's next MPI call.  Here the owners are in the same call, and send what lies
-        on other nodes.  Arguments as for `gather`; each trainer has its own, none at all allowed.
+        on other nodes.
 
         Raises:
             IDError, CommError: On all trainers, if rows are sent at all.
