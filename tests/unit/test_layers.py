@@ -30,7 +30,7 @@ OF_THE_PROCESS = {
     "storage.claim": "a run folder is claimed by the process, whatever part of it asks",
     "mpi.sync": "whoever waits answers for all groups",
     "mpi.probe": "memory that an operation of MPI without an end may still use",
-    "store.tables": "the graph that is meant where none is named is the only one that is open",
+    "store.registry": "the graph that is meant where none is named is the only one that is open",
     "models": "a class of the user's own is known by its name",
 }
 CHANGES = {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popleft", "remove",
