@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from graphs import edge_list, graphs, random_assignment
+from mpignn.comm.writable import REDUCTIONS
 from mpignn.graph.types import etype_key
 from mpignn.storage.write import write_graph
-from mpignn.transport.writable import REDUCTIONS
 
 N = 97
 _IDS = st.lists(st.integers(0, N - 1), max_size=12)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from mpignn.comm.sharded import ArraySpec, array_spec
+from mpignn.comm.transport import GraphArray, Request, Transport
 from mpignn.errors import CommError
-from mpignn.transport.api import GraphArray, Request, Transport
-from mpignn.transport.sharded import ArraySpec, array_spec
 
 NUM_ROWS = 9_000
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from mpignn.comm.sharded import ArraySpec, array_spec
+from mpignn.comm.writable import REDUCTIONS, WritableArray
 from mpignn.errors import CommError, IDError
-from mpignn.transport.sharded import ArraySpec, array_spec
-from mpignn.transport.writable import REDUCTIONS, WritableArray
 
 NUM_ROWS = 601
 DTYPES = (np.float32, np.float64, np.int64, np.int32, np.int8, np.uint8)

@@ -15,12 +15,12 @@ import time
 import numpy as np
 
 from machine import header, spread
+from mpignn.comm.sharded import array_spec
+from mpignn.comm.transport import Request
 from mpignn.mpi.probe import choose_access
 from mpignn.mpi.transport import MpiTransport
 from mpignn.mpi.world import World, describe_mpi, initialize
 from mpignn.roles import Role
-from mpignn.transport.api import Request
-from mpignn.transport.sharded import array_spec
 
 
 def main() -> None:

@@ -29,6 +29,8 @@ import h5py
 import numpy as np
 
 from machine import header, spread
+from mpignn.comm.local import LocalTransport
+from mpignn.comm.transport import GraphArray
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema, etype_key
 from mpignn.kernels import threads
@@ -41,8 +43,6 @@ from mpignn.sampling.draw import Front, Workspace, draw_hop
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.sampling.rule import make_rules
 from mpignn.store.service import GraphService, array_specs
-from mpignn.transport.api import GraphArray
-from mpignn.transport.local import LocalTransport
 
 SEEDS, EXCLUDED = 20_000, 2_000
 Call = Callable[[int], tuple[float, float, int]]        # repeat -> seconds, CPU seconds, edges

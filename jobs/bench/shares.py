@@ -13,11 +13,11 @@ import numpy as np
 
 import mpignn as mg
 from machine import header
+from mpignn.comm.group import LocalGroup
+from mpignn.comm.local import LocalTransport
 from mpignn.roles import BOTH, Role, Topology
 from mpignn.store.graph import DistGraph
 from mpignn.store.service import GraphService, array_specs, is_structure
-from mpignn.transport.group import LocalGroup
-from mpignn.transport.local import LocalTransport
 
 
 class Trainer(LocalGroup):

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from machine import header, spread
+from mpignn.comm.local import LocalTransport
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ETYPE, NTYPE, Schema
 from mpignn.mpi.transport import MpiTransport
@@ -25,7 +26,6 @@ from mpignn.mpi.world import describe_mpi, initialize
 from mpignn.nn import DistEmbedding, SparseAdagrad
 from mpignn.nn.memory import keep_freed
 from mpignn.store.registry import TensorRegistry
-from mpignn.transport.local import LocalTransport
 
 _WARM = 5       # steps that are not timed
 

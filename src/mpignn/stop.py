@@ -40,7 +40,7 @@ _unbreakable: set[CodeType] = set()
 
 
 class _Group(Protocol):
-    """What of a `transport.group.Group` is needed here."""
+    """What of a `comm.group.Group` is needed here."""
 
     def all_sum(self, array: "np.ndarray") -> "np.ndarray": ...
 

@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mpignn.comm.transport import Request
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.roles import Role
 from mpignn.sampling.block_sampler import SamplerInput
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.store.service import GraphService, place
-from mpignn.transport.api import Request
 
 NODES, DEGREE, HOPS = 1_200, 8, 3
 LOOP = ("node", "to", "node")

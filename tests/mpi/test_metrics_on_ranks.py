@@ -11,8 +11,8 @@ NAMES = ("acc", "macro_f1", "micro_f1", "roc_auc", "average_precision")
 def test_each_metric_is_that_of_one_process(world, case):
     import torch
 
+    from mpignn.comm.group import LocalGroup
     from mpignn.train.metrics import make_metric
-    from mpignn.transport.group import LocalGroup
 
     group, rng = world.world, np.random.default_rng(7)
     count = 3 if case == "few" else 400

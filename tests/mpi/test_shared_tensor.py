@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mpignn.comm.local import LocalTransport
 from mpignn.errors import CommError, DataError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ETYPE, NTYPE, Schema
-from mpignn.transport.local import LocalTransport
 
 LAUNCHES = {"ranks_per_node": (None, 1, 2)}
 ROWS = 403

@@ -74,7 +74,7 @@ def test_abort_ends_the_job_at_once(mpi):
 
 HOLD = INITIALIZE + """
 from mpignn.mpi.transport import MpiTransport
-from mpignn.transport.sharded import array_spec
+from mpignn.comm.sharded import array_spec
 import os, time
 spec = array_spec('x', 'f4', 1000, [0, *[1000 * (s + 1) for s in range(len(world.topology.server_ranks))]])
 transport = MpiTransport(world, [spec])

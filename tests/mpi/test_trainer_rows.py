@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import writable_suite
+from mpignn.comm.sharded import array_spec
 from mpignn.errors import CommError, ResourceError
-from mpignn.transport.sharded import array_spec
 
 LAUNCHES = {"ranks_per_node": (None, 1, 2)}
 both_ways = pytest.mark.parametrize("way", ["rma", "owner"])

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mpignn.comm.local import LocalTransport
+from mpignn.comm.transport import GraphArray
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import CSC, csc_from_coo, in_edges
 from mpignn.graph.csc import out_edges as out_edges_of
 from mpignn.graph.types import ArrayInfo, GraphData, etype_key
 from mpignn.store.service import GraphService, array_specs
-from mpignn.transport.api import GraphArray
-from mpignn.transport.local import LocalTransport
 
 
 class PartialTransport(LocalTransport):

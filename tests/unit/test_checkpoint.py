@@ -10,6 +10,7 @@ from holder import Holder
 from services import serve
 
 from graphs import random_hetero_graph
+from mpignn.comm.group import LocalGroup
 from mpignn.errors import ConfigError, DataError
 from mpignn.nn import DistEmbedding, SparseAdam
 from mpignn.roles import BOTH, Topology
@@ -18,7 +19,6 @@ from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train import checkpoint
 from mpignn.train.checkpoints import Checkpoints
-from mpignn.transport.group import LocalGroup
 
 GRAPH = random_hetero_graph(2, 25, 60)
 EDGES = "paper:cites:paper"

@@ -8,6 +8,7 @@ import torch
 from services import serve
 
 from graphs import random_graph, random_hetero_graph
+from mpignn.comm.group import LocalGroup
 from mpignn.config import ModelConfig
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
@@ -20,7 +21,6 @@ from mpignn.sampling.neighbor import ALL, NeighborSampler
 from mpignn.store.graph import DistGraph
 from mpignn.train.inference import by_samples, layerwise
 from mpignn.train.network import Inputs, Network
-from mpignn.transport.group import LocalGroup
 
 NOW = 50
 WAYS = {"mask": {"mask": "kept"}, "prob": {"prob": "chance"}, "mask and prob": {"mask": "kept", "prob": "some"},

@@ -9,6 +9,7 @@ from services import serve
 
 from blocks import HETERO, SCHEMA, ends, hetero_block, know_sources, make_block, make_csc, rows
 from graphs import random_graph
+from mpignn.comm.group import LocalGroup
 from mpignn.config import ModelConfig
 from mpignn.errors import ConfigError
 from mpignn.models import MODELS
@@ -18,7 +19,6 @@ from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.store.graph import DistGraph
 from mpignn.train import api, gpus
-from mpignn.transport.group import LocalGroup
 
 CSC = make_csc([3, 0, 1, 9], 11)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from services import make_graph, serve
 
+from mpignn.comm.group import LocalGroup
 from mpignn.errors import ConfigError, DataError, IDError
 from mpignn.nn import DistEmbedding, SparseAdagrad, SparseAdam, SparseSGD
 from mpignn.roles import BOTH, Topology
 from mpignn.store.registry import TensorRegistry
-from mpignn.transport.group import LocalGroup
 
 N, F = 30, 5
 BESIDE = {SparseSGD: (torch.optim.SGD, {}), SparseAdagrad: (torch.optim.Adagrad, {}),

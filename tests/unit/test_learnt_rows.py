@@ -5,12 +5,12 @@ import torch
 from services import serve
 
 from graphs import random_hetero_graph
+from mpignn.comm.group import LocalGroup
 from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint
 from mpignn.train.embeddings import Embeddings, make_embeddings
-from mpignn.transport.group import LocalGroup
 
 GRAPH = random_hetero_graph(2, 25, 60)
 WIDTHS = {"paper": 3, "author": 0, "venue": 0}

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mpignn.comm.group import LocalGroup
 from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import Schema
 from mpignn.nn.decoder import DECODERS
 from mpignn.options import load_config
 from mpignn.train.tasks.goal import Goal
 from mpignn.train.tasks.link import LinkPrediction
-from mpignn.transport.group import LocalGroup
 
 LIKES, KNOWS, IN = ("user", "likes", "user"), ("user", "knows", "user"), ("user", "in", "place")
 SCHEMA = Schema(("user", "place"), (LIKES, KNOWS, IN))

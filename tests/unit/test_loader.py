@@ -8,6 +8,7 @@ import torch
 from services import serve
 
 from graphs import random_graph, random_hetero_graph
+from mpignn.comm.group import LocalGroup
 from mpignn.errors import ConfigError, IDError, UnknownName
 from mpignn.graph.block import EID, NID
 from mpignn.kernels.rng import derive
@@ -16,7 +17,6 @@ from mpignn.roles import BOTH, Role, Topology
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.store.graph import DistGraph
 from mpignn.train.tasks.base import EVALUATION
-from mpignn.transport.group import LocalGroup
 
 
 class Trainer(LocalGroup):

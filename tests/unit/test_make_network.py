@@ -6,11 +6,11 @@ import numpy as np
 from services import serve
 
 from graphs import random_graph
+from mpignn.comm.group import LocalGroup
 from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.store.graph import DistGraph
 from mpignn.train import api
-from mpignn.transport.group import LocalGroup
 
 
 def test_one_task_draws_for_several_networks():

@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
+from mpignn.comm.group import LocalGroup
 from mpignn.errors import DataError
 from mpignn.train.metrics import make_metric
-from mpignn.transport.group import LocalGroup
 
 
 def value(name, *batches):

@@ -12,6 +12,7 @@ from services import serve
 from torch import nn
 
 from graphs import random_graph, random_hetero_graph
+from mpignn.comm.group import LocalGroup
 from mpignn.config import ModelConfig, field_names
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.block import EID, NID, TIME, Block
@@ -28,7 +29,6 @@ from mpignn.store.graph import DistGraph
 from mpignn.store.placement import EVEN, EVEN_BESIDE_TYPE
 from mpignn.store.tensor import DistTensor
 from mpignn.train import checkpoint
-from mpignn.transport.group import LocalGroup
 from mpirun import run
 
 ODD = ("..", "a.b", "a_b", "a%2Eb", "%", " ", "two words", "=", "a=b", ",", "*", "g[1]", "-1", "0", "1e3", "nan",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from blocks import SCHEMA
+from mpignn.comm.group import LocalGroup
 from mpignn.config import CHECKPOINTS, TRAINED, Config, ModelConfig
 from mpignn.job import runs
 from mpignn.job.settings import configure_training
@@ -21,7 +22,6 @@ from mpignn.train.compatibility import check_run
 from mpignn.train.loop import Position
 from mpignn.train.tasks.goal import Goal
 from mpignn.train.trained_model import TrainedModel, read_trained
-from mpignn.transport.group import LocalGroup
 from older import OLD, as_of
 
 TOLD = r"is of format mpignn-checkpoint/1, written by mpignn 0\.0\.9; this is mpignn .*: use the version that wrote it"

@@ -5,6 +5,7 @@ import torch
 from services import serve
 
 from graphs import random_graph, random_hetero_graph
+from mpignn.comm.group import LocalGroup
 from mpignn.job.memory_plan import plan_inference
 from mpignn.nn import make_model
 from mpignn.options import load_config
@@ -15,7 +16,6 @@ from mpignn.store.service import place
 from mpignn.store.tensor import DistTensor
 from mpignn.train import inference
 from mpignn.train.network import Inputs, Network
-from mpignn.transport.group import LocalGroup
 
 ALONE = Topology((0,), (BOTH,))
 

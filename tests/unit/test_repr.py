@@ -6,13 +6,13 @@ from services import serve
 
 from graphs import HETERO_ETYPES, random_hetero_graph
 from mpignn import negative
+from mpignn.comm.group import LocalGroup
 from mpignn.loader.edge import EdgeDataLoader
 from mpignn.roles import BOTH, Topology
 from mpignn.sampling.frontier import sample_neighbors
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
-from mpignn.transport.group import LocalGroup
 
 
 def test_objects_that_users_meet_are_told_in_a_line():

@@ -9,6 +9,7 @@ import pytest
 from services import serve
 
 from graphs import random_graph
+from mpignn.comm.local import LocalTransport
 from mpignn.errors import ConfigError, DataError
 from mpignn.job import server
 from mpignn.roles import BOTH, Topology, assign_roles
@@ -16,7 +17,6 @@ from mpignn.storage.read import GraphFile
 from mpignn.storage.write import partition_graph
 from mpignn.store.graph import DistGraph
 from mpignn.store.service import place
-from mpignn.transport.local import LocalTransport
 
 
 def load(folder, threads=1):

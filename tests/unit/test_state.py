@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from mpignn.comm.group import LocalGroup
 from mpignn.errors import ConfigError
 from mpignn.graph.types import Schema
 from mpignn.storage import snapshot
@@ -20,7 +21,6 @@ from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint
 from mpignn.train.checkpoints import Checkpoints
 from mpignn.train.packing import plain
-from mpignn.transport.group import LocalGroup
 
 
 class Tables:

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from mpignn.transport.stats import Stats
+from mpignn.comm.stats import Stats
 
 
 def counted() -> Stats:
@@ -61,7 +61,7 @@ def test_nothing_that_several_threads_count_is_lost(hasty):
 
 def test_seconds_waited_are_added_up(monkeypatch):
     clock = iter([10.0, 10.25, 20.0, 21.0])
-    monkeypatch.setattr("mpignn.transport.stats.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("mpignn.comm.stats.time.perf_counter", lambda: next(clock))
     stats = Stats()
     for _ in range(2):
         with stats.waiting():

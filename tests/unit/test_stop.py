@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from mpignn import stop
+from mpignn.comm.group import LocalGroup
 from mpignn.errors import Stopped
-from mpignn.transport.group import LocalGroup
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mpignn import cli
+from mpignn.comm.group import LocalGroup
 from mpignn.config import TaskConfig
 from mpignn.errors import ConfigError
 from mpignn.options import load_config
@@ -12,7 +13,6 @@ from mpignn.tasks import HITS, METRICS, TASKS, check_metrics
 from mpignn.train.api import _TASKS
 from mpignn.train.metrics import _KINDS, make_metric
 from mpignn.train.tasks.link import LinkPrediction
-from mpignn.transport.group import LocalGroup
 
 
 def test_every_task_and_every_metric_is_in_the_record():

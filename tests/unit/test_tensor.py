@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from services import make_graph, serve
 
+from mpignn.comm.group import LocalGroup
 from mpignn.errors import CommError, ConfigError, DataError, IDError, UnknownName
 from mpignn.roles import BOTH, Topology
 from mpignn.store.conflicts import first_conflict
 from mpignn.store.registry import TensorRegistry
 from mpignn.store.tensor import DistTensor
-from mpignn.transport.group import LocalGroup
 
 N, M = 12, 20       # authors, papers
 WRITES = ("A", "writes", "P")

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpignn.transport.group import LocalGroup
-from mpignn.transport.local import LocalTransport
-from mpignn.transport.sharded import array_spec
+from mpignn.comm.group import LocalGroup
+from mpignn.comm.local import LocalTransport
+from mpignn.comm.sharded import array_spec
 from transport_suite import CHECKS, fill, specs
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from services import make_graph, serve
 
+from mpignn.comm.group import LocalGroup
 from mpignn.errors import ConfigError, DataError
 from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
@@ -15,7 +16,6 @@ from mpignn.store.graph import DistGraph
 from mpignn.train import api
 from mpignn.train.tasks.goal import Goal
 from mpignn.train.tasks.node import NodeClassification, NodeMultilabel, NodeRegression
-from mpignn.transport.group import LocalGroup
 
 NAN = torch.nan
 IDS = np.arange(3)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import writable_suite
-from mpignn.transport.local import LocalArray
-from mpignn.transport.writable import REDUCTIONS, combined, last_of_each
+from mpignn.comm.local import LocalArray
+from mpignn.comm.writable import REDUCTIONS, combined, last_of_each
 
 IDS = st.lists(st.integers(0, 9), max_size=30).map(lambda ids: np.array(ids, np.int64))
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpignn import stop
+from mpignn.comm.sharded import ArraySpec
+from mpignn.comm.transport import Transport
 from mpignn.config import Config
 from mpignn.errors import ConfigError, MpignnError, Stopped, paths_named
 from mpignn.graph.types import etype_key
@@ -21,8 +23,6 @@ from mpignn.roles import Topology
 from mpignn.storage.read import GraphFile
 from mpignn.store.graph import DistGraph
 from mpignn.store.service import GraphService, Placement, place
-from mpignn.transport.api import Transport
-from mpignn.transport.sharded import ArraySpec
 
 if TYPE_CHECKING:
     from mpignn.mpi.world import World  # MPI starts when it is imported
@@ -197,7 +197,7 @@ def read_graph(path: Path, topology: Topology, replicate: str, width: int) -> Op
 
 def _transport(world: "World", specs: list[ArraySpec]) -> Transport:
     if world.size == 1:
-        from mpignn.transport.local import LocalTransport
+        from mpignn.comm.local import LocalTransport
         return LocalTransport(specs)
     from mpignn.mpi.transport import MpiTransport
     with phase("allocate the segment"):

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from mpignn import stop
+from mpignn.comm.transport import Transport
 from mpignn.errors import DataError, Stopped
 from mpignn.graph.array_key import NODE, OUT, ArrayKey
 from mpignn.log import phase
 from mpignn.storage.arrays import Store
 from mpignn.storage.read import GraphFile
-from mpignn.transport.api import Transport
 
 log = logging.getLogger(__name__)
 

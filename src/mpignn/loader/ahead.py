@@ -12,10 +12,10 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from mpignn.comm.sharded import Pending
+from mpignn.comm.transport import Request, Transport
 from mpignn.errors import CommError
 from mpignn.store.service import GraphService
-from mpignn.transport.api import Request, Transport
-from mpignn.transport.sharded import Pending
 
 _PATIENCE_S = 5e-3      # between two looks at what a thread that shall end still asks for
 

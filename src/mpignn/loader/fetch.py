@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mpignn.buffers import Pool
+from mpignn.comm.transport import GraphArray, Request
 from mpignn.errors import ConfigError, UnknownName
 from mpignn.graph.block import EID, NID, TIME, Block, Frame
 from mpignn.graph.pairs import PairGraph
@@ -18,7 +19,6 @@ from mpignn.nn.device import sent
 from mpignn.sampling.block_sampler import Names
 from mpignn.store.graph import DistGraph
 from mpignn.store.service import GraphService
-from mpignn.transport.api import GraphArray, Request
 
 K = TypeVar("K", bound=Hashable)
 

@@ -9,12 +9,12 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mpignn.comm.transport import GraphArray
 from mpignn.errors import ConfigError, DataError
 from mpignn.loader.base import K, Share
 from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.store.lookup import read_rows
 from mpignn.store.service import GraphService
-from mpignn.transport.api import GraphArray
 
 Data = Callable[[GraphService, K, str], tuple[GraphArray, tuple[int, ...]]]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpignn.comm.sharded import ArraySpec
 from mpignn.roles import Topology
-from mpignn.transport.sharded import ArraySpec
 
 ALIGN = 64      # bytes; a cache line, and the widest vector register
 

@@ -15,12 +15,12 @@ from functools import partial
 
 import numpy as np
 
+from mpignn.comm.sharded import ArraySpec
+from mpignn.comm.writable import REDUCTIONS
 from mpignn.mpi.library import MPI
 from mpignn.mpi.owners import Owners, wait_for
 from mpignn.mpi.sync import CHUNK_BYTES, MpiGroup
 from mpignn.mpi.trainer_array import HELD_BYTES, TrainerArray, TrainerGroups
-from mpignn.transport.sharded import ArraySpec
-from mpignn.transport.writable import REDUCTIONS
 
 _GET, _PUT, _FLUSH, *_ = _KINDS = ("get", "put", "flush", *REDUCTIONS)
 _HEAD = 4               # tag, kind, array, rows

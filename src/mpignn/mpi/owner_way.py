@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mpignn.comm.sharded import ArraySpec
 from mpignn.log import activity
 from mpignn.mpi.layout import Layout, cut_rows
 from mpignn.mpi.library import MPI
@@ -18,7 +19,6 @@ from mpignn.mpi.owners import Owners, wait_for
 from mpignn.mpi.ways import Ask, SplitRequest, Way
 from mpignn.mpi.world import World
 from mpignn.roles import Role
-from mpignn.transport.sharded import ArraySpec
 
 _PIECE_BYTES = 1 << 20
 _LEAVING = 2            # one piece is packed while another one leaves

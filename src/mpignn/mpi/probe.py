@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from mpignn.comm.group import Group
+from mpignn.comm.sharded import ArraySpec, array_spec
+from mpignn.comm.transport import Request
 from mpignn.mpi.access import AUTO, BULK, OWNER, RMA, SMALL, Access, Measured, choose
 from mpignn.mpi.library import MPI
 from mpignn.mpi.sync import wait_until
 from mpignn.mpi.transport import MpiTransport
 from mpignn.mpi.world import World
-from mpignn.transport.api import Request
-from mpignn.transport.group import Group
-from mpignn.transport.sharded import ArraySpec, array_spec
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from mpignn.comm.sharded import ArraySpec
 from mpignn.mpi.library import MPI
 from mpignn.mpi.sync import CHUNK_BYTES
 from mpignn.mpi.trainer_array import HELD_BYTES, TrainerArray, TrainerGroups
-from mpignn.transport.sharded import ArraySpec
 
 # What MPI can reduce element by element.
 _BASIC = {np.dtype(name): datatype for name, datatype in (

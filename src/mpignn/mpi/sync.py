@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from mpignn.buffers import Pool
+from mpignn.comm.group import Group
 from mpignn.errors import CommError, LeftBehind, MpignnError
 from mpignn.log import activity
 from mpignn.mpi.library import MPI
-from mpignn.transport.group import Group
 
 CHUNK_BYTES = 1 << 30       # no single call moves more
 _SPIN_S = 100e-6            # most answers of a busy partner come within this

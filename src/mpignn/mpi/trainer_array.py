@@ -13,6 +13,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from mpignn.buffers import Pool
+from mpignn.comm.sharded import ArraySpec, Pending
+from mpignn.comm.stats import TARGETS, Stats
+from mpignn.comm.writable import Delivered, WritableArray
 from mpignn.errors import MpignnError, ResourceError
 from mpignn.kernels.gather import gather_rows, scatter_rows
 from mpignn.log import activity
@@ -21,9 +24,6 @@ from mpignn.mpi.library import MPI
 from mpignn.mpi.segment import SharedMemory
 from mpignn.mpi.sync import MpiGroup, cut
 from mpignn.mpi.world import World
-from mpignn.transport.sharded import ArraySpec, Pending
-from mpignn.transport.stats import TARGETS, Stats
-from mpignn.transport.writable import Delivered, WritableArray
 
 HELD_BYTES = 64 << 20       # rows that may wait for a flush
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from mpignn.buffers import Pool
+from mpignn.comm.sharded import ArraySpec, Pending
+from mpignn.comm.transport import GraphArray, OnMain, Request, Transport, check_request, read_only
 from mpignn.errors import CommError
 from mpignn.mpi.layout import lay_out
 from mpignn.mpi.library import MPI
@@ -23,8 +25,6 @@ from mpignn.mpi.trainer_array import TrainerArray, TrainerGroups
 from mpignn.mpi.ways import Ask, SplitRequest, Way
 from mpignn.mpi.world import World
 from mpignn.roles import BOTH, Role
-from mpignn.transport.api import GraphArray, OnMain, Request, Transport, check_request, read_only
-from mpignn.transport.sharded import ArraySpec, Pending
 
 log = logging.getLogger(__name__)
 

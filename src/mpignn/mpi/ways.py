@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpignn.comm.transport import Request
 from mpignn.kernels.gather import gather_rows, scatter_rows
-from mpignn.transport.api import Request
 
 Places = np.ndarray | slice
 

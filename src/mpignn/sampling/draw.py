@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mpignn.buffers import Pool
+from mpignn.comm.transport import GraphArray
 from mpignn.errors import DataError, IDError
 from mpignn.graph.book import checked_ids
 from mpignn.graph.types import ByEType, EType, etype_key
@@ -25,7 +26,6 @@ from mpignn.sampling.fetch import RowReader, read_at_once
 from mpignn.sampling.rule import Rule
 from mpignn.sampling.whole_rows import WholeRows, excluded
 from mpignn.store.service import GraphService
-from mpignn.transport.api import GraphArray
 
 Edges = ByEType[np.ndarray]
 Ids = Mapping[str, np.ndarray] | np.ndarray

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
+from mpignn.comm.transport import GraphArray, Request, Transport
 from mpignn.kernels import threads
 from mpignn.kernels.view import read_view
-from mpignn.transport.api import GraphArray, Request, Transport
 
 _READ = 1 / 2       # what a row costs, in picks
 

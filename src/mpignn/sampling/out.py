@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mpignn.comm.transport import GraphArray
 from mpignn.errors import DataError
 from mpignn.graph.types import EType
 from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_edges, plan_rows
@@ -20,7 +21,6 @@ from mpignn.sampling.draw import Front
 from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.rule import Rule
 from mpignn.store.service import OUT, GraphService
-from mpignn.transport.api import GraphArray
 
 _EVERYWHERE = 1 << 62
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from mpignn.arguments import whole_number
+from mpignn.comm.transport import GraphArray
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import ByEType, EType, Kind, Schema, etype_key
 from mpignn.store.service import GraphService
-from mpignn.transport.api import GraphArray
 
 ALL = -1        # the fanout that keeps every edge
 

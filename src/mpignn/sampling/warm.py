@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from mpignn.comm.local import LocalTransport
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema, array_part, etype_key
 from mpignn.kernels import gather, match, permute
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.store.service import GraphService, array_specs
-from mpignn.transport.local import LocalTransport
 
 _LOOP = ("node", "to", "node")
 

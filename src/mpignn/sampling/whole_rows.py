@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpignn.comm.transport import GraphArray
 from mpignn.graph.types import EType
 from mpignn.kernels import threads
 from mpignn.kernels.older import mark_older
@@ -16,7 +17,6 @@ from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, count_allowed, take
 from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.rule import Rule
 from mpignn.store.service import GraphService
-from mpignn.transport.api import GraphArray
 
 
 def excluded(bounds: np.ndarray, gone: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpignn.comm.group import Group
 from mpignn.errors import CommError
-from mpignn.transport.group import Group
 
 PUT = "put"
 

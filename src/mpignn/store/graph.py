@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mpignn.comm.group import Group
+from mpignn.comm.stats import Stats
 from mpignn.errors import CommError, ConfigError, DataError, UnknownName
 from mpignn.graph.book import RangePartitionBook, checked_ids
 from mpignn.graph.types import EType, Schema, etype_key, short
@@ -22,8 +24,6 @@ from mpignn.store import lookup
 from mpignn.store.registry import TensorRegistry
 from mpignn.store.service import GraphService, server_rows
 from mpignn.store.views import DataView, TypeViews
-from mpignn.transport.group import Group
-from mpignn.transport.stats import Stats
 
 if TYPE_CHECKING:
     import torch

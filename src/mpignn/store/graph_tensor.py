@@ -5,11 +5,11 @@ from typing import NoReturn
 import numpy as np
 import torch
 
+from mpignn.comm.sharded import ShardedArray
+from mpignn.comm.writable import Delivered
 from mpignn.errors import CommError
 from mpignn.store.registry import TensorRegistry
 from mpignn.store.tensor import DistTensor
-from mpignn.transport.sharded import ShardedArray
-from mpignn.transport.writable import Delivered
 
 
 class GraphTensor(DistTensor):

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mpignn.comm.group import Group
 from mpignn.graph.types import EType
 from mpignn.store.lookup import in_degrees, read_rows
 from mpignn.store.placement import is_even
 from mpignn.store.service import GraphService
-from mpignn.transport.group import Group
 
 Order = Callable[[int, int], np.ndarray]
 """Called with ``first, last``: (K,) int64 rows, as the tensor numbers them, that are ``first:last`` by original id."""

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from mpignn.arguments import whole_number
+from mpignn.comm.group import Group
+from mpignn.comm.sharded import array_spec
+from mpignn.comm.transport import Transport
+from mpignn.comm.writable import WritableArray
 from mpignn.errors import ConfigError, DataError, MpignnError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType
 from mpignn.roles import Topology
 from mpignn.store.conflicts import Conflicts
 from mpignn.store.placement import is_even, resolve_policy, trainer_rows
-from mpignn.transport.api import Transport
-from mpignn.transport.group import Group
-from mpignn.transport.sharded import array_spec
-from mpignn.transport.writable import WritableArray
 
 log = logging.getLogger(__name__)
 

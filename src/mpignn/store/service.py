@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from mpignn.comm.sharded import ArraySpec, array_spec
+from mpignn.comm.transport import GraphArray, Transport
 from mpignn.errors import DataError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, array_part, etype_key
 from mpignn.roles import Topology
-from mpignn.transport.api import GraphArray, Transport
-from mpignn.transport.sharded import ArraySpec, array_spec
 
 REPLICATED = ("none", "topology", "all")
 """What each node, or each group of nodes, may hold a copy of: nothing, the structure, or everything."""

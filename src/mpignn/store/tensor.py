@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mpignn.comm.group import Group
+from mpignn.comm.sharded import ShardedArray
+from mpignn.comm.writable import Delivered
 from mpignn.errors import ConfigError, DataError, MpignnError
 from mpignn.graph.types import EType
 from mpignn.storage.tensors import TensorType, read_tensor, write_tensors
 from mpignn.store.conflicts import PUT
 from mpignn.store.given import Index, RowsLike, as_array, described, row_numbers, rows_to_write, stored_type, takes_ids
 from mpignn.store.registry import Entry, TensorRegistry, the_only_registry
-from mpignn.transport.group import Group
-from mpignn.transport.sharded import ShardedArray
-from mpignn.transport.writable import Delivered
 
 if TYPE_CHECKING:
     from mpignn.store.graph import DistGraph

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpignn.buffers import Pool
-from mpignn.transport.group import Group
+from mpignn.comm.group import Group
 
 
 @dataclass(frozen=True)

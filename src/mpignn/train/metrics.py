@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike
 
+from mpignn.comm.group import Group
 from mpignn.errors import DataError
 from mpignn.tasks import HITS, kind_of
 from mpignn.train.curve import Curve, curve
 from mpignn.train.finite import is_finite
-from mpignn.transport.group import Group
 
 
 class Metric(ABC):

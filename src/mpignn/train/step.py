@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.distributed
 
+from mpignn.comm.group import Group
 from mpignn.config import TrainConfig
 from mpignn.errors import TrainingError
 from mpignn.train.embeddings import Embeddings
@@ -15,7 +16,6 @@ from mpignn.train.network import Network
 from mpignn.train.optimizer import Adam, FlatParameters
 from mpignn.train.schedule import rate
 from mpignn.train.tasks.base import Batch, Task
-from mpignn.transport.group import Group
 
 
 class Learner:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpignn.comm.transport import GraphArray
 from mpignn.errors import DataError
 from mpignn.store.graph import DistGraph
 from mpignn.store.lookup import read_rows
-from mpignn.transport.api import GraphArray
 
 _CHUNK_BYTES = 1 << 24      # read at a time
 

@@ -61,8 +61,8 @@ class Pending(ABC):
 class ShardedArray(ABC):
     """An array cut by rows over ranks, which every rank that holds it reads by global row number.
 
-    Two kinds: `transport.api.GraphArray`, which servers own and nobody writes once it is published, and
-    `transport.writable.WritableArray`, which trainers own and write.
+    Two kinds: `comm.transport.GraphArray`, which servers own and nobody writes once it is published, and
+    `comm.writable.WritableArray`, which trainers own and write.
 
     Attributes:
         spec: The whole array.

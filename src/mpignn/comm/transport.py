@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from mpignn.comm.sharded import ArraySpec, Pending, ShardedArray
+from mpignn.comm.stats import Stats
+from mpignn.comm.writable import WritableArray
 from mpignn.errors import CommError
 from mpignn.graph.book import checked_ids
-from mpignn.transport.sharded import ArraySpec, Pending, ShardedArray
-from mpignn.transport.stats import Stats
-from mpignn.transport.writable import WritableArray
 
 
 class GraphArray(ShardedArray):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpignn.comm.sharded import Pending, ShardedArray
 from mpignn.errors import CommError, MpignnError
 from mpignn.graph.book import checked_ids
-from mpignn.transport.sharded import Pending, ShardedArray
 
 REDUCTIONS: dict[str, np.ufunc] = {"add": np.add, "min": np.minimum, "max": np.maximum}
 """How `WritableArray.accumulate` may join what is there and what is given."""

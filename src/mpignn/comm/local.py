@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpignn.comm.sharded import ArraySpec, Pending
+from mpignn.comm.stats import Stats
+from mpignn.comm.transport import GraphArray, OnMain, Request, Transport, check_request, read_only
+from mpignn.comm.writable import REDUCTIONS, Delivered, WritableArray
 from mpignn.errors import MpignnError
 from mpignn.kernels.gather import gather_rows
-from mpignn.transport.api import GraphArray, OnMain, Request, Transport, check_request, read_only
-from mpignn.transport.sharded import ArraySpec, Pending
-from mpignn.transport.stats import Stats
-from mpignn.transport.writable import REDUCTIONS, Delivered, WritableArray
 
 
 class LocalTransport(Transport):
