@@ -23,7 +23,7 @@ _GRACE_S = 5       # for the other ranks to come, after one has failed
 def main(plan_path: str) -> None:
     plan = pickle.loads(Path(plan_path).read_bytes())
     world = initialize(ranks_per_node=plan["ranks_per_node"])
-    between = world.world.comm.Dup()        # the verdicts' own, whatever a test did to the others
+    between = world.all.comm.Dup()        # the verdicts' own, whatever a test did to the others
     with open(Path(plan["folder"]) / f"rank-{world.rank}.jsonl", "w") as notes:
         for nodeid, path, function, parameters in plan["calls"]:
             _note(notes, nodeid, "begun")

@@ -44,7 +44,7 @@ def examples(world, strategy, count: int) -> list:
         def note(example):
             found.append(example)
         note()
-    return world.world.bcast(found)
+    return world.all.bcast(found)
 
 
 def tensor_as_numpy(g, rank: int, size: int, example) -> None:
@@ -102,10 +102,10 @@ def graph_as_loops(world, example) -> None:
     from mpignn.job.open_graph import open_graph
     data, num_parts, replicate, seed = example
     assignment = random_assignment(data, num_parts, seed)
-    folder = Path(world.world.bcast(tempfile.mkdtemp() if world.rank == 0 else None))
+    folder = Path(world.all.bcast(tempfile.mkdtemp() if world.rank == 0 else None))
     if world.rank == 0:
         write_graph(data, assignment, num_parts, folder / "g", out_edges=True)
-    world.world.barrier()
+    world.all.barrier()
     with open_graph(world, folder / "g", replicate) as g:
         if world.trainers is not None:
             _ask(g, data, assignment, np.random.default_rng([seed, world.rank]))

@@ -41,7 +41,7 @@ def main() -> None:
     say(header())
     say(f"$ mpirun -np {world.size} python {' '.join(sys.argv)}")
     say("\n".join(describe_mpi(world)))
-    say(f"{world.topology.num_nodes} nodes, nodes of the ranks {world.topology.node_of_rank}, servers "
+    say(f"{len(world.topology.nodes)} nodes, nodes of the ranks {world.topology.node_of_rank}, servers "
         f"{world.topology.server_ranks}")
     say(f"auto took {took:.2f} s and says: {access.line()}")
     rates = {way: [] for way in options.ways}
@@ -66,7 +66,7 @@ def _measure(world: World, access, options) -> float:
         array = transport.arrays["rows"]
         out = np.empty((options.rows, options.row_bytes), np.uint8)
         rng = np.random.default_rng(world.rank)
-        first = world.topology.servers_of((world.node_id + 1) % world.topology.num_nodes)[0]
+        first = world.topology.servers_of((world.node_id + 1) % len(world.topology.nodes))[0]
         for number in range(options.requests + 3):
             if number == 3:
                 began = time.perf_counter()
@@ -76,7 +76,7 @@ def _measure(world: World, access, options) -> float:
         took = time.perf_counter() - began
     world.finish()
     transport.free()
-    return options.requests * options.rows * options.row_bytes / max(world.world.allgather(took)) / 1e6
+    return options.requests * options.rows * options.row_bytes / max(world.all.allgather(took)) / 1e6
 
 
 if __name__ == "__main__":

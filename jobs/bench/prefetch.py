@@ -49,7 +49,7 @@ def measure(g, options) -> None:
             g.trainers.barrier()
             g.stats(reset=True)
             seconds = _pass(loader, model)
-            calls = g.stats().calls(target="remote") / len(loader) / max(1, g.topology.num_nodes - 1)
+            calls = g.stats().calls(target="remote") / len(loader) / max(1, len(g.topology.nodes) - 1)
             slowest = max(g.trainers.allgather(seconds))
             trips[way] = max(g.trainers.allgather(calls))
             if turn:        # the first warms up
@@ -57,7 +57,7 @@ def measure(g, options) -> None:
     if g.trainers.rank:
         return
     print(header())
-    print(f"{g.topology.num_nodes} nodes, {g.trainers.size} trainers, {options.steps} steps of {options.batch_size} "
+    print(f"{len(g.topology.nodes)} nodes, {g.trainers.size} trainers, {options.steps} steps of {options.batch_size} "
           f"seeds each, fanouts {options.fanouts}, hidden {options.hidden}, {torch.get_num_threads()} threads")
     base = np.median(times[ways[0]])
     for (k, thread), of_way in times.items():

@@ -1,4 +1,4 @@
-"""A task with a model of one's own: the built-in loop trains it, then it is measured and used with all neighbours.
+"""A task with a model of one's own: the built-in loop trains it, then it is measured and used with all neighbors.
 
     mpirun -np 8 python jobs/examples/train_task.py GRAPH        # or without mpirun, in one process
 """
@@ -22,7 +22,7 @@ def main(g, world):                                     # runs on the trainers, 
     network = mg.make_network(g, task, config, Model(g.ndata["features"].shape[1], task.outputs))
     sampler = mg.LaborSampler(config.sampling.fanouts, prefetch_node_feats=["features"], prefetch_labels=["labels"])
     loader = mg.NodeDataLoader(g, g.split("train"), sampler, global_batch_size=500, shuffle=True)
-    found = mg.fit(g, network, task, config, loader)    # val_acc, test_acc by sampled neighbours; a run folder
+    found = mg.fit(g, network, task, config, loader)    # val_acc, test_acc by sampled neighbors; a run folder
     found |= {f"{name}_whole": value for name, value in
               mg.evaluate(g, network, task, config, "test", whole=True).items()}
     mg.infer(g, network, task, "pred.h5")               # of all nodes, in original ids

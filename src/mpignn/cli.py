@@ -145,7 +145,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", nargs="?", default=argparse.SUPPRESS,
                         help="the graph, however it is partitioned (default: that of the run)")
     add_flags(parser, skip=[name for name in field_names() if name not in (*WorldConfig.__dataclass_fields__, "log")])
-    parser.add_argument("--sampled", action="store_true", help="sample neighbours as in training, do not take all")
+    parser.add_argument("--sampled", action="store_true", help="sample neighbors as in training, do not take all")
 
 
 def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict[str, Any], Path]:
@@ -377,7 +377,7 @@ def _slurm(arguments: argparse.Namespace) -> int:
 
 _COMMANDS = {
     "train": ("Train a model on a partitioned graph.", _train_arguments, _train),
-    "eval": ("Measure what a run has learnt, with all neighbours.", _run_arguments, _eval),
+    "eval": ("Measure what a run has learnt, with all neighbors.", _run_arguments, _eval),
     "infer": ("Write what a run's network says of all nodes, in original ids.", _infer_arguments, _infer),
     "partition": ("Cut a graph into HDF5 partitions.", _partition_arguments, _partition),
     "check": ("Verify a partitioned graph; exit code 3 and a list if anything is wrong.", _check_arguments, _check),

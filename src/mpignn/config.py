@@ -127,9 +127,9 @@ class TaskConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """Neighbourhoods."""
+    """Neighborhoods."""
 
-    fanouts: tuple[int, ...] = _option((10, 10, 10), "neighbours kept per node, input layer first; -1: all", low=-1)
+    fanouts: tuple[int, ...] = _option((10, 10, 10), "neighbors kept per node, input layer first; -1: all", low=-1)
     eval_fanouts: tuple[int, ...] | None = _learnt(None, "the same in validation and test (default: fanouts)", low=-1)
     sampler: str = _option(USUAL_SAMPLER, "how they are drawn: " + "; ".join(
         f"{sampler.name}: {sampler.text}" for sampler in SAMPLERS.values()), choices=tuple(SAMPLERS),
@@ -157,7 +157,7 @@ class ModelConfig:
                          choices=tuple(MODELS), other=(f"{OWN}, PACKAGE.MODULE:CLASS", own_name))
     model_args: tuple[str, ...] | None = _option(None, "what else its constructor is given, such as depth=3,act=relu "
                                                        "for a class of your own", only=_taken_by("model_args"))
-    aggregator: str = _option("mean", "how sage combines neighbours", choices=("mean", "sum", "gcn", "pool"),
+    aggregator: str = _option("mean", "how sage combines neighbors", choices=("mean", "sum", "gcn", "pool"),
                               only=_taken_by("aggregator"))
     layers: int | None = _learnt(None, "number of layers (default: as many as fanouts)", low=1)
     hidden: int = _learnt(256, "width of the hidden layers", low=1)
@@ -259,7 +259,7 @@ class Config:
 
     @property
     def eval_fanouts(self) -> tuple[int, ...]:
-        """Neighbours that evaluation keeps, input layer first: those of training, unless said."""
+        """Neighbors that evaluation keeps, input layer first: those of training, unless said."""
         return self.sampling.fanouts if self.sampling.eval_fanouts is None else self.sampling.eval_fanouts
 
     def embedding_columns(self, ntypes_with_features: Mapping[str, int]) -> dict[str, int]:

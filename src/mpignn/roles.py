@@ -100,8 +100,9 @@ class Topology:
     roles: tuple[Role, ...]
 
     @cached_property
-    def num_nodes(self) -> int:
-        return max(self.node_of_rank) + 1
+    def nodes(self) -> range:
+        """Numbers of the nodes of the job."""
+        return range(max(self.node_of_rank) + 1)
 
     @cached_property
     def server_ranks(self) -> tuple[int, ...]:
@@ -128,7 +129,7 @@ class Topology:
             width: Nodes that share a copy.  Nodes with servers are cut, in order, into even groups of at least so
                 many; a node without servers reads from the group of the last serving node before it.
         """
-        spans = [self.servers_of(node) for node in range(self.num_nodes)]
+        spans = [self.servers_of(node) for node in self.nodes]
         serving = [span for span in spans if span[0] < span[1]]
         groups = max(1, len(serving) // width)
         cuts = [serving[-(-len(serving) * group // groups)][0] for group in range(groups)] + [len(self.server_ranks)]

@@ -97,7 +97,7 @@ if world.rank == 1:
         sys.stdout = open("/dev/full", "w")
         print("something", flush=True)
     raise RuntimeError("injected")
-world.world.barrier()
+world.all.barrier()
 """
 
 

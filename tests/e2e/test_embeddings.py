@@ -90,7 +90,7 @@ def bare(tmp_path_factory):
 
 
 def test_sage_learns_a_graph_of_one_type_without_features(bare, tmp_path):
-    """The classes are equally large; neighbours are mostly of the same one."""
+    """The classes are equally large; neighbors are mostly of the same one."""
     words = ["--model", "sage", "--fanouts", "5,10", "--hidden", "32", "--embed-dim", "32", "--lr", "0.03", "--epochs",
              "4", "--global-batch-size", "200", "--precision", "fp64"]
     losses, final = train(bare / "bare-1", tmp_path / "one", 1, *words)

@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
     library = MPI.get_vendor()[0]
     world = initialize()
-    assert world.topology.num_nodes == int(sys.argv[1]), world.topology
+    assert len(world.topology.nodes) == int(sys.argv[1]), world.topology
     everyone = initialize(servers_per_node=0)       # all train: twice as many trainers
     for way in "rma", "owner":
         check_all(world, access=way)
@@ -33,9 +33,9 @@ if __name__ == "__main__":
         for servers in None, 0:
             test_properties.test_tensors(world, servers, way)
             test_properties.test_graphs(world, servers, way)
-        world.world.barrier()
+        world.all.barrier()
         if world.rank == 0:
             print("by", way, flush=True)
-    checked = world.world.allgather(world.node_id)
+    checked = world.all.allgather(world.node_id)
     if world.rank == 0:
         print("checked on nodes", checked)

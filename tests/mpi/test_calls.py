@@ -91,7 +91,7 @@ def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
     counts: Counter = Counter()
     mpi = rma_way.MPI
     rma_way.MPI = counting(counts)
-    group = world.world
+    group = world.all
     world = replace(world, world=MpiGroup(rma_way.MPI.Intracomm(group.comm), group.blocks))
     try:
         service, arrays = publish(world, access, replicate)

@@ -21,10 +21,10 @@ GRAPHS = {"one type": random_graph(1, 40, 160, shuffled=True), "types": random_h
 def written(world, data, parts=3, out_edges=False):
     """The graph on disk."""
     folder = tempfile.mkdtemp() if world.rank == 0 else None
-    folder = Path(world.world.bcast(folder))
+    folder = Path(world.all.bcast(folder))
     if world.rank == 0:
         write_graph(data, random_assignment(data, parts, seed=1), parts, folder / "graph", out_edges)
-    world.world.barrier()
+    world.all.barrier()
     return folder / "graph"
 
 
@@ -216,7 +216,7 @@ def test_the_local_partition_is_what_the_node_holds(world):
     data = GRAPHS["types"]
     with opened(world, data) as g:
         local = g.local_partition
-        spans = world.world.allgather((world.node_id, {t: (r.start, r.stop) for t, r in local.nodes.items()}))
+        spans = world.all.allgather((world.node_id, {t: (r.start, r.stop) for t, r in local.nodes.items()}))
         for ntype, count in data.num_nodes.items():
             held = [i for lo, hi in {node: span[ntype] for node, span in spans}.values() for i in range(lo, hi)]
             assert sorted(held) == list(range(count))

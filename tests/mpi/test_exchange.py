@@ -11,7 +11,7 @@ from mpignn.errors import DataError
 @pytest.mark.parametrize("dtype, width", [(np.float32, 3), (np.int64, 1), (np.int8, 5), (np.float64, 0)])
 @pytest.mark.ranks(1, 2, 3, 4)
 def test_rows_arrive_in_order_of_their_senders(world, dtype, width, chunk_bytes):
-    group, pool = world.world, Pool()
+    group, pool = world.all, Pool()
     group.chunk_bytes = chunk_bytes
     for seed in range(3):
         counts = np.random.default_rng(seed).integers(0, 9, (group.size, group.size))
@@ -26,7 +26,7 @@ def test_rows_arrive_in_order_of_their_senders(world, dtype, width, chunk_bytes)
 
 @pytest.mark.ranks(1, 3)
 def test_a_problem_of_one_rank_is_raised_on_all_before_anything_is_sent(world):
-    group = world.world
+    group = world.all
     problem = DataError("bad rows") if group.rank == group.size - 1 else None
     where = "rank 2: " if group.size > 1 else ""
     with pytest.raises(DataError, match=f"^{where}bad rows$") as raised:

@@ -14,7 +14,7 @@ def test_each_metric_is_that_of_one_process(world, case):
     from mpignn.comm.group import LocalGroup
     from mpignn.train.metrics import make_metric
 
-    group, rng = world.world, np.random.default_rng(7)
+    group, rng = world.all, np.random.default_rng(7)
     count = 3 if case == "few" else 400
     labels = rng.integers(0, 3, count)
     outputs = (rng.standard_normal((count, 3)) + np.eye(3)[labels]).round(1)
@@ -46,14 +46,14 @@ def test_what_is_not_finite_on_one_rank_has_no_figure_on_any(world):
     for name in NAMES:
         metric = make_metric(name)
         metric.add(outputs, torch.tensor([0, 1, 1, 2]))
-        assert np.isnan(metric.value(world.world)), name
+        assert np.isnan(metric.value(world.all)), name
 
 
 @pytest.mark.ranks(2, 4)
 def test_no_rank_holds_much_more_than_its_share_of_the_scores(world):
     from mpignn.train.curve import curve
 
-    group, rng = world.world, np.random.default_rng(world.rank)
+    group, rng = world.all, np.random.default_rng(world.rank)
     for scores in (rng.standard_normal(1000), np.sort(rng.standard_normal(1000)) + group.rank, np.zeros(1000)):
         found = curve(scores, rng.random(1000) < 0.3, group)
         assert found.pos.size <= 2 * 1000 + group.size

@@ -16,7 +16,7 @@ import pytest
 
 @pytest.mark.ranks(1, 2)
 def test_good(world):
-    assert world.world.allgather(world.rank) == list(range(world.size))
+    assert world.all.allgather(world.rank) == list(range(world.size))
 
 @pytest.mark.ranks(2)
 def test_one_rank_fails(world):
@@ -31,7 +31,7 @@ def test_with_parameters(world, number):
 def test_one_rank_fails_and_the_other_waits(world):
     if world.rank == 1:
         raise ValueError("gone before the barrier")
-    world.world.barrier()
+    world.all.barrier()
 
 @pytest.mark.ranks(2)
 def test_behind_that_one(world):
@@ -41,7 +41,7 @@ def test_behind_that_one(world):
 def test_one_rank_leaves(world):
     if world.rank == 1:
         os._exit(0)
-    world.world.barrier()
+    world.all.barrier()
 
 @pytest.mark.ranks(2)
 def test_both_hang(world):

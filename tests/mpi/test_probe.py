@@ -9,8 +9,8 @@ from test_ways import check_all
 def test_auto_measures_and_serves(world):
     from mpignn.mpi.probe import choose_access
     chosen, access = choose_access(world, "auto")
-    nodes = world.topology.num_nodes
-    assert world.world.allgather(access) == [access] * world.size
+    nodes = len(world.topology.nodes)
+    assert world.all.allgather(access) == [access] * world.size
     assert chosen.access == access.ways[world.node_id] and len(chosen.access) == nodes
     if nodes == 1:
         assert access.measured == ()
@@ -42,7 +42,7 @@ def test_by_owner_there_is_no_window(world):
     rma_way.MPI = NoWindows("MPI")
     try:
         check_all(world, access="owner")
-        if world.topology.num_nodes > 1:
+        if len(world.topology.nodes) > 1:
             with pytest.raises(AssertionError):
                 check_all(world, access="rma")
     finally:

@@ -89,7 +89,7 @@ def twin(world):
     from datetime import timedelta
 
     import torch.distributed as dist
-    path = world.world.bcast(tempfile.mkdtemp() if world.rank == 0 else None)
+    path = world.all.bcast(tempfile.mkdtemp() if world.rank == 0 else None)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     return dist.ProcessGroupGloo(dist.FileStore(os.path.join(path, "store"), world.size), world.rank, world.size,
                                  timedelta(seconds=60))
@@ -249,7 +249,7 @@ def test_without_nccl_on_one_rank_there_is_none_on_any(world):
         for first, others in ((connects, None), (None, connects), (None, None), (fails, connects)):
             own = first if world.rank == 0 else others
             nccl._load = lambda own=own: own
-            assert nccl.connect(world.world) is None
+            assert nccl.connect(world.all) is None
     finally:
         nccl._load = load
 

@@ -14,7 +14,7 @@ roles = pytest.mark.parametrize("servers", [None, 0, 2, 3])
 def as_asked(world, servers, way):
     """The job with so many servers on each node and that way to rows; None where nodes have too few ranks for that."""
     from mpignn.mpi.world import initialize
-    sizes = [world.topology.node_of_rank.count(node) for node in range(world.topology.num_nodes)]
+    sizes = [world.topology.node_of_rank.count(node) for node in world.topology.nodes]
     if servers is not None:
         if servers >= min(sizes):
             return None

@@ -130,7 +130,7 @@ def test_additions_of_all_trainers_to_the_same_rows_are_exact(g, DistTensor, tor
 def test_additions_of_four_trainers_on_two_nodes(world, way):
     from mpignn.mpi.world import initialize
     everyone = initialize(servers_per_node=0, ranks_per_node=2)
-    assert len(everyone.topology.trainer_ranks) == 4 and everyone.topology.num_nodes == 2
+    assert len(everyone.topology.trainer_ranks) == 4 and len(everyone.topology.nodes) == 2
     test_additions_of_all_trainers_to_the_same_rows_are_exact(everyone, way)
 
 

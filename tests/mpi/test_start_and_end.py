@@ -81,7 +81,7 @@ transport = MpiTransport(world, [spec])
 if world.server_index is not None:
     transport.shard('x')[:] = 1
 transport.publish()
-pids = world.world.allgather(os.getpid())
+pids = world.all.allgather(os.getpid())
 if world.rank == 0:
     print('pids', *pids, flush=True)
 if world.rank == 2:

@@ -1,4 +1,4 @@
-"""Compressed sparse columns: grouping edges, and rows in neighbour order."""
+"""Compressed sparse columns: grouping edges, and rows in neighbor order."""
 
 import numpy as np
 from hypothesis import given

@@ -62,7 +62,7 @@ def test_elements_are_dropped_independently_with_chance_p(p):
     for both, chance in [(first, p), (first & second, p * p), (first[1:] & first[:-1], p * p),
                          (first[:, 1:] & first[:, :-1], p * p)]:
         deviation = (both.mean() - chance) / np.sqrt(chance * (1 - chance) / both.size)
-        assert abs(deviation) < norm.isf(1e-6)      # false alarm: 2e-6 each; neighbours' overlap adds little
+        assert abs(deviation) < norm.isf(1e-6)      # false alarm: 2e-6 each; neighbors' overlap adds little
 
 
 def test_dropped_elements_are_zero_even_where_the_input_is_not_finite():

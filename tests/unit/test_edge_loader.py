@@ -218,7 +218,7 @@ def check_no_leak(served, loaders, fanouts, hidden_by):
 
 
 @pytest.mark.parametrize("exclude", [None, "self"])
-def test_neighbours_of_another_graph(exclude):
+def test_neighbors_of_another_graph(exclude):
     graph, other = random_graph(1), random_graph(9)
     served, second = serve(graph, 3, seed=1), serve(other, 2, seed=2)
     (g,), (drawn_from,) = graphs_of(served, 1), graphs_of(second, 1)

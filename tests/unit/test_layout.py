@@ -49,7 +49,7 @@ def test_chunks_keep_the_bytes_and_the_limit(sizes, limit):
 def test_arrays_of_a_node_are_aligned_and_apart(nodes, servers_per_node):
     topology = Topology(tuple(nodes), assign_roles(nodes, servers_per_node))
     arrays = specs(len(topology.server_ranks))
-    for node in range(topology.num_nodes):
+    for node in topology.nodes:
         layout = lay_out(arrays, topology, node)
         assert (layout.first, layout.last) == topology.servers_of(node)
         end = 0

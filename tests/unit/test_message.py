@@ -11,7 +11,7 @@ from mpignn.kernels import threads
 from mpignn.nn import edges, message
 from mpignn.nn.dropout import KeyedDropout, keyed_dropout
 
-# Destinations: repeated neighbours, none at all, one, a hub.
+# Destinations: repeated neighbors, none at all, one, a hub.
 CASE = CSC(np.array([0, 3, 3, 4, 14]), np.array([5, 5, 0, 2, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3], np.int32))
 EMPTY = CSC(np.array([0]), np.empty(0, np.int32))
 

@@ -28,7 +28,7 @@ def test_every_row_has_an_owner_on_the_node_of_its_server(ranks_on_node, servers
         assert np.diff(cuts).max() - np.diff(cuts).min() <= 1
         return
     served = server_rows(CUTS * (3 if policy == "A:e:A" else 1), len(topology.server_ranks))
-    for node in range(topology.num_nodes):
+    for node in topology.nodes:
         s, t = topology.servers_of(node), topology.trainers_of(node)
         assert (cuts[t[0]], cuts[t[1]]) == (served[s[0]], served[s[1]])
         shares = np.diff(cuts[t[0]:t[1] + 1])

@@ -61,6 +61,6 @@ def test_more_of_it_takes_more():
     assert size("model", aggregator="pool") > size("model")
     assert size("model", precision="fp64") > size("model")
     assert size("tensors", outputs=400) > size("tensors")
-    assert size("batches", fanouts=(1, 1, 1)) == size("batches")       # all neighbours whatever they are
+    assert size("batches", fanouts=(1, 1, 1)) == size("batches")       # all neighbors whatever they are
     few, many = (plan_inference(placement, load_config(None, {}), fanouts=(k, k, k)).ranks[0] for k in (2, 10))
     assert few["batches"] < many["batches"] and few["model"] < many["model"]

@@ -31,7 +31,7 @@ topologies = st.builds(
 def with_idle_nodes(draw):
     """A topology some of whose nodes only train."""
     topology = draw(topologies)
-    idle = draw(st.sets(st.integers(0, topology.num_nodes - 1), max_size=topology.num_nodes - 1))
+    idle = draw(st.sets(st.integers(0, len(topology.nodes) - 1), max_size=len(topology.nodes) - 1))
     return Topology(topology.node_of_rank, tuple(
         T if node in idle else role for node, role in zip(topology.node_of_rank, topology.roles, strict=True)))
 
@@ -39,7 +39,7 @@ def with_idle_nodes(draw):
 @given(with_idle_nodes(), st.integers(1, 7))
 def test_groups_are_whole_nodes_of_the_width_asked_for(topology, width):
     groups = topology.copy_groups(width)
-    serving = [n for n in range(topology.num_nodes) if topology.servers_of(n)[0] < topology.servers_of(n)[1]]
+    serving = [n for n in topology.nodes if topology.servers_of(n)[0] < topology.servers_of(n)[1]]
     for node, (first, last) in enumerate(groups):
         held_by = [n for n in serving if first <= topology.servers_of(n)[0] < last]
         assert first == topology.servers_of(held_by[0])[0] and last == topology.servers_of(held_by[-1])[1]
@@ -56,7 +56,7 @@ def edge_start(_, row):
 def test_each_group_holds_every_row_of_what_is_replicated(topology, width, replicate):
     placement = place(BOOK, INFOS, topology, edge_start, replicate, width)
     plain = {spec.name: spec for spec in place(BOOK, INFOS, topology, edge_start).specs(0)}
-    for node in range(topology.num_nodes):
+    for node in topology.nodes:
         first, last = placement.groups[node]
         specs = placement.specs(node)
         assert {spec.name for spec in specs} == set(INFOS)
@@ -74,9 +74,9 @@ def test_each_group_holds_every_row_of_what_is_replicated(topology, width, repli
 def test_a_rank_knows_where_the_rows_it_may_ask_for_lie(topology, width):
     """The layout that a rank computes for another node is that node's own, as far as this rank reads from it."""
     placement = place(BOOK, INFOS, topology, edge_start, "topology", width)
-    for node in range(topology.num_nodes):
+    for node in topology.nodes:
         specs = placement.specs(node)
-        for other in range(topology.num_nodes):
+        for other in topology.nodes:
             seen, own = lay_out(specs, topology, other), lay_out(placement.specs(other), topology, other)
             for spec in specs:
                 if spec.bounds[seen.first] < spec.bounds[seen.last]:

@@ -77,7 +77,7 @@ def test_servers_and_trainers_are_numbered_by_node(nodes):
                                  (topology.trainer_ranks, T, topology.trainers_of)):
         assert sorted(ranks) == [r for r, have in enumerate(topology.roles) if role in have]
         assert [nodes[r] for r in ranks] == sorted(nodes[r] for r in ranks)
-        for node in range(topology.num_nodes):
+        for node in topology.nodes:
             first, last = of_node(node)
             assert {nodes[r] for r in ranks[first:last]} == {node}
             assert first == 0 if node == 0 else first == of_node(node - 1)[1]

@@ -11,7 +11,7 @@ DTYPES = [np.float32, np.float64]
 
 
 def block(degrees, num_src, seed=0, dtype=np.int32):
-    """Random in-edges, repeated neighbours included, for destinations of the given degrees."""
+    """Random in-edges, repeated neighbors included, for destinations of the given degrees."""
     indptr = np.concatenate([[0], np.cumsum(degrees, dtype=np.int64)]).astype(np.int64)
     return indptr, np.random.default_rng(seed).integers(0, max(num_src, 1), indptr[-1]).astype(dtype)
 

@@ -30,7 +30,7 @@ def test_shards_laid_end_to_end_are_the_whole(rows, shape):
     width, step = shape
     spec = array_spec("x", np.int32, width, np.cumsum([0, *rows]), step)
     servers = range(len(rows))
-    shared = (width - step) * (len(rows) - 1)       # neighbours both hold what their rows share
+    shared = (width - step) * (len(rows) - 1)       # neighbors both hold what their rows share
     assert sum(spec.elements(s, s + 1) for s in servers) - shared == spec.elements(0, len(rows))
     assert spec.elements(0, 0) == 0
 

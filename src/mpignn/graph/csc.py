@@ -1,6 +1,6 @@
 """In-edges of one edge type as compressed sparse columns.
 
-The *neighbour order* of a row is by source, equal sources by edge id, both original ids.  With it the place of an
+The *neighbor order* of a row is by source, equal sources by edge id, both original ids.  With it the place of an
 edge in the row of its destination does not depend on how a graph is partitioned.
 
 Shapes: D destinations, E edges, R rows asked for, e edges in them.
@@ -39,7 +39,7 @@ class CSC:
 
 
 def csc_from_coo(src: np.ndarray, dst: np.ndarray, num_dst: int) -> CSC:
-    """Group edges by destination, each row in neighbour order; the id of an edge is its position in ``src``.
+    """Group edges by destination, each row in neighbor order; the id of an edge is its position in ``src``.
 
     Args:
         src, dst: (E,) ends of each edge, in any order, repeats allowed; ``dst`` in ``0:num_dst``.
@@ -71,7 +71,7 @@ def out_edges(csc: CSC, num_src: int) -> CSC:
 
 
 def in_edges(csc: CSC, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The in-edges of some destinations, row after row, each in neighbour order.
+    """The in-edges of some destinations, row after row, each in neighbor order.
 
     Args:
         rows: (R,) int64 destinations.
@@ -94,7 +94,7 @@ def in_edges(csc: CSC, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def with_self_loops(csc: CSC) -> CSC:
-    """Each destination once more among its own in-neighbours, last in its row; without edge ids.
+    """Each destination once more among its own in-neighbors, last in its row; without edge ids.
 
     The destinations must be the first sources.
     """
@@ -113,7 +113,7 @@ def row_chunks(indptr: np.ndarray, lo: int, hi: int, max_edges: int) -> Iterator
 
 
 def _ordered(src: np.ndarray, ids: np.ndarray, row_starts: np.ndarray) -> bool:
-    """Whether each row is in neighbour order; rows start at 0 and at ``row_starts``."""
+    """Whether each row is in neighbor order; rows start at 0 and at ``row_starts``."""
     rises = src[1:] > src[:-1]
     rises |= (src[1:] == src[:-1]) & (ids[1:] > ids[:-1])
     rises[row_starts[(row_starts > 0) & (row_starts < src.size)] - 1] = True

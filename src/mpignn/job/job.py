@@ -145,7 +145,7 @@ class Job:
     def _choose_access(self) -> None:
         """Choose the ways to rows of other nodes.  Collective over the world."""
         world, asked = self.world, self.config.world.access
-        if world.topology.num_nodes == 1:       # only the trainers' tensors use MPI then
+        if len(world.topology.nodes) == 1:       # only the trainers' tensors use MPI then
             self.world = replace(world, access=OWNER) if asked == OWNER else world
             return
         from mpignn.mpi.probe import choose_access
@@ -160,7 +160,7 @@ class Job:
         world = self.world
         if self.config.world.device == CPU:
             return
-        with world.world.all_or_none():
+        with world.all.all_or_none():
             if world.trainers is not None:
                 with log.phase("import torch"):
                     gpus = importlib.import_module("mpignn.train.gpus")
@@ -172,8 +172,8 @@ class Job:
 def _check_alike(world: "World", config: Config) -> None:
     """Raise on all ranks if settings or versions differ between them.  Collective over the world."""
     mine = [f"mpignn {version()}", *config.to_toml().splitlines()]
-    theirs = world.world.bcast(mine)
-    with world.world.all_or_none():
+    theirs = world.all.bcast(mine)
+    with world.all.all_or_none():
         if mine != theirs:
             here = sorted(set(mine) - set(theirs)) + sorted(set(theirs) - set(mine))
             raise ConfigError(f"settings are not those of rank 0: {'; '.join(here)}: start all ranks alike")

@@ -38,7 +38,7 @@ def launch(work: Work) -> int:
         own_model.share(job.world, work.config)     # before anything is made or read
         folder = _choose_folder(job, work)
         with folder.held():
-            code = int(max(job.world.world.allgather(_run(job, folder, work))))
+            code = int(max(job.world.all.allgather(_run(job, folder, work))))
             if code in _REFUSED and job.world.rank == 0:
                 folder.discard()        # nothing, where the run has begun
             return code
@@ -47,17 +47,17 @@ def launch(work: Work) -> int:
 def _choose_folder(job: Job, work: Work) -> RunFolder:
     """Choose the run folder and find the graphs, on the first rank for all.  Collective over the world."""
     world = job.world
-    claim.belong_to(world.world.bcast(claim.belong_to()))
+    claim.belong_to(world.all.bcast(claim.belong_to()))
     if world.rank == 0:
         topology = world.topology
-        logger.info("%d rank(s) on %d node(s): %d serve, %d train", world.size, topology.num_nodes,
+        logger.info("%d rank(s) on %d node(s): %d serve, %d train", world.size, len(topology.nodes),
                     len(topology.server_ranks), len(topology.trainer_ranks))
 
     def choose() -> RunFolder:
         with log.phase("open graph"), paths_named():
             return RunFolder(work.config, work.graphs, len(world.topology.server_ranks))
 
-    folder = world.world.by_first(choose)
+    folder = world.all.by_first(choose)
     compiled.may_keep_in(folder.path / "kernels")
     return folder
 
@@ -68,10 +68,10 @@ def _run(job: Job, folder: RunFolder, work: Work) -> int:
     with ExitStack() as opened:
         try:
             graphs = opened.enter_context(job.open(folder.graphs, work.config, work.check, work.plan))
-            world.world.by_first(lambda: folder.fill(work.config, job.access))
+            world.all.by_first(lambda: folder.fill(work.config, job.access))
             trainer = _import_trainer(world)
             _warm(world, trainer, work, graphs)
-            stop.check(world.world, "before training began")
+            stop.check(world.all, "before training began")
         except MpignnError:
             if world.rank == 0:
                 folder.discard()

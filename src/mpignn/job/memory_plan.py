@@ -93,7 +93,7 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
               model: bool = True, features: Sequence[str] | None = None, ranked: int = 0) -> MemoryPlan:
     """What a training job takes.  Not collective: a pure function, the same on all ranks.
 
-    A hop's sources are counted as if all nodes were equally often neighbours; where some are more popular, fewer are
+    A hop's sources are counted as if all nodes were equally often neighbors; where some are more popular, fewer are
     met, so the batches' share is an upper estimate.
 
     Args:
@@ -122,7 +122,7 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
     if model and config.task.task == "link_prediction":
         work = _larger(work, _inference_work(placement, config, config.model.hidden, (-1,), False))
         work["ranking"] = -(-ranked // trainers) * _RANKED_BYTES
-    embeddings = [_embedding_bytes(placement, config, node) if model else 0 for node in range(topology.num_nodes)]
+    embeddings = [_embedding_bytes(placement, config, node) if model else 0 for node in topology.nodes]
     rows = dict.fromkeys(book.ntypes, _tensor_row_bytes(config, model))
     return _assemble(placement, split_ids, work, embeddings, rows)
 
@@ -137,7 +137,7 @@ def plan_inference(placement: Placement, config: Config, ntype: str | None = Non
         ntype: Node type that the task is about, and that alone gets the last layer; None: all get it.
         outputs: Columns of that for a node; None: as many as a task about nodes can have.
         split_ids: Ids in all splits together.
-        fanouts: How many neighbours are sampled; None: layer by layer, with all.
+        fanouts: How many neighbors are sampled; None: layer by layer, with all.
     """
     book, item = placement.book, _item_bytes(config)
     classes = _CLASSES if outputs is None else outputs
@@ -149,7 +149,7 @@ def plan_inference(placement: Placement, config: Config, ntype: str | None = Non
     moments = [{t: item * ((a if n else 0) + (b if n < len(kept) - 1 or ntype in (None, t) else 0))
                 for t in book.ntypes} for n, (a, b) in enumerate(kept)]
     rows = max(moments, key=lambda of_type: sum(size * book.num_nodes(t) for t, size in of_type.items()))
-    embeddings = [_embedding_bytes(placement, config, node) for node in range(placement.topology.num_nodes)]
+    embeddings = [_embedding_bytes(placement, config, node) for node in placement.topology.nodes]
     return _assemble(placement, split_ids, work, embeddings, rows)
 
 
@@ -186,7 +186,7 @@ def _assemble(placement: Placement, split_ids: int, work: Mapping[str, int], emb
         trains = Role.TRAINER in role
         ranks.append({"process": _TRAINER_BYTES if trains else _SERVER_BYTES, "splits": 8 * split_ids,
                       **(work if trains else {})})
-    for node in range(topology.num_nodes):
+    for node in topology.nodes:
         specs = placement.specs(node)
         first, last = topology.servers_of(node)
         held = {s.name: s.elements(first, last) * s.dtype.itemsize for s in specs}
@@ -247,7 +247,7 @@ def _batch_bytes(placement: Placement, hops: Sequence[Hop], row_bytes: Mapping[s
 
     Where all rows are on one node, each is prepared by itself.
     """
-    together = prefetch if placement.topology.num_nodes > 1 else 1
+    together = prefetch if len(placement.topology.nodes) > 1 else 1
     features = sum(hops[-1].src[t] * size for t, size in row_bytes.items())
     blocks = sum(8 * sum(hop.src.values()) + 32 * sum(hop.dst.values()) + 4 * sum(hop.edges.values()) for hop in hops)
     serving = len({placement.topology.node_of_rank[rank] for rank in placement.topology.server_ranks})

@@ -114,8 +114,8 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
     _check_memory(world, memory)
     transport = _transport(world, opened.placement.specs(world.node_id))
     try:
-        world.world.agree(_load(world, transport, opened.path))
-        stop.check(world.world, "while the graph was being read")
+        world.all.agree(_load(world, transport, opened.path))
+        stop.check(world.all, "while the graph was being read")
     except MpignnError:
         transport.free()
         raise
@@ -170,7 +170,7 @@ def _open(world: "World", path: Path, replicate: str, width: int, check: Check |
                 check(opened)
             return opened, plan(opened)
 
-    opened, memory = world.world.by_first(read)
+    opened, memory = world.all.by_first(read)
     if world.rank == 0:
         book = opened.placement.book
         logger.info("graph %s: %d nodes, %d edges, %d partition(s), id %s", path, book.num_nodes(), book.num_edges(),

@@ -25,14 +25,14 @@ def share(world: "World", config: Config) -> None:
     if not is_own(name):
         return
     found = None
-    with world.world.all_or_none():
+    with world.all.all_or_none():
         if world.trainers is not None:
             with phase("import torch"):
                 from mpignn.nn import own
             with phase(IMPORTS):
                 own.know(config.model)
             found = find_model(name)
-    known = [model for model in world.world.allgather(found) if model is not None]
+    known = [model for model in world.all.allgather(found) if model is not None]
     remember(known[0])
     if world.rank == 0:
         log.info("model %s takes %s; the memory plan guesses the size of its layers", name,

@@ -112,7 +112,7 @@ class _OnRun(Work):
 
     Attributes:
         run: Folder of the run.
-        sampled: By sampled neighbours, not by all.
+        sampled: By sampled neighbors, not by all.
     """
 
     run: Path

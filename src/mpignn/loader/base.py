@@ -304,7 +304,7 @@ class DistDataLoader(Generic[K]):
         if self._counts is None:
             me = 0 if self._trainers is None else self._trainers.rank
             # Trainers of a node take stretches of ids, each its part of every type: those of a partition lie side by
-            # side, and share neighbours.
+            # side, and share neighbors.
             by_rank = np.argsort(rank, kind="stable")
             order, bounds = deal(home[by_rank], self._node_of_trainer)
             order = by_rank[order]

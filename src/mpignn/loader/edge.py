@@ -52,15 +52,15 @@ class EdgeDataLoader(DistDataLoader[EType]):
             g: The graph that has the edges.
             eids: (E,) global ids of all seed edges, the same on all trainers, in an order that does not depend on the
                 partitioning (such as `DistGraph.split`); a dict by edge type where there are several.
-            sampler: Draws the neighbours.  ``prefetch_node_feats`` come with the blocks; ``prefetch_labels`` are edge
+            sampler: Draws the neighbors.  ``prefetch_node_feats`` come with the blocks; ``prefetch_labels`` are edge
                 data and come with the pair graph.
             batch_size: Seed edges of a step per trainer.
-            exclude: Edges of the global batch that are taken out before neighbours are drawn, in every hop: None,
+            exclude: Edges of the global batch that are taken out before neighbors are drawn, in every hop: None,
                 ``self``, ``reverse_id`` or ``reverse_types``, see `Exclusion`.
             reverse_eids: For ``reverse_id``: id of each edge's reverse, by id; without, these are found by their ends.
             reverse_etypes: For ``reverse_types``: the edge type that leads back, by edge type.
             negative_sampler: Draws pairs for each edge.
-            g_sampling: Graph to draw neighbours from in the place of ``g``, with the same nodes by original id;
+            g_sampling: Graph to draw neighbors from in the place of ``g``, with the same nodes by original id;
                 ``exclude`` has then no effect.  Input nodes and blocks are of that graph.
             input_time: (E,) time of each seed edge, for a sampler that chooses edges by time, or a dict by edge type;
                 both ends have it, and those of the pairs drawn for the edge.  None: what the edges have under the
@@ -182,7 +182,7 @@ _Ends = tuple[np.ndarray, np.ndarray]
 
 @dataclass
 class _Found:
-    """What is known of the seed edges of one type before neighbours are drawn.
+    """What is known of the seed edges of one type before neighbors are drawn.
 
     Attributes:
         etype: Their type.

@@ -38,7 +38,7 @@ class NodeDataLoader(DistDataLoader[str]):
             g: The graph.
             nids: (N,) global ids of all seeds, the same on all trainers, in an order that does not depend on the
                 partitioning (such as `DistGraph.split`); a dict by node type on a heterogeneous graph.
-            sampler: Draws the neighbours, and says which node data comes with them.
+            sampler: Draws the neighbors, and says which node data comes with them.
             batch_size: Seeds of a step per trainer.
             input_time: (N,) time of each seed, for a sampler that chooses edges by time, or a dict by node type.  None:
                 what the seeds have under its ``node_timestamp_attr_name``.

@@ -90,7 +90,7 @@ def choose(topology: Topology, passive_get: bool | None, measured: tuple[Measure
         passive_get: As in `Access`; None is taken for RMA that does not work.
         measured: Some pairs of nodes; the others do as most of these.
     """
-    nodes = range(topology.num_nodes)
+    nodes = topology.nodes
     if passive_get is None:
         return ((OWNER,) * len(nodes),) * len(nodes)
     usual = Counter([RMA, *(m.faster for m in measured)]).most_common(1)[0][0]

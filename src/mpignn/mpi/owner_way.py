@@ -43,7 +43,7 @@ class OwnerWay(Way):
         self._rank_of_server = world.topology.server_ranks
         serves = Role.SERVER in world.role
         self._shelves = [_Shelf(spec, segment, layout) for spec in specs] if serves else []
-        self._owners = Owners(world.world, self._answer if serves else None, _LEAVING, in_order=False)
+        self._owners = Owners(world.all, self._answer if serves else None, _LEAVING, in_order=False)
 
     def ask(self, server: int, splits: Sequence[SplitRequest], landed: int) -> Ask:
         head, ids, counts, sizes = [0, len(splits)], [], [], []

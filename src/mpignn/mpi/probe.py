@@ -41,7 +41,7 @@ def choose_access(world: World, asked: str) -> tuple[World, Access]:
     Returns:
         The world, with its ``access`` set, and what led to them, the same on all ranks.
     """
-    nodes = world.topology.num_nodes
+    nodes = len(world.topology.nodes)
     if nodes == 1 or asked != AUTO:
         way = RMA if asked == AUTO else asked
         access = Access(asked, ((way,) * nodes,) * nodes)
@@ -53,7 +53,7 @@ def choose_access(world: World, asked: str) -> tuple[World, Access]:
 def _measure(world: World) -> Access:
     topology = world.topology
     targets = _targets(world)
-    if not any(world.world.allgather(bool(targets))):       # nobody ever asks another node
+    if not any(world.all.allgather(bool(targets))):       # nobody ever asks another node
         return Access(AUTO, choose(topology, None, ()))
     blocked = [(group, group.blocks) for group in world.groups]
     bounds = np.arange(len(topology.server_ranks) + 1) * _TABLE_ROWS
@@ -71,7 +71,7 @@ def _measure(world: World) -> Access:
         transport.free()
     for group, blocks in blocked:       # whether that has to stop is up to the transports of the job
         group.blocks = blocks
-    measured = _by_pair(m for of_rank in world.world.allgather(mine) for m in of_rank)
+    measured = _by_pair(m for of_rank in world.all.allgather(mine) for m in of_rank)
     return Access(AUTO, choose(topology, passive, measured), passive, measured)
 
 
@@ -104,7 +104,7 @@ def _targets(world: World) -> list[int]:
     topology = world.topology
     if world.trainers is None:
         return []
-    after = [(world.node_id + step) % topology.num_nodes for step in range(1, topology.num_nodes)]
+    after = [(world.node_id + step) % len(topology.nodes) for step in range(1, len(topology.nodes))]
     serving = [node for node in after if len(set(topology.servers_of(node))) > 1]
     return serving[:_TARGETS]
 
@@ -158,7 +158,7 @@ def _time(world: World, trainers: Group, ways: Mapping[str, MpiTransport], name:
 def _request(world: World, transport: MpiTransport, name: str, node: int, rows: int) -> Request:
     """Rows of the first server of a node, other ones for each rank."""
     first, array = world.topology.servers_of(node)[0], transport.arrays[name]
-    # No two next to each other, as is usual in a large graph: RMA would fetch neighbours as one piece.
+    # No two next to each other, as is usual in a large graph: RMA would fetch neighbors as one piece.
     chosen = np.random.default_rng(world.rank).permutation(_TABLE_ROWS // 2)[:rows]
     return Request(array, first * _TABLE_ROWS + 2 * chosen, np.empty((rows, array.spec.width), np.uint8))
 
@@ -174,12 +174,12 @@ def _try_get(world: World, win: MPI.Win) -> bool | None:
     topology = world.topology
     target, origin = next((s, t) for s in topology.server_ranks for t in topology.trainer_ranks
                           if topology.node_of_rank[s] != topology.node_of_rank[t])
-    comm, passive = world.world.comm, None
+    comm, passive = world.all.comm, None
     answered = True
     if world.rank == origin:
         first = _Get(win, target)
         answered = first.ends(_ANSWER_S)
-    if not all(world.world.allgather(answered)):
+    if not all(world.all.allgather(answered)):
         return None
     if world.rank == target:
         comm.Send(np.zeros(1), origin, _TAG)
@@ -189,7 +189,7 @@ def _try_get(world: World, win: MPI.Win) -> bool | None:
         second = _Get(win, target)
         passive = second.ends(_COMPUTE_S / 2)
         second.ends(_ANSWER_S)
-    told: bool | None = world.world.bcast(passive, origin)
+    told: bool | None = world.all.bcast(passive, origin)
     return told
 
 

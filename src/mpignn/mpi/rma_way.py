@@ -35,10 +35,10 @@ class RmaWay(Way):
         self._layouts = layout_of_server
         self._chunk_bytes = chunk_bytes
         self._gap_bytes = _GAP_BYTES.get(MPI.get_vendor()[0], _GAP_BYTES_ELSEWHERE)
-        self.win = MPI.Win.Create(exposed if exposed.size else None, 1, comm=world.world.comm)
+        self.win = MPI.Win.Create(exposed if exposed.size else None, 1, comm=world.all.comm)
         self.win.Lock_all(MPI.MODE_NOCHECK)
         self.win.Sync()        # MPICH refuses it outside an access epoch
-        world.world.barrier()
+        world.all.barrier()
 
     def ask(self, server: int, splits: Sequence[SplitRequest], landed: int) -> Ask:
         layout, pieces = self._layouts[server], []

@@ -112,7 +112,7 @@ class Segment(SharedMemory):
         check_memory(world, nbytes if world.node.rank == 0 else 0, "the graph")
         first, last = world.topology.servers_of(world.node_id)
         maker = world.topology.server_ranks[first] if first < last else world.rank
-        super().__init__(world.node, world.world, world.node.allgather(world.rank).index(maker), nbytes,
+        super().__init__(world.node, world.all, world.node.allgather(world.rank).index(maker), nbytes,
                          Role.SERVER in world.role, kind)
 
 
@@ -135,7 +135,7 @@ def check_memory(world: World, nbytes: int, what: str, details: str = "") -> Non
         problem = ResourceError(f"{what} needs {need / 1e9:.2f} GB of memory on this machine, and "
                                 f"{have / 1e9:.2f} GB are left ({why}): use more nodes, or more memory per node"
                                 f"{details}")
-    world.world.agree(problem)
+    world.all.agree(problem)
 
 
 def _map_memfd(group: MpiGroup, maker: int, nbytes: int, writable: bool) -> tuple[mmap.mmap | None, int]:

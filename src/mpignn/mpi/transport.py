@@ -54,9 +54,9 @@ class MpiTransport(Transport):
         self._world, self._specs, self._chunk_bytes = world, tuple(specs), chunk_bytes
         topology = world.topology
         access = world.access if access is None else access
-        self._access = (access,) * topology.num_nodes if isinstance(access, str) else tuple(access)
-        assert set(self._access) <= {"rma", "owner"} and len(self._access) == topology.num_nodes
-        layouts = [lay_out(specs, topology, node) for node in range(topology.num_nodes)]
+        self._access = (access,) * len(topology.nodes) if isinstance(access, str) else tuple(access)
+        assert set(self._access) <= {"rma", "owner"} and len(self._access) == len(topology.nodes)
+        layouts = [lay_out(specs, topology, node) for node in topology.nodes]
         self._layout = layouts[world.node_id]
         self._layout_of_server = [layout for layout in layouts for _ in range(layout.first, layout.last)]
         self._node_of_server = [topology.node_of_rank[rank] for rank in topology.server_ranks]
@@ -90,10 +90,10 @@ class MpiTransport(Transport):
         self.arrays = read_only(self.arrays, self)
         self._segment.seal()
         world = self._world
-        if world.topology.num_nodes == 1:
-            world.world.barrier()
+        if len(world.topology.nodes) == 1:
+            world.all.barrier()
             return
-        wanted = set().union(*world.world.allgather(set(self._access)))
+        wanted = set().union(*world.all.allgather(set(self._access)))
         if "owner" in wanted:
             if BOTH in world.topology.roles:
                 world.never_block()     # a rank inside a blocking call would not serve

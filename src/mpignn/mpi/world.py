@@ -24,7 +24,7 @@ class World:
     Attributes:
         rank, size: Rank and size of the world.
         topology: Node and role of every rank.
-        world: All ranks.
+        all: All ranks.
         host: The ranks of this machine, whatever nodes they simulate.
         node: The ranks that share memory with this one.
         servers: The graph servers, None on a rank that does not serve.
@@ -39,7 +39,7 @@ class World:
     rank: int
     size: int
     topology: Topology
-    world: MpiGroup
+    all: MpiGroup
     host: MpiGroup
     node: MpiGroup
     servers: MpiGroup | None
@@ -79,7 +79,7 @@ class World:
     @property
     def groups(self) -> list[MpiGroup]:
         """All that this rank belongs to."""
-        return [group for group in (self.world, self.host, self.node, self.servers, self.trainers) if group is not None]
+        return [group for group in (self.all, self.host, self.node, self.servers, self.trainers) if group is not None]
 
     def never_block(self) -> None:
         """Let no collective spin from now on, so that ranks in them can serve.  All ranks of the world call it."""
@@ -96,7 +96,7 @@ class World:
             CommError: A rank has left the program and will not come.
         """
         nap = _NAP_TRAINER_S if Role.TRAINER in self.role else self.serving_nap_s
-        meet(self.world.comm, nap)
+        meet(self.all.comm, nap)
 
     def leave(self, code: int = 0) -> None:
         """Return when all ranks are at the end of the program.  Collective over the world.
@@ -155,18 +155,18 @@ def initialize(servers_per_node: int | None = None, ranks_per_node: int | None =
     # The libraries' blocking collectives are the fastest between machines, if every rank has its core.  On one
     # machine they gain 0.3 ms at best, and lose a time slice, 4 to 16 ms, whenever anything else wants a core.
     blocks = len(set(hosts)) > 1 and all(cores.among_trainers(rank) >= 1 for rank in topology.trainer_ranks)
-    spins = topology.num_nodes > 1 and cores.among_all(comm.rank) >= 1
+    spins = len(topology.nodes) > 1 and cores.among_all(comm.rank) >= 1
     trains = Role.TRAINER in topology.roles[comm.rank]
     share = cores.among_trainers(comm.rank) if trains and not spins else cores.among_all(comm.rank)
     node = comm.Split(topology.node_of_rank[comm.rank], key=comm.rank)
     return World(
         rank=comm.rank, size=comm.size, topology=topology,
-        world=MpiGroup(comm, blocks, "all ranks"), host=MpiGroup(cut(host), blocks, "the ranks of this machine"),
+        all=MpiGroup(comm, blocks, "all ranks"), host=MpiGroup(cut(host), blocks, "the ranks of this machine"),
         node=MpiGroup(cut(node), blocks, "the ranks of this node"),
         servers=_group_of(comm, topology.server_ranks, blocks, "the servers"),
         trainers=_group_of(comm, topology.trainer_ranks, blocks, "the trainers"), parting=comm.Dup(),
         num_threads=asked_threads() or max(1, int(share)),
-        serving_nap_s=_NAP_IDLE_S if topology.num_nodes == 1 else 0 if spins else _NAP_SHARED_S)
+        serving_nap_s=_NAP_IDLE_S if len(topology.nodes) == 1 else 0 if spins else _NAP_SHARED_S)
 
 
 def _group_of(comm: MPI.Intracomm, ranks: Sequence[int], blocks: bool, name: str) -> MpiGroup | None:
@@ -184,7 +184,7 @@ def describe_mpi(world: World) -> list[str]:
     topology = world.topology
     return [f"MPI         {version}, standard {'.'.join(map(str, MPI.Get_version()))}, "
             f"thread level {levels[MPI.Query_thread()]}",
-            f"ranks       {world.size} on {topology.num_nodes} node(s): {len(topology.server_ranks)} serve, "
+            f"ranks       {world.size} on {len(topology.nodes)} node(s): {len(topology.server_ranks)} serve, "
             f"{len(topology.trainer_ranks)} train, {world.num_threads} thread(s) each"]
 
 

@@ -22,7 +22,7 @@ _ATTENTION = -1         # sets keys of attention dropout apart from those of row
 
 
 class _Attention(nn.Module, ABC):
-    """What both layers share: ``sum of softmax(e_uv) z_u`` over the in-neighbours u of v, per head."""
+    """What both layers share: ``sum of softmax(e_uv) z_u`` over the in-neighbors u of v, per head."""
 
     def __init__(self, in_feats: int | tuple[int, int], out_feats: int, num_heads: int, attn_drop: float,
                  negative_slope: float, residual: bool, self_loops: bool, residual_bias: bool) -> None:
@@ -84,7 +84,7 @@ class GATConv(_Attention):
         negative_slope: Negative slope of LeakyReLU.
         residual: Add ``x_v``, through a matrix if it has not H * K columns.
         bias: Learn one, which starts at 0.
-        self_loops: v counts as one more in-neighbour of its own; needs sources and destinations of one kind.
+        self_loops: v counts as one more in-neighbor of its own; needs sources and destinations of one kind.
     """
 
     bias: nn.Parameter | None

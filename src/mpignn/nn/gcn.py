@@ -20,14 +20,14 @@ NORMS = ("both", "right", "none")
 
 
 class GraphConv(nn.Module):
-    """``sum of c_uv W x_u + b`` over the in-neighbours u of v, with the names and initial distributions of DGL's layer.
+    """``sum of c_uv W x_u + b`` over the in-neighbors u of v, with the names and initial distributions of DGL's layer.
 
     ``c_uv`` is ``1 / sqrt(d_u d_v)`` for ``both``, ``1 / d_v`` for ``right`` and 1 for ``none``, where a degree of 0
     counts as 1.  Degrees are in-degrees in the *whole* graph if the block knows them (`NeighborSampler` with
     ``source_info``), so d_u takes the graph to be symmetric; between two node types d_u is the out-degree, which the
     graph must hold for ``both``.  An edge that may not be drawn (mask, weight 0, time, exclusion) does not count.  A
     row of which k edges were sampled then stands for all d_v: its sum is scaled by d_v / k, which is 1 for all
-    neighbours.  Without ``source_info`` they are degrees in the block, as in DGL: d_v its in-degree, d_u its
+    neighbors.  Without ``source_info`` they are degrees in the block, as in DGL: d_v its in-degree, d_u its
     out-degree.
 
     Where F is larger than ``out_feats``, W is applied before the aggregation: the same result from less data.
@@ -37,7 +37,7 @@ class GraphConv(nn.Module):
         out_feats: Columns out.
         norm: both, right or none.
         bias: Learn b, which starts at 0.
-        self_loops: v counts as one more in-neighbour of its own: degrees grow by one.
+        self_loops: v counts as one more in-neighbor of its own: degrees grow by one.
     """
 
     bias: nn.Parameter | None

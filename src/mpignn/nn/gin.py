@@ -14,7 +14,7 @@ from mpignn.nn.stack import Stack, widths
 
 
 class GINConv(nn.Module):
-    """``h((1 + eps) x_v + sum of x_u)`` over the in-neighbours u of v, as in PyTorch Geometric and DGL.
+    """``h((1 + eps) x_v + sum of x_u)`` over the in-neighbors u of v, as in PyTorch Geometric and DGL.
 
     Args:
         apply_func: h, called with (D, F) rows; None: the rows as they are.

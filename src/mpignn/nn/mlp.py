@@ -1,4 +1,4 @@
-"""Models that see no neighbours: what the features, or what is learnt of each node, is good for alone.
+"""Models that see no neighbors: what the features, or what is learnt of each node, is good for alone.
 
 Shapes: S sources of the first block, D destinations of the last.
 """

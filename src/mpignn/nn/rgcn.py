@@ -66,7 +66,7 @@ class TypedLinear(nn.Module):
 
 
 class RelGraphConv(nn.Module):
-    """``sum of W_r AGG_r(x_u) + W_0 x_v + b`` over the relations r and the in-neighbours u of v by r, with the names
+    """``sum of W_r AGG_r(x_u) + W_0 x_v + b`` over the relations r and the in-neighbors u of v by r, with the names
     and initial distributions of DGL's layer.
 
     AGG_r is the mean, as in the paper, or the sum, as in DGL where no ``norm`` is given.

@@ -20,11 +20,11 @@ Rows = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 
 
 class SAGEConv(nn.Module):
-    """``W_self x_v + b + W_neigh AGG(x_u)`` over the in-neighbours u of v, with the formulas, names and initial
+    """``W_self x_v + b + W_neigh AGG(x_u)`` over the in-neighbors u of v, with the formulas, names and initial
     distributions of DGL's layer of that name.
 
     AGG is their mean, their sum, or for ``pool`` the greatest of ``relu(W_pool x_u + b_pool)``; 0 without
-    in-neighbours.  ``gcn`` has no W_self: v counts as one more in-neighbour of the mean.
+    in-neighbors.  ``gcn`` has no W_self: v counts as one more in-neighbor of the mean.
     Where F is larger than ``out_feats``, W_neigh is applied before the aggregation: the same result from less data.
 
     Args:
@@ -106,7 +106,7 @@ class SAGEConv(nn.Module):
         return neigh if self.bias is None else neigh + self.bias.to(neigh.dtype)
 
     def _aggregate(self, csc: CSC, x: Rows, edge_weight: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The destinations' own rows, and what their in-neighbours amount to."""
+        """The destinations' own rows, and what their in-neighbors amount to."""
         mean = self.aggregator_type == "mean"
         if edge_weight is not None:
             src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])

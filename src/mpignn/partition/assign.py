@@ -89,7 +89,7 @@ def union_graph(data: GraphData) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (N + 1,) indptr and (E,) indices; the types follow each other in the order of the schema.
     """
-    from scipy import sparse  # here, for servers read this package's neighbours and need no SciPy
+    from scipy import sparse  # here, for servers read this package's neighbors and need no SciPy
 
     first = dict(zip(data.num_nodes, itertools.accumulate(data.num_nodes.values(), initial=0), strict=False))
     total = sum(data.num_nodes.values())

@@ -63,7 +63,7 @@ def make_report(book: RangePartitionBook, tallies: Sequence[Tally],
 
     Returns:
         A dict that JSON can hold.  ``balance`` is the largest partition over the mean; ``cut_share`` the share of
-        edges whose source another partition owns; ``remote_share`` the share of the neighbours of an evenly drawn
+        edges whose source another partition owns; ``remote_share`` the share of the neighbors of an evenly drawn
         destination that another partition owns: what uniform sampling fetches; ``overlap`` the ids that are in more
         than one split.
     """

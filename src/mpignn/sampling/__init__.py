@@ -1,1 +1,1 @@
-"""Neighbours drawn for mini-batches."""
+"""Neighbors drawn for mini-batches."""

@@ -28,7 +28,7 @@ def check(path: str | Path) -> list[str]:
     """Every problem of a graph: none means that all its bytes and all its invariants are as they should be.
 
     Checksums of files and blocks; types, ranges and shapes; ids in range; maps that are permutations and agree with
-    the original ids; edges in neighbour order; splits; and the report, counted anew.  Not collective.
+    the original ids; edges in neighbor order; splits; and the report, counted anew.  Not collective.
 
     Args:
         path: The folder, or graph.h5 in it.
@@ -143,7 +143,7 @@ class _Content:
                 yield f"{self._graph.path}: split/{key}/{name} has an id twice"
 
     def _check_edges(self) -> Iterator[str]:
-        """Sources in range and in neighbour order; cut, halo and balance as reported."""
+        """Sources in range and in neighbor order; cut, halo and balance as reported."""
         graph, book = self._graph, self._graph.book
         tallies = []
         for part in range(graph.num_parts):

@@ -40,7 +40,7 @@ def _lines(graph: GraphFile) -> Iterable[str]:
         yield (f"  per partition {_parts(of['per_part'])}, balance {of['balance']:.3f}; cut {of['cut']:,} "
                f"({of['cut_share']:.1%})")
         yield from _splits(report, key)
-    yield (f"edge cut {report['cut_share']:.1%}; of the neighbours that uniform sampling picks, "
+    yield (f"edge cut {report['cut_share']:.1%}; of the neighbors that uniform sampling picks, "
            f"{report['remote_share']:.1%} are of another partition")
 
 

@@ -77,7 +77,7 @@ def make_graph(out: str | Path, nodes: int, avg_degree: float = 50.0, seed: int 
     """Write a synthetic graph as a folder of ``.npy`` files that `mpignn partition` reads.  Not collective.
 
     The files, a function of the arguments alone: ``indptr`` (N + 1,) and ``indices`` (E,), int64, where the
-    in-neighbours of v are ``indices[indptr[v]:indptr[v + 1]]``, ascending; ``features`` (N, F) float32;
+    in-neighbors of v are ``indices[indptr[v]:indptr[v + 1]]``, ascending; ``features`` (N, F) float32;
     ``labels`` (N,) int64; ``train_mask``, ``val_mask`` and ``test_mask`` (N,) bool; ``meta.json``.
 
     Args:

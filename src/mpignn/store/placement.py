@@ -68,7 +68,7 @@ def trainer_rows(book: RangePartitionBook, topology: Topology, policy: str, num_
     Returns:
         (T + 1,) int64 first row of each trainer.
     """
-    nodes = range(topology.num_nodes)
+    nodes = topology.nodes
     servers = [topology.servers_of(node) for node in nodes]
     trainers = [topology.trainers_of(node) for node in nodes]
     if is_even(book, policy) or any(first == last for first, last in servers + trainers):

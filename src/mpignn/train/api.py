@@ -147,7 +147,7 @@ def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: st
         task: What was learnt.
         out: The file; one of that name is replaced.
         split: The edges' split, where the task is about edges; None: test, if there is one.
-        fanouts: Go by so many sampled neighbours, input layer first; None: by all, layer after layer.
+        fanouts: Go by so many sampled neighbors, input layer first; None: by all, layer after layer.
     """
     with g.trainers.all_or_none():
         check_split(task.goal, split, g.splits)

@@ -57,7 +57,7 @@ def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path, sampled: bo
         config: Settings of the run.
         run: Its folder.
         out: Folder for ``eval.json``.
-        sampled: By sampled neighbours, as in training; not by all, layer after layer.
+        sampled: By sampled neighbors, as in training; not by all, layer after layer.
 
     Raises:
         DataError: On all trainers: the run has learnt nothing yet.
@@ -84,7 +84,7 @@ def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str | None,
         run: Its folder.
         out: The file.
         split: The edges' split, where the task is about edges; None: test, if there is one.
-        sampled: By sampled neighbours, as for `evaluate_run`.
+        sampled: By sampled neighbors, as for `evaluate_run`.
 
     Raises:
         DataError: On all trainers: the run has learnt nothing yet.

@@ -17,7 +17,7 @@ def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: 
     """The metrics of a task on a split, with the same draws in every call.  Collective over the trainers.
 
     Args:
-        whole: With all neighbours, by layer-wise inference.
+        whole: With all neighbors, by layer-wise inference.
 
     Returns:
         ``<split>_<metric>`` for each metric of the task; None for a split of nothing.

@@ -1,4 +1,4 @@
-"""What a network says of every node: one layer after the other with all neighbours, or by sampled ones.
+"""What a network says of every node: one layer after the other with all neighbors, or by sampled ones.
 
 Layer after layer no node is computed twice, however many depend on it, and what is kept is the rows of two layers,
 spread over the trainers.
@@ -44,7 +44,7 @@ def layerwise(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Seq
     Args:
         g: The graph.
         network: In the mode for evaluation.
-        sampler: One of one hop that keeps all neighbours.
+        sampler: One of one hop that keeps all neighbors.
         wanted: Node types.
         batch_size: Nodes that a trainer computes at a time.
 
@@ -57,7 +57,7 @@ def layerwise(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Seq
     """
     if not hasattr(network.model, "forward_layer") or not getattr(network.model, "num_layers", 0):
         g.trainers.agree(ConfigError("the model cannot be computed layer by layer: give it num_layers and "
-                                     "forward_layer, as mpignn.nn.Stack has them, or go by sampled neighbours"))
+                                     "forward_layer, as mpignn.nn.Stack has them, or go by sampled neighbors"))
     rows: dict[str, DistTensor] | None = None
     model = cast(_Layered, network.model)
     layers = model.num_layers
@@ -78,7 +78,7 @@ def layerwise(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Seq
 @torch.no_grad()
 def by_samples(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Sequence[str], key: int,
                batch_size: int = INFERENCE_BATCH) -> dict[str, DistTensor]:
-    """The rows that a network gives all nodes of some types by sampled neighbours.  Collective over the trainers.
+    """The rows that a network gives all nodes of some types by sampled neighbors.  Collective over the trainers.
 
     Args:
         g, network, wanted, batch_size: As for `layerwise`.

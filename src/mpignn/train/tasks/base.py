@@ -142,7 +142,7 @@ class Task(ABC):
     def all_rows(self, g: DistGraph, network: Network, fanouts: Sequence[int] | None = None) -> dict[str, DistTensor]:
         """What the model says of all nodes of `ntypes`.  Collective over the trainers.
 
-        Layer after layer with all neighbours, or by sampled ones, of each layer as many as ``fanouts`` say.
+        Layer after layer with all neighbors, or by sampled ones, of each layer as many as ``fanouts`` say.
         """
         if fanouts is not None:
             return by_samples(g, network, self.sampler(fanouts, network), self.ntypes, EVALUATION)
@@ -155,7 +155,7 @@ class Task(ABC):
         Collective over the trainers.
 
         Args:
-            whole: By `all_rows`, with all neighbours, and not by sampling; links are always ranked so.
+            whole: By `all_rows`, with all neighbors, and not by sampling; links are always ranked so.
 
         Raises:
             Stopped: On all trainers: one of them was asked to stop.
