@@ -81,19 +81,18 @@ class Owners:
             question, client = np.empty(_STATUS.Get_count(MPI.BYTE), np.uint8), _STATUS.source
             lane = self._lanes.setdefault(client if self._in_order else next(self._asked), _Lane(client))
             lane.questions.append((message.Irecv([question, MPI.BYTE]), question))
-        for number, lane in list(self._lanes.items()):
-            self._go_on(lane)
-            if lane.is_empty:
-                del self._lanes[number]
+        if self._lanes:
+            self._lanes = {number: lane for number, lane in self._lanes.items() if self._go_on(lane)}
 
-    def _go_on(self, lane: "_Lane") -> None:
-        """Send what can be sent now."""
+    def _go_on(self, lane: "_Lane") -> bool:
+        """Send what can be sent now; returns whether anything is left to do."""
         assert self._answer is not None, "only those who answer are asked"
-        lane.leaving = [reply for reply in lane.leaving if not reply.Test()]
+        if lane.leaving:
+            lane.leaving = [reply for reply in lane.leaving if not reply.Test()]
         while len(lane.leaving) < self._most_leaving:
             if lane.answer is None:
                 if not lane.questions or not lane.questions[0][0].Test():
-                    return
+                    return bool(lane.questions or lane.leaving)
                 _, question = lane.questions.popleft()
                 lane.tag = int(question[:HEAD_BYTES].view(np.int64)[0])
                 lane.answer = iter(self._answer(question))
@@ -102,6 +101,7 @@ class Owners:
                 lane.answer = None
             else:
                 lane.leaving.append(self._comm.Isend([reply, MPI.BYTE], lane.client, lane.tag))
+        return True
 
 
 def wait_for(under_way: Sequence[MPI.Request]) -> None:
@@ -129,7 +129,3 @@ class _Lane:
     answer: Iterator[np.ndarray] | None = None
     tag: int = 0
     leaving: list[MPI.Request] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.questions and self.answer is None and not self.leaving
