@@ -18,6 +18,7 @@ import numpy as np
 
 from mpignn import cli, config, options
 from mpignn.models import MODELS
+from mpignn.partition.methods import METHODS
 
 # Names that Python, torch or the program use themselves are among those of types, relations and data.
 _NTYPES = ("n", "user", "even", "type", "to", "train", "a.b", "a_b", "self", "_N", "forward", "node")
@@ -174,7 +175,7 @@ def _value(rng: random.Random, action: argparse.Action, names: dict) -> str | No
         return rng.choice(list(choices))
     if kind is str:
         of_name = {"target_ntype": names["ntype"], "target_etype": [*names["etype"], names["etype"][0].split(":")[1]],
-                   "metrics": _METRICS, "split": ("train", "val", "test"), "method": ("metis", "random", "range")}
+                   "metrics": _METRICS, "split": ("train", "val", "test"), "method": tuple(METHODS)}
         return rng.choice(of_name.get(action.dest, _DATA))
     low = 0 if option is None or option.metadata["low"] is None else int(option.metadata["low"])
     if kind is float:

@@ -20,6 +20,7 @@ from mpignn.job.settings import configure, configure_training
 from mpignn.job.work import Evaluation, Inference, Training
 from mpignn.models import is_own
 from mpignn.options import add_flags, check_effects, load_config, nearest
+from mpignn.partition.methods import METHODS
 from mpignn.tasks import check_metrics
 from mpignn.version import version
 
@@ -181,9 +182,10 @@ def _partition_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", help="folder of .npy files, an .npz, or a bundled data set")
     parser.add_argument("out", metavar="OUT", help="folder to write; must not exist")
     parser.add_argument("--parts", "-k", type=int, required=True, help="number of partitions")
-    parser.add_argument("--method", default="metis", help="metis, random, range, or a file with one partition per line "
+    named = "; ".join(f"{method.name}: {method.text}" for method in METHODS.values())
+    parser.add_argument("--method", default="metis", help=f"{named}; or a file with one partition per line "
                                                           "(default: metis)")
-    parser.add_argument("--seed", type=int, default=0, help="of random and metis (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of a method that draws (default: 0)")
     parser.add_argument("--out-edges", action="store_true", help="store each edge with its source, too, for "
                                                                  "out-degrees and sampling along the edges")
     parser.add_argument("--keep-dtype", action="store_true", help="store numbers in the type that they have (default: "

@@ -10,7 +10,8 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, GraphData, etype_key
-from mpignn.partition.assign import assign, checked_assignment, union_graph
+from mpignn.partition.assign import assign, checked_assignment
+from mpignn.partition.methods import METHODS, union_graph
 from mpignn.partition.relabel import new_indptr, relabel
 from mpignn.partition.report import PartTally, make_report
 
@@ -26,7 +27,7 @@ def ring_of_cliques(cliques=4, size=12):
     return GraphData({NTYPE: cliques * size}, {ETYPE: csc_from_coo(src, dst, cliques * size)}), ids, cliques
 
 
-@pytest.mark.parametrize("method", ["metis", "random", "range"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("make", [random_graph, random_hetero_graph])
 def test_every_node_gets_a_partition_and_the_same_one_again(method, make):
     data = make(2, 50, 200)

@@ -60,8 +60,8 @@ def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: 
         source: What `mpignn.storage.sources.read_source` takes, or a graph in memory.
         out: Folder to create; it appears complete or not at all.
         num_parts: P; independent of the number of ranks that will use it.
-        method: ``metis``, ``random``, ``range``, a file with one partition per line, or a function, as
-            `mpignn.partition.assign.assign` takes them.
+        method: ``metis`` or another of `mpignn.partition.methods.METHODS`, a file with one partition per line, or a
+            function, as `mpignn.partition.assign.assign` takes them.
         seed: Seed of the method.
         out_edges: Store each edge a second time with its source, for `DistGraph.out_degrees` and for sampling along
             the edges; 12 bytes more an edge, on disk and in the servers' memory.

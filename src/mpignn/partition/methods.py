@@ -1,0 +1,108 @@
+"""The methods of partitioning that have a name: one record each, for `mpignn.partition.assign` and the command line.
+
+Shapes: N nodes of all types together, N_t of one type, E edges of the symmetric graph, P partitions.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpignn.child import call_apart
+from mpignn.errors import ResourceError
+from mpignn.graph.types import GraphData
+
+Assignment = Mapping[str, np.ndarray]       # (N_t,) partitions by node type
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of partitioning.
+
+    Attributes:
+        name: As the command line has it.
+        text: What it does, in a few words.
+        assign: Gives each node of a graph one of P partitions, P above 1; the result depends on its arguments alone.
+        seeds_below: What a seed must be less than.
+    """
+
+    name: str
+    text: str
+    assign: Callable[[GraphData, int, int], Assignment]
+    seeds_below: int = 1 << 63
+
+
+def union_graph(data: GraphData) -> tuple[np.ndarray, np.ndarray]:
+    """The nodes and edges of all types as one symmetric graph without self loops or parallel edges.
+
+    Returns:
+        (N + 1,) indptr and (E,) indices; the types follow each other in the order of the schema.
+    """
+    from scipy import sparse  # here, for servers read this package's neighbors and need no SciPy
+
+    first = dict(zip(data.num_nodes, itertools.accumulate(data.num_nodes.values(), initial=0), strict=False))
+    total = sum(data.num_nodes.values())
+    union = sparse.csr_matrix((total, total), dtype=bool)
+    for (src, _, dst), csc in data.csc.items():
+        indptr = np.zeros(total + 1, np.int64)
+        lo = first[dst]
+        indptr[lo:lo + csc.num_dst + 1] = csc.indptr
+        indptr[lo + csc.num_dst + 1:] = csc.num_edges
+        indices = np.asarray(csc.indices, np.int32 if total < 1 << 31 else np.int64)
+        union = union + sparse.csr_matrix((np.ones(csc.num_edges, bool), indices + first[src], indptr),
+                                          shape=(total, total))
+    union = union + union.T.tocsr()
+    union.sum_duplicates()
+    rows = np.repeat(np.arange(total, dtype=union.indices.dtype), np.diff(union.indptr))
+    keep = rows != union.indices
+    indptr = np.zeros(total + 1, np.int64)
+    np.cumsum(np.bincount(rows[keep], minlength=total), out=indptr[1:])
+    return indptr, union.indices[keep]
+
+
+def by_ntype(data: GraphData, parts: np.ndarray) -> dict[str, np.ndarray]:
+    """(N_t,) by node type, out of (N,) partitions with one type after the other.  Not collective."""
+    return dict(zip(data.num_nodes, np.split(parts, np.cumsum(list(data.num_nodes.values()))[:-1]), strict=True))
+
+
+def _metis(data: GraphData, num_parts: int, seed: int) -> Assignment:
+    if num_parts >= sum(data.num_nodes.values()) or not any(csc.num_edges for csc in data.csc.values()):
+        return _range(data, num_parts, seed)
+    import pymetis  # here, for a cluster's node that only reads partitions need not have it
+
+    indptr, indices = union_graph(data)
+    dtype = np.dtype(pymetis.zero_copy_dtype())     # of METIS's own indices; any other array would be copied
+    if indices.size > np.iinfo(dtype).max:
+        raise ResourceError(f"METIS here counts edges in {dtype} and the graph has {indices.size}: "
+                            "use --method random or a file of partitions")
+    adjacency = pymetis.CSRAdjacency(indptr.astype(dtype), indices.astype(dtype, copy=False))
+
+    def part() -> np.ndarray:
+        return np.asarray(pymetis.part_graph(num_parts, adjacency, options=pymetis.Options(seed=seed))[1])
+
+    try:
+        return by_ntype(data, call_apart(part, indptr.size - 1))
+    except (RuntimeError, MemoryError) as error:
+        raise ResourceError(f"METIS failed ({error}): use --method random or a machine with more memory") from error
+
+
+def _random(data: GraphData, num_parts: int, seed: int) -> Assignment:
+    return {t: np.random.default_rng([seed, i]).permutation(_even(n, num_parts))
+            for i, (t, n) in enumerate(data.num_nodes.items())}
+
+
+def _range(data: GraphData, num_parts: int, seed: int) -> Assignment:
+    return {t: _even(n, num_parts) for t, n in data.num_nodes.items()}
+
+
+def _even(count: int, num_parts: int) -> np.ndarray:
+    """(count,) partitions in ascending order whose sizes differ by at most one."""
+    return np.arange(count, dtype=np.int64) * num_parts // max(count, 1)
+
+
+METHODS = {method.name: method for method in (
+    Method("metis", "few edges between partitions, equal numbers of nodes, by the library METIS", _metis, 1 << 31),
+    Method("random", "each type dealt evenly", _random),
+    Method("range", "equal stretches of the ids of each type", _range),
+)}
