@@ -34,7 +34,7 @@ Shapes: N nodes, E edges of a type.
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +64,17 @@ def read_source(source: str | Path, keep_dtype: bool = False) -> GraphData:
     if path.is_dir():
         data = _flat(_Folder(path), str(path))
     elif path.is_file():
-        arrays = _Npz(path)
-        data = (_typed if any("/" in key for key in arrays) else _flat)(arrays, str(path))
+        data = FORMATS.get(path.suffix.lower(), _npz)(path)
     else:
         data = _bundled(str(source))
     data = canonical(data, keep_dtype)
     validate(data)
     return data
+
+
+def _npz(path: Path) -> GraphData:
+    arrays = _Npz(path)
+    return (_typed if any("/" in key for key in arrays) else _flat)(arrays, str(path))
 
 
 class _Folder(Mapping[str, np.ndarray]):
@@ -229,3 +233,6 @@ def _bundled(name: str) -> GraphData:
         raise DataError(f"{name}: no such file or folder, and not a bundled data set ({', '.join(bundled_names())}); "
                         f"expected {_ACCEPTED}")
     return load_bundled(name)
+
+
+FORMATS: dict[str, Callable[[Path], GraphData]] = {".npz": _npz}       # what reads a file, by the ending of its name
