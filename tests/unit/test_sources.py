@@ -8,6 +8,7 @@ import pytest
 from graphs import edge_list, random_graph, random_hetero_graph
 from mpignn.errors import DataError
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
+from mpignn.storage.check import check
 from mpignn.storage.sources import read_source
 from mpignn.storage.write import partition_graph
 
@@ -215,3 +216,35 @@ def test_graphs_in_memory_are_checked_too(where, why, tmp_path):
         data.csc[ETYPE] = replace(data.csc[ETYPE], edge_ids=np.zeros(160, np.int64))
     with pytest.raises(DataError, match=why):
         partition_graph(data, tmp_path / "g", 2, "range")
+
+
+def write_matrix(path, header: str, *lines: str):
+    path.write_text("\n".join([f"%%MatrixMarket matrix {header}", "% a comment", *lines, ""]))
+    return path
+
+
+def test_a_sparse_matrix_is_read_and_partitioned(tmp_path):
+    path = write_matrix(tmp_path / "graph.mtx", "coordinate real general", "4 4 3", "1 2 0.5", "4 2 2", "3 1 -1")
+    data = read_source(path)
+    assert data.num_nodes == {NTYPE: 4} and edge_list(data, ETYPE) == [(0, 2, 2), (1, 0, 0), (1, 3, 1)]
+    assert data.edge_data[ETYPE]["value"].tolist() == [0.5, 2, -1]
+    partition_graph(path, tmp_path / "out", 2)
+    assert check(tmp_path / "out") == []
+
+
+def test_a_symmetric_matrix_has_both_ways_and_a_pattern_no_values(tmp_path):
+    data = read_source(write_matrix(tmp_path / "g.MTX", "coordinate pattern symmetric", "3 3 2", "2 1", "3 3"))
+    assert [(dst, src) for dst, src, _ in edge_list(data, ETYPE)] == [(0, 1), (1, 0), (2, 2)] and not data.edge_data
+
+
+@pytest.mark.parametrize(("header", "lines", "part"), [
+    ("coordinate real general", ("2 3 1", "1 1 1"), "coordinate matrix of 2 x 3, real; expected a sparse one"),
+    ("array real general", ("1 1", "1"), "array matrix of 1 x 1"),
+    ("coordinate complex general", ("1 1 1", "1 1 1 0"), "complex; expected a sparse one"),
+    ("coordinate real general", ("2 2 1", "1 3 1"), "not a Matrix Market file that can be read"),
+    ("coordinate real general", ("2 2 2", "1 1 1"), "not a Matrix Market file that can be read"),
+    ("coordinate real general", ("2 2 1", "1 1 x"), "not a Matrix Market file that can be read"),
+    ("nothing", (), "not a Matrix Market file that can be read")])
+def test_a_matrix_that_is_no_graph_is_refused(tmp_path, header, lines, part):
+    with pytest.raises(DataError, match=part):
+        read_source(write_matrix(tmp_path / "graph.mtx", header, *lines))

@@ -24,6 +24,9 @@
   split/<ntype or src:rel:dst>/<name>              integer ids of the split <name>, or booleans, one for each
   ================================================ ==========================================================
 
+- an ``.mtx`` file, a square sparse matrix in the Matrix Market format: an entry in row i and column j is an edge from
+  node i to node j, whose value, if the file has values, is the edge data ``value``; of a symmetric matrix both ways.
+
 - the name of a bundled data set.
 
 Pickled arrays are not read.  Folders are mapped, not loaded.  In which type numbers are stored says
@@ -47,7 +50,7 @@ from mpignn.storage.validate import ids_of_mask, validate
 
 _STRUCTURE = ("indptr", "indices", "src", "dst", "num_nodes")
 _ACCEPTED = ("a folder of .npy files with indptr and indices, or src and dst; an .npz file with these, or with "
-             "num_nodes/<ntype> and edge/<src:rel:dst>/...; or a bundled data set")
+             "num_nodes/<ntype> and edge/<src:rel:dst>/...; an .mtx file; or a bundled data set")
 
 
 def read_source(source: str | Path, keep_dtype: bool = False) -> GraphData:
@@ -235,4 +238,20 @@ def _bundled(name: str) -> GraphData:
     return load_bundled(name)
 
 
-FORMATS: dict[str, Callable[[Path], GraphData]] = {".npz": _npz}       # what reads a file, by the ending of its name
+def _mtx(path: Path) -> GraphData:
+    """A sparse matrix in the Matrix Market format (Boisvert, Pozo and Remington 1996)."""
+    from scipy import io  # here, for who reads other sources needs no SciPy
+
+    try:
+        rows, columns, _, layout, values, _ = io.mminfo(path)
+        if layout != "coordinate" or values == "complex" or rows != columns:
+            raise DataError(f"{path}: a {layout} matrix of {rows} x {columns}, {values}; expected a sparse one with as "
+                            "many rows as columns, of real numbers or none")
+        matrix = io.mmread(path)
+    except (OSError, ValueError, OverflowError, MemoryError) as error:
+        raise DataError(f"{path}: not a Matrix Market file that can be read: {error}") from error
+    arrays = {"src": matrix.row, "dst": matrix.col, "num_nodes": np.array(rows)}
+    return _flat(arrays if values == "pattern" else arrays | {"edge_value": matrix.data}, str(path))
+
+
+FORMATS: dict[str, Callable[[Path], GraphData]] = {".npz": _npz, ".mtx": _mtx}     # by the ending of a file's name
