@@ -38,8 +38,7 @@ from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, plan_rows
 from mpignn.kernels.rng import derive
 from mpignn.kernels.simd import read_only
 from mpignn.kernels.weigh import NO_MARKS, pick_weighted, take
-from mpignn.sampling.blocks import picking
-from mpignn.sampling.draw import Front, Workspace, draw_hop
+from mpignn.sampling.draw import Front, Workspace, draw_hop, draw_in_view
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.sampling.rule import make_rules
 from mpignn.store.service import GraphService, array_specs
@@ -127,7 +126,7 @@ class OneHop:
         gone = {etype: some_edges(self._service.adjacency(etype).rows.local[seeds], repeat)} if self._exclude else {}
         start = now()
         ((draw,),) = draw_hop(self._service, self._space, [Front((repeat,), {ntype: seeds}, gone)], self._rules, False)
-        threads.run_all([picking(self._service, self._space, draw)])
+        draw_in_view(self._service, self._space, [draw])
         return *since(start), int(draw.indptr[-1])
 
 

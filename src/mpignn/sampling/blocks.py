@@ -12,11 +12,9 @@ from mpignn.errors import IDError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, etype_key
-from mpignn.kernels import threads
-from mpignn.kernels.pick import pick_neighbors
 from mpignn.kernels.relabel import find_new, look_up, mark, place_dst, place_new
 from mpignn.sampling import timed
-from mpignn.sampling.draw import Draw, Front, Ids, Workspace, by_ntype, check_unique
+from mpignn.sampling.draw import Draw, Front, Ids, Workspace, by_ntype, check_unique, draw_in_view
 from mpignn.sampling.fetch import read_at_once
 from mpignn.sampling.frontier import Frontier, FrontierEdges
 from mpignn.store.service import IN, GraphService
@@ -26,10 +24,7 @@ def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequ
     """The block of a hop; draws that the view has all rows for are made on the way.  Not collective."""
     if front.times is not None:
         return timed.assemble(service.schema, front.nodes, front.times, *_drawn(front, draws, return_eids))
-    for draw in draws:
-        if draw.neighbors is not None:
-            mark(draw.neighbors, space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0])).seen[0])
-    threads.run_all([picking(service, space, draw) for draw in draws if draw.neighbors is None])
+    draw_in_view(service, space, draws)
     return _assemble(service, space, front.nodes, *_drawn(front, draws, return_eids))
 
 
@@ -40,16 +35,6 @@ def _drawn(front: Front, draws: Sequence[Draw], return_eids: bool) -> tuple[dict
         assert draw.neighbors is not None, "all is drawn"
         edges[draw.etype] = CSC(draw.indptr, draw.neighbors, draw.edge_ids if return_eids else None)
     return {t: orig.reshape(-1) for t, orig in front.orig.items()}, edges
-
-
-def picking(service: GraphService, space: Workspace, draw: Draw) -> threads.Job[None]:
-    """What `threads.run_all` shall do to fill ``draw.neighbors`` from the view, and to mark them.  Not collective."""
-    array = service.adjacency(draw.etype).indices
-    bits, seen = space.bits(draw.longest), space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0])).seen
-    neighbors = draw.neighbors = space.pool.empty(draw.indptr[-1], array.spec.dtype)
-    return lambda number, first, last: pick_neighbors(
-        draw.key, draw.rule.replace, *draw.rows(first, last), bits[number], array.flat, array.lo, seen[number],
-        neighbors), threads.cut(draw.indptr)
 
 
 def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True) -> Block:

@@ -1,4 +1,4 @@
-"""One hop drawn for several batches together, with two round trips to other nodes.
+"""One hop drawn for several batches together, with two round trips to other nodes, and for each batch in the view.
 
 The first asks for the rows of the nodes to expand, the second for the neighbors picked.  Where edges have weights,
 marks or times, it asks for those of whole rows, and for all neighbors with them: what is picked is known only then.
@@ -19,7 +19,8 @@ from mpignn.errors import DataError, IDError
 from mpignn.graph.book import checked_ids
 from mpignn.graph.types import ByEType, EType, etype_key
 from mpignn.kernels import threads
-from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_edges, plan_rows
+from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_edges, pick_neighbors, plan_rows
+from mpignn.kernels.relabel import mark
 from mpignn.kernels.rng import derive, number_moments, number_repeats
 from mpignn.kernels.weigh import close_gaps, pick_weighted, take
 from mpignn.sampling.fetch import RowReader, read_at_once
@@ -234,6 +235,28 @@ def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], r
     for picked in looking:
         picked.pick(service, space)
     return draws
+
+
+def draw_in_view(service: GraphService, space: Workspace, draws: Sequence[Draw]) -> None:
+    """Draw, of one batch, what `draw_hop` has left since the view has all rows for it, and mark all neighbors.
+
+    Not collective.  Both at once, while a neighbor is in the cache: the marks, in the maps of ``space``, are for the
+    block that is made next, so each batch has its turn.
+    """
+    for draw in draws:
+        if draw.neighbors is not None:
+            mark(draw.neighbors, space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0])).seen[0])
+    threads.run_all([_picking(service, space, draw) for draw in draws if draw.neighbors is None])
+
+
+def _picking(service: GraphService, space: Workspace, draw: Draw) -> threads.Job[None]:
+    """What `threads.run_all` shall do to fill ``draw.neighbors`` from the view, and to mark them.  Not collective."""
+    array = service.adjacency(draw.etype).indices
+    bits, seen = space.bits(draw.longest), space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0])).seen
+    neighbors = draw.neighbors = space.pool.empty(draw.indptr[-1], array.spec.dtype)
+    return lambda number, first, last: pick_neighbors(
+        draw.key, draw.rule.replace, *draw.rows(first, last), bits[number], array.flat, array.lo, seen[number],
+        neighbors), threads.cut(draw.indptr)
 
 
 def read_fronts(service: GraphService, space: Workspace, fronts: Sequence[Front], etypes: Iterable[EType],
