@@ -25,19 +25,23 @@ from mpignn.samplers import check_sampler
 _MOST_BYTES = 1 << 20       # of a file of settings
 
 
-def load_config(path: str | Path | None, flags: Mapping[str, Any], preset: str | Path | None = None) -> Config:
+def load_config(path: str | Path | None, flags: Mapping[str, Any], preset: str | Path | None = None,
+                unpreset: Collection[str] = ()) -> Config:
     """Defaults, overlaid by the preset of a bundled data set, by a TOML file, and by flags.
 
     Args:
         path: TOML file with the sections of `Config`, or None.
         flags: Values by field name; text is converted to the field's type.
         preset: TOML file, or None.
+        unpreset: Names of settings that the preset does not set, though it has them.
 
     Raises:
         ConfigError: An unknown key (the nearest known one is named), a value of the wrong type or range, fanouts
             that do not match the layers, both batch sizes at once, or a file that cannot be read.
     """
     layers = [dict(_read_toml(file)) for file in (preset, path) if file is not None]
+    if preset is not None:
+        layers[0] = {name: value for name, value in layers[0].items() if name not in unpreset}
     known = [option.name for _, kind in sections() for option in dataclasses.fields(kind)]
     for name in flags:
         if name not in known:

@@ -9,6 +9,9 @@ from mpignn.errors import DataError
 from mpignn.job import runs
 from mpignn.options import load_config, settings_given
 
+# They fit a number of ranks and nodes, and a run goes on with any.
+_OF_THE_LAUNCH = ("servers_per_node", "server_nodes", "ranks_per_node", "replicate_nodes")
+
 
 def configure(path: str | Path | None, flags: dict[str, Any]) -> Config:
     """`load_config`, with the settings that come with a bundled data set below file and flags."""
@@ -21,7 +24,8 @@ def configure(path: str | Path | None, flags: dict[str, Any]) -> Config:
 def configure_training(path: str | Path | None, flags: dict[str, Any]) -> Config:
     """The settings of a job that trains: below file and flags those of the run that it goes on with, or a preset's.
 
-    The global batch is that of the run, too, however many trainers there are.
+    The global batch is that of the run, too, however many trainers there are.  Which ranks serve is not: a run goes on
+    with other ranks.
 
     Raises:
         DataError: There is no run to go on with, or another version of the program has made it.
@@ -40,4 +44,4 @@ def configure_training(path: str | Path | None, flags: dict[str, Any]) -> Config
     flags = {**flags, "run_dir": str(run)}
     if not said.keys() & {"batch_size", "global_batch_size"}:       # on whatever number of trainers
         flags |= runs.global_batch(run)
-    return load_config(path, flags, run / CONFIG)
+    return load_config(path, flags, run / CONFIG, _OF_THE_LAUNCH)
