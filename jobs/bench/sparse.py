@@ -24,7 +24,7 @@ from mpignn.graph.types import ETYPE, NTYPE, Schema
 from mpignn.mpi.transport import MpiTransport
 from mpignn.mpi.world import describe_mpi, initialize
 from mpignn.nn import DistEmbedding, SparseAdagrad
-from mpignn.nn.memory import keep_freed
+from mpignn.nn.reused_memory import keep_freed
 from mpignn.store.registry import TensorRegistry
 
 _WARM = 5       # steps that are not timed

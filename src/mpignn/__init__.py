@@ -35,7 +35,7 @@ _PUBLIC = {
     "mpignn.store.tensor": "DistTensor",
     "mpignn.train.api": "fit infer make_network make_task",
     "mpignn.train.callback": "Callback",
-    "mpignn.train.checkpoints": "Checkpoints",
+    "mpignn.train.checkpoint_series": "Checkpoints",
     "mpignn.train.evaluation": "evaluate",
     "mpignn.train.inference": "layerwise",
     "mpignn.train.link_ranking": "rank_links",

@@ -122,6 +122,16 @@ def test_the_page_on_tests_names_each_file_and_no_other():
     assert there <= set().union(*named.values()), there - set().union(*named.values())
 
 
+def test_the_page_on_the_source_tree_names_what_is_there_and_all_packages():
+    source, text = ROOT / "src" / "mpignn", (ROOT / "docs/source-tree.md").read_text()
+    paths = re.findall(r"`([a-z_]+(?:/[a-z_]*)*(?:\.py)?)`", text)
+    named = {path for path in paths if "/" in path or path.endswith(".py")}
+    packages = {f"{path.parent.name}/" for path in source.glob("*/__init__.py")}
+    assert packages <= named
+    missing = {name for name in named if not (source / name).exists() and not (ROOT / name).exists()}
+    assert missing <= {"tasks/"}, missing       # a folder in train/
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
 def test_names_and_files_that_pages_mention_exist(page):
     text = page.read_text()

@@ -18,7 +18,7 @@ from mpignn.storage import snapshot
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train import checkpoint
-from mpignn.train.checkpoints import Checkpoints
+from mpignn.train.checkpoint_series import Checkpoints
 
 GRAPH = random_hetero_graph(2, 25, 60)
 EDGES = "paper:cites:paper"

@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import resource, torch
-from mpignn.nn.memory import keep_freed
+from mpignn.nn.reused_memory import keep_freed
 def faults():
     for step in range(20):
         if step == 10:      # a few places in the heap take turns

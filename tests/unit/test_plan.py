@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpignn.errors import ConfigError
-from mpignn.loader.plan import BatchPlan, deal
+from mpignn.loader.seed_order import BatchPlan, deal
 
 
 @pytest.mark.parametrize("trainers", [1, 2, 3, 4, 5])

@@ -19,7 +19,7 @@ from mpignn.graph.types import Schema
 from mpignn.storage import snapshot
 from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint
-from mpignn.train.checkpoints import Checkpoints
+from mpignn.train.checkpoint_series import Checkpoints
 from mpignn.train.packing import plain
 
 

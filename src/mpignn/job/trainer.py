@@ -19,7 +19,7 @@ from mpignn.models import find_model
 from mpignn.mpi.host import asked_threads
 from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
-from mpignn.nn.memory import keep_freed
+from mpignn.nn.reused_memory import keep_freed
 from mpignn.sampling.warm import warming
 from mpignn.store.graph import DistGraph
 from mpignn.train import gpus

@@ -22,7 +22,7 @@ from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
 from mpignn.loader.ahead import Ahead, InTurn, Via
 from mpignn.loader.fetch import to_device
-from mpignn.loader.plan import BatchPlan, deal, even_share
+from mpignn.loader.seed_order import BatchPlan, deal, even_share
 from mpignn.log import beat
 from mpignn.store.graph import DistGraph
 

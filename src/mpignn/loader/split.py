@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from mpignn.errors import DataError
 from mpignn.graph.book import checked_ids
 from mpignn.graph.types import EType, etype_key
-from mpignn.loader.plan import deal
+from mpignn.loader.seed_order import deal
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 

@@ -15,7 +15,7 @@ from mpignn.errors import ConfigError
 from mpignn.kernels.dropout import dropout
 from mpignn.nn import device
 from mpignn.nn.apply import apply
-from mpignn.nn.memory import empty, stored
+from mpignn.nn.reused_memory import empty, stored
 
 
 def keyed_dropout(x: torch.Tensor, p: float, key: int, rows: np.ndarray) -> torch.Tensor:

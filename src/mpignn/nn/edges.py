@@ -19,7 +19,7 @@ from mpignn.kernels.gather import gather_rows
 from mpignn.kernels.segment import segment_sum, transpose_edges
 from mpignn.nn import device, message
 from mpignn.nn.apply import apply
-from mpignn.nn.memory import empty
+from mpignn.nn.reused_memory import empty
 
 
 def from_src(csc: CSC, x: torch.Tensor) -> torch.Tensor:

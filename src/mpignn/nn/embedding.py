@@ -18,7 +18,7 @@ from mpignn.graph.book import checked_ids
 from mpignn.graph.types import EType
 from mpignn.kernels.rng import derive
 from mpignn.kernels.sparse import uniform
-from mpignn.nn.memory import empty
+from mpignn.nn.reused_memory import empty
 from mpignn.store.given import takes_ids
 from mpignn.store.registry import the_only_registry
 from mpignn.store.tensor import DistTensor

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from mpignn.graph.csc import CSC
 from mpignn.kernels.segment import segment_sum, transpose
 from mpignn.nn.apply import apply
-from mpignn.nn.memory import empty, stored
+from mpignn.nn.reused_memory import empty, stored
 
 _CHUNK = 1024       # rows: 512 and 4096 are slower by 2 to 6 %, all at once by a third
 

@@ -15,7 +15,7 @@ from mpignn.graph.csc import CSC
 from mpignn.kernels.segment import segment_max, segment_sum, spread_max, transpose
 from mpignn.nn import device
 from mpignn.nn.apply import apply, apply_for_two
-from mpignn.nn.memory import empty, stored
+from mpignn.nn.reused_memory import empty, stored
 
 TYPES = torch.float32, torch.float64, torch.bfloat16, torch.float16
 

@@ -18,7 +18,7 @@ from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat, phase
 from mpignn.storage import snapshot
 from mpignn.store.graph import DistGraph
-from mpignn.train.checkpoints import CheckpointSeries
+from mpignn.train.checkpoint_series import CheckpointSeries
 from mpignn.train.evaluation import evaluate
 from mpignn.train.report import Report
 from mpignn.train.step import Learner

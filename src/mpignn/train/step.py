@@ -12,9 +12,9 @@ from mpignn.comm.group import Group
 from mpignn.config import TrainConfig
 from mpignn.errors import TrainingError
 from mpignn.train.embeddings import Embeddings
+from mpignn.train.learning_rate import rate
 from mpignn.train.network import Network
 from mpignn.train.optimizer import Adam, FlatParameters
-from mpignn.train.schedule import rate
 from mpignn.train.tasks.base import Batch, Task
 
 

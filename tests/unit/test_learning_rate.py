@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from mpignn.train.learning_rate import rate
 from mpignn.train.optimizer import FlatParameters
-from mpignn.train.schedule import rate
 
 
 def torchs(make, steps):
