@@ -154,8 +154,8 @@ def test_libraries_stay_in_their_layers(name):
 
 
 def test_lower_layers_need_neither_torch_nor_mpi():
-    above = ("mpi.", "nn.", "train.", "loader.", "job.trainer", "store.given", "store.graph", "store.partition",
-             "store.tensor", "store.views", "__main__")
+    above = ("mpi.", "nn.", "train.", "loader.", "job.trainer", "store.given", "store.graph", "store.tensor",
+             "__main__")
     lower = [name for name in ALL if not f"{name}.".startswith(above)]
     assert {"job.own_program", "job.server", "sampling.neighbor", "storage.read"} <= set(lower)
     import_without(("torch", "mpi4py"), lower)

@@ -1,22 +1,24 @@
 """The named data of a node or edge type, as mappings of names to tensors."""
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mpignn.errors import DataError, UnknownName
 from mpignn.graph.types import EType, Kind
-from mpignn.store.tensor import DistTensor
+
+if TYPE_CHECKING:
+    from mpignn.store.tensor import DistTensor
 
 D = TypeVar("D")
 
 
-class DataView(MutableMapping[str, DistTensor]):
+class DataView(MutableMapping[str, "DistTensor"]):
     """Name -> `DistTensor` of one type: the graph's own data, which is read only, and what is put here.
 
     Nothing is sent, and every rank has views of its own: put a tensor into those of all trainers.
     """
 
-    def __init__(self, what: str, num_rows: int, names: Sequence[str], open_: Callable[[str], DistTensor]) -> None:
+    def __init__(self, what: str, num_rows: int, names: Sequence[str], open_: Callable[[str], "DistTensor"]) -> None:
         """Not collective.
 
         Args:
@@ -28,7 +30,7 @@ class DataView(MutableMapping[str, DistTensor]):
         self._what, self._num_rows, self._open = what, num_rows, open_
         self._tensors: dict[str, DistTensor | None] = dict.fromkeys(names)
 
-    def __getitem__(self, name: str) -> DistTensor:
+    def __getitem__(self, name: str) -> "DistTensor":
         """The tensor of that name.
 
         Raises:
@@ -41,12 +43,13 @@ class DataView(MutableMapping[str, DistTensor]):
             tensor = self._tensors[name] = self._open(name)
         return tensor
 
-    def __setitem__(self, name: str, tensor: DistTensor) -> None:
+    def __setitem__(self, name: str, tensor: "DistTensor") -> None:
         """Put a tensor of as many rows as the type has under a name.
 
         Raises:
             DataError: It is none, or has another number of rows.
         """
+        from mpignn.store.tensor import DistTensor      # brings in torch, which servers do without
         if not isinstance(tensor, DistTensor) or tensor.shape[0] != self._num_rows:
             shape = getattr(tensor, "shape", None)
             raise DataError(f"{self._what}: data must be a DistTensor of {self._num_rows} rows, got "
