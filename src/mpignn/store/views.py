@@ -49,7 +49,7 @@ class DataView(MutableMapping[str, "DistTensor"]):
         Raises:
             DataError: It is none, or has another number of rows.
         """
-        from mpignn.store.tensor import DistTensor      # brings in torch, which servers do without
+        from mpignn.store.tensor import DistTensor  # brings in torch, which servers do without
         if not isinstance(tensor, DistTensor) or tensor.shape[0] != self._num_rows:
             shape = getattr(tensor, "shape", None)
             raise DataError(f"{self._what}: data must be a DistTensor of {self._num_rows} rows, got "
