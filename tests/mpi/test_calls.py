@@ -92,7 +92,7 @@ def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
     mpi = rma_way.MPI
     rma_way.MPI = counting(counts)
     group = world.all
-    world = replace(world, world=MpiGroup(rma_way.MPI.Intracomm(group.comm), group.blocks))
+    world = replace(world, all=MpiGroup(rma_way.MPI.Intracomm(group.comm), group.blocks))
     try:
         service, arrays = publish(world, access, replicate)
         transport = service.transport
