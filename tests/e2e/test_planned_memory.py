@@ -17,7 +17,7 @@ from mpignn.roles import BOTH, Topology
 from mpignn.samplers import SAMPLERS
 from mpignn.storage.write import partition_graph
 from mpignn.train.trained_model import read_trained
-from mpirun import python, run
+from mpirun import ROOT, python, run
 
 N, SEEDS = 30_000, 1500
 ALONE = Topology((0,), (BOTH,))
@@ -63,11 +63,23 @@ sys.exit(code)
 """
 
 
-def most_held(*words: str) -> int:
-    """The bytes that the process of a command holds at most."""
-    done = run([python(), "-c", TELLING, *words], 400, fresh=True)
-    assert done.returncode == 0, str(done)
+def most_held(folder: Path, *words: str) -> int:
+    """The bytes that the process of a command holds at most, which gets a folder that is not there yet as RUN.
+
+    Compiling kernels takes memory, too: a command that had to is run once more.
+    """
+    for run_dir in folder / "compiling", folder / "run":
+        before = kernels()
+        done = run([python(), "-c", TELLING, *(word.replace("RUN", str(run_dir)) for word in words)], 400, fresh=True)
+        assert done.returncode == 0, str(done)
+        if kernels() == before:
+            break
     return int(re.search(r"most bytes: (\d+)", done.stdout)[1])
+
+
+def kernels() -> set[Path]:
+    """Those that are compiled and kept."""
+    return set((ROOT / "src" / "mpignn" / "kernels").rglob("*.nbc"))
 
 
 def as_words(flags: dict) -> list[str]:
@@ -82,18 +94,18 @@ def expect(most_bytes: int, plan: MemoryPlan, most: float) -> None:
 def compare(graph: Path, folder: Path, flags: dict) -> None:
     """Train, look what the process held, and ask the plan."""
     flags = {"fanouts": "10,10", "batch_size": str(SEEDS), "hidden": "256", "epochs": "1"} | flags
-    most_bytes = most_held("train", str(graph), *as_words(flags), f"--run-dir={folder / 'run'}")
+    most_bytes = most_held(folder, "train", str(graph), *as_words(flags), "--run-dir=RUN")
     plan = read_graph(graph, ALONE, "none", 1).plan_training(load_config(None, {**flags, "graph": str(graph)}))
     expect(most_bytes, plan, MOST)
 
 
 def compare_inference(graph: Path, folder: Path, flags: dict) -> None:
     """Let a network that was not trained compute the rows of all nodes, and compare that job with its plan."""
-    run_dir = str(folder / "run")
+    run_dir = str(folder / "trained")
     flags = {"fanouts": "1,1", "batch_size": "50", "epochs": "0", "hidden": "1024"} | flags
     done = run([python(), "-m", "mpignn", "train", str(graph), *as_words(flags), f"--run-dir={run_dir}"], 400)
     assert done.returncode == 0, str(done)
-    most_bytes = most_held("infer", run_dir, f"--out={folder / 'rows.h5'}")
+    most_bytes = most_held(folder, "infer", run_dir, "--out=RUN.h5")
     goal, config = read_trained(Path(run_dir)).goal, load_config(Path(run_dir, "config.toml"), {})
     expect(most_bytes, read_graph(graph, ALONE, "none", 1).plan_inference(config, goal.ntype, goal.outputs), 1.0)
 
