@@ -16,10 +16,10 @@ from mpignn.errors import ConfigError, MpignnError, paths_named
 from mpignn.job.job import Job
 from mpignn.job.launch import launch
 from mpignn.job.runs import check_version
-from mpignn.job.settings import configure, configure_training
+from mpignn.job.settings import configure, configure_training, of_run
 from mpignn.job.work import Evaluation, Inference, Training
 from mpignn.models import is_own
-from mpignn.options import add_flags, check_effects, load_config, nearest
+from mpignn.options import add_flags, check_effects, nearest
 from mpignn.partition.methods import METHODS
 from mpignn.tasks import check_metrics
 from mpignn.version import version
@@ -156,7 +156,7 @@ def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict[str,
         raise ConfigError(f"{run} is no run folder: it has no {CONFIG}")
     check_version(run)
     flags = {name: value for name, value in vars(arguments).items() if name in field_names()}
-    config = load_config(run / CONFIG, {**flags, "run_dir": str(run / what)})
+    config = of_run(run, None, {**flags, "run_dir": str(run / what)})
     check_effects(config, flags)
     return config, flags, run
 

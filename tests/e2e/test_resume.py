@@ -275,6 +275,15 @@ def test_a_run_goes_on_by_its_name_alone_on_other_ranks(graphs, tmp_path, mpi):
     assert steps == [0] * 12 + [1] * 12
 
 
+def test_a_run_is_measured_by_one_rank_though_some_served_in_it(graphs, tmp_path):
+    words = ["--fanouts", "2", "--hidden", "4", "--epochs", "1", "--servers-per-node", "1", "--run-dir",
+             str(tmp_path / "run")]
+    begun = mpirun(["-m", "mpignn", "train", str(graphs["one"]), *words], 2)
+    assert begun.returncode == 0, str(begun)
+    done = run([python(), "-m", "mpignn", "eval", str(tmp_path / "run")])
+    assert done.returncode == 0, str(done)
+
+
 def test_the_line_that_a_stopped_run_hints_at_goes_on_with_its_own_settings(graphs, tmp_path):
     run_dir = tmp_path / "my runs" / "it's one"
     (tmp_path / "job.toml").write_text(f"[train]\nrun_dir = {json.dumps(str(run_dir))}\nlr = 0.01\n")

@@ -9,7 +9,7 @@ from mpignn.errors import DataError
 from mpignn.job import runs
 from mpignn.options import load_config, settings_given
 
-# They fit a number of ranks and nodes, and a run goes on with any.
+# They fit a number of ranks and nodes, and a run goes on, and is used, with any.
 _OF_THE_LAUNCH = ("servers_per_node", "server_nodes", "ranks_per_node", "replicate_nodes")
 
 
@@ -44,4 +44,9 @@ def configure_training(path: str | Path | None, flags: dict[str, Any]) -> Config
     flags = {**flags, "run_dir": str(run)}
     if not said.keys() & {"batch_size", "global_batch_size"}:       # on whatever number of trainers
         flags |= runs.global_batch(run)
+    return of_run(run, path, flags)
+
+
+def of_run(run: Path, path: str | Path | None, flags: dict[str, Any]) -> Config:
+    """`load_config`, with the settings of a run below file and flags, but for those that fit the ranks it had."""
     return load_config(path, flags, run / CONFIG, _OF_THE_LAUNCH)
