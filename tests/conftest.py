@@ -78,28 +78,34 @@ def _sample(items) -> list[bool]:
     Those are the first of each function that is marked ``long``, and of a function on ranks so many that each launch
     and each choice of its other parameters is among them with each library; `make soak` pairs all with all.
     """
-    met = defaultdict(lambda: (defaultdict(dict), defaultdict(dict)))
-    taken = []
-    for item in items:
-        function = item.nodeid.partition("[")[0]
+    launches, choices = defaultdict(dict), defaultdict(dict)        # of a function with a library: number by order
+    for item in filter(_is_ranks, items):
+        mpi, *launch = _launch(item)
+        of_function = _function(item), mpi
+        launches[of_function].setdefault(tuple(launch), len(launches[of_function]))
+        choices[of_function].setdefault(_choice(item), len(choices[of_function]))
+    begun = set()
+
+    def is_taken(item) -> bool:
         if _is_ranks(item):
             mpi, *launch = _launch(item)
-            launches, choices = (kind[mpi] for kind in met[function])
-            # Numbered in the order of coming; Open MPI's are paired otherwise than MPICH's.
-            of_launch = launches.setdefault(tuple(launch), len(launches))
-            of_choice = choices.setdefault(_choice(item), len(choices))
-            taken.append((launches, choices, of_launch, of_choice + MPIS.index(mpi)))
-        else:
-            taken.append(item.get_closest_marker("long") is None or function not in met)
-            met[function]
-    return [one if isinstance(one, bool) else _is_paired(*one) for one in taken]
+            of_function = _function(item), mpi
+            # Open MPI's launches are paired otherwise than MPICH's.
+            return _is_paired(len(launches[of_function]), len(choices[of_function]),
+                              launches[of_function][tuple(launch)],
+                              choices[of_function][_choice(item)] + MPIS.index(mpi))
+        is_first = _function(item) not in begun
+        begun.add(_function(item))
+        return is_first or item.get_closest_marker("long") is None
+
+    return [is_taken(item) for item in items]
 
 
-def _is_paired(launches, choices, of_launch: int, of_choice: int) -> bool:
+def _is_paired(launches: int, choices: int, launch: int, choice: int) -> bool:
     """Whether two that are numbered meet where the longer list is gone through once, and the shorter over and over."""
-    if len(launches) >= len(choices):
-        return of_launch % len(choices) == of_choice % len(choices)
-    return of_choice % len(choices) % len(launches) == of_launch
+    if launches >= choices:
+        return launch % choices == choice % choices
+    return choice % choices % launches == launch
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -148,6 +154,11 @@ _STARTED = pytest.StashKey[float]()
 
 def _is_ranks(item) -> bool:
     return item.get_closest_marker("ranks") is not None
+
+
+def _function(item) -> str:
+    """The test function of which it is a case."""
+    return item.nodeid.partition("[")[0]
 
 
 def _launch(item) -> tuple[str, int, int | None]:

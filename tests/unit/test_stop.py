@@ -25,6 +25,14 @@ def handlers():
         signal.signal(number, handler)
 
 
+def check_stops(wish, exit_code):
+    """Something wishes to stop, and a look at the wishes ends all ranks with an exit code."""
+    assert stop.wish() == wish
+    with pytest.raises(Stopped) as found:
+        stop.check(LocalGroup())
+    assert found.value.exit_code == exit_code and found.value.agreed
+
+
 def test_signals_are_noted_however_often_they_come():
     stop.listen()
     assert stop.wish() is None
@@ -32,20 +40,14 @@ def test_signals_are_noted_however_often_they_come():
     for _ in range(3):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGUSR1)
-    assert stop.wish() == "SIGTERM"
-    with pytest.raises(Stopped) as found:
-        stop.check(LocalGroup())
-    assert found.value.exit_code == 75 and found.value.agreed
+    check_stops("SIGTERM", 75)
 
 
 def test_an_interrupt_gives_the_exit_code_of_shells_and_comes_twice_of_one_key_press():
     stop.listen()
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGINT)
-    assert stop.wish() == "SIGINT"
-    with pytest.raises(Stopped) as found:
-        stop.check(LocalGroup())
-    assert found.value.exit_code == 130 and found.value.agreed
+    check_stops("SIGINT", 130)
 
 
 def test_where_all_hear_of_one_interrupt_all_give_its_exit_code():
