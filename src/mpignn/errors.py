@@ -6,6 +6,7 @@ Exit codes: 2 usage, 3 data, 4 memory or disk, 75 stopped on request, 1 anything
 import errno
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from typing import Self
 
 
 class MpignnError(Exception):
@@ -18,6 +19,11 @@ class MpignnError(Exception):
 
     exit_code = 1
     agreed = False
+
+    def on_all(self) -> Self:
+        """The error, as one that every rank of the job raises."""
+        self.agreed = True
+        return self
 
 
 class ConfigError(MpignnError):

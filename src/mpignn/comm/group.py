@@ -68,9 +68,7 @@ class Group(ABC):
             return
         rank, first = found[0]
         where = f"rank {rank}: " if self.size > 1 and len(found) < self.size else ""
-        error = type(first)(f"{where}{first}")
-        error.agreed = True
-        raise error
+        raise type(first)(f"{where}{first}").on_all()
 
     @contextmanager
     def all_or_none(self) -> Iterator[None]:

@@ -148,7 +148,7 @@ def initialize(servers_per_node: int | None = None, ranks_per_node: int | None =
         nodes = group_nodes(hosts, ranks_per_node)
         topology = Topology(nodes, assign_roles(nodes, servers_per_node, server_nodes))
     except MpignnError as error:        # every rank has the same facts, hence the same error
-        error.agreed = True
+        error.on_all()
         raise
 
     cores = _Cores(hosts, masks, topology)

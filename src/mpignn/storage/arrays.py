@@ -121,6 +121,7 @@ def stored_array(file: h5py.File, path: str, name: str) -> StoredArray:
         crcs = tuple(values.reshape(-1).tolist())
     return StoredArray(data.shape, data.dtype, path, name, data.get_offset(), crcs, MEND)
 
+
 def read_rows(array: StoredArray, lo: int, hi: int, out: np.ndarray) -> None:
     """Read the rows ``lo:hi`` into ``out``, verifying each block that they touch.
 

@@ -40,10 +40,8 @@ class Conflicts:
         found = first_conflict(trainers.allgather(mine))
         if found is not None:
             row, first, second = found
-            error = CommError(f"{self._name}: row {row} was written by trainer {first} and by trainer {second} between "
-                              "two syncs, and not by the same reduction: what is there now is undefined")
-            error.agreed = True
-            raise error
+            raise CommError(f"{self._name}: row {row} was written by trainer {first} and by trainer {second} between "
+                            "two syncs, and not by the same reduction: what is there now is undefined").on_all()
 
 
 def first_conflict(written: Sequence[dict[str, np.ndarray]]) -> tuple[int, int, int] | None:

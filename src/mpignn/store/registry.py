@@ -122,8 +122,8 @@ class TensorRegistry:
         if entry is None:
             entry = self._make(description, np.dtype(dtype), any(fact[2] for fact in facts))
         elif entry.description != description:      # the same on all trainers, who made the same tensors
-            raise _on_all(DataError(f"a tensor {description.name!r} exists and is another one: {entry.description}; "
-                                    f"asked for: {description}"))
+            raise DataError(f"a tensor {description.name!r} exists and is another one: {entry.description}; asked "
+                            f"for: {description}").on_all()
         entry.users.add(user)
         return entry
 
@@ -243,8 +243,3 @@ def the_only_registry() -> TensorRegistry:
 
 def _called(description: Description) -> str:
     return f"{description.name!r}: {description}"
-
-
-def _on_all(error: MpignnError) -> MpignnError:
-    error.agreed = True
-    return error

@@ -27,9 +27,8 @@ def rows_of(rows: Rows, ntype: str) -> torch.Tensor:
     if isinstance(rows, torch.Tensor):
         return rows
     if ntype not in rows:
-        problem = ConfigError(f"the model gives nodes of type {ntype!r} no rows: its last layer writes none of them")
-        problem.agreed = True
-        raise problem
+        raise ConfigError(f"the model gives nodes of type {ntype!r} no rows: its last layer writes none of "
+                          "them").on_all()
     return rows[ntype]
 
 
