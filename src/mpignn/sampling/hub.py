@@ -4,6 +4,7 @@ Shapes: D nodes to expand, E edges.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,16 +47,21 @@ class HubSampler(BlockSampler, in_thread=True, takes_excluded=True):
 
     def sample_frontier(self, block_id: int, g: DistGraph | GraphService, nodes: Mapping[str, np.ndarray],
                         key: tuple[int, int], exclude_edges: Edges | None = None) -> Frontier:
-        """The edges of one block; two more round trips than `NeighborSampler` makes.  Not collective."""
+        """The edges of one block, in more round trips than `NeighborSampler` makes: of hubs a second time.
+
+        Not collective.
+        """
         service, fanout = g if isinstance(g, GraphService) else g.service, self.fanouts[block_id]
         hubs = {}
         for etype in service.schema.etypes:
             bounds = read_at_once(service.transport, service.adjacency(etype).rows, nodes[etype[2]])
             hubs[etype] = bounds[:, 1] - bounds[:, 0] > self._degree
-        few = {e: self._few(k) for e, k in fanout.items()} if isinstance(fanout, Mapping) else self._few(fanout)
-        drawn = [sample_neighbors(service, nodes, fanouts, exclude_edges=exclude_edges, key=key, mask=self._mask)
-                 for fanouts in (fanout, few)]
-        return Frontier(service, {e: _chosen(drawn[0][e], drawn[1][e], hub) for e, hub in hubs.items()})
+        draw = partial(sample_neighbors, service, nodes, exclude_edges=exclude_edges, key=key, mask=self._mask)
+        many = draw(fanout)
+        if not any(hub.any() for hub in hubs.values()):
+            return many
+        few = draw({e: self._few(k) for e, k in fanout.items()} if isinstance(fanout, Mapping) else self._few(fanout))
+        return Frontier(service, {e: _chosen(many[e], few[e], hub) for e, hub in hubs.items()})
 
     def _few(self, fanout: int) -> int:
         return self._keep if fanout == ALL else min(fanout, self._keep)
