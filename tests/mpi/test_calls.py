@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -89,11 +90,9 @@ def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
     from mpignn.mpi import rma_way
     from mpignn.mpi.sync import MpiGroup
     counts: Counter = Counter()
-    mpi = rma_way.MPI
-    rma_way.MPI = counting(counts)
-    group = world.all
-    world = replace(world, all=MpiGroup(rma_way.MPI.Intracomm(group.comm), group.blocks))
-    try:
+    with patch.object(rma_way, "MPI", counting(counts)):
+        group = world.all
+        world = replace(world, all=MpiGroup(rma_way.MPI.Intracomm(group.comm), group.blocks))
         service, arrays = publish(world, access, replicate)
         transport = service.transport
         counts.clear()
@@ -102,8 +101,6 @@ def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
         made, stats = Counter(counts), transport.stats()
         world.finish()
         transport.free()
-    finally:
-        rma_way.MPI = mpi
     first, last = world.topology.servers_of(world.node_id)
     owners = 0 if replicate == "all" else len(world.topology.server_ranks) - (last - first)
     if Role.TRAINER not in world.role:
