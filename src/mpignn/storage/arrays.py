@@ -99,7 +99,7 @@ def rows_per_block(dtype: np.dtype, row_shape: tuple[int, ...]) -> int:
     return max(1, BLOCK_BYTES // max(1, dtype.itemsize * math.prod(row_shape)))
 
 
-def stored_array(file: h5py.File, path: str, name: str) -> StoredArray:
+def stored_array(file: h5py.File, path: str, name: str, mend: str = MEND) -> StoredArray:
     """What HDF5 says of a dataset.
 
     By its functions of lower level: h5py's own objects take 1 ms, and graphs may have thousands of datasets.
@@ -108,6 +108,7 @@ def stored_array(file: h5py.File, path: str, name: str) -> StoredArray:
         file: Open.
         path: Its path.
         name: Name of the dataset.
+        mend: What helps where it is damaged.
 
     Raises:
         Exception: Whatever h5py makes of damage, see `damage_named`.
@@ -119,7 +120,7 @@ def stored_array(file: h5py.File, path: str, name: str) -> StoredArray:
         values = np.empty(attribute.shape, np.uint32)
         attribute.read(values, h5py.h5t.NATIVE_UINT32)
         crcs = tuple(values.reshape(-1).tolist())
-    return StoredArray(data.shape, data.dtype, path, name, data.get_offset(), crcs, MEND)
+    return StoredArray(data.shape, data.dtype, path, name, data.get_offset(), crcs, mend)
 
 
 def read_rows(array: StoredArray, lo: int, hi: int, out: np.ndarray) -> None:
@@ -234,7 +235,7 @@ def _read_fully(file: int, piece: np.ndarray, offset: int, array: StoredArray) -
 
 
 @contextmanager
-def damage_named(where: str) -> Iterator[None]:
+def damage_named(where: str, mend: str = MEND) -> Iterator[None]:
     """Turn whatever the HDF5 library says of a file that it cannot read into a `DataError`.
 
     h5py has no error class of its own: damaged bytes come out as OSError, RuntimeError, KeyError, ValueError,
@@ -245,7 +246,7 @@ def damage_named(where: str) -> Iterator[None]:
     except MpignnError:
         raise
     except Exception as error:
-        raise DataError(f"{where}: cannot be read, the file is damaged or incomplete ({error}); {MEND}") from error
+        raise DataError(f"{where}: cannot be read, the file is damaged or incomplete ({error}); {mend}") from error
 
 
 def file_crc(path: str | Path, first: int = 0, last: int | None = None, crc: int = 0) -> int:

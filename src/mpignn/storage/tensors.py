@@ -20,6 +20,7 @@ from mpignn.storage.sink import writing
 
 _MEANING = "dtype"      # attribute
 _ABOUT = "about"
+_MEND = "write it again, or take a copy of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def read_about(path: Path) -> str:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    with damage_named(str(path)), h5py.File(path, "r") as file:
+    with damage_named(str(path), _MEND), h5py.File(path, "r") as file:
         about: str = file.attrs.get(_ABOUT, "")
         return about
 
@@ -85,11 +86,12 @@ def read_tensor(path: Path, name: str, tensor: TensorType, lo: int, out: np.ndar
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    with damage_named(str(path)), h5py.File(path, "r") as file:
+    with damage_named(str(path), _MEND), h5py.File(path, "r") as file:
         if name not in file:
             raise DataError(f"{path}: holds no tensor {name!r}, but: {', '.join(file) or 'none'}")
         data = file[name]
         found = data.attrs.get(_MEANING, str(data.dtype))
         if data.shape != tensor.shape or data.dtype != tensor.dtype or found != tensor.meaning:
             raise DataError(f"{path}: {name} is {found} {data.shape}, the tensor is {tensor.meaning} {tensor.shape}")
-        read_rows(stored_array(file, str(path), name), lo, lo + out.shape[0], out.reshape(-1, *tensor.shape[1:]))
+        array = stored_array(file, str(path), name, _MEND)
+        read_rows(array, lo, lo + out.shape[0], out.reshape(-1, *tensor.shape[1:]))
