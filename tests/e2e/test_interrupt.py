@@ -61,6 +61,8 @@ def test_the_first_stops_training_with_a_checkpoint(graphs, tmp_path, mpi, whom)
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*"))) == 1
 
 
+# MPICH's launcher may fail an assertion of its own at the second Ctrl-C, and then forgets the ranks' exit code.
+HYDRA_FAILED = "assert (!closed) failed"
 HELD = """
 import sys, time
 import mpignn.train.checkpoint as checkpoint
@@ -76,7 +78,8 @@ def test_the_second_ends_at_once(graphs, tmp_path, mpi):
     command = [*begin, "-c", HELD, "train", str(graphs["one"]), *ENDLESS, "--run-dir", "run"]
     began = time.monotonic()
     code, output = interrupted(command, tmp_path, steps_in(tmp_path), times=2, pause_s=3)
-    assert code != 0 and "Traceback" not in output, output
+    assert code != 0 or HYDRA_FAILED in output, output
+    assert "Traceback" not in output, output
     assert ours(output) == ["mpignn: interrupted again: ended at once"] or mpi and not ours(output), output
     assert time.monotonic() - began < 100
 
