@@ -200,7 +200,8 @@ def _gcn(settings: Settings, hop: Hop, a: int, b: int) -> Size:
     s, d, few = hop.num_src, hop.num_dst, min(a, b)
     scaled = s * a if settings.norm == "both" else 0
     return Size(parameters=a * b + b, kept=2 * d * (a + b) + (scaled if b < a else 0),
-                backward=scaled + s * few + d * b, forward=scaled + s * few + d * (2 * few + b))
+                backward=scaled + s * few + d * b,
+                forward=scaled + (d * a if scaled else 0) + s * few + d * (2 * few + b))
 
 
 def _gat(settings: Settings, hop: Hop, a: int, b: int) -> Size:

@@ -25,6 +25,9 @@ _TRAINER_BYTES = 205 << 20
 _SERVER_LIBRARIES_BYTES = 40 << 20
 _TRAINER_LIBRARIES_BYTES = 160 << 20
 
+# Times what is in use: glibc keeps freed memory at the heap's top, up to twice its largest block that was not mapped.
+_KEPT_FREE = 1.15
+
 _CLASSES = 256          # the labels are not read yet; a model's last layer is small beside the others
 # Parameters, their gradients, two moments, the best ones; two more while a step, a checkpoint or a test is under way.
 _COPIES = 7
@@ -172,7 +175,7 @@ def _inference_work(placement: Placement, config: Config, outputs: int, fanouts:
     return {"sampler": _sampler_bytes(book, sampling, fanouts, hops),
             "batches": _batch_bytes(placement, hops, read, 1),
             "model": int((2 * sum(size.parameters for size in sizes) + max(size.forward for size in sizes) + arrives)
-                         * item)}
+                         * item * _KEPT_FREE)}
 
 
 def _assemble(placement: Placement, split_ids: int, work: Mapping[str, int], embeddings: Sequence[int],

@@ -87,7 +87,7 @@ class SAGEConv(nn.Module):
             if edge_weight is not None:
                 raise ConfigError("aggregator pool takes no edge weights")
             src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
-            out = self.fc_self(own) + self.fc_neigh(message.copy_u_max(csc, torch.relu(self.fc_pool(src))))
+            out = self.fc_self(own) + self.fc_neigh(message.copy_u_max(csc, torch.relu_(self.fc_pool(src))))
         elif self.linear_first:
             src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
             out = self.fc_self(own) + self._aggregate(csc, (self.fc_neigh(src), own), edge_weight)[1]
