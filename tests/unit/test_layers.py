@@ -10,7 +10,7 @@ import pytest
 SRC = Path(__file__).parents[2] / "src"
 LAYERS = [{"arguments", "child", "errors", "files", "log", "buffers", "roles", "function", "json_text", "launcher",
            "say", "slurm", "stop", "tasks", "terminal", "version", "watchdog"}, {"kernels"}, {"graph"},
-          {"models", "samplers"}, {"config"}, {"options"}, {"comm"}, {"mpi"}, {"partition"}, {"storage"},
+          {"models", "samplers"}, {"config"}, {"options"}, {"comm"}, {"mpi"}, {"partition"}, {"tables"}, {"storage"},
           {"store"}, {"sampling"}, {"nn"}, {"loader"}, {"train"}, {"job"}, {"cli"}, {"__main__"}]
 LATE = {"graph.block": {"nn.passing"}}      # methods that users look for on a block bring in torch when called
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -18,6 +18,7 @@ ALLOWED = {     # by prefix of the module's name below mpignn
     "mpi4py": ("mpi.",),
     "h5py": ("storage.",),
     "numba": ("kernels.",),
+    "pyarrow": ("tables.",),
     "llvmlite": ("kernels.simd",),
     "torch": ("nn.", "train.", "loader.base", "loader.fetch", "loader.edge", "loader.split", "mpi.process_group",
               "mpi.nccl", "store.tensor", "store.given", "store.graph", "store.partition", "job.trainer"),

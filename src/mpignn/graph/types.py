@@ -11,6 +11,7 @@ import numpy as np
 
 from mpignn.errors import DataError, UnknownName
 from mpignn.graph.csc import CSC
+from mpignn.graph.user_ids import UserIds
 
 EType = tuple[str, str, str]
 Kind = TypeVar("Kind", str, EType)      # of rows: the node type, or the edge type
@@ -135,6 +136,9 @@ class GraphData:
         edge_data: ``edge_data[etype][name]`` has shape (E, ...), in order of original edge id.
         splits: ``splits[key][name]`` are the sorted int64 original ids of a split, where key is a
             node type or the `etype_key` of an edge type and name is train, val or test.
+        user_ids: What users call the nodes of a type, where that is something else than the original ids.
+        class_names: ``class_names[key][name][c]`` is what users call class ``c`` of the labels ``name`` of a node
+            type, or of an edge type by its `etype_key`.
     """
 
     num_nodes: Mapping[str, int]
@@ -142,6 +146,8 @@ class GraphData:
     node_data: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     edge_data: Mapping[EType, Mapping[str, np.ndarray]] = field(default_factory=dict)
     splits: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    user_ids: Mapping[str, UserIds] = field(default_factory=dict)
+    class_names: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         edges = {etype_key(etype): csc.num_edges for etype, csc in self.csc.items()}
