@@ -179,7 +179,8 @@ def _infer(arguments: argparse.Namespace) -> int:
 
 
 def _partition_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC", help="folder of .npy files, an .npz, an .mtx, or a bundled data set")
+    parser.add_argument("source", metavar="SRC", help="a graph in a form that docs/data.md lists: folder of .npy "
+                                                      "files, .npz, .mtx, a bundled data set, ...")
     parser.add_argument("out", metavar="OUT", help="folder to write; must not exist")
     parser.add_argument("--parts", "-k", type=int, required=True, help="number of partitions")
     named = "; ".join(f"{method.name}: {method.text}" for method in METHODS.values())

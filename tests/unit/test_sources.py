@@ -1,6 +1,7 @@
 """Graphs as users have them: what is read, and what is refused before anything is written."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from graphs import edge_list, random_graph, random_hetero_graph
 from mpignn.errors import DataError
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
 from mpignn.storage.check import check
-from mpignn.storage.sources import read_source
-from mpignn.storage.write import partition_graph
+from mpignn.storage.sources import forms, read_source
+from mpignn.storage.write import partition_graph, source_id
 
 INDPTR = np.array([0, 2, 2, 3, 5])
 INDICES = np.array([1, 3, 0, 2, 2])
@@ -156,7 +157,7 @@ def test_a_typed_source_that_is_not_sound_is_refused(why, tmp_path):
 
 
 def test_what_cannot_be_read_at_all_is_refused_with_what_could(tmp_path):
-    with pytest.raises(DataError, match="not a bundled data set .*wordnet.* expected a folder of .npy files"):
+    with pytest.raises(DataError, match="no such file or folder, .*expected an .mtx file; a folder of .*wordnet"):
         read_source(tmp_path / "nothing")
     (tmp_path / "text.npz").write_text("text")
     with pytest.raises(DataError, match="not an .npz file that can be read"):
@@ -164,7 +165,10 @@ def test_what_cannot_be_read_at_all_is_refused_with_what_could(tmp_path):
     np.save(tmp_path / "single.npy", np.ones(3))
     with pytest.raises(DataError, match="a single array is not a graph"):
         read_source(tmp_path / "single.npy")
-    with pytest.raises(DataError, match="got: nothing"):
+    (tmp_path / "graph.txt").write_text("text")
+    with pytest.raises(DataError, match="graph.txt: no form of a graph has such a name; expected"):
+        read_source(tmp_path / "graph.txt")
+    with pytest.raises(DataError, match="nothing in this folder says .* expected"):
         (tmp_path / "empty").mkdir()
         read_source(tmp_path / "empty")
     folder = save(tmp_path, FLAT, "npy")
@@ -216,6 +220,24 @@ def test_graphs_in_memory_are_checked_too(where, why, tmp_path):
         data.csc[ETYPE] = replace(data.csc[ETYPE], edge_ids=np.zeros(160, np.int64))
     with pytest.raises(DataError, match=why):
         partition_graph(data, tmp_path / "g", 2, "range")
+
+
+def test_a_graph_may_be_a_dict_of_arrays_of_any_kind():
+    for arrays in (FLAT, HETERO):
+        as_lists = {name: np.asarray(array).tolist() for name, array in arrays.items()}
+        assert source_id(read_source(as_lists)) == source_id(read_source(arrays))
+
+
+def test_an_object_that_is_no_graph_is_refused_with_what_could_be():
+    with pytest.raises(DataError, match=r"builtins.list is no graph that can be read; expected .*a dict of arrays"):
+        read_source([[0, 1], [1, 0]])
+
+
+def test_the_documentation_lists_every_form():
+    text = (Path(__file__).parents[2] / "docs/data.md").read_text()
+    listed = [row.split(" | ")[0].removeprefix("| ").replace("`", "") for row in text.splitlines()
+              if row.startswith("| ") and not row.startswith("| source |")]
+    assert sorted(listed) == sorted(form.words for form in forms())
 
 
 def write_matrix(path, header: str, *lines: str):

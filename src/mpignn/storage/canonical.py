@@ -81,10 +81,12 @@ def canonical(data: GraphData, keep_dtype: bool = False) -> GraphData:
     """
     splits = {key: {name: integers(ids, f"split {name!r} of {key!r}").astype(np.int64, copy=False)
                     for name, ids in named.items()} for key, named in data.splits.items()}
-    return GraphData({ntype: whole(count, f"the number of {ntype!r} nodes") for ntype, count in data.num_nodes.items()},
-                     {etype: _canonical_csc(csc, etype_key(etype)) for etype, csc in data.csc.items()},
-                     _named(data.node_data, "node", splits, keep_dtype),
-                     _named(data.edge_data, "edge", splits, keep_dtype), splits)
+    return replace(data, splits=splits,
+                   num_nodes={ntype: whole(count, f"the number of {ntype!r} nodes")
+                              for ntype, count in data.num_nodes.items()},
+                   csc={etype: _canonical_csc(csc, etype_key(etype)) for etype, csc in data.csc.items()},
+                   node_data=_named(data.node_data, "node", splits, keep_dtype),
+                   edge_data=_named(data.edge_data, "edge", splits, keep_dtype))
 
 
 def integers(array: Any, what: str) -> np.ndarray:

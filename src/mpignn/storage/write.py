@@ -51,13 +51,14 @@ _CHUNK_EDGES = 1 << 21          # edges in hand at a time, at 40 bytes each
 _CHUNK_BYTES = 1 << 24          # of rows of a feature
 
 
-def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: int,
+def partition_graph(source: object, out: str | Path, num_parts: int,
                     method: str | Path | Partitioner = "metis", seed: int = 0, out_edges: bool = False,
                     keep_dtype: bool = False) -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Not collective; one process.
 
     Args:
-        source: What `mpignn.storage.sources.read_source` takes, or a graph in memory.
+        source: A path, the name of a bundled data set, or a graph that the program has in memory, in one of the forms
+            that ``docs/data.md`` lists.
         out: Folder to create; it appears complete or not at all.
         num_parts: P; independent of the number of ranks that will use it.
         method: ``metis`` or another of `mpignn.partition.methods.METHODS`, a file with one partition per line, or a
@@ -78,11 +79,7 @@ def partition_graph(source: str | Path | GraphData, out: str | Path, num_parts: 
     """
     out, num_parts = Path(out), whole_number(num_parts, "parts", 1)
     check_new(out)
-    if isinstance(source, GraphData):
-        data = canonical(source, keep_dtype)
-        validate(data)
-    else:
-        data = read_source(source, keep_dtype)
+    data = read_source(source, keep_dtype)
     for doubt in _misnamed(data):
         log.warning("%s", doubt)
     parts = assign(data, num_parts, method, seed)

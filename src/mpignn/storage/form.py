@@ -1,0 +1,38 @@
+"""What a form of graphs is: how one is known, and how it is read."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mpignn.graph.types import GraphData
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form in which users have graphs.
+
+    Attributes:
+        words: What it is, as errors and the table in ``docs/data.md`` say.
+        claims: Whether a path, or an object of a program, is of this form, by names and types alone.
+        read: Makes a graph of it, of numbers as they come; raises `DataError` with what it cannot read, and where.
+        in_memory: Objects of a program, and no paths.
+        last: Asked after all forms that have marks of their own.
+    """
+
+    words: str
+    claims: Callable[[Any], bool]
+    read: Callable[[Any], GraphData]
+    in_memory: bool = False
+    last: bool = False
+
+
+def file_named(*endings: str) -> Callable[[Path], bool]:
+    """Claims files whose names end so, in letters of any case."""
+    return lambda path: path.is_file() and path.name.lower().endswith(endings)
+
+
+def folder_with(*names: str) -> Callable[[Path], bool]:
+    """Claims folders that hold one of these; names may be patterns, such as ``*.csv``."""
+    return lambda path: path.is_dir() and any(os.path.lexists(found) for name in names for found in path.glob(name))

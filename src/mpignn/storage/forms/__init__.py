@@ -1,0 +1,1 @@
+"""A module for each kind of source, whose `FORMS` `mpignn.storage.sources` finds."""
