@@ -36,3 +36,13 @@ def file_named(*endings: str) -> Callable[[Path], bool]:
 def folder_with(*names: str) -> Callable[[Path], bool]:
     """Claims folders that hold one of these; names may be patterns, such as ``*.csv``."""
     return lambda path: path.is_dir() and any(os.path.lexists(found) for name in names for found in path.glob(name))
+
+
+def comes_from(source: object, library: str, name: str | None = None) -> bool:
+    """Whether an object is of a class of a library, which is not imported for that, or of one derived from it.
+
+    Args:
+        name: The class; None: any.
+    """
+    return any(kind.__module__.partition(".")[0] == library and name in (None, kind.__name__)
+               for kind in type(source).__mro__)

@@ -26,13 +26,14 @@ Shapes: N nodes, E edges of a type.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC, csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, EType, GraphData, etype_key, parse_etype
-from mpignn.storage.canonical import integers, whole
+from mpignn.storage.canonical import as_array, integers, whole
 from mpignn.storage.validate import ids_of_mask
 
 FLAT = "indptr and indices, or src and dst"
@@ -81,7 +82,8 @@ def _flat_num_nodes(arrays: Mapping[str, np.ndarray], others: Mapping[str, np.nd
     for name in ("features", "labels", "train_mask"):
         if name in others and others[name].ndim:
             return len(others[name])
-    return 1 + max((int(arrays[end].max(initial=-1)) for end in ("src", "dst") if end in arrays), default=-1)
+    ends = [integers(arrays[end], f"{where}: {end}") for end in ("src", "dst") if end in arrays]
+    return 1 + max((int(ids.max(initial=-1)) for ids in ends), default=-1)
 
 
 def typed(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
@@ -117,6 +119,36 @@ def typed(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
         _, key, name = path.split("/")
         splits.setdefault(key, {})[name] = _split_ids(arrays[path], sizes.get(key, 0), f"{where}: {path}")
     return GraphData(num_nodes, csc, node_data, edge_data, splits)
+
+
+def data_of_type(key: str, count: int, named: Mapping[str, Any], where: str, usual: Mapping[str, str]
+                 ) -> dict[str, np.ndarray]:
+    """The data of the nodes or edges of a type, under the names that `typed` takes; masks as splits.  Not collective.
+
+    Args:
+        key: Node type, or edge type as ``src:rel:dst``.
+        count: How many nodes or edges there are.
+        named: Arrays of one row for each, by the names that they have in another library.
+        where: What errors call the source.
+        usual: Our name of what the other library calls so, such as features and labels.
+
+    Raises:
+        DataError: An array of another length, or one that is no array; names it.
+    """
+    found = {}
+    base = f"edge/{key}/data" if ":" in key else f"node/{key}"
+    for name, values in named.items():
+        what = f"{where}: {name}" if key in (NTYPE, etype_key(ETYPE)) else f"{where}: {key}: {name}"
+        array = as_array(values, what)
+        if name.endswith("_mask"):
+            found[f"split/{key}/{name.removesuffix('_mask')}"] = ids_of_mask(array, count, what)
+        elif array.ndim and array.shape[0] == count:
+            ours = usual.get(name, name)
+            found[f"{base}/{name if ours in named else ours}"] = array
+        else:
+            raise DataError(f"{what} has shape {array.shape}, expected one row for each of {count} "
+                            f"{'edges' if ':' in key else 'nodes'}")
+    return found
 
 
 def _structure(arrays: Mapping[str, np.ndarray], num_src: int, num_dst: int, where: str) -> CSC:

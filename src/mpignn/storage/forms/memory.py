@@ -30,4 +30,5 @@ def read_dict(source: Mapping[str, Any]) -> GraphData:
 
 
 FORMS = (Form("an mpignn.graph.types.GraphData", is_graph_data, read_graph_data, in_memory=True),
-         Form("a dict of arrays that are named as in an .npz file", is_dict, read_dict, in_memory=True))
+         Form("a dict of arrays that are named as in an .npz file", is_dict, read_dict, in_memory=True,
+              last=True))      # a matrix of SciPy may be a dict, too

@@ -13,6 +13,7 @@ import numpy as np
 from mpignn.errors import DataError
 from mpignn.graph.types import GraphData
 from mpignn.storage.form import Form, file_named, folder_with
+from mpignn.storage.forms.sparse import is_matrix_file, read_matrix_file
 from mpignn.storage.named_arrays import FLAT, TYPED, flat, graph_of_arrays
 
 _WANTED = f"arrays named {FLAT}, or {TYPED}"
@@ -24,8 +25,9 @@ def read_folder(path: Path) -> GraphData:
 
 
 def read_npz(path: Path) -> GraphData:
-    """A graph of either kind."""
-    return graph_of_arrays(_Npz(path), str(path))
+    """A graph of either kind, or a sparse matrix."""
+    arrays = _Npz(path)
+    return read_matrix_file(path) if is_matrix_file(arrays) else graph_of_arrays(arrays, str(path))
 
 
 class _Folder(Mapping[str, np.ndarray]):
@@ -91,4 +93,5 @@ def _readable(error: Exception) -> str:
 
 FORMS = (Form(f"a folder of .npy files, {FLAT}", folder_with("indptr.npy", "indices.npy", "src.npy", "dst.npy"),
               read_folder),
-         Form(f"an .npz file with the same arrays, or with {TYPED}", file_named(".npz", ".npy"), read_npz))
+         Form(f"an .npz file with the same arrays, with {TYPED}, or of "
+              "scipy.sparse.save_npz", file_named(".npz", ".npy"), read_npz))
