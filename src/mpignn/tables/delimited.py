@@ -1,0 +1,219 @@
+"""Tables whose rows are lines of text.
+
+A value is missing if it is empty, or one of `MISSING` that is not in quotes.  Values in quotes may hold delimiters,
+line breaks, and quotes that are written twice.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv
+
+from mpignn.errors import DataError
+from mpignn.tables.checks import check_names, first_line
+from mpignn.tables.kinds import first_bad, wider_for
+from mpignn.tables.lines import line_not_utf8, line_of_row, unclosed_quote
+
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A")
+"""What stands for a missing value, in numbers as in texts."""
+
+_BLOCK_BYTES = 1 << 23
+_MOST_SHOWN = 60
+
+
+class Bytes(Protocol):
+    """What bytes can be read from, as Arrow does."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+
+    def read(self, size: int = -1) -> bytes:
+        """At most as many bytes; none at the end."""
+
+    def close(self) -> None:
+        """Not read from any more."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How rows are written.
+
+    Attributes:
+        delimiter: What separates values.
+        quotes: Whether values may be in quotes.
+        skipped: Whether a line is no row.
+        cleaned: What makes of the text one whose rows follow each other, values separated by the delimiter alone.
+    """
+
+    delimiter: str
+    quotes: bool = True
+    skipped: Callable[[bytes], bool] = lambda line: not line.strip(b"\r")
+    cleaned: Callable[[IO[bytes]], Bytes] = lambda stream: stream
+
+
+class DelimitedFile:
+    """A file of lines; see `mpignn.tables.table_file.TableFile`.
+
+    Args:
+        path: Its path.
+        packed: How it is compressed, as Arrow calls that; None: it is not.
+        dialect: How its rows are written.
+        header: Names of the columns; None: they stand in the first row.
+        as_text: Columns whose types are not guessed.
+    """
+
+    exact = False
+
+    def __init__(self, path: Path, packed: str | None, dialect: Dialect, header: Sequence[str] | None,
+                 as_text: Sequence[str]) -> None:
+        self.path = path
+        self._packed, self._dialect = packed, dialect
+        self._header = None if header is None else list(header)
+        self._no_rows = False
+        with self._explained({}):
+            schema = self._schema(dict.fromkeys(as_text, pa.string()))
+            names = schema.names
+        check_names(path, names)
+        self.types: Mapping[str, pa.DataType] = dict(zip(names, schema.types, strict=True))
+        if pa.binary() in schema.types:
+            raise self._not_utf8()
+
+    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+        """Columns, read as these types."""
+        if self._no_rows:
+            return
+        texts = {i for i, kind in enumerate(types.values()) if kind == pa.string()}
+        with self._explained(types):
+            for batch in self._reader(types):
+                yield pa.RecordBatch.from_arrays(
+                    [_without_empty(array) if i in texts else array for i, array in enumerate(batch.columns)],
+                    names=list(types))
+
+    def settled(self, types: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
+        """Types that hold all values, so far as those given do not."""
+        try:
+            if not self._no_rows:
+                for _ in self._reader(types):
+                    pass
+            return dict(types)
+        except (pa.ArrowInvalid, UnicodeDecodeError):
+            found = dict(types)
+        for batch in self.batches(dict.fromkeys(types, pa.string())):
+            for name, array in zip(types, batch.columns, strict=True):
+                found[name] = wider_for(pc.utf8_trim_whitespace(array), found[name])
+        return found
+
+    def where(self, row: int) -> str:
+        """The line, or the row, counted from 1, if rows are not lines."""
+        line = line_of_row(self._raw(), row + (self._header is None), self._dialect.skipped, self._quoting())
+        return f"{self.path}, row {row + 1}" if line is None else f"{self.path}, line {line}"
+
+    def _quoting(self) -> bytes | None:
+        return self._dialect.delimiter.encode() if self._dialect.quotes else None
+
+    def _raw(self) -> IO[bytes]:
+        stream: IO[bytes] = pa.input_stream(str(self.path), compression=self._packed)
+        return stream
+
+    def _schema(self, types: Mapping[str, pa.DataType]) -> pa.Schema:
+        try:
+            return self._reader(types, ()).schema
+        except pa.ArrowInvalid as error:
+            if "cannot infer number of columns" not in str(error):
+                raise
+        # Arrow takes a single line for a row of unknown width if nothing ends it.
+        text = self._raw().read().decode()
+        self._no_rows = True
+        reader = csv.open_csv(pa.BufferReader(f"{text}\n".encode()), parse_options=self._parsing())
+        return reader.schema
+
+    def _parsing(self, bad_rows: list[csv.InvalidRow] | None = None) -> csv.ParseOptions:
+        def note(row: csv.InvalidRow) -> str:
+            if bad_rows is not None:
+                bad_rows.append(row)
+            return "error"
+        return csv.ParseOptions(delimiter=self._dialect.delimiter, newlines_in_values=self._dialect.quotes,
+                                quote_char='"' if self._dialect.quotes else False, invalid_row_handler=note)
+
+    def _reader(self, types: Mapping[str, pa.DataType], columns: Sequence[str] | None = None,
+                bad_rows: list[csv.InvalidRow] | None = None) -> csv.CSVStreamingReader:
+        """Arrow's, of the columns whose types are given; of all, if ``columns`` is empty."""
+        return csv.open_csv(
+            self._dialect.cleaned(self._raw()),
+            csv.ReadOptions(use_threads=bad_rows is None, block_size=_BLOCK_BYTES, column_names=self._header),
+            self._parsing(bad_rows),
+            csv.ConvertOptions(column_types=dict(types), strings_can_be_null=True, quoted_strings_can_be_null=False,
+                               null_values=list(MISSING), include_columns=list(types if columns is None else columns)))
+
+    @contextmanager
+    def _explained(self, types: Mapping[str, pa.DataType]) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._explanation(error, types) from error
+
+    def _explanation(self, error: Exception, types: Mapping[str, pa.DataType]) -> DataError:
+        said = first_line(error)
+        if isinstance(error, OSError):
+            return DataError(f"{self.path}: cannot be read: {said}; it is damaged, or was not written to its end: "
+                             "write it again")
+        if self._raw().read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            return DataError(f"{self.path}: is UTF-16; convert the file, such as with `iconv -f utf16 -t utf8`")
+        if isinstance(error, UnicodeDecodeError) or "UTF8" in said:
+            return self._not_utf8()
+        if "Empty CSV" in said:
+            return DataError(f"{self.path}: is empty; expected {'rows' if self._header else 'a line of names'}")
+        unclosed = unclosed_quote(self._raw(), self._dialect.skipped, self._quoting())
+        if unclosed is not None:
+            return DataError(f"{self.path}, line {unclosed}: a value begins with a quote that is never closed; close "
+                             "it, or write a quote that belongs to a value twice, and the value in quotes")
+        if "conversion error" in said:
+            return self._bad_value(types)
+        return self._ragged() or DataError(f"{self.path}: cannot be read: {said}")
+
+    def _not_utf8(self) -> DataError:
+        line = line_not_utf8(self._raw())
+        return DataError(f"{self.path}, line {line}: not UTF-8; convert the file, such as with "
+                         "`iconv -f latin1 -t utf8`")
+
+    def _ragged(self) -> DataError | None:
+        """What to say of the first row that has too many values or too few."""
+        bad_rows: list[csv.InvalidRow] = []
+        try:
+            for _ in self._reader({}, bad_rows=bad_rows):
+                pass
+        except pa.ArrowInvalid:
+            pass        # the rows tell
+        if not bad_rows:
+            return None
+        row = bad_rows[0]
+        text = re.sub(r"[\r\n].*", " ...", row.text, flags=re.DOTALL)
+        text = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + " ..."
+        quotes = "; a value that holds a delimiter is written in quotes" if self._dialect.quotes else ""
+        where = self.where(row.number - 1 - (self._header is None))
+        return DataError(f"{where}: {row.actual_columns} values, expected {row.expected_columns}: {text}{quotes}")
+
+    def _bad_value(self, types: Mapping[str, pa.DataType]) -> DataError:
+        row = 0
+        for batch in self.batches(dict.fromkeys(types, pa.string())):
+            bad = {name: first_bad(pc.utf8_trim_whitespace(array), types[name])
+                   for name, array in zip(types, batch.columns, strict=True)}
+            found = {name: at for name, at in bad.items() if at is not None}
+            if found:
+                name = min(found, key=lambda name: found[name])
+                value = batch.column(list(types).index(name))[found[name]].as_py()
+                return DataError(f"{self.where(row + found[name])}: {name} is {value!r}, expected {types[name]}")
+            row += batch.num_rows
+        return DataError(f"{self.path}: a value cannot be read as {', '.join(map(str, types.values()))}")
+
+
+def _without_empty(texts: pa.Array) -> pa.Array:
+    empty = pc.equal(texts, "")
+    return pc.if_else(empty, None, texts) if pc.any(empty).as_py() else texts
