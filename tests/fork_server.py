@@ -44,11 +44,11 @@ class _Guard:
 
 
 def preload() -> None:
-    """Import all of the program that does not load MPI, and load its kernels."""
+    """Import all of the program that loads neither MPI nor Apache Arrow, which starts threads; load its kernels."""
     import mpignn
     sys.meta_path.insert(0, _Guard)
     for found in pkgutil.walk_packages(mpignn.__path__, "mpignn."):
-        if found.name != "mpignn.__main__":
+        if found.name != "mpignn.__main__" and not found.name.startswith("mpignn.tables."):
             with contextlib.suppress(_NeedsMPI):
                 importlib.import_module(found.name)
     _load_kernels()
