@@ -57,6 +57,16 @@ def _prefetch(locality: int) -> CodeGen:
     return codegen
 
 
+@_intrinsic
+def word_at(typingctx: Any, address: types.Type) -> Instruction:
+    """The 8 bytes at ``address``, of whatever alignment, as a uint64: texts are hashed by words, not by bytes."""
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Values) -> ir.Value:
+        value = builder.load(builder.inttoptr(args[0], ir.IntType(64).as_pointer()))
+        value.align = 1
+        return value
+    return types.uint64(types.uintp), codegen
+
+
 @_intrinsic(prefer_literal=True)
 def copy(typingctx: Any, target: types.Type, source: types.Type, size: types.Type) -> Instruction:
     """Copy ``size`` bytes, a literal: one load and one store, of whatever alignment."""
