@@ -15,9 +15,10 @@ import mpignn as mg
 from machine import header
 from mpignn.comm.group import LocalGroup
 from mpignn.comm.local import LocalTransport
+from mpignn.graph.array_key import ArrayKey
 from mpignn.roles import BOTH, Role, Topology
 from mpignn.store.graph import DistGraph
-from mpignn.store.service import GraphService, array_specs, is_structure
+from mpignn.store.service import GraphService, array_specs
 
 
 class Trainer(LocalGroup):
@@ -68,7 +69,7 @@ def measure(g: DistGraph, options: argparse.Namespace) -> None:
 
 def _served_by(service: GraphService, servers: int) -> GraphService:
     """The structure of a graph that is all in view, owned by several servers."""
-    infos = [info for info in service.infos.values() if is_structure(info.name)]
+    infos = [info for info in service.infos.values() if ArrayKey.parse(info.name).is_structure]
 
     def edge_start(etype, row):
         rows = service.adjacency(etype).rows.local

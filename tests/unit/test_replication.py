@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpignn.errors import ConfigError
+from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role, Topology, assign_roles, group_nodes
-from mpignn.store.service import is_structure, place
+from mpignn.store.service import place
 
 S, T = Role.SERVER, Role.TRAINER
 LOOP = ("n", "to", "n")
@@ -61,7 +62,7 @@ def test_each_group_holds_every_row_of_what_is_replicated(topology, width, repli
         specs = placement.specs(node)
         assert {spec.name for spec in specs} == set(INFOS)
         for spec in specs:
-            if replicate == "all" or replicate == "topology" and is_structure(spec.name):
+            if replicate == "all" or replicate == "topology" and ArrayKey.parse(spec.name).is_structure:
                 assert spec.bounds[first] == 0 and spec.bounds[last] == plain[spec.name].num_rows
                 assert list(spec.bounds) == sorted(spec.bounds)
                 if width == 1 and topology.servers_of(node)[0] < topology.servers_of(node)[1]:

@@ -1,11 +1,14 @@
 """Which array of a graph: a record, and the path by which files and messages call it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mpignn.graph.types import EType, etype_key, parse_etype
+from mpignn.errors import UnknownName
+from mpignn.graph.types import ArrayInfo, EType, etype_key, parse_etype
 
 NODE, EDGE, OUT = "node", "edge", "out"
 _DATA = "data/"
+_STRUCTURE = ("orig_id", "indptr", "indices", "edge_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,15 @@ class ArrayKey:
 
     @classmethod
     def node_data(cls, ntype: str, name: str) -> "ArrayKey":
-        return cls.node(ntype, _DATA + name)
+        return cls.data(NODE, ntype, name)
 
     @classmethod
     def edge_data(cls, etype: EType, name: str) -> "ArrayKey":
-        return cls.edge(etype, _DATA + name)
+        return cls.data(EDGE, etype_key(etype), name)
+
+    @classmethod
+    def data(cls, kind: str, owner: str, name: str) -> "ArrayKey":
+        return cls(kind, owner, _DATA + name)
 
     @classmethod
     def parse(cls, path: str) -> "ArrayKey":
@@ -61,3 +68,25 @@ class ArrayKey:
     def data_name(self) -> str | None:
         """The name of data that the user has given; None for the structure of the graph."""
         return self.what.removeprefix(_DATA) if self.what.startswith(_DATA) else None
+
+    @property
+    def is_structure(self) -> bool:
+        """Whether the array is part of the graph's structure: not data, and not ``new_id``, which no sampler reads."""
+        return self.what in _STRUCTURE
+
+
+def find_info(infos: Mapping[str, ArrayInfo], key: ArrayKey) -> ArrayInfo:
+    """What is known of an array of data.  Not collective.
+
+    Args:
+        infos: The arrays of a graph, by path.
+        key: The array of data.
+
+    Raises:
+        UnknownName: There is no such data; the message says what there is of its type.
+    """
+    if key.path not in infos:
+        base = ArrayKey.data(key.kind, key.owner, "").path
+        known = ", ".join(path.removeprefix(base) for path in infos if path.startswith(base)) or "none"
+        raise UnknownName(f"{key.path} is not in the graph; data there: {known}")
+    return infos[key.path]

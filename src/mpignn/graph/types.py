@@ -42,15 +42,6 @@ def parse_etype(key: str) -> EType:
     return parts
 
 
-def array_part(array: str) -> str:
-    """What an array is to its type: ``indptr``, ``indices``, ``orig_id``, ..., or ``data/<name>``.
-
-    Args:
-        array: Its path in a part file, such as ``node/paper/data/features``.
-    """
-    return array.split("/", 2)[2]
-
-
 def short(sizes: Mapping[str, Any]) -> str:
     """Sizes by type, for a ``repr``: the first ones, and how many there are where these are many."""
     return "{" + listed(f"{name}: {size}" for name, size in sizes.items()) + "}"

@@ -4,10 +4,11 @@ Shapes: N nodes of a type, D destinations, S sources and E edges of a hop, F col
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mpignn.config import Config, SamplingConfig
+from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType, etype_key, parse_etype
 from mpignn.models import Hop
@@ -15,7 +16,7 @@ from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role
 from mpignn.samplers import find_sampler, values_of
 from mpignn.store.placement import trainer_rows
-from mpignn.store.service import Placement, is_structure
+from mpignn.store.service import Placement
 from mpignn.store.sizes import INFERENCE_BATCH, head_size, layer_columns, layer_sizes
 
 # What processes take before they hold any data; jobs/bench/memory.py measures them (MPICH 5.0,
@@ -113,8 +114,7 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
     share = min(config.global_batch_size(trainers), all_seeds) / trainers / all_seeds
     seeds = {key: share * count for key, count in num_seeds.items()}
     names = [config.graph.features] if features is None else features
-    row_bytes = {ntype: sum(info.width * info.dtype.itemsize for name, info in placement.infos.items()
-                            if name in [f"node/{ntype}/data/{f}" for f in names]) for ntype in book.ntypes}
+    row_bytes = _row_bytes(placement, names)
     work: dict[str, int] = {}
     for fanouts in {config.sampling.fanouts, config.eval_fanouts if model else config.sampling.fanouts}:
         hops = _hops(book, config.sampling, fanouts, _nodes_of(seeds, config, book.ntypes))
@@ -161,8 +161,7 @@ def _inference_work(placement: Placement, config: Config, outputs: int, fanouts:
     """What a trainer holds while it computes the rows of all nodes, `INFERENCE_BATCH` at a time."""
     book, item = placement.book, _item_bytes(config)
     inputs = _inputs(placement, config)
-    infos = {t: placement.infos.get(f"node/{t}/data/{config.graph.features}") for t in book.ntypes}
-    read = {t: 0 if info is None else info.width * info.dtype.itemsize for t, info in infos.items()}
+    read = _row_bytes(placement, [config.graph.features])
     whole = max(1, sum(book.num_nodes(t) for t in book.ntypes))
     share = min(INFERENCE_BATCH, -(-whole // len(placement.topology.trainer_ranks)))
     sampling = config.sampling if sampled else SamplingConfig()
@@ -193,7 +192,7 @@ def _assemble(placement: Placement, split_ids: int, work: Mapping[str, int], emb
         specs = placement.specs(node)
         first, last = topology.servers_of(node)
         held = {s.name: s.elements(first, last) * s.dtype.itemsize for s in specs}
-        structure = sum(size for name, size in held.items() if is_structure(name))
+        structure = sum(size for name, size in held.items() if ArrayKey.parse(name).is_structure)
         begin, end = topology.trainers_of(node)
         nodes.append({"structure": structure, "features": lay_out(specs, topology, node).nbytes - structure,
                       "embeddings": embeddings[node],
@@ -316,8 +315,16 @@ def _embedding_bytes(placement: Placement, config: Config, node: int) -> int:
 
 def _widths(placement: Placement, config: Config) -> dict[str, int]:
     """Columns of the features of each node type, 0 where it has none."""
-    infos = {t: placement.infos.get(f"node/{t}/data/{config.graph.features}") for t in placement.book.ntypes}
+    infos = {t: placement.infos.get(ArrayKey.node_data(t, config.graph.features).path) for t in placement.book.ntypes}
     return {t: 0 if info is None else info.width for t, info in infos.items()}
+
+
+def _row_bytes(placement: Placement, names: Collection[str]) -> dict[str, int]:
+    """Bytes of the data of some names that a node has, by type."""
+    infos = {t: [placement.infos.get(ArrayKey.node_data(t, name).path) for name in {*names}]
+             for t in placement.book.ntypes}
+    return {t: sum(info.width * info.dtype.itemsize for info in of_type if info is not None)
+            for t, of_type in infos.items()}
 
 
 def _mib(size: int) -> str:

@@ -112,7 +112,7 @@ def names_by_ntype(g: DistGraph, names: Names, ntypes: Iterable[str] | None = No
             for name in of_type:
                 g.service.node_data(ntype, name)
         return _fields(found)
-    found = {t: [n for n in names if f"node/{t}/data/{n}" in g.service.infos] for t in g.schema.ntypes}
+    found = {t: [n for n in names if n in g.service.data_of(t)] for t in g.schema.ntypes}
     for name in names:
         if not any(name in of_type for of_type in found.values()):
             raise UnknownName(f"no node type has data named {name!r}")

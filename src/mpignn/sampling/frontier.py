@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpignn.errors import ConfigError
+from mpignn.graph.array_key import OUT
 from mpignn.graph.types import EType, etype_key, short
 from mpignn.sampling.draw import Draw, Edges, Front, Ids, Workspace, by_ntype, check_exclude, draw_hop
 from mpignn.sampling.out import draw_out
 from mpignn.sampling.rule import ALL, Fanout, Named, check_fanout, make_rules
 from mpignn.store.graph import DistGraph
-from mpignn.store.service import DIRECTIONS, IN, OUT, GraphService
+from mpignn.store.service import DIRECTIONS, IN, GraphService
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from mpignn.comm.transport import GraphArray
 from mpignn.errors import DataError
+from mpignn.graph.array_key import OUT
 from mpignn.graph.types import EType
 from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_edges, plan_rows
 from mpignn.kernels.rng import derive, number_repeats
@@ -20,7 +21,7 @@ from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, close_gaps, pick_weighted
 from mpignn.sampling.draw import Front
 from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.rule import Rule
-from mpignn.store.service import OUT, GraphService
+from mpignn.store.service import GraphService
 
 _EVERYWHERE = 1 << 62
 

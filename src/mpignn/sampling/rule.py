@@ -135,26 +135,24 @@ def _fanouts(entry: Fanout, schema: Schema) -> dict[EType, int]:
 
 def _edge_arrays(service: GraphService, named: Named, what: str) -> dict[EType, GraphArray]:
     """The array of the edge data that is named, for each edge type that has it."""
-    names = _names(named, what, "edge", service.schema.etypes, service.schema.etype,
-                   lambda etype, name: f"edge/{etype_key(etype)}/data/{name}" in service.infos)
+    names = _names(service, named, what, "edge", service.schema.etypes, service.schema.etype)
     return {etype: service.edge_data(etype, name)[0] for etype, name in names.items()}
 
 
 def _node_arrays(service: GraphService, named: NamedOfNodes) -> dict[str, GraphArray]:
     """The array of the node data that is named, for each node type that has it."""
-    names = _names(named, "node_timestamp_attr_name", "node", service.schema.ntypes, service.schema.ntype,
-                   lambda ntype, name: f"node/{ntype}/data/{name}" in service.infos)
+    names = _names(service, named, "node_timestamp_attr_name", "node", service.schema.ntypes, service.schema.ntype)
     return {ntype: service.node_data(ntype, name)[0] for ntype, name in names.items()}
 
 
-def _names(named: str | Mapping[Any, str] | None, what: str, kind: str, types: Sequence[Kind],
-           find: Callable[[Any], Kind], has: Callable[[Kind, str], bool]) -> dict[Kind, str]:
+def _names(service: GraphService, named: str | Mapping[Any, str] | None, what: str, kind: str, types: Sequence[Kind],
+           find: Callable[[Any], Kind]) -> dict[Kind, str]:
     """The name of data by type: as given, or one name of every type that has such data."""
     if named is None:
         return {}
     if isinstance(named, Mapping):
         return {find(given): name for given, name in named.items()}
-    names = {t: named for t in types if has(t, named)}
+    names = {t: named for t in types if named in service.data_of(t)}
     if not names:
         raise UnknownName(f"{what}: no {kind} type has data named {named!r}")
     return names

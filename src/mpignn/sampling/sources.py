@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mpignn.graph.array_key import OUT
 from mpignn.graph.block import Block
 from mpignn.graph.types import EType
 from mpignn.sampling.draw import Front, Workspace, read_fronts
@@ -15,7 +16,7 @@ from mpignn.sampling.fetch import RowReader, read_at_once
 from mpignn.sampling.out import draw_out
 from mpignn.sampling.rule import ALL, Rule
 from mpignn.sampling.whole_rows import WholeRows, excluded
-from mpignn.store.service import OUT, GraphService
+from mpignn.store.service import GraphService
 
 
 def tell_sources(service: GraphService, space: Workspace, fronts: Sequence[Front], rules: Mapping[EType, Rule],

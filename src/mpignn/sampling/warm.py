@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from mpignn.comm.local import LocalTransport
+from mpignn.graph.array_key import EDGE, NODE, ArrayKey
 from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.types import ArrayInfo, Schema, array_part, etype_key
+from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.kernels import gather, match, permute
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.store.service import GraphService, array_specs
@@ -29,11 +30,12 @@ def warming(services: Sequence[GraphService], chosen_by: Collection[str] | None 
     Not collective.
     """
     index = {array.spec.dtype for s in services for name, array in s.transport.arrays.items()
-             if array_part(name) == "indices"}
-    columns = [info for s in services for info in s.infos.values() for what, _, name in
-               [array_part(info.name).partition("/")] if what == "data" and info.width == 1
-               and (chosen_by is None or name in chosen_by)]
-    edges, nodes = ({info.dtype for info in columns if info.name.startswith(what)} for what in ("edge/", "node/"))
+             if ArrayKey.parse(name).what == "indices"}
+    dtypes: dict[str, set[np.dtype]] = {EDGE: set(), NODE: set()}
+    for key, info in ((ArrayKey.parse(path), info) for s in services for path, info in s.infos.items()):
+        if key.data_name is not None and info.width == 1 and (chosen_by is None or key.data_name in chosen_by):
+            dtypes[key.kind].add(info.dtype)
+    edges, nodes = dtypes[EDGE], dtypes[NODE]
     if chosen_by is None and any(s.book.out_ranges for s in services):
         edges.add(np.dtype(np.bool_))       # an excluded out-edge is one without a mark
     yield from (gather.warm, permute.warm, partial(match.warm, index))
@@ -48,12 +50,12 @@ def _small_graph(index_dtype: np.dtype, edge_dtypes: Collection[np.dtype],
     """One node and one edge, with data named by their types."""
     ranges = np.array([0, 1], np.int64)
     book = RangePartitionBook(Schema(("node",), (_LOOP,)), {"node": ranges}, {_LOOP: ranges})
-    edge = f"edge/{etype_key(_LOOP)}"
-    arrays = {"node/node/orig_id": np.zeros(1, np.int64), f"{edge}/indptr": ranges,
-              f"{edge}/indices": np.zeros(1, index_dtype)}
-    arrays |= {f"{edge}/data/{dtype}": np.zeros(1, dtype) for dtype in edge_dtypes}
-    arrays |= {f"node/node/data/{dtype}": np.zeros(1, dtype) for dtype in node_dtypes}
-    infos = {name: ArrayInfo(name, array.dtype, ()) for name, array in arrays.items()}
+    keys = {ArrayKey.node("node", "orig_id"): np.zeros(1, np.int64), ArrayKey.edge(_LOOP, "indptr"): ranges,
+            ArrayKey.edge(_LOOP, "indices"): np.zeros(1, index_dtype)}
+    keys |= {ArrayKey.edge_data(_LOOP, str(dtype)): np.zeros(1, dtype) for dtype in edge_dtypes}
+    keys |= {ArrayKey.node_data("node", str(dtype)): np.zeros(1, dtype) for dtype in node_dtypes}
+    arrays = {key.path: array for key, array in keys.items()}
+    infos = {path: ArrayInfo(path, array.dtype, ()) for path, array in arrays.items()}
     transport = LocalTransport(array_specs(book, list(infos.values()), 1, lambda _, row: row))
     for name, array in arrays.items():
         transport.shard(name)[:] = array

@@ -90,10 +90,10 @@ class DistGraph:
         self._registry = (None if trainers is None else
                           TensorRegistry(service.book, topology, service.transport, trainers))
         schema, book = service.schema, service.book
-        self.nodes = TypeViews({t: DataView(f"node type {t!r}", book.num_nodes(t), self._names(f"node/{t}/data/"),
+        self.nodes = TypeViews({t: DataView(f"node type {t!r}", book.num_nodes(t), [*service.data_of(t)],
                                             partial(self._node_tensor, t)) for t in schema.ntypes}, schema.ntype)
         self.edges = TypeViews({e: DataView(f"edge type {etype_key(e)!r}", book.num_edges(e),
-                                            self._names(f"edge/{etype_key(e)}/data/"), partial(self._edge_tensor, e))
+                                            [*service.data_of(e)], partial(self._edge_tensor, e))
                                 for e in schema.etypes}, schema.etype)
 
     def __repr__(self) -> str:
@@ -319,9 +319,6 @@ class DistGraph:
 
     def _checked(self, ids: ArrayLike, ntype: str) -> np.ndarray:
         return checked_ids(ids, self.num_nodes(ntype), f"id of a {ntype!r} node")
-
-    def _names(self, base: str) -> list[str]:
-        return [name.removeprefix(base) for name in self.service.infos if name.startswith(base)]
 
     def _node_tensor(self, ntype: str, name: str) -> "DistTensor":
         from mpignn.store.graph_tensor import GraphTensor  # a rank that only serves needs no torch

@@ -9,10 +9,11 @@ import numpy as np
 
 from mpignn.comm.transport import GraphArray, Request
 from mpignn.errors import IDError
+from mpignn.graph.array_key import OUT
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType, etype_key
 from mpignn.kernels.match import match
-from mpignn.store.service import OUT, GraphService
+from mpignn.store.service import GraphService
 
 _CHUNK_EDGES = 1 << 22      # read at a time
 _STRIDE = 128               # rows of another node that are read to find one among them

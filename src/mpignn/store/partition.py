@@ -14,12 +14,12 @@ import numpy as np
 
 from mpignn.arguments import whole_number
 from mpignn.errors import IDError
+from mpignn.graph.array_key import EDGE, NODE, ArrayKey
 from mpignn.graph.block import EID, NID
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import CSC
-from mpignn.graph.types import EType, Schema, array_part, etype_key
+from mpignn.graph.types import EType, Schema, etype_key
 from mpignn.storage.read import GraphFile
-from mpignn.storage.schema import edge_path, node_path
 from mpignn.store.views import TypeViews
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ def _read(file: GraphFile, part: int) -> Partition:
     indptr, sources = {}, {}
     for etype in file.schema.etypes:
         lo, hi = _range(book.node_ranges[etype[2]], part)
-        indptr[etype] = _rows(file, f"{edge_path(etype)}/indptr", lo, hi)
-        sources[etype] = _rows(file, f"{edge_path(etype)}/indices", *_range(book.edge_ranges[etype], part))
+        indptr[etype] = _rows(file, ArrayKey.edge(etype, "indptr"), lo, hi)
+        sources[etype] = _rows(file, ArrayKey.edge(etype, "indices"), *_range(book.edge_ranges[etype], part))
     nodes, local = {}, {}
     for ntype in file.schema.ntypes:
         lo, hi = _range(book.node_ranges[ntype], part)
@@ -154,7 +154,7 @@ def _read(file: GraphFile, part: int) -> Partition:
         nodes[ntype] = {
             NID: _tensor(np.concatenate([own, halo])),
             "inner_node": _tensor(np.arange(own.size + halo.size) < own.size),
-            "orig_id": _tensor(np.concatenate([_rows(file, f"{node_path(ntype)}/orig_id", lo, hi),
+            "orig_id": _tensor(np.concatenate([_rows(file, ArrayKey.node(ntype, "orig_id"), lo, hi),
                                                _orig_ids(file, ntype, halo)]))}
         local[ntype] = lo, hi, halo
     csc, edges = {}, {}
@@ -172,7 +172,7 @@ def _read(file: GraphFile, part: int) -> Partition:
 def _orig_ids(file: GraphFile, ntype: str, ids: np.ndarray) -> np.ndarray:
     """(N,) original ids of nodes that ascend; reads the partitions that own any, one after the other."""
     ranges = file.book.node_ranges[ntype]
-    found = [_rows(file, f"{node_path(ntype)}/orig_id", int(lo), int(hi))[ids[(ids >= lo) & (ids < hi)] - lo]
+    found = [_rows(file, ArrayKey.node(ntype, "orig_id"), int(lo), int(hi))[ids[(ids >= lo) & (ids < hi)] - lo]
              for lo, hi in zip(ranges[:-1], ranges[1:], strict=True) if ((ids >= lo) & (ids < hi)).any()]
     return np.concatenate([np.empty(0, np.int64), *found])
 
@@ -182,21 +182,21 @@ def _read_feats(file: GraphFile, part: int, load_nodes: bool, load_edges: bool) 
     nodes: Frame = {}
     edges: Frame = {}
     for ntype in file.schema.ntypes if load_nodes else ():
-        nodes |= _data(file, f"{node_path(ntype)}/data/", ntype, _range(book.node_ranges[ntype], part))
+        nodes |= _data(file, NODE, ntype, _range(book.node_ranges[ntype], part))
     for etype in file.schema.etypes if load_edges else ():
-        edges |= _data(file, f"{edge_path(etype)}/data/", etype_key(etype), _range(book.edge_ranges[etype], part))
+        edges |= _data(file, EDGE, etype_key(etype), _range(book.edge_ranges[etype], part))
     return nodes, edges
 
 
-def _data(file: GraphFile, base: str, key: str, rows: tuple[int, int]) -> Frame:
-    return {f"{key}/{name.removeprefix(base)}": _tensor(_rows(file, name, *rows))
-            for name in file.infos if name.startswith(base)}
+def _data(file: GraphFile, kind: str, owner: str, rows: tuple[int, int]) -> Frame:
+    keys = [key for key in map(ArrayKey.parse, file.infos) if (key.kind, key.owner) == (kind, owner)]
+    return {f"{owner}/{key.data_name}": _tensor(_rows(file, key, *rows)) for key in keys if key.data_name is not None}
 
 
-def _rows(file: GraphFile, name: str, lo: int, hi: int) -> np.ndarray:
-    info = file.infos[name]
-    rows = np.empty((hi - lo + (array_part(name) == "indptr"), *info.row_shape), info.dtype)
-    file.read(name, lo, hi, rows.reshape(-1))
+def _rows(file: GraphFile, key: ArrayKey, lo: int, hi: int) -> np.ndarray:
+    info = file.infos[key.path]
+    rows = np.empty((hi - lo + (key.what == "indptr"), *info.row_shape), info.dtype)
+    file.read(key.path, lo, hi, rows.reshape(-1))
     return rows
 
 

@@ -17,6 +17,7 @@ from mpignn.comm.sharded import array_spec
 from mpignn.comm.transport import Transport
 from mpignn.comm.writable import WritableArray
 from mpignn.errors import ConfigError, DataError, MpignnError
+from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType
 from mpignn.roles import Topology
@@ -168,7 +169,7 @@ class TensorRegistry:
         if policy not in self.book.ntypes:
             return rows
         found = np.empty((rows.size, 1), np.int64)
-        self._transport.arrays[f"node/{policy}/orig_id"].gather(rows, found).wait()
+        self._transport.arrays[ArrayKey.node(policy, "orig_id").path].gather(rows, found).wait()
         return found.reshape(-1)
 
     def rows_of(self, policy: str, first: int, last: int) -> np.ndarray:
@@ -180,7 +181,7 @@ class TensorRegistry:
         ids = np.arange(first, last)
         if policy in self.book.ntypes:
             found = np.empty((ids.size, 1), np.int64)
-            self._transport.arrays[f"node/{policy}/new_id"].gather(ids, found).wait()
+            self._transport.arrays[ArrayKey.node(policy, "new_id").path].gather(ids, found).wait()
             return found.reshape(-1)
         if not is_even(self.book, policy):
             raise ConfigError(f"rows of {policy} stand for edges and have no file of their own: mpignn.checkpoint.save "

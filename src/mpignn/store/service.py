@@ -11,16 +11,17 @@ import numpy as np
 
 from mpignn.comm.sharded import ArraySpec, array_spec
 from mpignn.comm.transport import GraphArray, Transport
-from mpignn.errors import DataError, UnknownName
+from mpignn.errors import DataError
+from mpignn.graph.array_key import EDGE, NODE, OUT, ArrayKey, find_info
 from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.types import ArrayInfo, EType, Schema, array_part, etype_key
+from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 from mpignn.roles import Topology
 
 REPLICATED = ("none", "topology", "all")
 """What each node, or each group of nodes, may hold a copy of: nothing, the structure, or everything."""
 
-
-IN, OUT = DIRECTIONS = ("in", "out")
+IN = "in"
+DIRECTIONS = (IN, OUT)      # of edges; arrays of those that go out are of a kind of their own, see `ArrayKey`
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,18 @@ class GraphService:
         self.transport = transport
         self.infos = dict(infos)
         self.pivots: dict[EType, Any] = {}
+        # Arrays are looked up in each hop of each batch: their paths are put together once.
+        self._orig_paths = {t: ArrayKey.node(t, "orig_id").path for t in book.schema.ntypes}
+        self._new_paths = {t: ArrayKey.node(t, "new_id").path for t in book.schema.ntypes}
+        self._in_paths = {e: [ArrayKey.edge(e, what).path for what in ("indptr", "indices")]
+                          for e in book.schema.etypes}
+        self._out_paths = {e: [ArrayKey.out(e, what).path for what in ("indptr", "indices", "edge_id")]
+                           for e in book.out_ranges}
+        self._data: dict[str | EType, dict[str, ArrayInfo]] = {}
+        for path, info in self.infos.items():
+            key = ArrayKey.parse(path)
+            if key.data_name is not None:
+                self._data.setdefault(key.owner if key.kind == NODE else key.etype, {})[key.data_name] = info
 
     @property
     def schema(self) -> Schema:
@@ -73,22 +86,23 @@ class GraphService:
         Raises:
             DataError: No out-edges were stored.
         """
-        arrays, key = self.transport.arrays, etype_key(etype)
+        arrays = self.transport.arrays
         if direction == IN:
-            return Adjacency(arrays[f"edge/{key}/indptr"], self.orig_ids(etype[2]), arrays[f"edge/{key}/indices"])
-        if etype not in self.book.out_ranges:
-            raise DataError(f"out-edges of {key!r} were asked for, but the graph holds in-edges only: partition it "
-                            "with --out-edges, or add the reversed edges as an edge type")
-        return Adjacency(arrays[f"out/{key}/indptr"], self.orig_ids(etype[0]), arrays[f"out/{key}/indices"],
-                         arrays[f"out/{key}/edge_id"])
+            rows, indices = self._in_paths[etype]
+            return Adjacency(arrays[rows], self.orig_ids(etype[2]), arrays[indices])
+        if etype not in self._out_paths:
+            raise DataError(f"out-edges of {etype_key(etype)!r} were asked for, but the graph holds in-edges only: "
+                            "partition it with --out-edges, or add the reversed edges as an edge type")
+        rows, indices, edge_ids = self._out_paths[etype]
+        return Adjacency(arrays[rows], self.orig_ids(etype[0]), arrays[indices], arrays[edge_ids])
 
     def orig_ids(self, ntype: str) -> GraphArray:
         """(N, 1) original ids of a node type.  Not collective."""
-        return self.transport.arrays[f"node/{ntype}/orig_id"]
+        return self.transport.arrays[self._orig_paths[ntype]]
 
     def new_ids(self, ntype: str) -> GraphArray:
         """(N, 1) new ids of a node type, by original id.  Not collective."""
-        return self.transport.arrays[f"node/{ntype}/new_id"]
+        return self.transport.arrays[self._new_paths[ntype]]
 
     def node_data(self, ntype: str, name: str) -> tuple[GraphArray, tuple[int, ...]]:
         """A node feature and the shape of its rows.  Not collective.
@@ -96,7 +110,8 @@ class GraphService:
         Raises:
             UnknownName: The node type has no data of that name.
         """
-        return self._data(f"node/{ntype}/data/", name)
+        info = self.data_of(ntype).get(name) or find_info(self.infos, ArrayKey.node_data(ntype, name))
+        return self.transport.arrays[info.name], info.row_shape
 
     def edge_data(self, etype: EType, name: str) -> tuple[GraphArray, tuple[int, ...]]:
         """An edge feature and the shape of its rows.  Not collective.
@@ -104,17 +119,16 @@ class GraphService:
         Raises:
             UnknownName: The edge type has no data of that name.
         """
-        return self._data(f"edge/{etype_key(etype)}/data/", name)
+        info = self.data_of(etype).get(name) or find_info(self.infos, ArrayKey.edge_data(etype, name))
+        return self.transport.arrays[info.name], info.row_shape
+
+    def data_of(self, kind: str | EType) -> Mapping[str, ArrayInfo]:
+        """The data of a node type, or of an edge type, by name.  Not collective."""
+        return self._data.get(kind, {})
 
     def home_bounds(self, ntype: str) -> np.ndarray:
         """(S + 1,) int64 first node of each server's own range, whatever copies there are.  Not collective."""
         return server_rows(self.book.node_ranges[ntype], len(self.orig_ids(ntype).spec.bounds) - 1)
-
-    def _data(self, base: str, name: str) -> tuple[GraphArray, tuple[int, ...]]:
-        if base + name not in self.infos:
-            known = ", ".join(n.removeprefix(base) for n in self.infos if n.startswith(base)) or "none"
-            raise UnknownName(f"{base}{name} is not in the graph; data there: {known}")
-        return self.transport.arrays[base + name], self.infos[base + name].row_shape
 
 
 def server_rows(ranges: np.ndarray, num_servers: int) -> np.ndarray:
@@ -153,12 +167,7 @@ class Replication:
 
     def covers(self, name: str) -> bool:
         """Whether the array of that name is held more than once."""
-        return self.what == "all" or self.what == "topology" and is_structure(name)
-
-
-def is_structure(name: str) -> bool:
-    """Whether an array is part of the graph's structure, and no feature."""
-    return array_part(name) in ("orig_id", "indptr", "indices", "edge_id")
+        return self.what == "all" or self.what == "topology" and ArrayKey.parse(name).is_structure
 
 
 def array_specs(book: RangePartitionBook, infos: Iterable[ArrayInfo], num_servers: int,
@@ -177,24 +186,23 @@ def array_specs(book: RangePartitionBook, infos: Iterable[ArrayInfo], num_server
             out-edges, ``edge_start(etype, row, "out")`` the first place of those of source ``row``.
         copies: What is replicated.
     """
-    def cut(first: int, last: int) -> dict[str, list[int]]:
+    def cut(first: int, last: int) -> dict[tuple[str, str], list[int]]:
         nodes = {t: server_rows(book.node_ranges[t], last - first).tolist() for t in book.schema.ntypes}
-        edges = {etype_key(e): [edge_start(e, row) for row in nodes[e[2]]] for e in book.schema.etypes}
-        out = {f"out/{etype_key(e)}": [edge_start(e, row, OUT) for row in nodes[e[0]]] for e in book.out_ranges}
-        return {key: [0] * first + rows + rows[-1:] * (num_servers - last)
-                for key, rows in (nodes | edges | out).items()}
+        cuts = {(NODE, t): rows for t, rows in nodes.items()}
+        cuts |= {(EDGE, etype_key(e)): [edge_start(e, row) for row in nodes[e[2]]] for e in book.schema.etypes}
+        cuts |= {(OUT, etype_key(e)): [edge_start(e, row, OUT) for row in nodes[e[0]]] for e in book.out_ranges}
+        return {key: [0] * first + rows + rows[-1:] * (num_servers - last) for key, rows in cuts.items()}
 
-    def cut_all(infos: list[ArrayInfo], bounds: Mapping[str, list[int]]) -> list[ArraySpec]:
+    def cut_all(infos: list[ArrayInfo], bounds: Mapping[tuple[str, str], list[int]]) -> list[ArraySpec]:
         specs = []
         for info in infos:
-            direction, owner, what = info.name.split("/", 2)
-            if what == "indptr":
-                node = owner.split(":")[0 if direction == OUT else 2]
-                specs.append(array_spec(info.name, info.dtype, 2, bounds[node], 1, "structure"))
+            key = ArrayKey.parse(info.name)
+            if key.what == "indptr":
+                rows = bounds[NODE, key.etype[0 if key.kind == OUT else 2]]
+                specs.append(array_spec(info.name, info.dtype, 2, rows, 1, "structure"))
             else:
-                kind = "structure" if is_structure(info.name) else "feature"
-                cuts = bounds[f"out/{owner}" if direction == OUT else owner]
-                specs.append(array_spec(info.name, info.dtype, info.width, cuts, kind=kind))
+                kind = "structure" if key.is_structure else "feature"
+                specs.append(array_spec(info.name, info.dtype, info.width, bounds[key.kind, key.owner], kind=kind))
         return specs
 
     copied = [] if copies is None else [info for info in infos if copies.covers(info.name)]

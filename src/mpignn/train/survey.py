@@ -9,6 +9,7 @@ import numpy as np
 
 from mpignn.config import Config
 from mpignn.errors import ConfigError
+from mpignn.graph.array_key import NODE, ArrayKey
 from mpignn.graph.likeness import likely, misnamed_splits
 from mpignn.graph.types import ArrayInfo, Schema, listed
 from mpignn.train.tasks.goal import Goal
@@ -27,16 +28,16 @@ def reads(config: Config, goal: Goal, infos: Mapping[str, ArrayInfo], splits: Sp
         infos, splits: Arrays and splits of the graph.
         overlap: Ids that are in more than one split, by the type that has them.
     """
-    named = [infos[f"node/{ntype}/data/{goal.features}"] for ntype, width in goal.columns.items() if width]
-    rows = [f"{info.name.split('/')[1]} {info.width} x {info.dtype}" for info in named]
+    rows = [f"{ntype} {width} x {infos[ArrayKey.node_data(ntype, goal.features).path].dtype}"
+            for ntype, width in goal.columns.items() if width]
     learnt = [f"{ntype} {width}" for ntype, width in config.embedding_columns(goal.columns).items()]
     bare = [ntype for ntype, width in goal.columns.items() if not width]
     yield (f"reads {goal.features}: {listed(rows) or 'none'}; learnt rows: {listed(learnt) or 'none'}"
            + (f"; neither: {listed(bare)}" if bare and not learnt else ""))
     keys = goal.keys
     for key in keys[:_SHOWN]:
-        kind = "node" if goal.ntype is not None else "edge"
-        told = infos.get(f"{kind}/{key}/data/{goal.labels}")        # inference needs none
+        of_key = goal.label_key(key)
+        told = None if of_key is None else infos.get(of_key.path)       # inference needs none
         label = f"{goal.labels} {told.dtype}; " if told is not None else ""
         yield f"reads of {key}: {label}splits {_sizes([key], splits)}"
     if keys[_SHOWN:]:
@@ -48,11 +49,13 @@ def reads(config: Config, goal: Goal, infos: Mapping[str, ArrayInfo], splits: Sp
 
 def doubts(config: Config, goal: Goal, schema: Schema, infos: Mapping[str, ArrayInfo], splits: Splits) -> Iterator[str]:
     """Warnings of data that has another name than what is read.  Not collective; arguments are those of `reads`."""
+    rows: dict[str, list[str]] = {}
+    for path, info in infos.items():
+        of = ArrayKey.parse(path)
+        if of.kind == NODE and of.data_name not in (None, goal.labels) and len(info.row_shape) == 1:
+            rows.setdefault(of.owner, []).append(of.data_name)
     for ntype in schema.ntypes:
-        base = f"node/{ntype}/data/"
-        rows = [name.removeprefix(base) for name, info in infos.items()
-                if name.startswith(base) and len(info.row_shape) == 1 and name != f"{base}{goal.labels}"]
-        found = None if goal.columns.get(ntype) else likely(goal.features, rows)
+        found = None if goal.columns.get(ntype) else likely(goal.features, rows.get(ntype, ()))
         if found is not None:
             instead = "learnt rows stand in" if ntype in config.embedding_columns(goal.columns) else "nothing stands in"
             yield (f"{ntype} has data named {found!r} and none named {goal.features!r}: {instead}; --features {found} "

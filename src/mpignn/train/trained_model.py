@@ -10,9 +10,10 @@ from typing import Any
 
 from mpignn.config import CHECKPOINTS, TRAINED
 from mpignn.errors import ConfigError, DataError
+from mpignn.graph.array_key import ArrayKey, find_info
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key, listed
 from mpignn.storage import snapshot
-from mpignn.train.tasks.goal import Goal, find_info
+from mpignn.train.tasks.goal import Goal
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,11 @@ def check_graph(trained: TrainedModel, schema: Schema, infos: Mapping[str, Array
         if there != here:
             parts.append(f"{what}: {', '.join(there)} there, {', '.join(here)} here")
     for ntype, width in goal.columns.items() if not parts else ():
-        info = infos.get(f"node/{ntype}/data/{goal.features}")
+        info = infos.get(ArrayKey.node_data(ntype, goal.features).path)
         here = "none" if info is None else f"{info.dtype} {info.row_shape}"
         if width and (info is None or info.dtype.kind not in "biuf" or info.row_shape != (width,)):
             parts.append(f"{goal.features} of {ntype}: rows of {width} numbers there, {here} here")
-    if goal.edge_mask is not None and not any(f"edge/{etype_key(e)}/data/{goal.edge_mask}" in infos
+    if goal.edge_mask is not None and not any(ArrayKey.edge_data(e, goal.edge_mask).path in infos
                                               for e in schema.etypes):
         parts.append(f"edge data {goal.edge_mask}: there, not here")
     if parts:
@@ -114,5 +115,6 @@ def check_labels(trained: TrainedModel, infos: Mapping[str, ArrayInfo],
     goal, keys = trained.goal, trained.goal.keys
     if not any(split in splits.get(key, ()) for key in keys for split in wanted):
         raise DataError(f"{listed(keys)}: no split named {' or '.join(wanted)}: there is nothing to measure by")
-    if goal.labels is not None:
-        find_info(infos, f"{'edge' if goal.ntype is None else 'node'}/{keys[0]}/data/", goal.labels)
+    label = goal.label_key(keys[0])
+    if label is not None:
+        find_info(infos, label)

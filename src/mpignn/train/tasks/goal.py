@@ -10,6 +10,7 @@ import numpy as np
 
 from mpignn.config import Config, GraphConfig
 from mpignn.errors import ConfigError, DataError, UnknownName
+from mpignn.graph.array_key import EDGE, NODE, ArrayKey, find_info
 from mpignn.graph.types import NTYPE, ArrayInfo, EType, Schema, etype_key, listed
 from mpignn.models import check_types, find_model
 from mpignn.store.sizes import layer_columns
@@ -58,6 +59,10 @@ class Goal:
         assert self.labels is not None, "the goal is the edges themselves"
         return self.labels
 
+    def label_key(self, seeds: str) -> ArrayKey | None:
+        """Which array has the labels of a type of seeds, one of `keys`; None where the goal is the edges themselves."""
+        return None if self.labels is None else ArrayKey.data(EDGE if self.ntype is None else NODE, seeds, self.labels)
+
     @property
     def targets(self) -> dict[str, str | None]:
         """The settings that name the types of the seeds, as found where they were left to their defaults."""
@@ -85,18 +90,19 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
     if task.startswith("node"):
         ntype = _target_ntype(schema, splits, config.task.target_ntype)
         labels = config.graph.labels
-        told = find_info(infos, f"node/{ntype}/data/", labels)
+        told = find_info(infos, ArrayKey.node_data(ntype, labels))
     else:
         etypes = _target_etypes(schema, splits, config.task.target_etype, task)
         if task != "link_prediction":
             labels = config.graph.labels
-            told = find_info(infos, f"edge/{etype_key(etypes[0])}/data/", labels)
+            told = find_info(infos, ArrayKey.edge_data(etypes[0], labels))
     if labels is not None:
         _check_labels(task, told)
         outputs = 0 if task.endswith("classification") else told.width
     mask = config.sampling.edge_mask
     if mask is not None:
-        _check_mask(mask, [info for e in schema.etypes if (info := infos.get(f"edge/{etype_key(e)}/data/{mask}"))])
+        _check_mask(mask, [infos[path] for path in (ArrayKey.edge_data(e, mask).path for e in schema.etypes)
+                           if path in infos])
     return Goal(task, ntype, etypes, config.graph.features, _columns(schema, infos, config), labels,
                 outputs, mask)
 
@@ -218,19 +224,11 @@ def _columns(schema: Schema, infos: Mapping[str, ArrayInfo], config: Config) -> 
     """
     features, found = config.graph.features, {}
     for ntype in schema.ntypes:
-        info = infos.get(f"node/{ntype}/data/{features}")
+        info = infos.get(ArrayKey.node_data(ntype, features).path)
         if info is not None and (len(info.row_shape) != 1 or info.dtype.kind not in "biuf"):
             raise DataError(f"{info.name} is {info.dtype} with rows of shape {info.row_shape}: the model reads one row "
                             "of numbers per node")
         found[ntype] = 0 if info is None else info.width
     if not any(found.values()) and (config.embedding.embed == "off" or features != GraphConfig.features):
-        find_info(infos, f"node/{schema.ntypes[0]}/data/", features)
+        find_info(infos, ArrayKey.node_data(schema.ntypes[0], features))
     return found
-
-
-def find_info(infos: Mapping[str, ArrayInfo], base: str, name: str) -> ArrayInfo:
-    """The array ``base + name`` of a graph; raises `UnknownName` where there is none.  Not collective."""
-    if base + name not in infos:
-        known = ", ".join(n.removeprefix(base) for n in infos if n.startswith(base)) or "none"
-        raise UnknownName(f"{base}{name} is not in the graph; data there: {known}")
-    return infos[base + name]
