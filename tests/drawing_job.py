@@ -16,7 +16,7 @@ import numpy as np
 import mpignn as mg
 from mpignn.kernels import threads
 from mpignn.sampling.canonical import canonical_rows
-from mpignn.store.lookup import read_rows
+from mpignn.store.graph import published_graph
 from recorded import arrays_of
 
 SEEDS, SIZE = 60, 25
@@ -31,10 +31,10 @@ class Full(mg.BlockSampler):
 
 def ways(g):
     """Samplers, and the edges to exclude."""
-    some = {}
+    some, graph = {}, published_graph(g)
     for etype in g.canonical_etypes:        # of every third destination the first in-edge, by original ids
         ids = np.asarray(g.new_nids(np.arange(0, g.num_nodes(etype[2]), 3), etype[2]))
-        bounds = read_rows(g.service, g.service.adjacency(etype).rows, ids)
+        bounds = graph.read(graph.adjacency(etype).rows, ids)
         some[etype] = np.sort(bounds[bounds[:, 0] < bounds[:, 1], 0])
     fanouts = [{e: 2 + number for number, e in enumerate(g.canonical_etypes)}, 4]
     return [(mg.NeighborSampler(fanouts), None), (mg.NeighborSampler(fanouts, replace=True), None),
@@ -63,11 +63,11 @@ def main(g, world):
                                    prefetch=told["prefetch"], input_time=times(sampler, g, nids))
         if exclude is not None:
             draw = sampler.sample_many
-            sampler.sample_many = lambda service, inputs, draw=draw, gone=exclude: draw(
-                service, [replace(batch, exclude=gone) for batch in inputs])
+            sampler.sample_many = lambda published, inputs, draw=draw, gone=exclude: draw(
+                published, [replace(batch, exclude=gone) for batch in inputs])
         for step, (_, _, blocks) in enumerate(loader):
             for hop, block in enumerate(reversed(blocks)):
-                drawn |= arrays_of(canonical_rows(g.service, block, hop), f"{number}.{step}")
+                drawn |= arrays_of(canonical_rows(published_graph(g), block, hop), f"{number}.{step}")
     np.savez(Path(sys.argv[1]) / f"trainer-{g.trainers.rank}.npz", **drawn)
 
 

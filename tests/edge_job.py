@@ -24,11 +24,12 @@ def main(folder: str, graph: str, prefetch: str, *settings: str) -> None:
 def record(g, folder: Path, prefetch: int) -> None:
     import mpignn as mg
     from mpignn.sampling.canonical import canonical_rows
-    from mpignn.store.lookup import read_rows
+    from mpignn.store.graph import published_graph
     from recorded import arrays_of
 
     (etype,), (ntype,) = g.canonical_etypes, g.ntypes
-    bounds = read_rows(g.service, g.service.adjacency(etype).rows, g.new_nids(np.arange(DESTINATIONS)).numpy())
+    graph = published_graph(g)
+    bounds = graph.read(graph.adjacency(etype).rows, g.new_nids(np.arange(DESTINATIONS)).numpy())
     eids = np.concatenate([np.arange(*row) for row in bounds])      # in an order that all partitionings share
     found, ends = {}, {}
     for make in mg.negative.Uniform, mg.negative.GlobalUniform, mg.negative.InBatch:
@@ -39,7 +40,7 @@ def record(g, folder: Path, prefetch: int) -> None:
         for step, (_, positive, negative, blocks) in enumerate(loader):
             name = f"{make.__name__}.{step}"
             for hop, block in enumerate(reversed(blocks)):
-                found |= arrays_of(canonical_rows(g.service, block, hop), name)
+                found |= arrays_of(canonical_rows(graph, block, hop), name)
             for kind, pairs in ("positive", positive), ("negative", negative):
                 nodes = pairs.node_ids[ntype]
                 ends[f"{name}/{kind}"] = np.stack([g.orig_nids(nodes[side]) for side in pairs.edges()], 1)

@@ -16,6 +16,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     from mpignn.loader.node import NodeDataLoader
     from mpignn.sampling.canonical import canonical_rows
+    from mpignn.store.graph import published_graph
     from recorded import arrays_of
 
     recorded: dict[str, np.ndarray] = {}
@@ -25,7 +26,7 @@ def main() -> int:
         for step, batch in enumerate(iterate(self)):
             if self.plan.shuffle:       # training; evaluation goes through the seeds in order
                 for hop, block in enumerate(reversed(batch[2])):
-                    rows = canonical_rows(self._g.service, block, hop)
+                    rows = canonical_rows(published_graph(self._g), block, hop)
                     recorded.update(arrays_of(rows, f"{self._epoch}.{step}"))
             yield batch
         np.savez(folder / f"trainer-{self._g.trainers.rank}.npz", **recorded)

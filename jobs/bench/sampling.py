@@ -41,7 +41,8 @@ from mpignn.kernels.weigh import NO_MARKS, pick_weighted, take
 from mpignn.sampling.draw import Front, Workspace, draw_hop, draw_in_view
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.sampling.rule import make_rules
-from mpignn.store.service import GraphService, array_specs
+from mpignn.store.cut import array_specs
+from mpignn.store.published import PublishedGraph
 
 SEEDS, EXCLUDED = 20_000, 2_000
 Call = Callable[[int], tuple[float, float, int]]        # repeat -> seconds, CPU seconds, edges
@@ -56,23 +57,23 @@ def main() -> None:
     options = parser.parse_args()
     csc, orig = read(options.graph)
     (etype,) = csc
-    service = serve(csc, orig)
+    published = serve(csc, orig)
     fanouts = [int(f) for f in options.fanouts.split(",")]
     print(header())
-    print(f"{service.book.num_nodes()} nodes, {service.book.num_edges()} edges, {options.repeats} repeats")
+    print(f"{published.book.num_nodes()} nodes, {published.book.num_edges()} edges, {options.repeats} repeats")
     threads.set_num_threads(1)
-    report({"one hop, fanout 10": OneHop(service, 10)}, options.repeats)
-    report({"one hop, fanout 25": OneHop(service, 25),
-            f"one hop, fanout 25, {EXCLUDED} excluded": OneHop(service, 25, exclude=True),
-            "one hop, fanout 25, two threads": on_two(OneHop(service, 25))}, options.repeats)
-    weights = np.random.default_rng(0).random(service.book.num_edges(), np.float32)
-    report({"weighted, one hop, fanout 10": Weighted(service, 10, weights),
-            "weighted, one hop, fanout 10, two threads": on_two(Weighted(service, 10, weights))}, options.repeats)
+    report({"one hop, fanout 10": OneHop(published, 10)}, options.repeats)
+    report({"one hop, fanout 25": OneHop(published, 25),
+            f"one hop, fanout 25, {EXCLUDED} excluded": OneHop(published, 25, exclude=True),
+            "one hop, fanout 25, two threads": on_two(OneHop(published, 25))}, options.repeats)
+    weights = np.random.default_rng(0).random(published.book.num_edges(), np.float32)
+    report({"weighted, one hop, fanout 10": Weighted(published, 10, weights),
+            "weighted, one hop, fanout 10, two threads": on_two(Weighted(published, 10, weights))}, options.repeats)
     del weights
     name = f"blocks, {options.batch_size} seeds, fanouts {','.join(map(str, fanouts[::-1]))} in hop order"
     split = serve(*two_types(csc[etype], orig[etype[0]]))
     half = [-(-fanout // 2) for fanout in fanouts]
-    whole = blocks(service, fanouts, options.batch_size)
+    whole = blocks(published, fanouts, options.batch_size)
     report({name: whole, f"{name}, two threads": on_two(whole),
             f"{name}, heterogeneous": blocks(split, half, options.batch_size)}, options.repeats)
 
@@ -115,18 +116,19 @@ def on_two(call: Call) -> Call:
 class OneHop:
     """Pick the neighbors of random nodes, as the sampler does."""
 
-    def __init__(self, service: GraphService, fanout: int, exclude: bool = False):
-        self._service, self._rules, self._exclude = service, make_rules(service, fanout), exclude
+    def __init__(self, published: PublishedGraph, fanout: int, exclude: bool = False):
+        self._published, self._rules, self._exclude = published, make_rules(published, fanout), exclude
         self._space = Workspace()
 
     def __call__(self, repeat: int) -> tuple[float, float, int]:
-        (ntype,), (etype,) = self._service.schema.ntypes, self._service.schema.etypes
-        num_nodes = self._service.book.num_nodes()
+        (ntype,), (etype,) = self._published.schema.ntypes, self._published.schema.etypes
+        num_nodes = self._published.book.num_nodes()
         seeds = np.random.default_rng(repeat).choice(num_nodes, min(SEEDS, num_nodes), replace=False)
-        gone = {etype: some_edges(self._service.adjacency(etype).rows.local[seeds], repeat)} if self._exclude else {}
+        gone = {etype: some_edges(self._published.adjacency(etype).rows.local[seeds], repeat)} if self._exclude else {}
         start = now()
-        ((draw,),) = draw_hop(self._service, self._space, [Front((repeat,), {ntype: seeds}, gone)], self._rules, False)
-        draw_in_view(self._service, self._space, [draw])
+        front = Front((repeat,), {ntype: seeds}, gone)
+        ((draw,),) = draw_hop(self._published, self._space, [front], self._rules, False)
+        draw_in_view(self._published, self._space, [draw])
         return *since(start), int(draw.indptr[-1])
 
 
@@ -140,9 +142,9 @@ def some_edges(bounds: np.ndarray, repeat: int) -> np.ndarray:
 class Weighted:
     """Pick neighbors of random nodes in proportion to weights."""
 
-    def __init__(self, service: GraphService, fanout: int, weights: np.ndarray):
-        self._adjacency, self._fanout = service.adjacency(service.schema.etypes[0]), fanout
-        self._num_nodes, self._weights = service.book.num_nodes(), read_only(_shared(weights))
+    def __init__(self, published: PublishedGraph, fanout: int, weights: np.ndarray):
+        self._adjacency, self._fanout = published.adjacency(published.schema.etypes[0]), fanout
+        self._num_nodes, self._weights = published.book.num_nodes(), read_only(_shared(weights))
         self._size = min(SEEDS, self._num_nodes)
         self._indptr, self._counts = np.empty(self._size + 1, np.int64), np.empty(self._size, np.int64)
         self._away = np.full(self._size, -1, np.int64)
@@ -168,15 +170,15 @@ class Weighted:
         return *since(start), int(self._indptr[-1])
 
 
-def blocks(service: GraphService, fanouts: list[int], batch_size: int) -> Call:
+def blocks(published: PublishedGraph, fanouts: list[int], batch_size: int) -> Call:
     """Sample and relabel all hops for random seeds, as many of each node type."""
-    sampler, ntypes = NeighborSampler(fanouts), service.schema.ntypes
+    sampler, ntypes = NeighborSampler(fanouts), published.schema.ntypes
 
     def call(repeat):
         rng = np.random.default_rng(repeat)
-        seeds = {t: rng.choice(service.book.num_nodes(t), batch_size // len(ntypes), replace=False) for t in ntypes}
+        seeds = {t: rng.choice(published.book.num_nodes(t), batch_size // len(ntypes), replace=False) for t in ntypes}
         start = now()
-        _, _, made = sampler.sample(service, seeds, repeat)
+        _, _, made = sampler.sample(published, seeds, repeat)
         return *since(start), sum(block.num_edges() for block in made)
     return call
 
@@ -200,7 +202,7 @@ def _shared(array):
     return shared
 
 
-def serve(csc: dict, orig: dict) -> GraphService:
+def serve(csc: dict, orig: dict) -> PublishedGraph:
     """Publish the structure of a graph.
 
     Args:
@@ -219,7 +221,7 @@ def serve(csc: dict, orig: dict) -> GraphService:
     for name, array in arrays.items():
         transport.shard(name)[:] = array
     transport.publish()
-    return GraphService(book, infos, transport)
+    return PublishedGraph(book, infos, transport)
 
 
 def two_types(csc: tuple[np.ndarray, np.ndarray], orig: np.ndarray) -> tuple[dict, dict]:

@@ -17,8 +17,9 @@ from mpignn.comm.group import LocalGroup
 from mpignn.comm.local import LocalTransport
 from mpignn.graph.array_key import ArrayKey
 from mpignn.roles import BOTH, Role, Topology
-from mpignn.store.graph import DistGraph
-from mpignn.store.service import GraphService, array_specs
+from mpignn.store.cut import array_specs
+from mpignn.store.graph import DistGraph, published_graph
+from mpignn.store.published import PublishedGraph
 
 
 class Trainer(LocalGroup):
@@ -48,11 +49,11 @@ def measure(g: DistGraph, options: argparse.Namespace) -> None:
     print(header())
     print(f"{g.num_nodes()} nodes, {g.num_edges()} edges, {g.book.num_partitions()} partitions; {count} trainers, "
           f"global batches of {size}, fanouts {options.fanouts}, {options.steps} steps")
-    service, train = _served_by(g.service, count), g.split("train")
+    published, train = _served_by(published_graph(g), count), g.split("train")
 
     def total(topology: Topology, rank: int = 0) -> np.ndarray:
         """Seeds, edges and rows of one trainer in some steps."""
-        seen = DistGraph(service, topology, Trainer(rank, len(topology.trainer_ranks)), {})
+        seen = DistGraph(published, topology, Trainer(rank, len(topology.trainer_ranks)), {})
         loader = mg.NodeDataLoader(seen, train, mg.NeighborSampler(fanouts), global_batch_size=size, shuffle=True)
         for step, _ in enumerate(loader):
             if step + 1 == options.steps:
@@ -67,19 +68,19 @@ def measure(g: DistGraph, options: argparse.Namespace) -> None:
               f"({one[1] / options.steps:,.0f} edges, {one[2] / options.steps:,.0f} rows a step)", flush=True)
 
 
-def _served_by(service: GraphService, servers: int) -> GraphService:
+def _served_by(published: PublishedGraph, servers: int) -> PublishedGraph:
     """The structure of a graph that is all in view, owned by several servers."""
-    infos = [info for info in service.infos.values() if ArrayKey.parse(info.name).is_structure]
+    infos = [info for info in published.infos.values() if ArrayKey.parse(info.name).is_structure]
 
     def edge_start(etype, row):
-        rows = service.adjacency(etype).rows.local
+        rows = published.adjacency(etype).rows.local
         return int(rows[row, 0] if row < rows.shape[0] else rows[-1, 1]) if rows.size else 0
 
-    transport = LocalTransport(array_specs(service.book, infos, servers, edge_start))
+    transport = LocalTransport(array_specs(published.book, infos, servers, edge_start))
     for name in transport.arrays:
-        transport.shard(name)[:] = service.transport.arrays[name].flat
+        transport.shard(name)[:] = published.transport.arrays[name].flat
     transport.publish()
-    return GraphService(service.book, {info.name: info for info in infos}, transport)
+    return PublishedGraph(published.book, {info.name: info for info in infos}, transport)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.roles import Role
 from mpignn.sampling.block_sampler import SamplerInput
 from mpignn.sampling.neighbor import NeighborSampler
-from mpignn.store.service import GraphService, place
+from mpignn.store.cut import place
+from mpignn.store.graph import published_graph
+from mpignn.store.published import PublishedGraph
 
 NODES, DEGREE, HOPS = 1_200, 8, 3
 LOOP = ("node", "to", "node")
@@ -50,7 +52,7 @@ def counting(counts):
 
 
 def publish(world, access, replicate):
-    """A regular graph with features, cut over the servers; and its service."""
+    """A regular graph with features, cut over the servers; and its arrays."""
     from mpignn.mpi.transport import MpiTransport
     servers = len(world.topology.server_ranks)
     rng = np.random.default_rng(0)
@@ -68,17 +70,17 @@ def publish(world, access, replicate):
             rows = arrays[name][lo:hi + (array.spec.step < array.spec.width)]
             transport.shard(name)[:] = rows.reshape(-1)
     transport.publish()
-    return GraphService(book, infos, transport), arrays
+    return PublishedGraph(book, infos, transport), arrays
 
 
-def prepare(world, service, arrays, batches) -> None:
+def prepare(world, published, arrays, batches) -> None:
     """Sample some batches and fetch their features, as a loader does."""
     rng = np.random.default_rng(world.rank)
     inputs = [SamplerInput(rng.choice(NODES, 300, replace=False), key) for key in range(batches)]
-    sampled = NeighborSampler([2] * HOPS).sample_many(service, inputs)
-    array, _ = service.node_data("node", "x")
+    sampled = NeighborSampler([2] * HOPS).sample_many(published, inputs)
+    array, _ = published.node_data("node", "x")
     requests = [Request(array, inputs, np.empty((inputs.size, 5))) for inputs, _, _ in sampled]
-    service.transport.gather(requests).wait()
+    published.transport.gather(requests).wait()
     for request in requests:
         np.testing.assert_array_equal(request.out, arrays["node/node/data/x"][request.ids])
 
@@ -93,11 +95,11 @@ def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
     with patch.object(rma_way, "MPI", counting(counts)):
         group = world.all
         world = replace(world, all=MpiGroup(rma_way.MPI.Intracomm(group.comm), group.blocks))
-        service, arrays = publish(world, access, replicate)
-        transport = service.transport
+        published, arrays = publish(world, access, replicate)
+        transport = published.transport
         counts.clear()
         if Role.TRAINER in world.role:
-            prepare(world, service, arrays, batches)
+            prepare(world, published, arrays, batches)
         made, stats = Counter(counts), transport.stats()
         world.finish()
         transport.free()
@@ -134,10 +136,10 @@ def test_as_many_calls_as_the_design_says(world, access, batches, replicate):
 def test_a_loader_makes_a_round_trip_per_hop_twice_and_one_for_features(world, prefetch, thread):
     from mpignn.loader.node import NodeDataLoader
     from mpignn.store.graph import DistGraph
-    service, arrays = publish(world, "rma", "none")
-    transport, steps = service.transport, 0
+    published, arrays = publish(world, "rma", "none")
+    transport, steps = published.transport, 0
     if Role.TRAINER in world.role:
-        g = DistGraph(service, world.topology, world.trainers, {})
+        g = DistGraph(published, world.topology, world.trainers, {})
         sampler = NeighborSampler([2] * HOPS, prefetch_node_feats=["x"])
         loader = NodeDataLoader(g, np.arange(NODES), sampler, global_batch_size=NODES // 6, shuffle=True,
                                 prefetch=prefetch, thread=thread)
@@ -196,7 +198,7 @@ def test_by_way_of_owners_nothing_is_one_sided(world):
         if world.trainers is not None:
             etype = g.canonical_etypes[0]
             papers = np.arange(g.num_nodes("paper"))
-            NeighborSampler([3, 3]).sample(g.service, {"paper": papers}, 1)
+            NeighborSampler([3, 3]).sample(published_graph(g), {"paper": papers}, 1)
             edges = np.arange(g.num_edges(etype))
             src, dst = g.find_edges(edges, etype)
             assert g.edge_ids(src, dst, etype).numel() == edges.size

@@ -11,7 +11,7 @@ from graphs import edge_list, random_assignment, random_graph, random_hetero_gra
 from mpignn.errors import CommError, DataError, IDError, UnknownName
 from mpignn.graph.types import etype_key
 from mpignn.storage.write import write_graph
-from mpignn.store.lookup import read_rows
+from mpignn.store.graph import published_graph
 
 SHAPES = {"ranks_per_node": (None, 1, 2)}
 GRAPHS = {"one type": random_graph(1, 40, 160, shuffled=True), "types": random_hetero_graph(2, 30, 90),
@@ -119,8 +119,9 @@ def test_out_edges(world, replicate):
                 edges = new_edges(g, data, etype)
                 degrees = np.bincount([s for s, _ in edges], minlength=g.num_nodes(etype[0]))
                 assert g.out_degrees(np.arange(degrees.size), etype).tolist() == degrees.tolist()
-                adjacency = g.service.adjacency(etype, "out")
-                ids, dst = (read_rows(g.service, array, np.arange(len(edges)))[:, 0].tolist()
+                graph = published_graph(g)
+                adjacency = graph.adjacency(etype, "out")
+                ids, dst = (graph.read(array, np.arange(len(edges)))[:, 0].tolist()
                             for array in (adjacency.edge_ids, adjacency.indices))
                 assert sorted(ids) == list(range(len(edges))) and dst == [edges[i][1] for i in ids]
                 with pytest.raises(IDError, match=f"{degrees.size} "):

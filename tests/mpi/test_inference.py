@@ -46,6 +46,7 @@ def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, mo
         import torch
 
         from mpignn.sampling.neighbor import ALL, NeighborSampler
+        from mpignn.store.graph import published_graph
         from mpignn.train.inference import by_samples, layerwise
         from mpignn.train.network import Inputs, Network
 
@@ -61,7 +62,7 @@ def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, mo
         for found, dense, key in (
                 (layerwise(g, network, whole, wanted, batch_size=4), NeighborSampler([ALL] * 3, **options), 0),
                 (by_samples(g, network, sampler, wanted, key=5, batch_size=4), sampler, 5)):
-            _, _, blocks = dense.sample(g.service, everything, key)
+            _, _, blocks = dense.sample(published_graph(g), everything, key)
             features = {t: g.nodes[t].data["features"][ids] for t, ids in blocks[0].src_ids.items()}
             with torch.no_grad():
                 expected = stack(blocks, inputs.of_nodes(features, blocks[0].src_ids))

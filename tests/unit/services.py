@@ -15,7 +15,8 @@ from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import CSC, csc_from_coo, in_edges
 from mpignn.graph.csc import out_edges as out_edges_of
 from mpignn.graph.types import ArrayInfo, GraphData, etype_key
-from mpignn.store.service import GraphService, array_specs
+from mpignn.store.cut import array_specs
+from mpignn.store.published import PublishedGraph
 
 
 class PartialTransport(LocalTransport):
@@ -80,14 +81,14 @@ class Served:
     """A published graph.
 
     Attributes:
-        service: What the code under test is given.
+        published: What the code under test is given.
         transport: Under it.
         new: (N,) id of each original id, for each node type.
         orig: (N,) original id of each id.
         orig_edges: (E,) original id of each edge id, for each edge type.
     """
 
-    service: GraphService
+    published: PublishedGraph
     transport: LocalTransport
     new: Mapping[str, np.ndarray]
     orig: Mapping[str, np.ndarray]
@@ -145,7 +146,7 @@ def serve(graph: GraphData, parts: int | Mapping[str, np.ndarray] = 1, servers: 
     for name, rows in (arrays | maps).items():
         transport.shard(name)[:] = rows.reshape(-1)
     transport.publish()
-    return Served(GraphService(book, infos, transport), transport, new, orig,
+    return Served(PublishedGraph(book, infos, transport), transport, new, orig,
                   {e: csc.edge_ids for e, csc in edges.items()})
 
 

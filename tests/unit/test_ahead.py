@@ -29,7 +29,7 @@ from mpignn.store.graph import DistGraph
 def published(visible=None):
     """A graph on three servers, of which this process sees some; and its transport."""
     served = serve(random_graph(1), 3, 3, visible, partial=MixedTransport)
-    g = DistGraph(served.service, Topology((0, 1, 2), (BOTH, Role.SERVER, Role.SERVER)), Trainer(0, 1), {})
+    g = DistGraph(served.published, Topology((0, 1, 2), (BOTH, Role.SERVER, Role.SERVER)), Trainer(0, 1), {})
     return g, served
 
 
@@ -227,7 +227,7 @@ def test_a_pass_that_another_thread_lets_go_of_ends():
 
     def prepare(group, via):
         asked.set()
-        via(published((1, 1))[1].service).transport.gather([])
+        via(published((1, 1))[1].published).transport.gather([])
 
     passes = [Ahead(prepare, [range(1)])]
     asked.wait(10)

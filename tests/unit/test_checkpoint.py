@@ -37,7 +37,7 @@ def open_graph():
 
     def make(parts: int, source_id: str = "same"):
         served = serve(GRAPH, parts=parts, seed=parts)
-        g = DistGraph(served.service, Topology((0,), (BOTH,)), LocalGroup(), {}, source_id=source_id)
+        g = DistGraph(served.published, Topology((0,), (BOTH,)), LocalGroup(), {}, source_id=source_id)
         opened.append(g)
         return SimpleNamespace(g=g, orig=served.orig, new=served.new)
     yield make

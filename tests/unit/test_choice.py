@@ -54,11 +54,11 @@ def test_draws_are_the_reference_whatever_is_in_view(graph, fanouts, repl, parts
     gone = {e: np.flatnonzero(rng.random(csc.num_edges) < share) for e, csc in graph.csc.items()}
     sampler = NeighborSampler(fanouts, prob, repl, mask, return_eids)
     exclude = {e: np.flatnonzero(np.isin(served.orig_edges[e], ids)) for e, ids in gone.items()}
-    _, _, blocks = sampler.sample(served.service, {t: served.new[t][ids] for t, ids in seeds.items()}, key, exclude)
+    _, _, blocks = sampler.sample(served.published, {t: served.new[t][ids] for t, ids in seeds.items()}, key, exclude)
     assert visible is None or served.transport.calls <= 2 * len(fanouts)
     hops = [dict.fromkeys(graph.csc, fanout) for fanout in reversed(fanouts)]
     exclusions = {(e, edge) for e, ids in gone.items() for edge in ids.tolist()}
-    assert canonical_form(served.service, blocks) == reference(graph, seeds, hops, key, repl, prob, mask, exclusions)
+    assert canonical_form(served.published, blocks) == reference(graph, seeds, hops, key, repl, prob, mask, exclusions)
     for block in blocks if return_eids else []:
         for e, csc in block.csc.items():
             assert not np.isin(csc.edge_ids, exclude[e]).any()
@@ -69,7 +69,7 @@ def test_an_excluded_edge_is_in_no_block_and_rows_hold_all_that_the_rest_allows(
     served = serve(graph, 3, 3, visible=(0, 2))
     rng = np.random.default_rng(1)
     gone = {CITES: np.unique(rng.integers(0, 3000, 900)), WROTE: np.unique(rng.integers(0, 3000, 30))}
-    _, _, blocks = NeighborSampler([4, 7], return_eids=True).sample(served.service, {"paper": np.arange(60)}, 9, gone)
+    _, _, blocks = NeighborSampler([4, 7], return_eids=True).sample(served.published, {"paper": np.arange(60)}, 9, gone)
     for block, fanout in zip(blocks, (4, 7), strict=True):
         for e, csc in block.csc.items():
             bounds = served.transport._whole[f"edge/{':'.join(e)}/indptr"].local[block.src_ids[e[2]][:csc.num_dst]]
@@ -85,12 +85,12 @@ def test_a_frontier_drawn_with_the_key_of_a_hop_is_what_the_sampler_draws(option
         def sample_frontier(self, block_id, g, nodes, key):
             return super().sample_frontier(block_id, g, nodes, key)
 
-    service = serve(weighted(hetero(40, 10, 300, seed=1)), 3).service
+    published = serve(weighted(hetero(40, 10, 300, seed=1)), 3).published
     seeds = {"paper": np.array([7, 3, 39, 0]), "author": np.array([9])}
     wanted = [SamplerInput(seeds, 1), SamplerInput({"paper": np.arange(5)}, 2)]
     for return_eids in True, False:
-        together = NeighborSampler([2, 3, ALL], return_eids=return_eids, **options).sample_many(service, wanted)
-        alone = OneByOne([2, 3, ALL], return_eids=return_eids, **options).sample_many(service, wanted)
+        together = NeighborSampler([2, 3, ALL], return_eids=return_eids, **options).sample_many(published, wanted)
+        alone = OneByOne([2, 3, ALL], return_eids=return_eids, **options).sample_many(published, wanted)
         for (inputs, outputs, blocks), (inputs2, outputs2, blocks2) in zip(together, alone, strict=True):
             assert all(np.array_equal(inputs[t], inputs2[t]) for t in inputs)
             assert all(np.array_equal(outputs[t], outputs2[t]) for t in outputs)
@@ -105,13 +105,13 @@ def test_a_sampler_of_ones_own_says_only_which_edges_and_leaks_none_that_is_excl
             return in_subgraph(g, nodes)
 
     seen, graph = [], hetero(20, 5, 100, seed=2)
-    service = serve(graph, 2).service
+    published = serve(graph, 2).published
     with pytest.raises(NotImplementedError, match="BlockSampler"):
-        BlockSampler(1).sample(service, {"paper": [0]}, 0)
+        BlockSampler(1).sample(published, {"paper": [0]}, 0)
     gone = {CITES: np.arange(0, 100, 3)}
-    _, _, blocks = InEdges(2, return_eids=True).sample(service, {"paper": np.arange(20)}, 5, gone)
+    _, _, blocks = InEdges(2, return_eids=True).sample(published, {"paper": np.arange(20)}, 5, gone)
     _, _, same = MultiLayerFullNeighborSampler(2, return_eids=True).sample(
-        service, {"paper": np.arange(20)}, 5, gone)
+        published, {"paper": np.arange(20)}, 5, gone)
     assert seen == [(1, (5, 0)), (0, (5, 1))]
     for block, block2 in zip(blocks, same, strict=True):
         assert_equal(block, block2)
@@ -127,31 +127,31 @@ def test_results_go_by_node_and_then_by_draw_and_repeated_nodes_draw_anew():
     served = serve(make_graph({"node": 400}, {LOOP: (np.arange(400), np.zeros(400, int))}), 3)
     hub = served.new["node"][0]
     nodes = np.array([hub, served.new["node"][1], hub, hub])
-    found = sample_neighbors(served.service, nodes, 20, key=(1, 2, 3))[LOOP]
+    found = sample_neighbors(served.published, nodes, 20, key=(1, 2, 3))[LOOP]
     assert found.indptr.tolist() == [0, 20, 20, 40, 60] and np.array_equal(found.nodes, nodes)
     draws = [tuple(found.neighbors[i:i + 20].tolist()) for i in (0, 20, 40)]
     assert len(set(draws)) == 3
-    single = sample_neighbors(served.service, [hub], 20, key=(1, 2, 3))[LOOP]
+    single = sample_neighbors(served.published, [hub], 20, key=(1, 2, 3))[LOOP]
     assert tuple(single.neighbors.tolist()) == draws[0]
-    indices = served.service.adjacency(LOOP).indices.flat
+    indices = served.published.adjacency(LOOP).indices.flat
     assert np.array_equal(indices[found.eid], found.src) and (found.dst == hub).all()
 
 
 def test_nothing_asked_for_gives_nothing():
-    service = serve(hetero(20, 5, 100, seed=2)).service
+    published = serve(hetero(20, 5, 100, seed=2)).published
     for nodes in {}, {"paper": []}:
-        frontier = sample_neighbors(service, nodes, 3)
+        frontier = sample_neighbors(published, nodes, 3)
         assert set(frontier.edges) == {CITES, WROTE, OWNS}
         assert all(e.neighbors.size == e.eid.size == 0 and e.indptr.tolist() == [0] for e in frontier.edges.values())
-    assert sample_neighbors(service, {"paper": [1, 2]}, 0)[CITES].indptr.tolist() == [0, 0, 0]
+    assert sample_neighbors(published, {"paper": [1, 2]}, 0)[CITES].indptr.tolist() == [0, 0, 0]
 
 
 def test_a_row_of_weight_zero_gives_none_and_zero_is_never_drawn():
     graph = make_graph({"node": 3}, {LOOP: ([0, 1, 2, 0, 1], [0, 0, 0, 1, 1])})
     graph = replace(graph, edge_data={LOOP: {"w": np.array([0.0, 2, 0, 0, 0])}})
-    service = serve(graph).service
+    published = serve(graph).published
     for fanout, repl, counts in ((ALL, False, [1, 0, 0]), (2, False, [1, 0, 0]), (7, True, [7, 0, 0])):
-        found = sample_neighbors(service, np.arange(3), fanout, prob="w", replace=repl)[LOOP]
+        found = sample_neighbors(published, np.arange(3), fanout, prob="w", replace=repl)[LOOP]
         assert np.diff(found.indptr).tolist() == counts and set(found.eid.tolist()) == {1}
 
 
@@ -169,13 +169,13 @@ def test_a_wrong_weight_is_named(wrong, visible):
     degree = int(np.diff(graph.csc[CITES].indptr)[dst])
     told = f"cites:paper/data/w of edge {edge}, in-edge {degree - 1} of paper {dst} .*{wrong}"
     with pytest.raises(DataError, match=told):
-        sample_neighbors(served.service, {"paper": np.arange(40)}, 2, prob="w")
+        sample_neighbors(served.published, {"paper": np.arange(40)}, 2, prob="w")
 
 
 def test_arguments_that_cannot_be_meant_are_named():
     graph = weighted(hetero(20, 5, 100, seed=2))
     graph.edge_data[CITES] |= {"two": np.zeros((100, 2)), "half": np.zeros(100, np.float16)}
-    service = serve(graph).service
+    published = serve(graph).published
     papers = {"paper": [0]}
     for error, text, options in [
             (ConfigError, "sideways", {"edge_dir": "sideways"}),
@@ -188,15 +188,15 @@ def test_arguments_that_cannot_be_meant_are_named():
             (IDError, "100 is not in", {"exclude_edges": {CITES: [3, 100]}}),
             (DataError, "must ascend", {"exclude_edges": {CITES: [3, 3]}})]:
         with pytest.raises(error, match=text):
-            sample_neighbors(service, papers, **{"fanout": 2} | options)
+            sample_neighbors(published, papers, **{"fanout": 2} | options)
     with pytest.raises(IDError, match="20"):
-        sample_neighbors(service, {"paper": [20]}, 2)
+        sample_neighbors(published, {"paper": [20]}, 2)
 
 
 def test_a_block_has_the_rows_that_are_asked_for_and_drops_none_of_the_edges():
-    service = serve(hetero(20, 5, 100, seed=2), 2).service
+    published = serve(hetero(20, 5, 100, seed=2), 2).published
     nodes = {"paper": np.array([3, 9, 0, 3]), "author": np.array([1])}
-    frontier = sample_neighbors(service, nodes, 4, key=7)
+    frontier = sample_neighbors(published, nodes, 4, key=7)
     dst = {"paper": np.array([0, 17, 3, 9]), "author": np.array([4, 1])}
     block = to_block(frontier, dst)
     bare = to_block(frontier, dst, include_dst_in_src=False)
@@ -212,13 +212,13 @@ def test_a_block_has_the_rows_that_are_asked_for_and_drops_none_of_the_edges():
         met = np.unique(np.concatenate([frontier[e].src for e in block.csc if e[0] == t]))
         assert np.array_equal(block.src_ids[t], [*ids, *np.setdiff1d(met, ids)])
         assert np.array_equal(bare.src_ids[t], met) and np.array_equal(bare.dst_ids[t], ids) and block.dst_ids is None
-        assert np.array_equal(block.dst_orig[t], service.orig_ids(t).local[ids, 0])
+        assert np.array_equal(block.dst_orig[t], published.orig_ids(t).local[ids, 0])
     with pytest.raises(IDError, match="lead to paper 3, which"):
         to_block(frontier, {"paper": [0, 9], "author": [1]})
     with pytest.raises(IDError, match="0 is given twice"):
         to_block(frontier, {"paper": [0, 9, 0]})
     with pytest.raises(IDError, match="lead to author 1"):
-        to_block(Frontier(service, {OWNS: in_subgraph(service, {"author": [1]})[OWNS]}), {})
+        to_block(Frontier(published, {OWNS: in_subgraph(published, {"author": [1]})[OWNS]}), {})
 
 
 @pytest.mark.parametrize("options", [{}, {"replace": True}, {"prob": "w"}, {"mask": "m"}, {"return_eids": True}])
@@ -232,8 +232,8 @@ def test_blocks_are_the_same_on_any_number_of_threads(options):
     try:
         for count in 1, 2, 3:
             threads.set_num_threads(count)
-            made.append(NeighborSampler([20, 30], **options).sample(served.service, np.arange(4000), 1, gone)[2])
-            made.append(NeighborSampler([20, 30], **options).sample(served.service, np.arange(4000), 1)[2])
+            made.append(NeighborSampler([20, 30], **options).sample(served.published, np.arange(4000), 1, gone)[2])
+            made.append(NeighborSampler([20, 30], **options).sample(served.published, np.arange(4000), 1)[2])
     finally:
         threads.set_num_threads(before)
     for first, other in (0, 2), (0, 4), (1, 3), (1, 5):
@@ -252,7 +252,7 @@ def test_out_edges_are_drawn_as_in_edges_of_the_reversed_graph(graph, fanout, re
     nodes = {t: np.array(data.draw(st.lists(st.integers(0, n - 1), unique=True)), np.int64)
              for t, n in graph.num_nodes.items() if n}
     gone = {e: np.arange(0, csc.num_edges, 3) for e, csc in graph.csc.items() if excludes and csc.num_edges}
-    found = sample_neighbors(served.service, {t: served.new[t][ids] for t, ids in nodes.items()}, fanout, "out", prob,
+    found = sample_neighbors(served.published, {t: served.new[t][ids] for t, ids in nodes.items()}, fanout, "out", prob,
                              repl, {e: np.flatnonzero(np.isin(served.orig_edges[e], ids)) for e, ids in gone.items()},
                              (3, 5), mask)
     assert visible is None or served.transport.calls <= 3
@@ -279,4 +279,4 @@ def test_a_wrong_weight_of_an_out_edge_is_named():
     served = serve(graph, out_edges=True)
     edge = int(np.flatnonzero(served.orig_edges[CITES] == 7)[0])
     with pytest.raises(DataError, match=f"cites:paper/data/w of edge {edge}, an out-edge .* is -2"):
-        sample_neighbors(served.service, {"paper": np.arange(20)}, 2, "out", "w")
+        sample_neighbors(served.published, {"paper": np.arange(20)}, 2, "out", "w")

@@ -91,7 +91,7 @@ def two_graphs(make, way, visible=None, out_edges=False):
 
 
 def drawn(sampler, served, seeds, exclude=None, times=None):
-    return sampler.sample(served.service, {t: served.new[t][ids] for t, ids in seeds.items()}, 7, exclude, times)[2]
+    return sampler.sample(served.published, {t: served.new[t][ids] for t, ids in seeds.items()}, 7, exclude, times)[2]
 
 
 @pytest.mark.parametrize("visible", [None, (0, 1)])
@@ -99,7 +99,7 @@ def drawn(sampler, served, seeds, exclude=None, times=None):
 @pytest.mark.parametrize("make", [random_graph, random_hetero_graph])
 def test_blocks_tell_the_degrees_of_the_edges_that_may_be_drawn(make, way, visible):
     whole, gone, pruned = two_graphs(make, way, visible)
-    seeds = {whole.service.schema.ntypes[0]: np.array([5, 0, 7, 9])}
+    seeds = {whole.published.schema.ntypes[0]: np.array([5, 0, 7, 9])}
     times = {t: np.full(ids.size, NOW) for t, ids in seeds.items()} if "times" in way else None
     found = drawn(NeighborSampler([ALL, ALL], source_info=True, **WAYS[way]), whole, seeds, gone, times)
     expected = drawn(NeighborSampler([ALL, ALL], source_info=True), pruned, seeds)
@@ -133,7 +133,7 @@ def test_what_a_model_says_does_not_depend_on_edges_that_carry_no_message(model,
     stack, rows = None, {}
     for case, served, taken, sampling in (("excluded", whole, gone, {"mask": "kept"}), ("excluded", pruned, {}, {}),
                                           ("masked", masked, {}, {"mask": "kept"}), ("masked", also, {}, {})):
-        with DistGraph(served.service, Topology((0,), (BOTH,)), LocalGroup(), {}) as g:
+        with DistGraph(served.published, Topology((0,), (BOTH,)), LocalGroup(), {}) as g:
             (ntype,) = g.ntypes
             inputs = Inputs(g.schema, "features", {ntype: 3}, torch.float64)
             if stack is None:
@@ -143,7 +143,8 @@ def test_what_a_model_says_does_not_depend_on_edges_that_carry_no_message(model,
             info = {"source_info": stack.needs_source_info}
             every, one_hop = served.new[ntype], NeighborSampler([ALL], **info, **sampling)
             for fanouts in ([ALL, ALL], [2, 3]):
-                inputs_of, _, blocks = NeighborSampler(fanouts, **info, **sampling).sample(g.service, every, 5, taken)
+                sampler = NeighborSampler(fanouts, **info, **sampling)
+                inputs_of, _, blocks = sampler.sample(served.published, every, 5, taken)
                 x = inputs.of_nodes({ntype: g.nodes[ntype].data["features"][inputs_of]}, {ntype: inputs_of})
                 rows.setdefault((case, *fanouts), []).append(stack(blocks, x).detach())
             if not taken and case == "masked":
@@ -194,7 +195,7 @@ def test_norm_both_between_two_types_asks_for_out_edges_where_they_are_not_known
 @pytest.mark.parametrize("way", ["mask", "exclude"])
 def test_reading_degrees_fetches_marks_and_no_sources(way):
     whole, gone, _ = two_graphs(random_graph, way, (0, 1))
-    (etype,) = whole.service.schema.etypes
+    (etype,) = whole.published.schema.etypes
     seeds = {etype[0]: np.arange(5)}
     before = dict(whole.transport.rows)
     drawn(NeighborSampler([0], source_info=True, **WAYS[way]), whole, seeds, gone)

@@ -107,7 +107,7 @@ def test_a_whole_step_is_where_the_settings_say(task):
              "embed_dim": 4, "global_batch_size": 20}
     config = load_config(None, flags)
     config = replace(config, world=replace(config.world, device="meta"))
-    with DistGraph(serve(graph).service, Topology((0,), (BOTH,)), LocalGroup(), seeds) as g:
+    with DistGraph(serve(graph).published, Topology((0,), (BOTH,)), LocalGroup(), seeds) as g:
         learnt = api.make_task(g, config)
         network = api.make_network(g, learnt, config)
         batch = next(iter(learnt.loader(g, config, "train", learnt.sampler((5, 5), network), 0, shuffle=True)))

@@ -28,7 +28,7 @@ def new_edges(served, etype=ETYPE, orig=None):
 
 def ends(served, etype, eids):
     """(source, destination) of edges, by looking at the whole graph."""
-    adjacency = served.service.adjacency(etype)
+    adjacency = served.published.adjacency(etype)
     return adjacency.indices.flat[eids], np.searchsorted(adjacency.rows.flat, eids, side="right") - 1
 
 
@@ -114,7 +114,7 @@ def canonical(served, loaders):
     steps = []
     for batches in zip(*loaders, strict=True):
         pairs = [sorted(pair for batch in batches for pair in pairs_of(served, batch[which])) for which in (1, 2)]
-        hops = [union([canonical_rows(served.service, batch[-1][-1 - hop], hop) for batch in batches]).digest()
+        hops = [union([canonical_rows(served.published, batch[-1][-1 - hop], hop) for batch in batches]).digest()
                 for hop in range(len(batches[0][-1]))]
         steps.append((pairs, hops))
     return steps
@@ -209,7 +209,7 @@ def check_no_leak(served, loaders, fanouts, hidden_by):
             for etype, csc in block.csc.items():
                 gone = hidden.get(etype, np.empty(0, np.int64))
                 assert not np.isin(csc.edge_ids, gone).any()
-                bounds = served.service.adjacency(etype).rows.local[block.src_ids[etype[2]][:csc.num_dst]]
+                bounds = served.published.adjacency(etype).rows.local[block.src_ids[etype[2]][:csc.num_dst]]
                 for (start, end), count in zip(bounds, np.diff(csc.indptr), strict=True):
                     left = end - start - np.isin(np.arange(start, end), gone).sum()
                     assert count == (left if fanout == -1 else min(fanout, left))
@@ -230,7 +230,7 @@ def test_neighbors_of_another_graph(exclude):
         assert pairs_of(second, positive) == [
             (ETYPE, *pair) for pair in zip(served.orig[NTYPE][src], served.orig[NTYPE][dst], strict=True)]
         assert negatives.num_edges() == 2 * src.size
-        full = second.service.adjacency(ETYPE).rows.local[positive.node_ids[NTYPE]]
+        full = second.published.adjacency(ETYPE).rows.local[positive.node_ids[NTYPE]]
         np.testing.assert_array_equal(np.diff(block.csc[ETYPE].indptr), full[:, 1] - full[:, 0])    # nothing taken out
         np.testing.assert_array_equal(block.srcdata["features"],
                                       other.node_data[NTYPE]["features"][second.orig[NTYPE][inputs]])

@@ -31,7 +31,7 @@ def make_world(parts):
     """One process that holds a graph of N papers."""
     graph = make_graph({"P": N, "A": 2}, {("A", "writes", "P"): ([0], [0])})
     served = serve(graph, parts=parts)
-    registry = TensorRegistry(served.service.book, Topology((0,), (BOTH,)), served.service.transport, LocalGroup())
+    registry = TensorRegistry(served.published.book, Topology((0,), (BOTH,)), served.published.transport, LocalGroup())
     return SimpleNamespace(registry=registry, orig=served.orig["P"])
 
 

@@ -21,7 +21,7 @@ def served():
 
 @pytest.fixture
 def x(served):
-    return GraphTensor(*served.service.node_data("_N", "x"), name="x", part_policy="_N")
+    return GraphTensor(*served.published.node_data("_N", "x"), name="x", part_policy="_N")
 
 
 def test_rows_come_in_the_order_asked_for_in_the_shape_of_a_row(served, x):
@@ -30,7 +30,7 @@ def test_rows_come_in_the_order_asked_for_in_the_shape_of_a_row(served, x):
     for index in ([3, 3, 0], slice(None), slice(8, 1, -3), whole[:, 0, 0] > 25, 4, np.arange(0)):
         np.testing.assert_array_equal(x[index], whole[index])
     assert x[[3, 3]].is_contiguous() and x[[]].shape == (0, 3, 2)
-    labels = GraphTensor(*served.service.node_data("_N", "y"), name="y")
+    labels = GraphTensor(*served.published.node_data("_N", "y"), name="y")
     np.testing.assert_array_equal(labels[:], served.orig["_N"])
 
 

@@ -24,15 +24,15 @@ def star():
 
 def drawn(graph, sampler, seeds, parts=1, visible=None, exclude=None):
     served = serve(graph, parts, 2, visible)
-    _, _, blocks = sampler.sample(served.service, {t: served.new[t][ids] for t, ids in seeds.items()}, 3, exclude)
-    return canonical_form(served.service, blocks)
+    _, _, blocks = sampler.sample(served.published, {t: served.new[t][ids] for t, ids in seeds.items()}, 3, exclude)
+    return canonical_form(served.published, blocks)
 
 
 @pytest.mark.parametrize(("fanout", "expected"), [(5, [0, 3, 5, 5, 2, 2]), (ALL, [0, 3, 7, 8, 2, 2]),
                                                   (1, [0, 1, 1, 1, 1, 1]), (0, [0] * 6)])
 def test_of_a_hub_few_are_drawn(fanout, expected):
-    service = serve(star()).service
-    _, _, (block,) = HubSampler([fanout], degree=8).sample(service, np.arange(DEGREES.size), 0)
+    published = serve(star()).published
+    _, _, (block,) = HubSampler([fanout], degree=8).sample(published, np.arange(DEGREES.size), 0)
     assert np.diff(block.csc[LOOP].indptr).tolist() == expected
 
 
@@ -52,14 +52,14 @@ def test_partitions_and_what_is_in_view_change_nothing(parts, visible):
 
 
 def test_excluded_edges_are_taken_out_before_the_draw():
-    service, gone = serve(star()).service, {LOOP: np.arange(27, 126)}
-    _, _, (block,) = HubSampler([5], degree=8, return_eids=True).sample(service, [5], 0, gone)
+    published, gone = serve(star()).published, {LOOP: np.arange(27, 126)}
+    _, _, (block,) = HubSampler([5], degree=8, return_eids=True).sample(published, [5], 0, gone)
     assert block.num_edges() == 1 and 126 in block.csc[LOOP].edge_ids
 
 
 def test_settings_make_one():
     settings = load_config(None, {"sampler": "hub", "sampler_args": "degree=8,keep=1"}).sampling
-    _, _, (block,) = make_sampler(settings, [5]).sample(serve(star()).service, [5, 3], 0)
+    _, _, (block,) = make_sampler(settings, [5]).sample(serve(star()).published, [5, 3], 0)
     assert np.diff(block.csc[LOOP].indptr).tolist() == [1, 5]
     for args, part in (("keep=-1", "keep=-1: it must be a whole number of at least 0"),
                        ("degree=x", "degree=x: it must be a whole number of at least 1")):

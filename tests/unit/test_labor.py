@@ -24,9 +24,9 @@ def test_a_source_is_taken_by_all_who_have_room_for_it(parts, visible):
     served = serve(graph, parts, 2, visible)
     seeds = {"paper": np.array([7, 3, 39, 0]), "author": np.array([9])}
     fanouts = [{CITES: 2, WROTE: 0, OWNS: -1}, 3]
-    _, _, blocks = LaborSampler(fanouts).sample(served.service, {t: served.new[t][v] for t, v in seeds.items()}, 4)
+    _, _, blocks = LaborSampler(fanouts).sample(served.published, {t: served.new[t][v] for t, v in seeds.items()}, 4)
     frontier = {t: set(v.tolist()) for t, v in seeds.items()}
-    for hop, found in enumerate(canonical_form(served.service, blocks)):
+    for hop, found in enumerate(canonical_form(served.published, blocks)):
         reached = {t: set(v) for t, v in frontier.items()}
         for etype, csc in graph.csc.items():
             fanout = fanouts[1 - hop] if hop == 0 else fanouts[0][etype]
@@ -44,13 +44,13 @@ def test_a_source_is_taken_by_all_who_have_room_for_it(parts, visible):
 def test_each_edge_is_as_likely_as_fanout_by_degree_and_sources_are_fewer():
     rng = np.random.default_rng(0)
     graph = make_graph({"node": 400}, {LOOP: (rng.integers(0, 400, 8000), np.repeat(np.arange(400), 20))})
-    service = serve(graph).service
+    published = serve(graph).published
     sizes, sources, others = [], [], []
     for key in range(200):
-        _, _, (block,) = LaborSampler([5]).sample(service, np.arange(0, 400, 2), key)
+        _, _, (block,) = LaborSampler([5]).sample(published, np.arange(0, 400, 2), key)
         sizes.append(block.num_edges())
         sources.append(block.num_src_total)
-        others.append(NeighborSampler([5]).sample(service, np.arange(0, 400, 2), key)[2][0].num_src_total)
+        others.append(NeighborSampler([5]).sample(published, np.arange(0, 400, 2), key)[2][0].num_src_total)
     # 200 rows of 20 edges, each taken with chance 1/4; edges of a source come together, so the mean is tested.
     assert stats.ttest_1samp(sizes, 1000).pvalue > 1e-6
     assert np.mean(sources) < 0.8 * np.mean(others)

@@ -21,7 +21,7 @@ class Run:
 
     def __init__(self, parts: int, optimizer: str = "adam"):
         served = serve(GRAPH, parts=parts, seed=parts)
-        self.g = DistGraph(served.service, Topology((0,), (BOTH,)), LocalGroup(), {}, source_id="same")
+        self.g = DistGraph(served.published, Topology((0,), (BOTH,)), LocalGroup(), {}, source_id="same")
         self.new = served.new["author"]
         config = load_config(None, {"embed_dim": 4, "embed_optimizer": optimizer, "embed_lr": 0.1})
         torch.manual_seed(0)

@@ -29,7 +29,7 @@ class Trainer(LocalGroup):
 def graphs_of(served, trainers):
     """The graph as each of several trainers sees it, each on a node of its own."""
     topology = Topology(tuple(range(trainers)), (BOTH,) * trainers)
-    return [DistGraph(served.service, topology, Trainer(rank, trainers), {}) for rank in range(trainers)]
+    return [DistGraph(served.published, topology, Trainer(rank, trainers), {}) for rank in range(trainers)]
 
 
 def seeds_of(loader):
@@ -152,7 +152,7 @@ def test_trainers_of_a_node_take_stretches_of_ids_with_their_part_of_every_type(
     served = serve(random_hetero_graph(2, 400, 600), parts=4)
     ids = {"paper": np.random.default_rng(0).permutation(400), "author": np.arange(201)[::-1].copy()}
     topology = Topology((0,) * 3, (BOTH,) * 3)
-    loaders = [NodeDataLoader(DistGraph(served.service, topology, Trainer(rank, 3), {}), ids, NeighborSampler([0]),
+    loaders = [NodeDataLoader(DistGraph(served.published, topology, Trainer(rank, 3), {}), ids, NeighborSampler([0]),
                               global_batch_size=90, shuffle=True) for rank in range(3)]
     for step in range(len(loaders[0])):
         shares = [loader.seeds_of(step) for loader in loaders]
@@ -173,7 +173,7 @@ def test_trainers_do_not_compute_the_seeds_of_others(edges):
         topology = Topology((0, 1, 2, 3) if trainers == 4 else (0,) * 4, roles)
         counts = np.zeros(3, np.int64)
         for rank in range(trainers):
-            g = DistGraph(served.service, topology, Trainer(rank, trainers), {})
+            g = DistGraph(served.published, topology, Trainer(rank, trainers), {})
             loader = make(g, np.arange(1000), NeighborSampler([4, 4]), global_batch_size=200, shuffle=True)
             for _ in loader:
                 pass

@@ -17,7 +17,8 @@ def test_one_task_draws_for_several_networks():
     """GCN reads whole degrees from its blocks, GraphSAGE does not."""
     graph = random_graph(1, 200, 2000)
     graph = replace(graph, node_data={"_N": graph.node_data["_N"] | {"labels": np.arange(200) % 3}})
-    with DistGraph(serve(graph).service, Topology((0,), (BOTH,)), LocalGroup(), {"_N": {"train": np.arange(40)}}) as g:
+    splits = {"_N": {"train": np.arange(40)}}
+    with DistGraph(serve(graph).published, Topology((0,), (BOTH,)), LocalGroup(), splits) as g:
         configs = [load_config(None, {"model": model, "fanouts": (5, 5), "hidden": 8}) for model in ("sage", "gcn")]
         task = api.make_task(g, configs[0])
         before = dict(vars(task))

@@ -76,9 +76,9 @@ def test_files_hold_any_name(named):
 
 def test_modules_of_any_name_are_called_and_kept(named):
     served = serve(named.data, 2)
-    etypes = served.service.schema.etypes
+    etypes = served.published.schema.etypes
     seeds = {t: np.arange(2) for t in named.words}
-    (block,) = NeighborSampler([2]).sample(served.service, seeds, 0)[2]
+    (block,) = NeighborSampler([2]).sample(served.published, seeds, 0)[2]
     x = {t: torch.ones(block.num_src_nodes(t), 1) for t in named.words}
     for mods in ({e[1]: SAGEConv(1, 1) for e in etypes}, {e: SAGEConv(1, 1) for e in etypes}):
         layer = HeteroGraphConv(mods)
@@ -86,14 +86,15 @@ def test_modules_of_any_name_are_called_and_kept(named):
         assert len(list(layer.parameters())) == sum(len(list(m.parameters())) for m in mods.values())
         HeteroGraphConv({e: SAGEConv(1, 1) for e in mods}).load_state_dict(layer.state_dict())
     assert [module_key(name) for name in ("follows", "user:likes:item", "a_b")] == ["follows", "user:likes:item", "a_b"]
-    model = make_model(ModelConfig(model="rgcn", hidden=2), served.service.schema, dict.fromkeys(named.words, 1), 2, 1)
+    widths = dict.fromkeys(named.words, 1)
+    model = make_model(ModelConfig(model="rgcn", hidden=2), served.published.schema, widths, 2, 1)
     assert set(model([block], x)) == set(named.words)
 
 
 def test_rows_of_a_type_of_any_name_go_on_in_another_cut(named, tmp_path):
     def opened(parts):
         served = serve(named.data, parts, seed=parts)
-        return DistGraph(served.service, Topology((0,), (BOTH,)), LocalGroup(), {}, source_id="same"), served.orig
+        return DistGraph(served.published, Topology((0,), (BOTH,)), LocalGroup(), {}, source_id="same"), served.orig
 
     def tensors(g):
         sizes = {t: g.num_nodes(t) for t in named.words} | {EVEN_BESIDE_TYPE: 9}
@@ -117,7 +118,7 @@ def test_rows_of_a_type_of_any_name_go_on_in_another_cut(named, tmp_path):
 
 @pytest.mark.parametrize("name", [".", "a//b", "/a", "a/.", "a\0"])
 def test_a_name_that_no_file_can_hold_is_refused(name, tmp_path):
-    with DistGraph(serve(random_graph()).service, Topology((0,), (BOTH,)), LocalGroup(), {}) as g:
+    with DistGraph(serve(random_graph()).published, Topology((0,), (BOTH,)), LocalGroup(), {}) as g:
         tensor = DistTensor((3,), torch.int64, part_policy=EVEN, g=g)
         with pytest.raises(ConfigError, match="cannot be a name in an HDF5 file"):
             tensor.to_hdf5(tmp_path / "rows.h5", name)
@@ -128,7 +129,7 @@ def test_a_name_that_no_file_can_hold_is_refused(name, tmp_path):
 def test_data_under_the_name_of_ids_does_not_take_their_place(name):
     data = random_graph()
     data.node_data["_N"][name] = np.zeros(40)
-    with DistGraph(serve(data).service, Topology((0,), (BOTH,)), LocalGroup(), {}) as g:
+    with DistGraph(serve(data).published, Topology((0,), (BOTH,)), LocalGroup(), {}) as g:
         sampler = NeighborSampler([2], prefetch_node_feats=[name])
         with pytest.raises(ConfigError, match=f"{name}.*another name"):
             NodeDataLoader(g, np.arange(9), sampler, batch_size=3)

@@ -96,13 +96,13 @@ def test_in_batch_takes_destinations_of_other_edges():
 
 def test_local_draws_from_what_is_in_memory():
     served = serve(random_graph(1), 4, 4, visible=(1, 2))
-    array = served.service.orig_ids(NTYPE)
+    array = served.published.orig_ids(NTYPE)
     assert 0 < array.lo < array.hi < 40
     edges = negative.SeedEdges(ETYPE, np.zeros(50, np.int64), np.zeros(50, np.int64), np.arange(50, dtype=np.uint64),
                                np.zeros(50, np.int64), np.arange(50), ())
-    _, dst = negative.Local(4).draw(served.service, edges)
+    _, dst = negative.Local(4).draw(served.published, edges)
     assert served.transport.calls == 0 and set(dst.tolist()) == set(range(array.lo, array.hi))
-    _, dst = negative.Local(4).draw(serve(random_graph(1), 4, 4, visible=(1, 1)).service, edges)
+    _, dst = negative.Local(4).draw(serve(random_graph(1), 4, 4, visible=(1, 1)).published, edges)
     assert set(dst.tolist()) == set(range(40))
 
 
@@ -137,15 +137,15 @@ def test_edges_are_matched_by_their_ends(chunk, monkeypatch):
     monkeypatch.setattr(lookup, "_CHUNK_EDGES", chunk)
     graph = random_graph(5, num_nodes=15, num_edges=90)
     served = serve(graph, 3)
-    adjacency = served.service.adjacency(ETYPE)
+    adjacency = served.published.adjacency(ETYPE)
     pairs = np.random.default_rng(0).integers(0, 15, (300, 2))
-    first, count = lookup.match_edges(served.service, ETYPE, *pairs.T.copy())
+    first, count = lookup.match_edges(served.published, ETYPE, *pairs.T.copy())
     for (u, v), at, many in zip(pairs, first, count, strict=True):
         lo, hi = adjacency.rows.flat[v:v + 2]
         found = lo + np.flatnonzero(adjacency.indices.flat[lo:hi] == u)
         assert found.tolist() == list(range(at, at + many))
     empty = np.empty(0, np.int64)
-    assert [part.size for part in lookup.match_edges(served.service, ETYPE, empty, empty)] == [0, 0]
+    assert [part.size for part in lookup.match_edges(served.published, ETYPE, empty, empty)] == [0, 0]
 
 
 @pytest.mark.parametrize("stride", [1, 3, 128])
@@ -157,12 +157,12 @@ def test_ends_are_found_on_other_nodes(stride, most, visible, monkeypatch):
     graph = random_graph(7, num_edges=120)
     whole, served = serve(graph, 5, 4), serve(graph, 5, 4, visible, partial=MixedTransport)
     eids = np.random.default_rng(0).permutation(120)
-    rows, indices = (getattr(whole.service.adjacency(ETYPE), part) for part in ("rows", "indices"))
+    rows, indices = (getattr(whole.published.adjacency(ETYPE), part) for part in ("rows", "indices"))
     for wanted in eids, eids[:3], eids[:0]:
-        src, dst = lookup.find_edges(served.service, ETYPE, wanted)
+        src, dst = lookup.find_edges(served.published, ETYPE, wanted)
         np.testing.assert_array_equal(src, indices.flat[wanted])
         np.testing.assert_array_equal(dst, np.searchsorted(rows.flat, wanted, side="right") - 1)
     if stride == 128 and most == 1 << 13 and visible != (0, 4):
         before = served.transport.calls
-        lookup.find_edges(served.service, ETYPE, eids)
+        lookup.find_edges(served.published, ETYPE, eids)
         assert served.transport.calls == before + 2     # sources and rows; the pivots are known

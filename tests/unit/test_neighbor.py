@@ -51,9 +51,9 @@ def test_draws_are_the_reference_for_any_partitioning(graph, fanouts, replace, p
     served = serve(graph, parts, servers=data.draw(st.integers(1, 5)),
                    index_dtype=data.draw(st.sampled_from([np.int32, np.int64])))
     new = {t: served.new[t][ids] for t, ids in seeds.items()}
-    _, _, blocks = NeighborSampler(fanouts, replace=replace).sample(served.service, new, key)
+    _, _, blocks = NeighborSampler(fanouts, replace=replace).sample(served.published, new, key)
     hops = [dict.fromkeys(graph.csc, fanout) for fanout in reversed(fanouts)]
-    assert canonical_form(served.service, blocks) == reference(graph, seeds, hops, key, replace)
+    assert canonical_form(served.published, blocks) == reference(graph, seeds, hops, key, replace)
 
 
 @given(GRAPHS, st.lists(FANOUT, min_size=1, max_size=3), st.booleans(), st.integers(1, 4), st.data())
@@ -65,7 +65,7 @@ def test_what_is_in_view_changes_nothing(graph, fanouts, return_eids, parts, dat
     inputs = [SamplerInput({"paper": np.arange(min(n, graph.num_nodes["paper"]))}, key)
               for n, key in ((4, 5), (25, 6), (0, 7))]
     sampler = NeighborSampler(fanouts, return_eids=return_eids)
-    results = [sampler.sample_many(serve(graph, parts, servers, view).service, inputs)
+    results = [sampler.sample_many(serve(graph, parts, servers, view).published, inputs)
                for view in (None, visible)]
     for (inputs, outputs, blocks), (inputs2, outputs2, blocks2) in zip(*results, strict=True):
         for t in graph.num_nodes:
@@ -91,7 +91,7 @@ def test_blocks_are_laid_out_as_promised(index_dtype, visible):
     graph = hetero(40, 10, 300, seed=1)
     served = serve(graph, 3, 3, visible, index_dtype)
     seeds = {"paper": np.array([7, 3, 39, 0]), "author": np.array([9])}
-    inputs, outputs, blocks = NeighborSampler([2, 3, 4], return_eids=True).sample(served.service, seeds, 1)
+    inputs, outputs, blocks = NeighborSampler([2, 3, 4], return_eids=True).sample(served.published, seeds, 1)
     assert len(blocks) == 3
     for t in graph.num_nodes:
         assert np.array_equal(outputs[t], seeds[t]) and outputs[t].dtype == np.int64
@@ -124,9 +124,9 @@ def test_blocks_are_laid_out_as_promised(index_dtype, visible):
 
 def test_a_homogeneous_graph_gives_bare_arrays_and_takes_them():
     served = serve(homo(30, 200))
-    inputs, outputs, blocks = NeighborSampler([3]).sample(served.service, [4, 2], 0)
+    inputs, outputs, blocks = NeighborSampler([3]).sample(served.published, [4, 2], 0)
     assert outputs.tolist() == [4, 2] and np.array_equal(inputs, blocks[0].src_ids["node"])
-    again, _, _ = NeighborSampler([3]).sample(served.service, {"node": np.array([4, 2])}, 0)
+    again, _, _ = NeighborSampler([3]).sample(served.published, {"node": np.array([4, 2])}, 0)
     assert np.array_equal(inputs, again)
 
 
@@ -135,19 +135,19 @@ def test_sources_come_with_original_ids_and_whole_in_degrees_if_asked_for(visibl
     graph = hetero(40, 10, 300, seed=1)
     served = serve(graph, 3, 3, visible)
     seeds = {"paper": np.array([7, 3, 39, 0])}
-    _, _, blocks = NeighborSampler([2, 0, 3], source_info=True).sample(served.service, seeds, 1)
+    _, _, blocks = NeighborSampler([2, 0, 3], source_info=True).sample(served.published, seeds, 1)
     for block in blocks:
         for t, ids in block.src_ids.items():
             np.testing.assert_array_equal(block.src_orig[t], served.orig[t][ids])
         for etype, csc in graph.csc.items():
             np.testing.assert_array_equal(block.in_degrees[etype], np.diff(csc.indptr)[block.src_orig[etype[2]]])
-    (plain,) = NeighborSampler([2]).sample(served.service, seeds, 1)[2]
+    (plain,) = NeighborSampler([2]).sample(served.published, seeds, 1)[2]
     assert plain.src_orig is None and plain.in_degrees == {}
 
 
 def test_the_last_fanout_is_for_the_seeds():
     served = serve(homo(500, 20_000))
-    _, _, blocks = NeighborSampler([2, 7]).sample(served.service, np.arange(10), 0)
+    _, _, blocks = NeighborSampler([2, 7]).sample(served.published, np.arange(10), 0)
     assert [np.diff(b.csc[LOOP].indptr).max() for b in blocks] == [2, 7]
 
 
@@ -155,30 +155,30 @@ def test_full_fanout_keeps_every_in_edge_once_in_order_of_the_row():
     graph = homo(20, 100)
     served = serve(graph, 2)
     for sampler in NeighborSampler([ALL]), NeighborSampler([100]), NeighborSampler([ALL], replace=True):
-        _, _, (block,) = sampler.sample(served.service, np.arange(20), 3)
-        rows = canonical_rows(served.service, block, 0)
+        _, _, (block,) = sampler.sample(served.published, np.arange(20), 3)
+        rows = canonical_rows(served.published, block, 0)
         assert np.array_equal(rows.indptr, graph.csc[LOOP].indptr)
         assert np.array_equal(rows.src, graph.csc[LOOP].indices)
 
 
 def test_with_replacement_every_row_with_edges_gets_exactly_the_fanout():
     graph = make_graph({"node": 4}, {LOOP: ([0, 1, 2, 1], [0, 2, 2, 2])})
-    _, _, (block,) = NeighborSampler([9], replace=True).sample(serve(graph).service, np.arange(4), 0)
+    _, _, (block,) = NeighborSampler([9], replace=True).sample(serve(graph).published, np.arange(4), 0)
     assert np.diff(block.csc[LOOP].indptr).tolist() == [9, 0, 9, 0]
 
 
 def test_isolated_nodes_keep_their_rows():
     graph = make_graph({"node": 5}, {LOOP: ([1], [1])})
-    inputs, outputs, (block,) = NeighborSampler([4]).sample(serve(graph).service, [3, 1, 0], 0)
+    inputs, outputs, (block,) = NeighborSampler([4]).sample(serve(graph).published, [3, 1, 0], 0)
     assert inputs.tolist() == outputs.tolist() == [3, 1, 0]
     assert block.csc[LOOP].indptr.tolist() == [0, 0, 1, 1] and block.csc[LOOP].indices.tolist() == [1]
 
 
 def test_one_node_with_a_self_loop_and_no_seeds_at_all():
-    service = serve(make_graph({"node": 1}, {LOOP: ([0, 0], [0, 0])})).service
-    inputs, _, blocks = NeighborSampler([1, 1]).sample(service, [0], 0)
+    published = serve(make_graph({"node": 1}, {LOOP: ([0, 0], [0, 0])})).published
+    inputs, _, blocks = NeighborSampler([1, 1]).sample(published, [0], 0)
     assert inputs.tolist() == [0] and [b.csc[LOOP].indices.tolist() for b in blocks] == [[0], [0]]
-    inputs, outputs, blocks = NeighborSampler([1, 1]).sample(service, np.empty(0, np.int64), 0)
+    inputs, outputs, blocks = NeighborSampler([1, 1]).sample(published, np.empty(0, np.int64), 0)
     assert inputs.size == outputs.size == sum(b.num_edges() for b in blocks) == 0
     assert blocks[0].csc[LOOP].indptr.tolist() == [0]
 
@@ -187,18 +187,18 @@ def test_a_mapping_gives_each_edge_type_its_own_fanout():
     graph = hetero(40, 10, 300, seed=2)
     served = serve(graph)
     fanouts = {CITES: 2, "wrote": 0, "paper:owned:author": ALL}
-    _, _, blocks = NeighborSampler([fanouts, 3]).sample(served.service, {"paper": np.arange(40)}, 11)
+    _, _, blocks = NeighborSampler([fanouts, 3]).sample(served.published, {"paper": np.arange(40)}, 11)
     hops = [dict.fromkeys(graph.csc, 3), {CITES: 2, WROTE: 0, OWNS: ALL}]
-    assert canonical_form(served.service, blocks) == reference(graph, {"paper": np.arange(40)}, hops, 11)
+    assert canonical_form(served.published, blocks) == reference(graph, {"paper": np.arange(40)}, hops, 11)
 
 
 def test_batches_made_together_are_those_made_alone_and_stay_whole():
     served = serve(homo(3000, 200_000), 2, 3, visible=(0, 2))
     sampler = NeighborSampler([5, 10])
     seeds = [np.arange(i, 3000, 7) for i in range(5)]
-    together = sampler.sample_many(served.service, [SamplerInput(s, key) for key, s in enumerate(seeds)])
+    together = sampler.sample_many(served.published, [SamplerInput(s, key) for key, s in enumerate(seeds)])
     for _ in range(3):      # what was handed out must survive later calls
-        alone = [sampler.sample(served.service, s, key) for key, s in enumerate(seeds)]
+        alone = [sampler.sample(served.published, s, key) for key, s in enumerate(seeds)]
     for (_, _, blocks), (_, _, blocks2) in zip(together, alone, strict=True):
         for block, block2 in zip(blocks, blocks2, strict=True):
             assert_equal(block, block2)
@@ -206,7 +206,7 @@ def test_batches_made_together_are_those_made_alone_and_stay_whole():
 
 def test_results_do_not_share_memory_with_the_seeds():
     served, seeds = serve(homo(30, 200)), np.array([4, 2])
-    _, outputs, blocks = NeighborSampler([3]).sample(served.service, seeds, 0)
+    _, outputs, blocks = NeighborSampler([3]).sample(served.published, seeds, 0)
     seeds[:] = 0
     assert outputs.tolist() == blocks[0].src_ids["node"][:2].tolist() == [4, 2]
 
@@ -215,9 +215,9 @@ def test_all_batches_share_two_round_trips_a_hop_and_rows_are_asked_for_once():
     graph = hetero(60, 20, 600, seed=3)
     served = serve(graph, 3, 3, visible=(1, 2))
     result = NeighborSampler([3, 3]).sample_many(
-        served.service, [SamplerInput({"paper": np.arange(i, 60, 4)}, i) for i in range(4)])
+        served.published, [SamplerInput({"paper": np.arange(i, 60, 4)}, i) for i in range(4)])
     assert served.transport.calls == 4
-    array = served.service.orig_ids("paper")
+    array = served.published.orig_ids("paper")
     # The inputs of the last hop are not expanded: nobody asks for their rows.
     expanded = [blocks[0].src_ids["paper"][:blocks[0].num_dst["paper"]] for _, _, blocks in result]
     hidden = sum(((ids < array.lo) | (ids >= array.hi)).sum() for ids in expanded)
@@ -226,7 +226,7 @@ def test_all_batches_share_two_round_trips_a_hop_and_rows_are_asked_for_once():
 
 def test_nothing_is_sent_where_all_is_in_view():
     served = serve(hetero(60, 20, 600, seed=3), 3, 3, visible=(0, 3))
-    NeighborSampler([3, 3], return_eids=True).sample(served.service, {"paper": np.arange(60)}, 0)
+    NeighborSampler([3, 3], return_eids=True).sample(served.published, {"paper": np.arange(60)}, 0)
     assert served.transport.calls == 0
 
 
@@ -234,14 +234,14 @@ def test_the_union_over_trainers_is_that_of_one_trainer():
     graph = hetero(60, 20, 600, seed=4)
     one, many = serve(graph, 1), serve(graph, 4, 2, visible=(0, 1))
     sampler, seeds = NeighborSampler([2, 3, 2]), np.arange(0, 60, 2)
-    _, _, whole = sampler.sample(one.service, {"paper": one.new["paper"][seeds]}, 8)
-    shares = [sampler.sample(many.service, {"paper": many.new["paper"][seeds[i::3]]}, 8)[2] for i in range(3)]
+    _, _, whole = sampler.sample(one.published, {"paper": one.new["paper"][seeds]}, 8)
+    shares = [sampler.sample(many.published, {"paper": many.new["paper"][seeds[i::3]]}, 8)[2] for i in range(3)]
     digests = []
     for hop in range(3):
-        rows = [canonical_rows(many.service, blocks[-1 - hop], hop) for blocks in shares]
+        rows = [canonical_rows(many.published, blocks[-1 - hop], hop) for blocks in shares]
         digests.append(union(rows).digest())
         assert union(rows[::-1]).digest() == digests[-1]
-        assert digests[-1] == canonical_rows(one.service, whole[-1 - hop], hop).digest()
+        assert digests[-1] == canonical_rows(one.published, whole[-1 - hop], hop).digest()
     assert len(set(digests)) == 3
 
 
@@ -249,14 +249,14 @@ def test_the_digest_tells_any_difference():
     served = serve(homo(300, 6000))
     seen = set()
     for seeds, fanout, key in ((range(9), 5, 0), (range(8), 5, 0), (range(9), 4, 0), (range(9), 5, 1)):
-        _, _, (block,) = NeighborSampler([fanout]).sample(served.service, list(seeds), key)
-        seen |= {canonical_rows(served.service, block, hop).digest() for hop in (0, 1)}
+        _, _, (block,) = NeighborSampler([fanout]).sample(served.published, list(seeds), key)
+        seen |= {canonical_rows(served.published, block, hop).digest() for hop in (0, 1)}
     assert len(seen) == 8
 
 
 def test_a_union_of_contradictions_is_refused():
     served = serve(homo(300, 6000))
-    rows = [canonical_rows(served.service, NeighborSampler([5]).sample(served.service, [1, 2], key)[2][0], 0)
+    rows = [canonical_rows(served.published, NeighborSampler([5]).sample(served.published, [1, 2], key)[2][0], 0)
             for key in (0, 1)]
     with pytest.raises(Exception, match="destination 1 of edge type 0 drew"):
         union(rows)
@@ -264,21 +264,21 @@ def test_a_union_of_contradictions_is_refused():
 
 def test_draws_change_with_key_and_hop():
     served = serve(make_graph({"node": 1000}, {LOOP: (np.arange(1000), np.zeros(1000, int))}))
-    _, _, blocks = NeighborSampler([20, 20]).sample(served.service, [0], 1)
-    _, _, other = NeighborSampler([20, 20]).sample(served.service, [0], 2)
-    drawn = [canonical_form(served.service, b)[h][LOOP][0][1] for b in (blocks, other) for h in (0, 1)]
+    _, _, blocks = NeighborSampler([20, 20]).sample(served.published, [0], 1)
+    _, _, other = NeighborSampler([20, 20]).sample(served.published, [0], 2)
+    drawn = [canonical_form(served.published, b)[h][LOOP][0][1] for b in (blocks, other) for h in (0, 1)]
     assert len(set(drawn)) == 4
 
 
 def test_threads_may_share_a_sampler():
     served = serve(homo(3000, 200_000))
     sampler = NeighborSampler([5, 10])
-    alone = [sampler.sample(served.service, np.arange(i, 3000, 3), i)[2] for i in range(3)]
+    alone = [sampler.sample(served.published, np.arange(i, 3000, 3), i)[2] for i in range(3)]
     start = threading.Barrier(3)
 
     def work(i):
         start.wait()
-        return [sampler.sample(served.service, np.arange(i, 3000, 3), i)[2] for _ in range(10)]
+        return [sampler.sample(served.published, np.arange(i, 3000, 3), i)[2] for _ in range(10)]
 
     with ThreadPoolExecutor(3) as pool:
         for i, results in enumerate(pool.map(work, range(3))):
@@ -290,7 +290,7 @@ def test_threads_may_share_a_sampler():
 def test_memory_of_batches_that_are_gone_is_used_again():
     served, sampler, places, others = serve(homo(3000, 400_000)), NeighborSampler([100]), set(), []
     for key in range(5):
-        _, _, (block,) = sampler.sample(served.service, np.arange(3000), key)
+        _, _, (block,) = sampler.sample(served.published, np.arange(3000), key)
         places.add(block.csc[LOOP].indices.ctypes.data)
         del block
         others.append(mmap.mmap(-1, 2 << 20))       # takes the place of what was given back
@@ -301,7 +301,7 @@ def test_a_failed_fetch_leaves_nothing_behind():
     graph = hetero(60, 20, 600, seed=3)
     served, broken = (serve(graph, 3, 3, visible=(1, 2)) for _ in range(2))
     sampler, seeds = NeighborSampler([3, 3]), {"paper": np.arange(0, 60, 3)}
-    _, _, expected = sampler.sample(served.service, seeds, 0)
+    _, _, expected = sampler.sample(served.published, seeds, 0)
     fetch, calls = broken.transport.gather, []
 
     def fail_later(requests):
@@ -312,8 +312,8 @@ def test_a_failed_fetch_leaves_nothing_behind():
 
     broken.transport.gather = fail_later
     with pytest.raises(ConnectionError):
-        sampler.sample(broken.service, seeds, 0)
-    _, _, blocks = sampler.sample(served.service, seeds, 0)
+        sampler.sample(broken.published, seeds, 0)
+    _, _, blocks = sampler.sample(served.published, seeds, 0)
     for block, block2 in zip(blocks, expected, strict=True):
         assert_equal(block, block2)
 
@@ -324,7 +324,7 @@ def test_a_failed_fetch_leaves_nothing_behind():
 ])
 def test_bad_seeds_are_named(seeds, error, text):
     with pytest.raises(error, match=text):
-        NeighborSampler([3]).sample(serve(homo(30, 200)).service, seeds, 0)
+        NeighborSampler([3]).sample(serve(homo(30, 200)).published, seeds, 0)
 
 
 @pytest.mark.parametrize("fanouts, text", [
@@ -335,8 +335,8 @@ def test_bad_fanouts_are_named(fanouts, text):
 
 
 def test_a_mapping_must_name_every_edge_type_and_no_other():
-    service = serve(hetero(9, 3, 20, seed=0)).service
+    published = serve(hetero(9, 3, 20, seed=0)).published
     with pytest.raises(ConfigError, match="author:wrote:paper is missing"):
-        NeighborSampler([{CITES: 2, OWNS: 1}]).sample(service, {"paper": [0]}, 0)
+        NeighborSampler([{CITES: 2, OWNS: 1}]).sample(published, {"paper": [0]}, 0)
     with pytest.raises(UnknownName, match="likes"):
-        NeighborSampler([{CITES: 2, OWNS: 1, WROTE: 1, "likes": 2}]).sample(service, {"paper": [0]}, 0)
+        NeighborSampler([{CITES: 2, OWNS: 1, WROTE: 1, "likes": 2}]).sample(published, {"paper": [0]}, 0)

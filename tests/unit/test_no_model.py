@@ -14,9 +14,9 @@ from mpignn.sampling.neighbor import NeighborSampler
 
 @pytest.mark.parametrize("graph", [random_graph(), random_hetero_graph()])
 def test_the_rows_of_the_seeds_come_out_as_they_are(graph):
-    service = serve(graph).service
+    published = serve(graph).published
     seeds = {t: np.arange(n)[1::2] for t, n in graph.num_nodes.items()}
-    _, _, blocks = NeighborSampler([2, 2]).sample(service, seeds, 0)
+    _, _, blocks = NeighborSampler([2, 2]).sample(published, seeds, 0)
     rows = {t: torch.randn(ids.size, 5) for t, ids in blocks[0].src_ids.items()}
     model = make_model(ModelConfig(model="none"), graph.schema, dict.fromkeys(graph.num_nodes, 5), 5, 2)
     assert isinstance(model, NoModel) and not list(model.parameters())

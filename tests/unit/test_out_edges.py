@@ -54,9 +54,9 @@ def test_each_edge_is_with_its_source_in_order_of_original_ids(data, num_parts, 
 
 
 def test_a_graph_without_them_says_how_to_get_them():
-    service = serve(random_graph(1)).service
+    published = serve(random_graph(1)).published
     with pytest.raises(DataError, match="holds in-edges only: partition it with --out-edges"):
-        service.adjacency(ETYPE, "out")
+        published.adjacency(ETYPE, "out")
 
 
 @given(data=graphs(), servers=st.integers(1, 4))
@@ -66,7 +66,7 @@ def test_the_place_in_its_row_is_an_edges_identity_whatever_the_partitioning(dat
     for etype in data.csc:
         found = []
         for served in whole, cut:
-            adjacency = served.service.adjacency(etype, "out")
+            adjacency = served.published.adjacency(etype, "out")
             src, dst = served.orig[etype[0]], served.orig[etype[2]]
             assert adjacency.edge_ids.spec.bounds == adjacency.indices.spec.bounds
             rows = {int(src[v]): dst[adjacency.indices.local[a:b, 0]].tolist()
@@ -74,7 +74,7 @@ def test_the_place_in_its_row_is_an_edges_identity_whatever_the_partitioning(dat
             found.append(rows)
             ids = adjacency.edge_ids.local[:, 0]
             assert sorted(ids.tolist()) == list(range(ids.size))
-            sources = served.service.adjacency(etype).indices.local[ids, 0]
+            sources = served.published.adjacency(etype).indices.local[ids, 0]
             degrees = np.diff(adjacency.rows.local, axis=1)[:, 0]
             assert sources.tolist() == np.repeat(np.arange(src.size), degrees).tolist()
         assert found[0] == found[1]

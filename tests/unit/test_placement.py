@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import Schema
 from mpignn.roles import BOTH, Role, Topology, assign_roles
+from mpignn.store.cut import server_rows
 from mpignn.store.placement import trainer_rows
-from mpignn.store.service import server_rows
 
 E = ("A", "e", "A")
 CUTS = np.array([0, 10, 10, 35, 61])

@@ -11,8 +11,8 @@ from mpignn.nn import make_model
 from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.sampling.neighbor import ALL, NeighborSampler
-from mpignn.store.graph import DistGraph
-from mpignn.store.service import place
+from mpignn.store.cut import place
+from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.tensor import DistTensor
 from mpignn.train import inference
 from mpignn.train.network import Inputs, Network
@@ -35,7 +35,7 @@ def test_the_rows_that_are_there_at_a_time_are_counted(graph, ntype, flags, samp
         taken.append(sum(entry.array.local.nbytes for entry in g.registry._entries.values()))
         return made
     monkeypatch.setattr(inference, "DistTensor", noted)
-    with DistGraph(served.service, ALONE, LocalGroup(), {}) as g:
+    with DistGraph(served.published, ALONE, LocalGroup(), {}) as g:
         dtype = torch.float64 if config.train.precision == "fp64" else torch.float32
         inputs = Inputs(g.schema, "features", dict.fromkeys(g.ntypes, 3), dtype)
         model = make_model(config.model, g.schema, inputs.columns, 20, config.num_layers)
@@ -45,14 +45,14 @@ def test_the_rows_that_are_there_at_a_time_are_counted(graph, ntype, flags, samp
             inference.by_samples(g, network, NeighborSampler(fanouts), wanted, key=3, batch_size=7)
         else:
             inference.layerwise(g, network, NeighborSampler([ALL]), wanted, batch_size=7)
-        placement = place(g.book, g.service.infos, ALONE, lambda *_: 0, "none")
+        placement = place(g.book, published_graph(g).infos, ALONE, lambda *_: 0, "none")
     planned = plan_inference(placement, config, ntype, 20, fanouts=fanouts if sampled else None)
     assert planned.nodes[0]["tensors"] == max(taken)
 
 
 def test_more_of_it_takes_more():
     served = serve(random_graph(1, 4000, 40000))
-    placement = place(served.service.book, served.service.infos, ALONE, lambda *_: 0, "none")
+    placement = place(served.published.book, served.published.infos, ALONE, lambda *_: 0, "none")
 
     def size(kind, outputs=20, **flags):
         plan = plan_inference(placement, load_config(None, flags), None, outputs)

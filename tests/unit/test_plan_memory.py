@@ -10,7 +10,7 @@ from mpignn.job.memory_plan import make_plan
 from mpignn.mpi.layout import lay_out
 from mpignn.options import load_config
 from mpignn.roles import Role, Topology, assign_roles
-from mpignn.store.service import place
+from mpignn.store.cut import place
 
 LOOP = ("n", "to", "n")
 N, E = 1_000_000, 20_000_000

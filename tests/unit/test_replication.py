@@ -11,7 +11,7 @@ from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role, Topology, assign_roles, group_nodes
-from mpignn.store.service import place
+from mpignn.store.cut import place
 
 S, T = Role.SERVER, Role.TRAINER
 LOOP = ("n", "to", "n")

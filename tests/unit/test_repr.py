@@ -17,7 +17,7 @@ from mpignn.store.tensor import DistTensor
 
 def test_objects_that_users_meet_are_told_in_a_line():
     data = random_hetero_graph(2, 2000, 9000)
-    with DistGraph(serve(data).service, Topology((0,), (BOTH,)), LocalGroup(), {}) as g:
+    with DistGraph(serve(data).published, Topology((0,), (BOTH,)), LocalGroup(), {}) as g:
         frontier = sample_neighbors(g, {"paper": np.arange(2000)}, 5)
         loader = EdgeDataLoader(g, {HETERO_ETYPES[1]: np.arange(3000)}, NeighborSampler([5]), batch_size=3000,
                                 negative_sampler=negative.Uniform(2))

@@ -34,9 +34,9 @@ def test_a_sampler_keeps_as_many_as_the_plan_expects(sampler):
     """Rows of one length, where what is kept on average and what is kept of an average row are the same."""
     rng, degree, fanout = np.random.default_rng(0), 20, 5
     graph = make_graph({"node": 400}, {LOOP: (rng.integers(0, 400, 400 * degree), np.repeat(np.arange(400), degree))})
-    service = serve(graph).service
+    published = serve(graph).published
     made = make_sampler(SamplingConfig(sampler=sampler), [fanout])
-    found = np.mean([made.sample(service, np.arange(400), key)[2][0].num_edges() for key in range(20)])
+    found = np.mean([made.sample(published, np.arange(400), key)[2][0].num_edges() for key in range(20)])
     assert 0.9 < found / (400 * find_sampler(sampler).kept(fanout, degree, {})) < 1.1
 
 
@@ -98,10 +98,10 @@ def test_what_a_sampler_can_is_declared_and_holds_for_its_own_way_to_draw():
 
 def test_excluded_edges_are_taken_out_before_or_after_the_draw():
     graph = make_graph({"node": 3}, {LOOP: (np.array([0, 1, 2]), np.zeros(3, np.int64))})
-    service = serve(graph).service
+    published = serve(graph).published
     gone, sizes = {LOOP: np.array([1])}, {Declared: set(), Below: set(), Other: set()}
     for key in range(20):
         for kind, found in sizes.items():
-            _, _, (block,) = kind([1] if kind is Other else 1).sample(service, [0], key, gone)
+            _, _, (block,) = kind([1] if kind is Other else 1).sample(published, [0], key, gone)
             found.add(block.num_edges())
     assert sizes == {Declared: {2}, Below: {2}, Other: {0, 1}}

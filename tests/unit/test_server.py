@@ -15,8 +15,8 @@ from mpignn.job import server
 from mpignn.roles import BOTH, Topology, assign_roles
 from mpignn.storage.read import GraphFile
 from mpignn.storage.write import partition_graph
+from mpignn.store.cut import place
 from mpignn.store.graph import DistGraph
-from mpignn.store.service import place
 
 
 def load(folder, threads=1):
@@ -61,7 +61,7 @@ def test_ids_outside_the_graph_are_refused_though_their_checksum_is_right(tmp_pa
 
 
 def test_a_rank_that_only_serves_is_told_that_it_has_no_trainers():
-    g = DistGraph(serve(random_graph(1), parts=2).service, Topology((0,), (BOTH,)), None, {})
+    g = DistGraph(serve(random_graph(1), parts=2).published, Topology((0,), (BOTH,)), None, {})
     for what in ("trainers", "registry"):
         with pytest.raises(ConfigError, match="only serves"):
             getattr(g, what)

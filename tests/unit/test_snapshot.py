@@ -55,7 +55,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
     manifest = snapshot.read_manifest(folder)
     snapshot.check_rest(folder, manifest)
     assert manifest.about == ABOUT
-    return {name: snapshot.read_rows(array, 0, array.shape[0]) for name, array in manifest.arrays.items()}
+    return {name: snapshot.verified_rows(array, 0, array.shape[0]) for name, array in manifest.arrays.items()}
 
 
 def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> bool:

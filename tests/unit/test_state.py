@@ -33,7 +33,7 @@ class Tables:
 class Graph:
     """As much of a `DistGraph` as a checkpoint without tensors asks for."""
 
-    trainers, source_id, registry, service, schema = LocalGroup(), "graph", Tables(), None, Schema(("_N",), ())
+    trainers, source_id, registry, schema = LocalGroup(), "graph", Tables(), Schema(("_N",), ())
 
 
 def through_disk(state, folder):

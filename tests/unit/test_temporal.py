@@ -51,7 +51,7 @@ def homogeneous(num_nodes=50, num_edges=900, seed=1, **options):
 
 def graph_of(served, trainer=0, trainers=1):
     topology = Topology((0,) * 3, (BOTH,) * trainers + (Role.SERVER,) * (3 - trainers))
-    return DistGraph(served.service, topology, Trainer(trainer, trainers), {})
+    return DistGraph(served.published, topology, Trainer(trainer, trainers), {})
 
 
 GRAPHS = st.builds(lambda graph, dtype: dated(graph, dtype=dtype), st.builds(
@@ -80,10 +80,10 @@ def test_draws_are_the_reference_whatever_is_in_view(graph, fanouts, repl, parts
     sampler = NeighborSampler(fanouts, prob, repl, mask, return_eids, **names)
     exclude = {e: np.flatnonzero(np.isin(served.orig_edges[e], ids)) for e, ids in gone.items()}
     inputs, outputs, blocks = sampler.sample(
-        served.service, {t: served.new[t][ids] for t, ids in seeds.items()}, key, exclude, times)
+        served.published, {t: served.new[t][ids] for t, ids in seeds.items()}, key, exclude, times)
     assert visible is None or served.transport.calls <= (3 if by[1] else 2) * len(fanouts)
     hops = [dict.fromkeys(graph.csc, fanout) for fanout in reversed(fanouts)]
-    assert canonical_form(served.service, blocks) == reference(
+    assert canonical_form(served.published, blocks) == reference(
         graph, seeds, hops, key, repl, prob, mask, {(e, edge) for e, ids in gone.items() for edge in ids.tolist()},
         times, "when" if by[0] else None, "born" if by[1] else None)
     for ntype in graph.num_nodes:
@@ -116,7 +116,7 @@ def test_over_an_epoch_no_block_sees_an_edge_that_is_not_older_and_rows_hold_wha
             for side, ends in zip(graphs.edges(), (0, 1), strict=True):
                 assert np.array_equal(blocks[-1].dstdata[TIME][side], times)
                 if graphs is pairs:
-                    at = served.service.adjacency(LOOP).indices.flat[eids] if ends == 0 else (
+                    at = served.published.adjacency(LOOP).indices.flat[eids] if ends == 0 else (
                         np.searchsorted(rows[:, 0], eids, side="right") - 1)
                     assert np.array_equal(blocks[-1].dstdata[NID][side], at)
         for block, most in zip(blocks, (fanout, 4), strict=True):
@@ -140,10 +140,10 @@ def test_each_older_edge_is_equally_likely(options):
     graph = make_graph({"node": count}, {LOOP: (src, dst)})
     when, marks = np.tile(np.arange(degree) * 7 % degree, count), np.tile(np.arange(degree) % 3 > 0, count)
     graph = replace(graph, edge_data={LOOP: {"when": when, "m": marks}})
-    service = serve(graph).service
+    published = serve(graph).published
     ids = np.tile(np.arange(count), 2)
     times = np.repeat([8, 12], count)       # each node at two times: 8 of its edges are older, or all
-    _, _, (block,) = NeighborSampler([fanout], **options, **BY_EDGE).sample(service, ids, 5, times=times)
+    _, _, (block,) = NeighborSampler([fanout], **options, **BY_EDGE).sample(published, ids, 5, times=times)
     drawn = block.src_ids["node"][block.csc[LOOP].indices].reshape(2, count, fanout)
     for time, picks in zip((8, 12), drawn, strict=True):
         allowed = np.flatnonzero((when[:degree] < time) & (marks[:degree] | ("mask" not in options)))
@@ -222,7 +222,7 @@ def test_floating_point_times_and_what_is_no_number():
     when[::5] = np.nan      # not older than anything
     served = serve(graph, 2)
     _, _, (block,) = NeighborSampler([ALL], return_eids=True, **BY_EDGE).sample(
-        served.service, np.arange(50), 0, times=np.full(50, np.inf))
+        served.published, np.arange(50), 0, times=np.full(50, np.inf))
     kept = served.orig_edges[LOOP][block.csc[LOOP].edge_ids]
     assert np.array_equal(np.sort(kept), np.flatnonzero(~np.isnan(when)))
 
@@ -251,4 +251,4 @@ def test_floating_point_times_and_what_is_no_number():
 def test_what_cannot_be_is_refused(call, error, part):
     served = serve(homogeneous())
     with pytest.raises(error, match=part):
-        call(served if "graph_of" in call.__code__.co_names else served.service)
+        call(served if "graph_of" in call.__code__.co_names else served.published)

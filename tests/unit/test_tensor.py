@@ -25,9 +25,9 @@ ROW = (2, 3)
 
 def make_world():
     graph = make_graph({"A": N, "P": M}, {WRITES: (np.arange(N) % 5, np.arange(N)), ("P", "by", "A"): ([0], [0])})
-    service = serve(graph, parts=3).service
-    registry = TensorRegistry(service.book, Topology((0,), (BOTH,)), service.transport, LocalGroup())
-    return SimpleNamespace(service=service, registry=registry)
+    published = serve(graph, parts=3).published
+    registry = TensorRegistry(published.book, Topology((0,), (BOTH,)), published.transport, LocalGroup())
+    return SimpleNamespace(published=published, registry=registry)
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def test_what_is_said_of_a_tensor(g):
 def make_single(g):
     """The same, with as many edges of a type as ``by`` pretends to have."""
     graph = make_graph({"A": 2, "P": 2}, {("P", "by", "A"): (np.zeros(M, int), np.zeros(M, int))})
-    service = serve(graph).service
-    registry = TensorRegistry(service.book, Topology((0,), (BOTH,)), service.transport, LocalGroup())
+    published = serve(graph).published
+    registry = TensorRegistry(published.book, Topology((0,), (BOTH,)), published.transport, LocalGroup())
     return SimpleNamespace(registry=registry)
 
 

@@ -72,7 +72,7 @@ def graph():
     def make(labels) -> DistGraph:
         data = make_graph({"paper": 3}, {("paper", "cites", "paper"): ([0, 1, 2], [1, 2, 0])})
         data = replace(data, node_data={"paper": {"labels": np.array(labels)}})
-        made.append(DistGraph(serve(data).service, Topology((0,), (BOTH,)), LocalGroup(), {"paper": {"train": IDS}}))
+        made.append(DistGraph(serve(data).published, Topology((0,), (BOTH,)), LocalGroup(), {"paper": {"train": IDS}}))
         return made[-1]
     yield make
     for g in made:

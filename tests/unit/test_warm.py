@@ -38,7 +38,7 @@ edges = {{e: data | {{"when": rng.integers(0, 9, graph.csc[e].num_edges)}} for e
 graph = replace(graph, node_data=nodes, edge_data=edges)
 served = [serve(graph, 3, 3, visible, dtype, out_edges={out_edges}, partial=MixedTransport)
           for dtype in (np.int32, np.int64) for visible in (None, (1, 2))]
-for call in warming([s.service for s in served], {chosen_by}):
+for call in warming([s.published for s in served], {chosen_by}):
     call()
 before = compiled()
 seeds, gone = {{"paper": np.arange(60)[::-2]}}, {{CITES: np.arange(0, 600, 7)}}
@@ -50,11 +50,11 @@ for s in served:
             for repl in False, True:
                 sampler = mg.NeighborSampler([3, 2], replace=repl, return_eids=eids, source_info=True, **more)
                 times = {{"times": {{"paper": np.arange(30)}}}} if sampler.temporal else {{}}
-                sampler.sample(s.service, seeds, 0, gone if eids else None, **times)
-    mg.LaborSampler([3]).sample(s.service, seeds, 0, gone)
+                sampler.sample(s.published, seeds, 0, gone if eids else None, **times)
+    mg.LaborSampler([3]).sample(s.published, seeds, 0, gone)
     if {out_edges}:
         for more in {{}}, {{"prob": "w"}}, {{"mask": "m"}}, {{"exclude_edges": gone}}:
-            mg.sample_neighbors(s.service, seeds, 3, "out", **more)
+            mg.sample_neighbors(s.published, seeds, 3, "out", **more)
     g = graph_of(s)
     for make in negative.Uniform, negative.GlobalUniform, negative.InBatch, negative.Local:
         loader = mg.EdgeDataLoader(g, {{CITES: np.arange(100)}}, mg.NeighborSampler([3]), batch_size=60, shuffle=True,

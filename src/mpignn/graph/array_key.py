@@ -7,6 +7,8 @@ from mpignn.errors import UnknownName
 from mpignn.graph.types import ArrayInfo, EType, etype_key, parse_etype
 
 NODE, EDGE, OUT = "node", "edge", "out"
+IN = "in"
+DIRECTIONS = (IN, OUT)      # of edges; arrays of those that go out are of a kind of their own
 _DATA = "data/"
 _STRUCTURE = ("orig_id", "indptr", "indices", "edge_id")
 

@@ -101,7 +101,7 @@ class ArrayInfo:
     """An array of the graph's files.
 
     Attributes:
-        name: Its path in a partition file, such as ``node/paper/data/features``.
+        name: Its path in a partition file, as `ArrayKey.path` spells it.
         dtype: Type of an element.
         row_shape: Shape of one row; () for a scalar.
     """

@@ -15,8 +15,8 @@ from mpignn.models import Hop
 from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role
 from mpignn.samplers import find_sampler, values_of
+from mpignn.store.cut import Placement
 from mpignn.store.placement import trainer_rows
-from mpignn.store.service import Placement
 from mpignn.store.sizes import INFERENCE_BATCH, head_size, layer_columns, layer_sizes
 
 # What processes take before they hold any data; jobs/bench/memory.py measures them (MPICH 5.0,

@@ -21,8 +21,9 @@ from mpignn.job.memory_plan import MemoryPlan, make_plan, plan_inference
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.storage.read import GraphFile
+from mpignn.store.cut import Placement, place
 from mpignn.store.graph import DistGraph
-from mpignn.store.service import GraphService, Placement, place
+from mpignn.store.published import PublishedGraph
 
 if TYPE_CHECKING:
     from mpignn.mpi.world import World  # MPI starts when it is imported
@@ -121,9 +122,9 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
         raise
     with phase("publish graph"):
         transport.publish()
-    service = GraphService(opened.placement.book, opened.placement.infos, transport)
+    graph = PublishedGraph(opened.placement.book, opened.placement.infos, transport)
     splits = {} if world.trainers is None else opened.splits     # a server has no use for them
-    return DistGraph(service, world.topology, world.trainers, splits, world, opened.source_id)
+    return DistGraph(graph, world.topology, world.trainers, splits, world, opened.source_id)
 
 
 class GraphServer:

@@ -21,7 +21,7 @@ from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
 from mpignn.nn.reused_memory import keep_freed
 from mpignn.sampling.warm import warming
-from mpignn.store.graph import DistGraph
+from mpignn.store.graph import DistGraph, published_graph
 from mpignn.train import gpus
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def warm(config: Config, graphs: Sequence[DistGraph], own_program: bool) -> None
     dtype = np.float64 if config.train.precision == "fp64" else np.float32
     half = np.uint16        # bfloat16, as kernels see it
     chosen_by = None if own_program else {name for name in (config.sampling.edge_mask,) if name is not None}
-    wanted: list[tuple[Any, ...]] = [*((call,) for call in warming([g.service for g in graphs], chosen_by)),
+    wanted: list[tuple[Any, ...]] = [*((call,) for call in warming([published_graph(g) for g in graphs], chosen_by)),
               (segment.warm, dtype), (dropout.warm, dtype)]
     if config.train.precision == "bf16":
         wanted += [(segment.warm, half), (dropout.warm, half)]

@@ -15,11 +15,11 @@ from typing import Any, cast
 from mpignn.comm.sharded import Pending
 from mpignn.comm.transport import Request, Transport
 from mpignn.errors import CommError
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 _PATIENCE_S = 5e-3      # between two looks at what a thread that shall end still asks for
 
-Via = Callable[[GraphService], GraphService]
+Via = Callable[[PublishedGraph], PublishedGraph]
 Prepare = Callable[[range, Via], list[Any]]
 
 
@@ -27,12 +27,12 @@ class InTurn:
     """Groups of batches, each prepared when it is wanted."""
 
     def __init__(self, prepare: Prepare, groups: Sequence[range]) -> None:
-        """``prepare(group, via)`` makes a group's batches, of what ``via`` gives in the place of a service."""
+        """``prepare(group, via)`` makes a group's batches, of what ``via`` gives in the place of a graph."""
         self._prepare, self._groups = prepare, iter(groups)
 
     def next(self) -> list[Any]:
         """The next group.  Not collective."""
-        return self._prepare(next(self._groups), lambda service: service)
+        return self._prepare(next(self._groups), lambda graph: graph)
 
     def meet(self) -> None:
         """Called before each batch is handed out.  Not collective."""
@@ -159,7 +159,7 @@ class _Shared:
 
 
 class _Relay:
-    """The transport of a service, for the preparing thread."""
+    """The transport of a graph, for the preparing thread."""
 
     def __init__(self, transport: Transport, shared: _Shared) -> None:
         self._transport, self._shared = transport, shared
@@ -173,9 +173,9 @@ class _Relay:
 
 def _work(shared: _Shared, prepare: Prepare, groups: Sequence[range]) -> None:
     """What the thread does."""
-    def via(service: GraphService) -> GraphService:
-        relayed = copy.copy(service)
-        relayed.transport = cast(Transport, _Relay(service.transport, shared))      # all of it that batches use
+    def via(graph: PublishedGraph) -> PublishedGraph:
+        relayed = copy.copy(graph)
+        relayed.transport = cast(Transport, _Relay(graph.transport, shared))      # all of it that batches use
         return relayed
 
     error: BaseException | None = None

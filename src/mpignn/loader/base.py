@@ -24,7 +24,7 @@ from mpignn.loader.ahead import Ahead, InTurn, Via
 from mpignn.loader.fetch import to_device
 from mpignn.loader.seed_order import BatchPlan, deal, even_share
 from mpignn.log import beat
-from mpignn.store.graph import DistGraph
+from mpignn.store.graph import DistGraph, published_graph, stop_when_closed
 
 # Streams of randomness under one seed.
 _ORDER, _DRAWS = 1, 2
@@ -209,7 +209,7 @@ class DistDataLoader(Generic[K]):
         groups = [range(begin, min(begin + together, len(self))) for begin in range(first, len(self), together)]
         source = (Ahead if self._beside() else InTurn)(partial(self._prepare, epoch), groups)
         for g in self._graphs():
-            g.readers.add(source)
+            stop_when_closed(g, source)
         try:
             for _ in groups:
                 made = source.next()
@@ -259,7 +259,7 @@ class DistDataLoader(Generic[K]):
 
     def _together(self) -> int:
         """How many batches are prepared together: more of them take more memory, and save nothing but round trips."""
-        arrays = (array for g in self._graphs() for array in g.service.transport.arrays.values())
+        arrays = (array for g in self._graphs() for array in published_graph(g).transport.arrays.values())
         return 1 if all(array.whole for array in arrays) else self._prefetch
 
     def _beside(self) -> bool:
@@ -271,7 +271,7 @@ class DistDataLoader(Generic[K]):
         return possible and (torch.get_num_threads() > 1 if self._thread is None else self._thread)
 
     def _in_thread(self) -> bool:
-        """Whether nothing that makes batches calls MPI but through the service that `_make` is given."""
+        """Whether nothing that makes batches calls MPI but through the graph that `_make` is given."""
         return False
 
     def _prepare(self, epoch: int, steps: range, via: Via) -> list[tuple[Share[K], Any]]:
@@ -279,7 +279,7 @@ class DistDataLoader(Generic[K]):
         return list(zip(shares, self._make(shares, via), strict=True))
 
     def _make(self, shares: Sequence[Share[K]], via: Via) -> list[Any]:
-        """The batches of some steps, read from ``via(service)`` where a service is needed."""
+        """The batches of some steps, read from ``via(graph)`` where a graph is needed."""
         batches = []
         for share in shares:
             ids = {kind: torch.from_numpy(of_kind) for kind, of_kind in share.ids.items()}

@@ -25,9 +25,9 @@ from mpignn.sampling.block_sampler import BlockSampler, SamplerInput
 from mpignn.sampling.exclude import Exclusion, ReverseTypes, joined
 from mpignn.sampling.negative import NegativeSampler, SeedEdges, seed_keys
 from mpignn.sampling.timed import Pairs
-from mpignn.store.graph import DistGraph
-from mpignn.store.lookup import find_edges, read_rows
-from mpignn.store.service import GraphService
+from mpignn.store.graph import DistGraph, published_graph
+from mpignn.store.lookup import find_edges
+from mpignn.store.published import PublishedGraph
 from mpignn.store.tensor import DistTensor
 
 _NEGATIVES = 4      # stream of randomness under the key of a step, beside the hops
@@ -90,8 +90,8 @@ class EdgeDataLoader(DistDataLoader[EType]):
                                   f"{g.num_nodes(ntype)}: they must be the same nodes")
         self._node_feats = names_by_ntype(self._from, sampler.prefetch_node_feats)
         self._labels = names_by_etype(g, sampler.prefetch_labels, self._ids)
-        self._times = SeedTimes(sampler, self._ids, input_time, self._kind, g.service,
-                                sampler.edge_timestamp_attr_name, GraphService.edge_data)
+        self._times = SeedTimes(sampler, self._ids, input_time, self._kind, published_graph(g),
+                                sampler.edge_timestamp_attr_name, PublishedGraph.edge_data)
 
     def _kind(self, kind: str | EType | None) -> EType:
         return self._g.schema.etype(kind)
@@ -115,17 +115,17 @@ class EdgeDataLoader(DistDataLoader[EType]):
 
     def _make(self, shares: Sequence[Share[EType]], via: Via) -> list[tuple[Any, ...]]:
         started = time.perf_counter()
-        service, sampled_service = via(self._g.service), via(self._from.service)
-        found = [self._find(etype, shares, service, sampled_service) for etype in self._ids]
-        times = self._times.of(service, shares)
+        graph, drawn_from = via(published_graph(self._g)), via(published_graph(self._from))
+        found = [self._find(etype, shares, graph, drawn_from) for etype in self._ids]
+        times = self._times.of(graph, shares)
         outputs = [_Outputs(found, b, None if times is None else times[b]) for b in range(len(shares))]
         exclude: list[dict[EType, np.ndarray]] = [{} for _ in shares]
         if self._exclusion is not None:
             exclude = [joined([of_type.excluded[b] for of_type in found]) for b in range(len(shares))]
-        sampled = self._sampler.sample_many(sampled_service, [
+        sampled = self._sampler.sample_many(drawn_from, [
             SamplerInput(ends.ids, share.key, gone, None if times is None else ends.times)
             for ends, share, gone in zip(outputs, shares, exclude, strict=True)])
-        nodes, edges = Fetch(sampled_service), Fetch(service)
+        nodes, edges = Fetch(drawn_from), Fetch(graph)
         batches = []
         for b, (share, (inputs, _, blocks)) in enumerate(zip(shares, sampled, strict=True)):
             for block in blocks:
@@ -148,8 +148,8 @@ class EdgeDataLoader(DistDataLoader[EType]):
         self.stats.fetch_s += time.perf_counter() - sampled_at
         return batches
 
-    def _find(self, etype: EType, shares: Sequence[Share[EType]], service: GraphService,
-              sampled: GraphService) -> "_Found":
+    def _find(self, etype: EType, shares: Sequence[Share[EType]], graph: PublishedGraph,
+              drawn_from: PublishedGraph) -> "_Found":
         """The ends of the edges of one type, what is drawn for these edges, and what shall not be seen."""
         negative, exclusion = self._negative, self._exclusion
         whole, mine = [share.whole[etype] for share in shares], [share.mine[etype] for share in shares]
@@ -158,22 +158,22 @@ class EdgeDataLoader(DistDataLoader[EType]):
         starts = np.cumsum([0, *(ids.size for ids in whole)])
         whole_ends = None
         if exclusion is not None and exclusion.needs_ends or negative is not None and negative.whole_batch:
-            whole_ends = find_edges(service, etype, np.concatenate(whole))
+            whole_ends = find_edges(graph, etype, np.concatenate(whole))
             at = np.concatenate([start + places for start, places in zip(starts[:-1], mine, strict=True)])
             src, dst = (ends[at] for ends in whole_ends)
         else:
-            src, dst = find_edges(service, etype, own)
-        found = _Found(etype, _cut(_renumbered(service, sampled, etype, src, dst), counts))
+            src, dst = find_edges(graph, etype, own)
+        found = _Found(etype, _cut(_renumbered(graph, drawn_from, etype, src, dst), counts))
         if exclusion is not None:
-            found.excluded = exclusion.edges(service, etype, whole, whole_ends)
+            found.excluded = exclusion.edges(graph, etype, whole, whole_ends)
         if negative is not None:
             number = self._g.schema.etypes.index(etype)
             keys = [np.uint64(derive(share.key, _NEGATIVES, number)) for share in shares]
             whole_dst = np.split(whole_ends[1], starts[1:-1]) if whole_ends and negative.whole_batch else ()
-            pairs = negative.draw(service, SeedEdges(
-                etype, src, dst, seed_keys(service, etype, own, dst, keys, counts),
+            pairs = negative.draw(graph, SeedEdges(
+                etype, src, dst, seed_keys(graph, etype, own, dst, keys, counts),
                 np.repeat(np.arange(len(shares)), counts), np.concatenate(mine), whole_dst))
-            found.negative = _cut(_renumbered(service, sampled, etype, *pairs), [negative.k * n for n in counts])
+            found.negative = _cut(_renumbered(graph, drawn_from, etype, *pairs), [negative.k * n for n in counts])
         return found
 
 
@@ -196,15 +196,15 @@ class _Found:
     excluded: list[dict[EType, list[np.ndarray]]] = field(default_factory=list)
 
 
-def _renumbered(known: GraphService, wanted: GraphService, etype: EType, src: np.ndarray,
+def _renumbered(known: PublishedGraph, wanted: PublishedGraph, etype: EType, src: np.ndarray,
                 dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sources and destinations in the ids of another graph of the same nodes."""
     if known.book is wanted.book:
         return src, dst
     ends = []
     for ntype, ids in (etype[0], src), (etype[2], dst):
-        orig = read_rows(known, known.orig_ids(ntype), ids).reshape(-1)
-        ends.append(read_rows(wanted, wanted.new_ids(ntype), orig).reshape(-1))
+        orig = known.read(known.orig_ids(ntype), ids).reshape(-1)
+        ends.append(wanted.read(wanted.new_ids(ntype), orig).reshape(-1))
     return ends[0], ends[1]
 
 

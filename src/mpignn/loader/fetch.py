@@ -17,8 +17,8 @@ from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import EType
 from mpignn.nn.device import sent
 from mpignn.sampling.block_sampler import Names
-from mpignn.store.graph import DistGraph
-from mpignn.store.service import GraphService
+from mpignn.store.graph import DistGraph, published_graph
+from mpignn.store.published import PublishedGraph
 
 K = TypeVar("K", bound=Hashable)
 
@@ -28,8 +28,8 @@ _pool = Pool()      # of all loaders: training and evaluation take turns, and ne
 class Fetch:
     """Rows for the frames of several batches, all of them in one request: a row that several want comes once."""
 
-    def __init__(self, service: GraphService):
-        self._service = service
+    def __init__(self, graph: PublishedGraph):
+        self._graph = graph
         self._wanted: dict[str, list[tuple[Frame, str, np.ndarray, bool]]] = {}
         self._arrays: dict[str, tuple[GraphArray, tuple[int, ...]]] = {}
 
@@ -46,12 +46,12 @@ class Fetch:
         Not collective.
         """
         for name in names:
-            self._want(self._service.node_data(ntype, name), frame, name, ids, label)
+            self._want(self._graph.node_data(ntype, name), frame, name, ids, label)
 
     def edges(self, frame: Frame, etype: EType, names: Iterable[str], ids: np.ndarray, label: bool = False) -> None:
         """Want edge data in a frame, as `nodes` does it.  Not collective."""
         for name in names:
-            self._want(self._service.edge_data(etype, name), frame, name, ids, label)
+            self._want(self._graph.edge_data(etype, name), frame, name, ids, label)
 
     def _want(self, data: tuple[GraphArray, tuple[int, ...]], frame: Frame, name: str, ids: np.ndarray,
               label: bool) -> None:
@@ -66,7 +66,7 @@ class Fetch:
             array, _ = self._arrays[key]
             ids = wanted[0][2] if len(wanted) == 1 else np.concatenate([ids for _, _, ids, _ in wanted])
             requests.append(Request(array, ids, _pool.empty((ids.size, array.spec.width), array.spec.dtype)))
-        self._service.transport.gather(requests).wait()
+        self._graph.transport.gather(requests).wait()
         for request, (key, wanted) in zip(requests, self._wanted.items(), strict=True):
             _, shape = self._arrays[key]
             begin = 0
@@ -110,9 +110,9 @@ def names_by_ntype(g: DistGraph, names: Names, ntypes: Iterable[str] | None = No
         found = {g.schema.ntype(ntype): list(of_type) for ntype, of_type in by_type.items()}
         for ntype, of_type in found.items():
             for name in of_type:
-                g.service.node_data(ntype, name)
+                published_graph(g).node_data(ntype, name)
         return _fields(found)
-    found = {t: [n for n in names if n in g.service.data_of(t)] for t in g.schema.ntypes}
+    found = {t: [n for n in names if n in published_graph(g).data_of(t)] for t in g.schema.ntypes}
     for name in names:
         if not any(name in of_type for of_type in found.values()):
             raise UnknownName(f"no node type has data named {name!r}")
@@ -138,7 +138,7 @@ def names_by_etype(g: DistGraph, names: Names, etypes: Iterable[EType]) -> dict[
     found = {g.schema.etype(etype): list(of_type) for etype, of_type in by_type.items()}
     for etype, of_type in found.items():
         for name in of_type:
-            g.service.edge_data(etype, name)
+            published_graph(g).edge_data(etype, name)
     return _fields(found)
 
 

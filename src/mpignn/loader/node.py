@@ -16,8 +16,8 @@ from mpignn.loader.base import DistDataLoader, Share
 from mpignn.loader.fetch import Fetch, names_by_ntype, put_ids, tensors
 from mpignn.loader.times import SeedTimes
 from mpignn.sampling.block_sampler import BlockSampler, SamplerInput
-from mpignn.store.graph import DistGraph
-from mpignn.store.service import GraphService
+from mpignn.store.graph import DistGraph, published_graph
+from mpignn.store.published import PublishedGraph
 
 Batch = tuple[Any, Any, list[Block]]        # input nodes, output nodes, blocks
 
@@ -54,8 +54,8 @@ class NodeDataLoader(DistDataLoader[str]):
         super().__init__(nids, batch_size, None, g=g, **options)
         self._node_feats = names_by_ntype(g, sampler.prefetch_node_feats)
         self._labels = names_by_ntype(g, sampler.prefetch_labels, self._ids)
-        self._times = SeedTimes(sampler, self._ids, input_time, self._kind, g.service,
-                                sampler.node_timestamp_attr_name, GraphService.node_data)
+        self._times = SeedTimes(sampler, self._ids, input_time, self._kind, published_graph(g),
+                                sampler.node_timestamp_attr_name, PublishedGraph.node_data)
 
     def _kind(self, kind: str | None) -> str:
         return self._g.schema.ntype(kind)
@@ -77,12 +77,12 @@ class NodeDataLoader(DistDataLoader[str]):
 
     def _make(self, shares: Sequence[Share[str]], via: Via) -> list[Batch]:
         started = time.perf_counter()
-        service = via(self._g.service)
-        batches, fetch = [], Fetch(service)
-        times = self._times.of(service, shares)
+        graph = via(published_graph(self._g))
+        batches, fetch = [], Fetch(graph)
+        times = self._times.of(graph, shares)
         wanted = [SamplerInput(share.ids, share.key, times=None if times is None else times[b])
                   for b, share in enumerate(shares)]
-        sampled = self._sampler.sample_many(service, wanted)
+        sampled = self._sampler.sample_many(graph, wanted)
         for share, (inputs, outputs, blocks) in zip(shares, sampled, strict=True):
             for block in blocks:
                 block.key = share.key

@@ -13,17 +13,16 @@ from mpignn.comm.transport import GraphArray
 from mpignn.errors import ConfigError, DataError
 from mpignn.loader.base import K, Share
 from mpignn.sampling.block_sampler import BlockSampler
-from mpignn.store.lookup import read_rows
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
-Data = Callable[[GraphService, K, str], tuple[GraphArray, tuple[int, ...]]]
+Data = Callable[[PublishedGraph, K, str], tuple[GraphArray, tuple[int, ...]]]
 
 
 class SeedTimes(Generic[K]):
     """Says the time of each seed: what was given with the seeds, or what the graph has of them."""
 
     def __init__(self, sampler: BlockSampler, ids: Mapping[K, np.ndarray],
-                 given: ArrayLike | Mapping[Any, ArrayLike] | None, kind: Callable[[Any], K], service: GraphService,
+                 given: ArrayLike | Mapping[Any, ArrayLike] | None, kind: Callable[[Any], K], graph: PublishedGraph,
                  named: str | Mapping[Any, str] | None, data: Data[K]) -> None:
         """Not collective.
 
@@ -32,9 +31,9 @@ class SeedTimes(Generic[K]):
             ids: (N,) of each type.
             given: (N,) times: an array, or a dict by type; None: those of the graph.
             kind: Makes the key of ``ids`` out of one of ``given``; of None where it is an array.
-            service: The graph that has the seeds.
+            graph: The graph that has the seeds.
             named: Data of the seeds that are times: a name, or names by type; None if there is none.
-            data: The array of a seed's data, such as `GraphService.node_data`.
+            data: The array of a seed's data, such as `PublishedGraph.node_data`.
 
         Raises:
             ConfigError: Times are given to a sampler that does not ask for them, or it asks and there are none.
@@ -64,10 +63,10 @@ class SeedTimes(Generic[K]):
             for name in ids:
                 if name not in names:
                     raise ConfigError(f"there is no name of timestamps of {name}: give the times as input_time")
-                data(service, name, names[name])
+                data(graph, name, names[name])
             self._names = {name: names[name] for name in ids}
 
-    def of(self, service: GraphService, shares: Sequence[Share[K]]) -> list[dict[K, np.ndarray]] | None:
+    def of(self, graph: PublishedGraph, shares: Sequence[Share[K]]) -> list[dict[K, np.ndarray]] | None:
         """(n,) times of this trainer's seeds of some steps, by type; None where no time is asked for.
 
         Not collective; one round trip for each type of seeds that lie on other nodes and have no times given.
@@ -80,7 +79,7 @@ class SeedTimes(Generic[K]):
         found: list[dict[K, np.ndarray]] = [{} for _ in shares]
         for kind, name in self._names.items():
             ids = [share.ids[kind] for share in shares]
-            times = read_rows(service, self._data(service, kind, name)[0], np.concatenate(ids)).reshape(-1)
+            times = graph.read(self._data(graph, kind, name)[0], np.concatenate(ids)).reshape(-1)
             for of_share, part in zip(found, np.split(times, np.cumsum([i.size for i in ids])[:-1]), strict=True):
                 of_share[kind] = part
         return found

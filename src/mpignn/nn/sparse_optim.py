@@ -20,7 +20,7 @@ import torch
 from mpignn.errors import ConfigError
 from mpignn.kernels import sparse
 from mpignn.nn.embedding import DistEmbedding
-from mpignn.store.rows_file import read_about_together, read_rows, write_rows
+from mpignn.store.rows_file import load_rows, read_about_together, save_rows
 from mpignn.store.tensor import DistTensor
 
 REDUCTIONS = ("sum", "mean")
@@ -117,7 +117,7 @@ class SparseOptimizer(ABC):
             ResourceError: On all trainers: the disk is full.
         """
         about = json.dumps(self.state_dict(), allow_nan=False)
-        write_rows(Path(file), self.params[0].registry, self._by_place(), about)
+        save_rows(Path(file), self.params[0].registry, self._by_place(), about)
 
     def load(self, file: str | os.PathLike[str]) -> None:
         """Go on from what `save` wrote of an optimiser of embeddings of the same shapes.  Collective over the trainers.
@@ -138,7 +138,7 @@ class SparseOptimizer(ABC):
                                       for name, value in json.loads(about or "{}").items()})
             except ConfigError as error:
                 raise ConfigError(f"{path}: {error}") from None
-        read_rows(path, registry, self._by_place())
+        load_rows(path, registry, self._by_place())
 
     def _by_place(self) -> dict[str, DistTensor]:
         """The tensors of the state, also of embeddings without a name, by number of the embedding and what it is."""

@@ -18,7 +18,7 @@ from mpignn.sampling.frontier import Frontier
 from mpignn.sampling.rule import ALL, Fanout, Named, NamedOfNodes, Rule, make_rules
 from mpignn.sampling.sources import tell_sources
 from mpignn.store.graph import DistGraph
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 Sample = tuple[Ids, Ids, list[Block]]
 Names = Sequence[str] | ByEType[Sequence[str]]
@@ -108,13 +108,13 @@ class BlockSampler(ForThreads):
         self.return_eids, self._source_info = bool(return_eids), bool(source_info)
         self.prefetch_node_feats, self.prefetch_labels = prefetch_node_feats, prefetch_labels
 
-    def sample_frontier(self, block_id: int, g: DistGraph | GraphService, nodes: Mapping[str, np.ndarray],
+    def sample_frontier(self, block_id: int, g: DistGraph | PublishedGraph, nodes: Mapping[str, np.ndarray],
                         key: tuple[int, int]) -> Frontier:
         """Draw the edges of one block: the point to override.
 
         Args:
             block_id: Number of the block; 0 is the input layer's, ``num_layers - 1`` the seeds'.
-            g: The graph, or its service.
+            g: The graph.
             nodes: (D,) int64 ids to expand of each node type, unique.
             key: What draws may depend on besides the nodes: (key of the mini-batch, hop).
 
@@ -131,12 +131,12 @@ class BlockSampler(ForThreads):
         """Whether edges are chosen by time."""
         return self.node_timestamp_attr_name is not None or self.edge_timestamp_attr_name is not None
 
-    def sample(self, service: GraphService, seeds: Ids, key: int, exclude: Edges | None = None,
+    def sample(self, graph: PublishedGraph, seeds: Ids, key: int, exclude: Edges | None = None,
                times: Ids | None = None) -> Sample:
         """Draw one mini-batch: `sample_many` of one."""
-        return self.sample_many(service, [SamplerInput(seeds, key, exclude or {}, times)])[0]
+        return self.sample_many(graph, [SamplerInput(seeds, key, exclude or {}, times)])[0]
 
-    def sample_many(self, service: GraphService, inputs: Sequence[SamplerInput]) -> list[Sample]:
+    def sample_many(self, graph: PublishedGraph, inputs: Sequence[SamplerInput]) -> list[Sample]:
         """Draw several mini-batches.
 
         Returns:
@@ -156,51 +156,51 @@ class BlockSampler(ForThreads):
         if self.temporal or any(batch.times is not None for batch in inputs):
             raise ConfigError(f"{type(self).__name__} draws by sample_frontier, which knows no times: only a "
                               "NeighborSampler that does not override it chooses edges by time")
-        return [self._sample(service, front) for front in fronts_of(service, inputs)]
+        return [self._sample(graph, front) for front in fronts_of(graph, inputs)]
 
-    def _sample(self, service: GraphService, front: Front) -> Sample:
+    def _sample(self, graph: PublishedGraph, front: Front) -> Sample:
         """One mini-batch, hop by hop."""
         blocks: list[Block] = []
         for hop in range(self.num_layers):
-            frontier = self._frontier(self.num_layers - 1 - hop, service, front, (front.key[0], hop))
+            frontier = self._frontier(self.num_layers - 1 - hop, graph, front, (front.key[0], hop))
             block = to_block(frontier, front.nodes)
             if not self.return_eids:
                 block.csc = {etype: replace(csc, edge_ids=None) for etype, csc in block.csc.items()}
             blocks.append(block)
             front.nodes = dict(block.src_ids)
         if self._source_info:
-            tell_sources(service, Workspace(), [front], self._rules(service, ALL), [blocks])
-        return result_of(service.schema, blocks)
+            tell_sources(graph, Workspace(), [front], self._rules(graph, ALL), [blocks])
+        return result_of(graph.schema, blocks)
 
-    def _frontier(self, block_id: int, service: GraphService, front: Front, key: tuple[int, int]) -> Frontier:
+    def _frontier(self, block_id: int, graph: PublishedGraph, front: Front, key: tuple[int, int]) -> Frontier:
         """The edges of one block without those that are excluded."""
         draw: Callable[..., Frontier] = self.sample_frontier
         nodes, gone = dict(front.nodes), front.exclude
         if self.takes_excluded:
-            return draw(block_id, service, nodes, key, exclude_edges=gone)
-        frontier = draw(block_id, service, nodes, key)
-        return Frontier(service, {e: edges.without(gone[e]) if e in gone else edges
+            return draw(block_id, graph, nodes, key, exclude_edges=gone)
+        frontier = draw(block_id, graph, nodes, key)
+        return Frontier(graph, {e: edges.without(gone[e]) if e in gone else edges
                                   for e, edges in frontier.edges.items()})
 
-    def _rules(self, service: GraphService, fanout: Fanout) -> dict[EType, Rule]:
+    def _rules(self, graph: PublishedGraph, fanout: Fanout) -> dict[EType, Rule]:
         """Which edges may be drawn."""
-        return make_rules(service, fanout)
+        return make_rules(graph, fanout)
 
 
-def fronts_of(service: GraphService, inputs: Sequence[SamplerInput], unique: bool = True) -> list[Front]:
+def fronts_of(graph: PublishedGraph, inputs: Sequence[SamplerInput], unique: bool = True) -> list[Front]:
     """The seeds of each batch as what is to expand, checked but for their times.  Not collective.
 
     Args:
-        service: The graph.
+        graph: The graph.
         inputs: The batches.
         unique: Whether a seed must be there once.
     """
     fronts = []
     for batch in inputs:
-        nodes = by_ntype(service, batch.nodes, "seed")
+        nodes = by_ntype(graph, batch.nodes, "seed")
         for ntype, ids in nodes.items() if unique else ():
             check_unique(ids, f"seed of type {ntype!r}")
-        fronts.append(Front((batch.key, 0), nodes, check_exclude(service, batch.exclude)))
+        fronts.append(Front((batch.key, 0), nodes, check_exclude(graph, batch.exclude)))
     return fronts
 
 

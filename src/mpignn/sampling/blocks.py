@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mpignn.errors import IDError
+from mpignn.graph.array_key import IN
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, etype_key
@@ -17,15 +18,15 @@ from mpignn.sampling import timed
 from mpignn.sampling.draw import Draw, Front, Ids, Workspace, by_ntype, check_unique, draw_in_view
 from mpignn.sampling.fetch import read_at_once
 from mpignn.sampling.frontier import Frontier, FrontierEdges
-from mpignn.store.service import IN, GraphService
+from mpignn.store.published import PublishedGraph
 
 
-def close_hop(service: GraphService, space: Workspace, front: Front, draws: Sequence[Draw], return_eids: bool) -> Block:
+def close_hop(graph: PublishedGraph, space: Workspace, front: Front, draws: Sequence[Draw], return_eids: bool) -> Block:
     """The block of a hop; draws that the view has all rows for are made on the way.  Not collective."""
     if front.times is not None:
-        return timed.assemble(service.schema, front.nodes, front.times, *_drawn(front, draws, return_eids))
-    draw_in_view(service, space, draws)
-    return _assemble(service, space, front.nodes, *_drawn(front, draws, return_eids))
+        return timed.assemble(graph.schema, front.nodes, front.times, *_drawn(front, draws, return_eids))
+    draw_in_view(graph, space, draws)
+    return _assemble(graph, space, front.nodes, *_drawn(front, draws, return_eids))
 
 
 def _drawn(front: Front, draws: Sequence[Draw], return_eids: bool) -> tuple[dict[str, np.ndarray], dict[EType, CSC]]:
@@ -55,17 +56,17 @@ def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True
     Raises:
         IDError: An id outside the graph or given twice, or a destination of the frontier that is not among them.
     """
-    service, space = frontier.service, Workspace()
-    nodes = by_ntype(service, dst_nodes, "destination")
+    graph, space = frontier.graph, Workspace()
+    nodes = by_ntype(graph, dst_nodes, "destination")
     for ntype, ids in nodes.items():
         check_unique(ids, f"destinations of type {ntype!r}")
-    orig = {t: read_at_once(service.transport, service.orig_ids(t), ids)[:, 0] for t, ids in nodes.items()}
+    orig = {t: read_at_once(graph.transport, graph.orig_ids(t), ids)[:, 0] for t, ids in nodes.items()}
     edges = {}
     for etype, drawn in frontier.edges.items():
         edges[etype] = _by_destination(etype, drawn, nodes[etype[2]])
         ids = edges[etype].indices
-        mark(ids, space.maps(etype[0], service.book.num_nodes(etype[0])).seen[0])
-    return _assemble(service, space, nodes, orig, edges, include_dst_in_src)
+        mark(ids, space.maps(etype[0], graph.book.num_nodes(etype[0])).seen[0])
+    return _assemble(graph, space, nodes, orig, edges, include_dst_in_src)
 
 
 def _by_destination(etype: EType, drawn: FrontierEdges, dst: np.ndarray) -> CSC:
@@ -85,14 +86,14 @@ def _by_destination(etype: EType, drawn: FrontierEdges, dst: np.ndarray) -> CSC:
     return CSC(indptr, drawn.src[by_dst], drawn.eid[by_dst])
 
 
-def _assemble(service: GraphService, space: Workspace, nodes: Mapping[str, np.ndarray], orig: Mapping[str, np.ndarray],
+def _assemble(graph: PublishedGraph, space: Workspace, nodes: Mapping[str, np.ndarray], orig: Mapping[str, np.ndarray],
               edges: Mapping[EType, CSC], include_dst: bool = True) -> Block:
     """Give sources their positions; ``edges`` have global ids, which are marked in the maps of ``space``.
 
     By one thread: another one would take the positions out of this one's cache only to look them up, and all that was
     won, and more, is lost when they are written again (measured where two cores share no cache).
     """
-    maps = {t: space.maps(t, service.book.num_nodes(t)) for t in service.schema.ntypes}
+    maps = {t: space.maps(t, graph.book.num_nodes(t)) for t in graph.schema.ntypes}
     src = {}
     for ntype, dst in nodes.items():
         found = maps[ntype]
@@ -110,5 +111,5 @@ def _assemble(service: GraphService, space: Workspace, nodes: Mapping[str, np.nd
         indices = ids if ids.dtype == np.int32 else space.pool.empty(ids.shape[0], np.int32)
         look_up(ids, maps[etype[0]].slot, indices)
         csc[etype] = CSC(by_id.indptr, indices, by_id.edge_ids)
-    return Block(service.schema, src, {t: dst.shape[0] for t, dst in nodes.items()}, orig, csc,
+    return Block(graph.schema, src, {t: dst.shape[0] for t, dst in nodes.items()}, orig, csc,
                  dst_ids=None if include_dst else dict(nodes))

@@ -17,7 +17,7 @@ from mpignn.errors import DataError
 from mpignn.graph.block import Block
 from mpignn.graph.types import EType
 from mpignn.sampling.fetch import RowReader
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 
 @dataclass(frozen=True)
@@ -49,26 +49,26 @@ class CanonicalRows:
         return state.hexdigest()
 
 
-def canonical_rows(service: GraphService, block: Block, hop: int) -> CanonicalRows:
+def canonical_rows(graph: PublishedGraph, block: Block, hop: int) -> CanonicalRows:
     """The rows of one block.
 
     Args:
-        service: The graph that the block was drawn from.
+        graph: The graph that the block was drawn from.
         block: As from `NeighborSampler`.
         hop: Number of the block: 0 for the last one of a list of blocks.
 
     Not collective; sources' original ids that are not in the view are fetched.
     """
-    reader, orig = RowReader(service.transport), {}
+    reader, orig = RowReader(graph.transport), {}
     for ntype, ids in block.src_ids.items():
         orig[ntype] = np.empty((ids.shape[0], 1), np.int64)
-        reader.read(service.orig_ids(ntype), ids, orig[ntype])
+        reader.read(graph.orig_ids(ntype), ids, orig[ntype])
     reader.finish()
     times = {t: np.zeros(n, np.int64) if block.src_times is None else block.src_times[t][:n].view(np.int64)
              for t, n in block.num_dst.items()}
     pieces = [(np.full(block.csc[e].num_dst, number, np.int64), block.dst_orig[e[2]], times[e[2]],
                np.diff(block.csc[e].indptr), orig[e[0]][block.csc[e].indices, 0])
-              for number, e in enumerate(service.schema.etypes)]
+              for number, e in enumerate(graph.schema.etypes)]
     return _in_order(hop, *map(np.concatenate, zip(*pieces, strict=True)))
 
 
@@ -96,24 +96,24 @@ def union(rows: Sequence[CanonicalRows]) -> CanonicalRows:
                          every.src[np.repeat(~again, counts)], every.time[~again])
 
 
-def canonical_form(service: GraphService, blocks: Sequence[Block]) -> list[dict[EType, list[tuple[Any, ...]]]]:
+def canonical_form(graph: PublishedGraph, blocks: Sequence[Block]) -> list[dict[EType, list[tuple[Any, ...]]]]:
     """What `canonical_rows` says, for reading: for each hop and edge type a list of (dst, (src, ...)).
 
     Where time matters, (dst, time, (src, ...)), with floating-point times as their bits.
 
     Args:
-        service: The graph.
+        graph: The graph.
         blocks: As from `NeighborSampler`; the last one is hop 0, the first of the result.
 
     Not collective.
     """
     hops = []
     for hop, block in enumerate(reversed(blocks)):
-        rows = canonical_rows(service, block, hop)
+        rows = canonical_rows(graph, block, hop)
         times = [()] * rows.dst.size if block.src_times is None else rows.time.reshape(-1, 1).tolist()
         hops.append({etype: [(int(rows.dst[r]), *times[r], tuple(rows.src[rows.indptr[r]:rows.indptr[r + 1]].tolist()))
                              for r in np.flatnonzero(rows.etype == number)]
-                     for number, etype in enumerate(service.schema.etypes)})
+                     for number, etype in enumerate(graph.schema.etypes)})
     return hops
 
 

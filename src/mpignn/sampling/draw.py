@@ -26,7 +26,7 @@ from mpignn.kernels.weigh import close_gaps, pick_weighted, take
 from mpignn.sampling.fetch import RowReader, read_at_once
 from mpignn.sampling.rule import Rule
 from mpignn.sampling.whole_rows import WholeRows, excluded
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 Edges = ByEType[np.ndarray]
 Ids = Mapping[str, np.ndarray] | np.ndarray
@@ -139,11 +139,11 @@ class Workspace:
         return found
 
 
-def by_ntype(service: GraphService, nodes: Ids, what: str) -> dict[str, np.ndarray]:
+def by_ntype(graph: PublishedGraph, nodes: Ids, what: str) -> dict[str, np.ndarray]:
     """Ids of every node type, copied: contiguous and writable is the one kind the kernels are compiled for.
 
     Args:
-        service: The graph.
+        graph: The graph.
         nodes: (D,) ids by node type, of which some may be missing; or of the only one.
         what: What they are called in messages.
 
@@ -151,13 +151,13 @@ def by_ntype(service: GraphService, nodes: Ids, what: str) -> dict[str, np.ndarr
         IDError: No integers, or the first one that is outside the graph.
         UnknownName: No such node type.
     """
-    schema = service.schema
+    schema = graph.schema
     if not isinstance(nodes, Mapping):
         nodes = {schema.ntype(): nodes}
     found = {ntype: np.empty(0, np.int64) for ntype in schema.ntypes}
     for name, given in nodes.items():
         ntype = schema.ntype(name)
-        found[ntype] = checked_ids(given, service.book.num_nodes(ntype), f"{what} of type {ntype!r}").copy()
+        found[ntype] = checked_ids(given, graph.book.num_nodes(ntype), f"{what} of type {ntype!r}").copy()
     return found
 
 
@@ -169,7 +169,7 @@ def check_unique(ids: np.ndarray, what: str) -> None:
         raise IDError(f"{what}: {ids[again.min()]} is given twice; they must be unique")
 
 
-def check_exclude(service: GraphService, exclude: Edges | None) -> dict[EType, np.ndarray]:
+def check_exclude(graph: PublishedGraph, exclude: Edges | None) -> dict[EType, np.ndarray]:
     """Edges to exclude by canonical edge type, leaving out empty ones.  Not collective.
 
     Raises:
@@ -179,8 +179,8 @@ def check_exclude(service: GraphService, exclude: Edges | None) -> dict[EType, n
     """
     checked = {}
     for name, given in (exclude or {}).items():
-        etype = service.schema.etype(name)
-        ids = checked_ids(given, service.book.num_edges(etype), f"excluded {etype_key(etype)!r} edge")
+        etype = graph.schema.etype(name)
+        ids = checked_ids(given, graph.book.num_edges(etype), f"excluded {etype_key(etype)!r} edge")
         if (ids[1:] <= ids[:-1]).any():
             raise DataError(f"excluded {etype_key(etype)!r} edges must ascend, each once: use numpy.unique")
         if ids.size:
@@ -188,12 +188,12 @@ def check_exclude(service: GraphService, exclude: Edges | None) -> dict[EType, n
     return checked
 
 
-def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], rules: Mapping[EType, Rule],
+def draw_hop(graph: PublishedGraph, space: Workspace, fronts: Sequence[Front], rules: Mapping[EType, Rule],
              return_eids: bool, hop: int | None = None) -> list[list[Draw]]:
     """Draw the edges of one hop: for each batch, and each edge type in the schema's order.
 
     Args:
-        service: The graph.
+        graph: The graph.
         space: Memory for the results.
         fronts: The nodes; rows that are known already, of the first nodes, are not read again.
         rules: How edges are chosen.
@@ -205,8 +205,8 @@ def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], r
     Raises:
         DataError: A weight is negative, infinite or not a number; the edge is named.
     """
-    reader = RowReader(service.transport, hop)
-    read_fronts(service, space, fronts, [etype for etype, rule in rules.items() if rule.fanout != 0], reader)
+    reader = RowReader(graph.transport, hop)
+    read_fronts(graph, space, fronts, [etype for etype, rule in rules.items() if rule.fanout != 0], reader)
     draws: list[list[Draw]] = []
     looking = []
     for front in fronts:
@@ -217,15 +217,15 @@ def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], r
             numbers = {t: number_moments(orig, front.times[t]) for t, orig in numbers.items()}
         draws.append([])
         for number, (etype, rule) in enumerate(rules.items()):
-            draw = _plan(service, space, front, number, etype, rule, numbers[etype[2]])
+            draw = _plan(graph, space, front, number, etype, rule, numbers[etype[2]])
             draws[-1].append(draw)
             if draw.neighbors is not None:
                 continue
             if rule.looks:
-                looking.append(_Picked(service, front, draw, reader))
+                looking.append(_Picked(graph, front, draw, reader))
             elif draw.outside or return_eids or front.times is not None:
                 draw.edge_ids = _pick_edges(space, draw)
-                array = service.adjacency(etype).indices
+                array = graph.adjacency(etype).indices
                 draw.neighbors = space.pool.empty(draw.indptr[-1], array.spec.dtype)
                 reader.read(array, draw.edge_ids, draw.neighbors.reshape(-1, 1))
     reader.finish()
@@ -233,11 +233,11 @@ def draw_hop(service: GraphService, space: Workspace, fronts: Sequence[Front], r
         picked.rows.ask_times(reader)
     reader.finish()
     for picked in looking:
-        picked.pick(service, space)
+        picked.pick(graph, space)
     return draws
 
 
-def draw_in_view(service: GraphService, space: Workspace, draws: Sequence[Draw]) -> None:
+def draw_in_view(graph: PublishedGraph, space: Workspace, draws: Sequence[Draw]) -> None:
     """Draw, of one batch, what `draw_hop` has left since the view has all rows for it, and mark all neighbors.
 
     Not collective.  Both at once, while a neighbor is in the cache: the marks, in the maps of ``space``, are for the
@@ -245,28 +245,28 @@ def draw_in_view(service: GraphService, space: Workspace, draws: Sequence[Draw])
     """
     for draw in draws:
         if draw.neighbors is not None:
-            mark(draw.neighbors, space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0])).seen[0])
-    threads.run_all([_picking(service, space, draw) for draw in draws if draw.neighbors is None])
+            mark(draw.neighbors, space.maps(draw.etype[0], graph.book.num_nodes(draw.etype[0])).seen[0])
+    threads.run_all([_picking(graph, space, draw) for draw in draws if draw.neighbors is None])
 
 
-def _picking(service: GraphService, space: Workspace, draw: Draw) -> threads.Job[None]:
+def _picking(graph: PublishedGraph, space: Workspace, draw: Draw) -> threads.Job[None]:
     """What `threads.run_all` shall do to fill ``draw.neighbors`` from the view, and to mark them.  Not collective."""
-    array = service.adjacency(draw.etype).indices
-    bits, seen = space.bits(draw.longest), space.maps(draw.etype[0], service.book.num_nodes(draw.etype[0])).seen
+    array = graph.adjacency(draw.etype).indices
+    bits, seen = space.bits(draw.longest), space.maps(draw.etype[0], graph.book.num_nodes(draw.etype[0])).seen
     neighbors = draw.neighbors = space.pool.empty(draw.indptr[-1], array.spec.dtype)
     return lambda number, first, last: pick_neighbors(
         draw.key, draw.rule.replace, *draw.rows(first, last), bits[number], array.flat, array.lo, seen[number],
         neighbors), threads.cut(draw.indptr)
 
 
-def read_fronts(service: GraphService, space: Workspace, fronts: Sequence[Front], etypes: Iterable[EType],
+def read_fronts(graph: PublishedGraph, space: Workspace, fronts: Sequence[Front], etypes: Iterable[EType],
                 reader: RowReader) -> None:
     """Fill in ``orig``, and ``bounds`` for these edge types, of which only what is new is read.  Not collective."""
     for front in fronts:
         for ntype, nodes in front.nodes.items():
-            front.orig[ntype] = _extend(service.orig_ids(ntype), nodes, front.orig.get(ntype), space.pool, reader)
+            front.orig[ntype] = _extend(graph.orig_ids(ntype), nodes, front.orig.get(ntype), space.pool, reader)
         for etype in etypes:
-            front.bounds[etype] = _extend(service.adjacency(etype).rows, front.nodes[etype[2]],
+            front.bounds[etype] = _extend(graph.adjacency(etype).rows, front.nodes[etype[2]],
                                           front.bounds.get(etype), space.pool, reader)
     reader.finish()
 
@@ -288,10 +288,10 @@ def _pick_edges(space: Workspace, draw: Draw) -> np.ndarray:
     return edge_ids
 
 
-def _plan(service: GraphService, space: Workspace, front: Front, number: int, etype: EType, rule: Rule,
+def _plan(graph: PublishedGraph, space: Workspace, front: Front, number: int, etype: EType, rule: Rule,
           orig: np.ndarray) -> Draw:
     """Lay out the picks of an edge type."""
-    array = service.adjacency(etype).indices
+    array = graph.adjacency(etype).indices
     indptr = space.pool.empty(orig.shape[0] + 1, np.int64)
     key = np.uint64(derive(*front.key, number))
     bounds = front.bounds[etype] if rule.fanout else np.empty((0, 2), np.int64)        # not read for no edges
@@ -309,13 +309,13 @@ def _plan(service: GraphService, space: Workspace, front: Front, number: int, et
 class _Picked:
     """Whole rows that picks are made from, edge by edge."""
 
-    def __init__(self, service: GraphService, front: Front, draw: Draw, reader: RowReader) -> None:
+    def __init__(self, graph: PublishedGraph, front: Front, draw: Draw, reader: RowReader) -> None:
         self.draw, self._orig = draw, front.orig[draw.etype[2]]
-        self._indices = service.adjacency(draw.etype).indices
+        self._indices = graph.adjacency(draw.etype).indices
         times = None if front.times is None else front.times[draw.etype[2]]
-        self.rows = WholeRows(service, draw.etype, draw.rule, draw.bounds, times, reader, (self._indices,))
+        self.rows = WholeRows(graph, draw.etype, draw.rule, draw.bounds, times, reader, (self._indices,))
 
-    def pick(self, service: GraphService, space: Workspace) -> None:
+    def pick(self, graph: PublishedGraph, space: Workspace) -> None:
         """Draw, once the rows are there."""
         draw, rule, rows = self.draw, self.draw.rule, self.rows
         longest = int((draw.bounds[:, 1] - draw.bounds[:, 0]).max(initial=0))
@@ -326,7 +326,7 @@ class _Picked:
             draw.key, rule.fanout, rule.replace, *(*draw.rows(first, last), *values), rows.lo, rows.away[first:last],
             marks_at[first:last], longest, edge_ids, counts[first:last]), threads.cut(draw.indptr, 2))
         if max(bad) >= 0:
-            raise DataError(self._bad_weight(service, int(min(edge for edge in bad if edge >= 0))))
+            raise DataError(self._bad_weight(graph, int(min(edge for edge in bad if edge >= 0))))
         if counts.sum() != draw.indptr[-1]:
             close_gaps(counts, draw.indptr, edge_ids)
         picked = draw.edge_ids = edge_ids[:draw.indptr[-1]]
@@ -336,10 +336,10 @@ class _Picked:
             flat, fetched, rows.lo, rows.away[first:last], draw.bounds[first:last], draw.indptr[first:last + 1],
             picked, neighbors), threads.cut(draw.indptr, 1 / 4))
 
-    def _bad_weight(self, service: GraphService, edge: int) -> str:
+    def _bad_weight(self, graph: PublishedGraph, edge: int) -> str:
         draw, array = self.draw, self.draw.rule.weights
         assert array is not None, "without weights none is bad"
         row = np.flatnonzero((draw.bounds[:, 0] <= edge) & (edge < draw.bounds[:, 1]))[0]
-        value = read_at_once(service.transport, array, np.array([edge]))[0, 0]
+        value = read_at_once(graph.transport, array, np.array([edge]))[0, 0]
         return (f"{array.spec.name} of edge {edge}, in-edge {edge - draw.bounds[row, 0]} of {draw.etype[2]} "
                 f"{self._orig[row, 0]} (original id), is {value}; weights are finite and not negative")

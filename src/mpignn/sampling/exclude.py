@@ -12,7 +12,7 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.graph.book import checked_ids
 from mpignn.graph.types import ByEType, EType, Schema, etype_key
 from mpignn.store.lookup import match_edges
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 ReverseTypes = ByEType[str] | ByEType[EType] | ByEType[str | EType]
 
@@ -74,12 +74,12 @@ class Exclusion:
             argument = "reverse_eids" if self._mode == "reverse_id" else "reverse_etypes"
             raise ConfigError(f"exclude is {self._mode!r}, but {argument} says nothing of {etype_key(etype)}")
 
-    def edges(self, service: GraphService, etype: EType, eids: Sequence[np.ndarray],
+    def edges(self, graph: PublishedGraph, etype: EType, eids: Sequence[np.ndarray],
               ends: tuple[np.ndarray, np.ndarray] | None) -> list[dict[EType, list[np.ndarray]]]:
         """Global ids to take out for the edges of one type of several global batches, by edge type.
 
         Args:
-            service: The graph.
+            graph: The graph.
             etype: Type of the edges.
             eids: (E,) int64 global ids for each batch.
             ends: (sum of E,) sources and destinations of all of them, if `needs_ends`.
@@ -95,14 +95,14 @@ class Exclusion:
             back = np.asarray(self._given[etype][np.concatenate(eids)])
             if back.ndim != 1:
                 raise DataError(f"reverse_eids of {etype_key(etype)!r} has rows of shape {back.shape[1:]}, not one id")
-            back = checked_ids(back, service.book.num_edges(etype), f"reverse_eids of {etype_key(etype)!r}")
+            back = checked_ids(back, graph.book.num_edges(etype), f"reverse_eids of {etype_key(etype)!r}")
             for batch, ids in zip(found, np.split(back, cuts), strict=True):
                 batch[etype].append(ids)
         elif etype in self._back:
             assert ends is not None, "they are needed"
             src, dst = ends
             for joining, pairs in (etype, (src, dst)), (self._back[etype], (dst, src)):
-                first, count = match_edges(service, joining, *pairs)
+                first, count = match_edges(graph, joining, *pairs)
                 for batch, start, many in zip(found, np.split(first, cuts), np.split(count, cuts), strict=True):
                     ids = np.repeat(start - (np.cumsum(many) - many), many) + np.arange(many.sum())
                     batch.setdefault(joining, []).append(ids)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpignn.errors import ConfigError
-from mpignn.graph.array_key import OUT
+from mpignn.graph.array_key import DIRECTIONS, IN, OUT
 from mpignn.graph.types import EType, etype_key, short
 from mpignn.sampling.draw import Draw, Edges, Front, Ids, Workspace, by_ntype, check_exclude, draw_hop
 from mpignn.sampling.out import draw_out
 from mpignn.sampling.rule import ALL, Fanout, Named, check_fanout, make_rules
-from mpignn.store.graph import DistGraph
-from mpignn.store.service import DIRECTIONS, IN, GraphService
+from mpignn.store.graph import DistGraph, published_graph
+from mpignn.store.published import PublishedGraph
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class Frontier:
     """Edges drawn from a graph; ``frontier[etype]`` are the `FrontierEdges` of a type, of which every one is there.
 
     Attributes:
-        service: The graph.
+        graph: The graph.
         edges: By edge type.
     """
 
-    service: GraphService
+    graph: PublishedGraph
     edges: Mapping[EType, FrontierEdges]
 
     def __repr__(self) -> str:
@@ -83,10 +83,10 @@ class Frontier:
 
     def __getitem__(self, etype: str | EType | None) -> FrontierEdges:
         """The edges of a type; None is the only one."""
-        return self.edges[self.service.schema.etype(etype)]
+        return self.edges[self.graph.schema.etype(etype)]
 
 
-def sample_neighbors(g: DistGraph | GraphService, nodes: Ids, fanout: Fanout, edge_dir: str = IN, prob: Named = None,
+def sample_neighbors(g: DistGraph | PublishedGraph, nodes: Ids, fanout: Fanout, edge_dir: str = IN, prob: Named = None,
                      replace: bool = False, exclude_edges: Edges | None = None,
                      key: int | Sequence[int] = 0, mask: Named = None) -> Frontier:
     """Draw edges of some nodes.
@@ -119,21 +119,21 @@ def sample_neighbors(g: DistGraph | GraphService, nodes: Ids, fanout: Fanout, ed
         DataError: A weight is negative, infinite or not a number: names the edge.  Or out-edges are asked for of a
             graph that was partitioned without ``--out-edges``.
     """
-    service = g if isinstance(g, GraphService) else g.service
+    graph = published_graph(g)
     fanout = check_fanout(fanout)
     if edge_dir not in DIRECTIONS:
         raise ConfigError(f"edge_dir is {edge_dir!r}; it is 'in' or 'out'")
-    rules = make_rules(service, fanout, replace, prob, mask)
+    rules = make_rules(graph, fanout, replace, prob, mask)
     key = tuple(key) if isinstance(key, Sequence) else (int(key),)
-    front = Front(key, by_ntype(service, nodes, "node"), check_exclude(service, exclude_edges), repeats=True)
+    front = Front(key, by_ntype(graph, nodes, "node"), check_exclude(graph, exclude_edges), repeats=True)
     if edge_dir == OUT:
-        return Frontier(service, {e: FrontierEdges(front.nodes[e[0]], *drawn, OUT)
-                                  for e, drawn in draw_out(service, front, rules).items()})
-    (draws,) = draw_hop(service, Workspace(), [front], rules, return_eids=True)
-    return Frontier(service, {draw.etype: _edges(front, draw) for draw in draws})
+        return Frontier(graph, {e: FrontierEdges(front.nodes[e[0]], *drawn, OUT)
+                                  for e, drawn in draw_out(graph, front, rules).items()})
+    (draws,) = draw_hop(graph, Workspace(), [front], rules, return_eids=True)
+    return Frontier(graph, {draw.etype: _edges(front, draw) for draw in draws})
 
 
-def in_subgraph(g: DistGraph | GraphService, nodes: Ids) -> Frontier:
+def in_subgraph(g: DistGraph | PublishedGraph, nodes: Ids) -> Frontier:
     """All in-edges of some nodes: `sample_neighbors` with fanout -1.  Not collective."""
     return sample_neighbors(g, nodes, ALL)
 

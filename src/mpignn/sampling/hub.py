@@ -15,8 +15,8 @@ from mpignn.sampling.draw import Edges
 from mpignn.sampling.fetch import read_at_once
 from mpignn.sampling.frontier import Frontier, FrontierEdges, sample_neighbors
 from mpignn.sampling.rule import ALL, Fanout, Named, checked_fanouts
-from mpignn.store.graph import DistGraph
-from mpignn.store.service import GraphService
+from mpignn.store.graph import DistGraph, published_graph
+from mpignn.store.published import PublishedGraph
 
 
 class HubSampler(BlockSampler, in_thread=True, takes_excluded=True):
@@ -45,23 +45,23 @@ class HubSampler(BlockSampler, in_thread=True, takes_excluded=True):
         self._degree, self._keep = whole_number(degree, "degree", 1), whole_number(keep, "keep", 0, 1 << 31)
         self._mask = mask
 
-    def sample_frontier(self, block_id: int, g: DistGraph | GraphService, nodes: Mapping[str, np.ndarray],
+    def sample_frontier(self, block_id: int, g: DistGraph | PublishedGraph, nodes: Mapping[str, np.ndarray],
                         key: tuple[int, int], exclude_edges: Edges | None = None) -> Frontier:
         """The edges of one block, in more round trips than `NeighborSampler` makes: of hubs a second time.
 
         Not collective.
         """
-        service, fanout = g if isinstance(g, GraphService) else g.service, self.fanouts[block_id]
+        graph, fanout = published_graph(g), self.fanouts[block_id]
         hubs = {}
-        for etype in service.schema.etypes:
-            bounds = read_at_once(service.transport, service.adjacency(etype).rows, nodes[etype[2]])
+        for etype in graph.schema.etypes:
+            bounds = read_at_once(graph.transport, graph.adjacency(etype).rows, nodes[etype[2]])
             hubs[etype] = bounds[:, 1] - bounds[:, 0] > self._degree
-        draw = partial(sample_neighbors, service, nodes, exclude_edges=exclude_edges, key=key, mask=self._mask)
+        draw = partial(sample_neighbors, graph, nodes, exclude_edges=exclude_edges, key=key, mask=self._mask)
         many = draw(fanout)
         if not any(hub.any() for hub in hubs.values()):
             return many
         few = draw({e: self._few(k) for e, k in fanout.items()} if isinstance(fanout, Mapping) else self._few(fanout))
-        return Frontier(service, {e: _chosen(many[e], few[e], hub) for e, hub in hubs.items()})
+        return Frontier(graph, {e: _chosen(many[e], few[e], hub) for e, hub in hubs.items()})
 
     def _few(self, fanout: int) -> int:
         return self._keep if fanout == ALL else min(fanout, self._keep)

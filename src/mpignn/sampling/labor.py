@@ -15,7 +15,7 @@ from mpignn.sampling.fetch import read_at_once
 from mpignn.sampling.frontier import Frontier, sample_neighbors
 from mpignn.sampling.rule import ALL, Fanout, checked_fanouts, make_rules
 from mpignn.store.graph import DistGraph
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 
 class LaborSampler(BlockSampler, in_thread=True, takes_excluded=True):
@@ -39,18 +39,18 @@ class LaborSampler(BlockSampler, in_thread=True, takes_excluded=True):
         self.fanouts = checked_fanouts(fanouts)
         super().__init__(len(fanouts), **options)
 
-    def sample_frontier(self, block_id: int, g: DistGraph | GraphService, nodes: Mapping[str, np.ndarray],
+    def sample_frontier(self, block_id: int, g: DistGraph | PublishedGraph, nodes: Mapping[str, np.ndarray],
                         key: tuple[int, int], exclude_edges: Edges | None = None) -> Frontier:
         """The edges of one block; reads whole rows.  Not collective."""
         frontier = sample_neighbors(g, nodes, ALL, exclude_edges=exclude_edges)
-        service, kept = frontier.service, {}
-        for etype, rule in make_rules(service, self.fanouts[block_id]).items():
+        graph, kept = frontier.graph, {}
+        for etype, rule in make_rules(graph, self.fanouts[block_id]).items():
             edges = frontier[etype]
             if rule.fanout != ALL:
                 sources, places = np.unique(edges.neighbors, return_inverse=True)
-                orig = read_at_once(service.transport, service.orig_ids(etype[0]), sources.astype(np.int64))[:, 0]
-                chance = units(derive(*key, service.schema.ntypes.index(etype[0])), orig)[places]
+                orig = read_at_once(graph.transport, graph.orig_ids(etype[0]), sources.astype(np.int64))[:, 0]
+                chance = units(derive(*key, graph.schema.ntypes.index(etype[0])), orig)[places]
                 degree = np.diff(edges.indptr)
                 edges = edges.where(chance * np.repeat(degree, degree) < rule.fanout)
             kept[etype] = edges
-        return Frontier(service, kept)
+        return Frontier(graph, kept)

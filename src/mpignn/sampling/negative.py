@@ -9,7 +9,6 @@ Shapes: E edges, k pairs for each of them, M pairs in question.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,11 +21,9 @@ from mpignn.kernels.match import edge_keys, number_keys
 from mpignn.kernels.permute import permute_each
 from mpignn.kernels.rng import derive
 from mpignn.sampling.block_sampler import ForThreads
-from mpignn.store.lookup import find_edges, match_edges, read_rows
-from mpignn.store.service import GraphService
-
-if TYPE_CHECKING:
-    from mpignn.store.graph import DistGraph
+from mpignn.store.graph import DistGraph, published_graph
+from mpignn.store.lookup import find_edges, match_edges
+from mpignn.store.published import PublishedGraph
 
 _MOST_TRIES = 4096          # for one pair; more than that many edges of a random choice in a row mean that all are
 _MOST_AT_ONCE = 1 << 18     # pairs looked up together
@@ -83,7 +80,7 @@ class NegativeSampler(ForThreads, ABC):
         self.k = whole_number(k, "k", 1, 1 << 31)
         self._no_loops, self._no_edges = exclude_self_loops, exclude_edges
 
-    def __call__(self, g: "DistGraph", eids: ArrayLike | ByEType[ArrayLike],
+    def __call__(self, g: DistGraph, eids: ArrayLike | ByEType[ArrayLike],
                  key: int = 0) -> tuple[np.ndarray, np.ndarray] | dict[EType, tuple[np.ndarray, np.ndarray]]:
         """Pairs for some edges of a graph, taken as one batch.
 
@@ -105,14 +102,14 @@ class NegativeSampler(ForThreads, ABC):
         for name, ids in (eids if isinstance(eids, Mapping) else {None: eids}).items():
             etype = g.schema.etype(name)
             ids = checked_ids(ids, g.num_edges(etype), f"id of a {etype_key(etype)!r} edge")
-            src, dst = find_edges(g.service, etype, ids)
+            src, dst = find_edges(published_graph(g), etype, ids)
             number = g.schema.etypes.index(etype)
-            keys = seed_keys(g.service, etype, ids, dst, [np.uint64(derive(key, number))], [ids.size])
+            keys = seed_keys(published_graph(g), etype, ids, dst, [np.uint64(derive(key, number))], [ids.size])
             edges = SeedEdges(etype, src, dst, keys, np.zeros(ids.size, np.int64), np.arange(ids.size), [dst])
-            drawn[etype] = self.draw(g.service, edges)
+            drawn[etype] = self.draw(published_graph(g), edges)
         return drawn if isinstance(eids, Mapping) else next(iter(drawn.values()))
 
-    def draw(self, service: GraphService, edges: SeedEdges) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, graph: PublishedGraph, edges: SeedEdges) -> tuple[np.ndarray, np.ndarray]:
         """(E k,) int64 ids of the sources and of the destinations, those of an edge side by side.  Not collective.
 
         Raises:
@@ -121,14 +118,14 @@ class NegativeSampler(ForThreads, ABC):
         edge = np.repeat(np.arange(edges.src.size), self.k)
         keys = np.empty(edge.size, np.uint64)
         number_keys(edges.keys[edge], np.tile(np.arange(self.k), edges.src.size), keys)
-        choices = self._choices(service, edges)[edge]
+        choices = self._choices(graph, edges)[edge]
         src, dst = np.empty(edge.size, np.int64), np.empty(edge.size, np.int64)
         tried = np.zeros(edge.size, np.int64)
         pending = np.arange(edge.size)
         while pending.size:
             spent = pending[tried[pending] >= np.minimum(choices[pending], _MOST_TRIES)]
             if spent.size:
-                raise self._none_left(service, edges, edge[spent[0]], choices[spent[0]])
+                raise self._none_left(graph, edges, edge[spent[0]], choices[spent[0]])
             # Twice as many choices of a pair in each round; those that are hard to settle come first.
             width = np.clip(tried[pending], 1, choices[pending] - tried[pending])
             now = pending[:max(1, int(np.searchsorted(np.cumsum(width), _MOST_AT_ONCE, side="right")))]
@@ -138,8 +135,8 @@ class NegativeSampler(ForThreads, ABC):
             place = tried[pair] + np.arange(pair.size) - np.repeat(begin, width)
             picked = np.empty(pair.size, np.int64)
             permute_each(keys[pair], choices[pair], place, picked)
-            pair_src, pair_dst = self._pairs(service, edges, edge[pair], picked)
-            good = np.flatnonzero(self._allowed(service, edges.etype, pair_src, pair_dst))
+            pair_src, pair_dst = self._pairs(graph, edges, edge[pair], picked)
+            good = np.flatnonzero(self._allowed(graph, edges.etype, pair_src, pair_dst))
             settled, which = np.unique(pair[good], return_index=True)       # of each pair the first
             src[settled], dst[settled] = pair_src[good[which]], pair_dst[good[which]]
             tried[now] += width
@@ -147,26 +144,26 @@ class NegativeSampler(ForThreads, ABC):
         return src, dst
 
     @abstractmethod
-    def _choices(self, service: GraphService, edges: SeedEdges) -> np.ndarray:
+    def _choices(self, graph: PublishedGraph, edges: SeedEdges) -> np.ndarray:
         """(E,) int64 number of choices for a pair of each edge."""
 
     @abstractmethod
-    def _pairs(self, service: GraphService, edges: SeedEdges, which: np.ndarray,
+    def _pairs(self, graph: PublishedGraph, edges: SeedEdges, which: np.ndarray,
                picked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(M,) sources and (M,) destinations that choice ``picked[i]`` of edge ``which[i]`` means."""
 
-    def _allowed(self, service: GraphService, etype: EType, src: np.ndarray, dst: np.ndarray) -> np.ndarray:
+    def _allowed(self, graph: PublishedGraph, etype: EType, src: np.ndarray, dst: np.ndarray) -> np.ndarray:
         good = np.ones(src.size, bool)
         if self._no_loops and etype[0] == etype[2]:
             good &= src != dst
         if self._no_edges:
             asked = np.flatnonzero(good)
-            _, count = match_edges(service, etype, src[asked], dst[asked])
+            _, count = match_edges(graph, etype, src[asked], dst[asked])
             good[asked] = count == 0
         return good
 
-    def _none_left(self, service: GraphService, edges: SeedEdges, edge: int, choices: int) -> DataError:
-        src, dst = (int(read_rows(service, service.orig_ids(ntype), ids[edge:edge + 1])[0, 0])
+    def _none_left(self, graph: PublishedGraph, edges: SeedEdges, edge: int, choices: int) -> DataError:
+        src, dst = (int(graph.read(graph.orig_ids(ntype), ids[edge:edge + 1])[0, 0])
                     for ntype, ids in ((edges.etype[0], edges.src), (edges.etype[2], edges.dst)))
         what = f"all {choices}" if choices <= _MOST_TRIES else f"the first {_MOST_TRIES} of {choices}"
         return DataError(f"no negative for the {etype_key(edges.etype)!r} edge from {src} to {dst} (original ids): "
@@ -176,12 +173,12 @@ class NegativeSampler(ForThreads, ABC):
 class PerSourceUniform(NegativeSampler, in_thread=True):
     """The edge's source with any destination of the type, each equally likely: DGL's sampler of that name."""
 
-    def _choices(self, service: GraphService, edges: SeedEdges) -> np.ndarray:
-        return np.full(edges.src.size, service.book.num_nodes(edges.etype[2]))
+    def _choices(self, graph: PublishedGraph, edges: SeedEdges) -> np.ndarray:
+        return np.full(edges.src.size, graph.book.num_nodes(edges.etype[2]))
 
-    def _pairs(self, service: GraphService, edges: SeedEdges, which: np.ndarray,
+    def _pairs(self, graph: PublishedGraph, edges: SeedEdges, which: np.ndarray,
                picked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return edges.src[which], _renumbered(service, edges.etype[2], picked)
+        return edges.src[which], _renumbered(graph, edges.etype[2], picked)
 
 
 Uniform = PerSourceUniform      # DGL's alias
@@ -190,17 +187,17 @@ Uniform = PerSourceUniform      # DGL's alias
 class GlobalUniform(NegativeSampler, in_thread=True):
     """Any source with any destination, each pair equally likely: DGL's sampler of that name."""
 
-    def _choices(self, service: GraphService, edges: SeedEdges) -> np.ndarray:
-        choices = service.book.num_nodes(edges.etype[0]) * service.book.num_nodes(edges.etype[2])
+    def _choices(self, graph: PublishedGraph, edges: SeedEdges) -> np.ndarray:
+        choices = graph.book.num_nodes(edges.etype[0]) * graph.book.num_nodes(edges.etype[2])
         if choices > _LARGEST:
             raise DataError(f"{etype_key(edges.etype)!r} has {choices} pairs of nodes, more than 2**62: draw "
                             "PerSourceUniform")
         return np.full(edges.src.size, choices)
 
-    def _pairs(self, service: GraphService, edges: SeedEdges, which: np.ndarray,
+    def _pairs(self, graph: PublishedGraph, edges: SeedEdges, which: np.ndarray,
                picked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        src, dst = np.divmod(picked, service.book.num_nodes(edges.etype[2]))
-        return _renumbered(service, edges.etype[0], src), _renumbered(service, edges.etype[2], dst)
+        src, dst = np.divmod(picked, graph.book.num_nodes(edges.etype[2]))
+        return _renumbered(graph, edges.etype[0], src), _renumbered(graph, edges.etype[2], dst)
 
 
 class InBatch(NegativeSampler, in_thread=True):
@@ -212,12 +209,12 @@ class InBatch(NegativeSampler, in_thread=True):
 
     whole_batch = True
 
-    def _choices(self, service: GraphService, edges: SeedEdges) -> np.ndarray:
+    def _choices(self, graph: PublishedGraph, edges: SeedEdges) -> np.ndarray:
         sizes = np.asarray([max(1, dst.size - 1) for dst in edges.whole_dst], np.int64)
         choices: np.ndarray = sizes[edges.batch]
         return choices
 
-    def _pairs(self, service: GraphService, edges: SeedEdges, which: np.ndarray,
+    def _pairs(self, graph: PublishedGraph, edges: SeedEdges, which: np.ndarray,
                picked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         starts = np.cumsum([0, *(dst.size for dst in edges.whole_dst)])
         batch, other = edges.batch[which], starts[1:][edges.batch[which]] - starts[edges.batch[which]] > 1
@@ -232,26 +229,26 @@ class Local(NegativeSampler, in_thread=True):
     no destination it draws from all.
     """
 
-    def _choices(self, service: GraphService, edges: SeedEdges) -> np.ndarray:
-        lo, hi = self._range(service, edges.etype[2])
+    def _choices(self, graph: PublishedGraph, edges: SeedEdges) -> np.ndarray:
+        lo, hi = self._range(graph, edges.etype[2])
         return np.full(edges.src.size, hi - lo)
 
-    def _pairs(self, service: GraphService, edges: SeedEdges, which: np.ndarray,
+    def _pairs(self, graph: PublishedGraph, edges: SeedEdges, which: np.ndarray,
                picked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return edges.src[which], picked + self._range(service, edges.etype[2])[0]
+        return edges.src[which], picked + self._range(graph, edges.etype[2])[0]
 
     @staticmethod
-    def _range(service: GraphService, ntype: str) -> tuple[int, int]:
-        array = service.orig_ids(ntype)
+    def _range(graph: PublishedGraph, ntype: str) -> tuple[int, int]:
+        array = graph.orig_ids(ntype)
         return (array.lo, array.hi) if array.hi > array.lo else (0, array.spec.num_rows)
 
 
-def seed_keys(service: GraphService, etype: EType, eids: np.ndarray, dst: np.ndarray, keys: Sequence[np.uint64],
+def seed_keys(graph: PublishedGraph, etype: EType, eids: np.ndarray, dst: np.ndarray, keys: Sequence[np.uint64],
               counts: Sequence[int]) -> np.ndarray:
     """(E,) uint64 keys of edges of several batches, from what does not depend on the partitioning.
 
     Args:
-        service: The graph.
+        graph: The graph.
         etype: Their type.
         eids, dst: (E,) int64 global ids and destinations, batch after batch.
         keys: Keys of each batch and this type.
@@ -259,8 +256,8 @@ def seed_keys(service: GraphService, etype: EType, eids: np.ndarray, dst: np.nda
 
     Not collective.
     """
-    orig = read_rows(service, service.orig_ids(etype[2]), dst).reshape(-1)
-    place = eids - read_rows(service, service.adjacency(etype).rows, dst)[:, 0]
+    orig = graph.read(graph.orig_ids(etype[2]), dst).reshape(-1)
+    place = eids - graph.read(graph.adjacency(etype).rows, dst)[:, 0]
     out, begin = np.empty(eids.size, np.uint64), 0
     for key, count in zip(keys, counts, strict=True):
         part = slice(begin, begin + count)
@@ -269,5 +266,5 @@ def seed_keys(service: GraphService, etype: EType, eids: np.ndarray, dst: np.nda
     return out
 
 
-def _renumbered(service: GraphService, ntype: str, orig: np.ndarray) -> np.ndarray:
-    return read_rows(service, service.new_ids(ntype), orig).reshape(-1)
+def _renumbered(graph: PublishedGraph, ntype: str, orig: np.ndarray) -> np.ndarray:
+    return graph.read(graph.new_ids(ntype), orig).reshape(-1)

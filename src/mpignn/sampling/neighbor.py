@@ -17,7 +17,7 @@ from mpignn.sampling.rule import ALL, Fanout, Named, NamedOfNodes, Rule, checked
 from mpignn.sampling.sources import tell_sources
 from mpignn.sampling.timed import check_times
 from mpignn.store.graph import DistGraph
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 
 class NeighborSampler(BlockSampler, in_thread=True, takes_excluded=True, draws_together=True):
@@ -57,7 +57,7 @@ class NeighborSampler(BlockSampler, in_thread=True, takes_excluded=True, draws_t
         self.edge_timestamp_attr_name = edge_timestamp_attr_name
         self._idle: list[Workspace] = []
 
-    def sample_frontier(self, block_id: int, g: DistGraph | GraphService, nodes: Mapping[str, np.ndarray],
+    def sample_frontier(self, block_id: int, g: DistGraph | PublishedGraph, nodes: Mapping[str, np.ndarray],
                         key: tuple[int, int], exclude_edges: Edges | None = None) -> Frontier:
         """The edges that this sampler draws for a block.  Not collective.
 
@@ -66,7 +66,7 @@ class NeighborSampler(BlockSampler, in_thread=True, takes_excluded=True, draws_t
         return sample_neighbors(g, nodes, self.fanouts[block_id], "in", self._prob, self._replace,
                                 exclude_edges, key, self._mask)
 
-    def sample_many(self, service: GraphService, inputs: Sequence[SamplerInput]) -> list[Sample]:
+    def sample_many(self, graph: PublishedGraph, inputs: Sequence[SamplerInput]) -> list[Sample]:
         """As `BlockSampler.sample_many`, with two round trips to other nodes per hop for all batches together.
 
         A third one asks for times of neighbors.  Nothing is sent where the view has all rows that are met.  Excluded
@@ -74,15 +74,15 @@ class NeighborSampler(BlockSampler, in_thread=True, takes_excluded=True, draws_t
         its fanout says of those left.
         """
         if not self.draws_together:
-            return super().sample_many(service, inputs)
-        hops = [self._rules(service, entry) for entry in reversed(self.fanouts)]
-        fronts = fronts_of(service, inputs, unique=not self.temporal)
+            return super().sample_many(graph, inputs)
+        hops = [self._rules(graph, entry) for entry in reversed(self.fanouts)]
+        fronts = fronts_of(graph, inputs, unique=not self.temporal)
         for front, batch in zip(fronts, inputs, strict=True):
             if self.temporal == (batch.times is None):
                 raise ConfigError("edges are chosen by time: give the time of each seed" if self.temporal else
                                   "seeds have times, but the sampler has no name of timestamps to compare them with")
             if batch.times is not None:
-                front.times = check_times(front.nodes, batch.times, service.schema, time_dtype(hops[0]))
+                front.times = check_times(front.nodes, batch.times, graph.schema, time_dtype(hops[0]))
         blocks: list[list[Block]] = [[] for _ in fronts]
         # Taken out and put back by single operations, so that threads never share one.  An exception loses it,
         # since its bitmaps may then hold marks.
@@ -91,17 +91,17 @@ class NeighborSampler(BlockSampler, in_thread=True, takes_excluded=True, draws_t
         except IndexError:
             space = Workspace()
         for hop, rules in enumerate(hops):
-            draws = draw_hop(service, space, fronts, rules, self.return_eids, hop)
+            draws = draw_hop(graph, space, fronts, rules, self.return_eids, hop)
             for front, drawn, made in zip(fronts, draws, blocks, strict=True):
-                made.append(close_hop(service, space, front, drawn, self.return_eids))
+                made.append(close_hop(graph, space, front, drawn, self.return_eids))
                 front.nodes, front.times, front.key = made[-1].src_ids, made[-1].src_times, (front.key[0], hop + 1)
         if self._source_info:
-            tell_sources(service, space, fronts, hops[-1], blocks)
+            tell_sources(graph, space, fronts, hops[-1], blocks)
         self._idle.append(space)
-        return [result_of(service.schema, made) for made in blocks]
+        return [result_of(graph.schema, made) for made in blocks]
 
-    def _rules(self, service: GraphService, fanout: Fanout) -> dict[EType, Rule]:
-        return make_rules(service, fanout, self._replace, self._prob, self._mask, self.edge_timestamp_attr_name,
+    def _rules(self, graph: PublishedGraph, fanout: Fanout) -> dict[EType, Rule]:
+        return make_rules(graph, fanout, self._replace, self._prob, self._mask, self.edge_timestamp_attr_name,
                           self.node_timestamp_attr_name)
 
 

@@ -21,12 +21,12 @@ from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, close_gaps, pick_weighted
 from mpignn.sampling.draw import Front
 from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.rule import Rule
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 _EVERYWHERE = 1 << 62
 
 
-def draw_out(service: GraphService, front: Front,
+def draw_out(graph: PublishedGraph, front: Front,
              rules: Mapping[EType, Rule]) -> dict[EType, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Draw out-edges of the nodes: for each edge type ``indptr``, destinations and global edge ids.
 
@@ -35,8 +35,8 @@ def draw_out(service: GraphService, front: Front,
     Raises:
         DataError: No out-edges were stored, or a weight is negative, infinite or not a number: the edge is named.
     """
-    reader = RowReader(service.transport)
-    rows = {etype: _OutRows(service, front, rule, etype, reader) for etype, rule in rules.items() if rule.fanout != 0}
+    reader = RowReader(graph.transport)
+    rows = {etype: _OutRows(graph, front, rule, etype, reader) for etype, rule in rules.items() if rule.fanout != 0}
     reader.finish()
     for number, etype in enumerate(rules):
         if etype in rows:
@@ -53,8 +53,8 @@ def draw_out(service: GraphService, front: Front,
 class _OutRows:
     """The out-edges of one edge type, in the order in which they become known."""
 
-    def __init__(self, service: GraphService, front: Front, rule: Rule, etype: EType, reader: RowReader):
-        self._adjacency, self._rule = service.adjacency(etype, OUT), rule
+    def __init__(self, graph: PublishedGraph, front: Front, rule: Rule, etype: EType, reader: RowReader):
+        self._adjacency, self._rule = graph.adjacency(etype, OUT), rule
         self._gone = front.exclude.get(etype)
         self._looks = rule.looks or self._gone is not None
         self._nodes = front.nodes[etype[0]]

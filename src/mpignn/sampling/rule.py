@@ -10,7 +10,7 @@ from mpignn.arguments import whole_number
 from mpignn.comm.transport import GraphArray
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import ByEType, EType, Kind, Schema, etype_key
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 ALL = -1        # the fanout that keeps every edge
 
@@ -70,12 +70,12 @@ def checked_fanouts(entries: Sequence[Fanout]) -> tuple[Fanout, ...]:
     return tuple(check_fanout(entry) for entry in entries)
 
 
-def make_rules(service: GraphService, fanout: Fanout, replace: bool = False, prob: Named = None, mask: Named = None,
+def make_rules(graph: PublishedGraph, fanout: Fanout, replace: bool = False, prob: Named = None, mask: Named = None,
                edge_times: Named = None, node_times: NamedOfNodes = None) -> dict[EType, Rule]:
     """How the edges of each type are chosen, in the schema's order.  Not collective.
 
     Args:
-        service: The graph.
+        graph: The graph.
         fanout: For all edge types, or a mapping that names every one.
         replace: With replacement.
         prob, mask, edge_times: Edge data: a name by edge type, or one name, of every edge type that has such data.
@@ -87,9 +87,9 @@ def make_rules(service: GraphService, fanout: Fanout, replace: bool = False, pro
         DataError: Weights or times that are no numbers, one an edge or node; or marks that are no booleans; or some
             times are integers and others are not.
     """
-    schema = service.schema
+    schema = graph.schema
     fanouts = _fanouts(fanout, schema)
-    weights, marks = _edge_arrays(service, prob, "prob"), _edge_arrays(service, mask, "mask")
+    weights, marks = _edge_arrays(graph, prob, "prob"), _edge_arrays(graph, mask, "mask")
     for array in weights.values():
         if array.spec.dtype.kind not in "iuf" or array.spec.dtype == np.float16 or array.spec.width != 1:
             raise DataError(f"prob: {array.spec.name} is {array.spec.dtype}, {array.spec.width} an edge; weights "
@@ -98,8 +98,8 @@ def make_rules(service: GraphService, fanout: Fanout, replace: bool = False, pro
         if array.spec.dtype != np.bool_ or array.spec.width != 1:
             raise DataError(f"mask: {array.spec.name} is {array.spec.dtype}, {array.spec.width} an edge; marks are "
                             "one boolean an edge")
-    of_edges = _edge_arrays(service, edge_times, "edge_timestamp_attr_name")
-    of_nodes = _node_arrays(service, node_times)
+    of_edges = _edge_arrays(graph, edge_times, "edge_timestamp_attr_name")
+    of_nodes = _node_arrays(graph, node_times)
     _check_times([*of_edges.values(), *of_nodes.values()])
     return {e: Rule(fanouts[e], replace and fanouts[e] != ALL, weights.get(e), marks.get(e), of_edges.get(e),
                     of_nodes.get(e[0])) for e in schema.etypes}
@@ -133,26 +133,26 @@ def _fanouts(entry: Fanout, schema: Schema) -> dict[EType, int]:
     return {etype: given[etype] for etype in schema.etypes}
 
 
-def _edge_arrays(service: GraphService, named: Named, what: str) -> dict[EType, GraphArray]:
+def _edge_arrays(graph: PublishedGraph, named: Named, what: str) -> dict[EType, GraphArray]:
     """The array of the edge data that is named, for each edge type that has it."""
-    names = _names(service, named, what, "edge", service.schema.etypes, service.schema.etype)
-    return {etype: service.edge_data(etype, name)[0] for etype, name in names.items()}
+    names = _names(graph, named, what, "edge", graph.schema.etypes, graph.schema.etype)
+    return {etype: graph.edge_data(etype, name)[0] for etype, name in names.items()}
 
 
-def _node_arrays(service: GraphService, named: NamedOfNodes) -> dict[str, GraphArray]:
+def _node_arrays(graph: PublishedGraph, named: NamedOfNodes) -> dict[str, GraphArray]:
     """The array of the node data that is named, for each node type that has it."""
-    names = _names(service, named, "node_timestamp_attr_name", "node", service.schema.ntypes, service.schema.ntype)
-    return {ntype: service.node_data(ntype, name)[0] for ntype, name in names.items()}
+    names = _names(graph, named, "node_timestamp_attr_name", "node", graph.schema.ntypes, graph.schema.ntype)
+    return {ntype: graph.node_data(ntype, name)[0] for ntype, name in names.items()}
 
 
-def _names(service: GraphService, named: str | Mapping[Any, str] | None, what: str, kind: str, types: Sequence[Kind],
+def _names(graph: PublishedGraph, named: str | Mapping[Any, str] | None, what: str, kind: str, types: Sequence[Kind],
            find: Callable[[Any], Kind]) -> dict[Kind, str]:
     """The name of data by type: as given, or one name of every type that has such data."""
     if named is None:
         return {}
     if isinstance(named, Mapping):
         return {find(given): name for given, name in named.items()}
-    names = {t: named for t in types if named in service.data_of(t)}
+    names = {t: named for t in types if named in graph.data_of(t)}
     if not names:
         raise UnknownName(f"{what}: no {kind} type has data named {named!r}")
     return names

@@ -16,35 +16,35 @@ from mpignn.sampling.fetch import RowReader, read_at_once
 from mpignn.sampling.out import draw_out
 from mpignn.sampling.rule import ALL, Rule
 from mpignn.sampling.whole_rows import WholeRows, excluded
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 
-def tell_sources(service: GraphService, space: Workspace, fronts: Sequence[Front], rules: Mapping[EType, Rule],
+def tell_sources(graph: PublishedGraph, space: Workspace, fronts: Sequence[Front], rules: Mapping[EType, Rule],
                  blocks: Sequence[Sequence[Block]]) -> None:
     """Fill in original ids and degrees of all sources of the blocks of several batches.  Not collective.
 
     Args:
-        service: The graph.
+        graph: The graph.
         space: Memory for the results.
         fronts: Frontier of each batch after the last hop; the sources of each block are the first of its nodes.
         rules: Say which edges may be drawn, and so count.
         blocks: Blocks of each batch, written.
     """
-    reader = RowReader(service.transport)
-    read_fronts(service, space, fronts, service.schema.etypes, reader)
-    degrees = _degrees(service, fronts, rules, reader)
+    reader = RowReader(graph.transport)
+    read_fronts(graph, space, fronts, graph.schema.etypes, reader)
+    degrees = _degrees(graph, fronts, rules, reader)
     for front, of_front, made in zip(fronts, degrees, blocks, strict=True):
-        leaving = _out_degrees(service, front, rules)
+        leaving = _out_degrees(graph, front, rules)
         for block in made:
             block.src_orig = {t: ids.reshape(-1)[:block.num_src_nodes(t)] for t, ids in front.orig.items()}
             block.in_degrees = {e: count[:block.num_src_nodes(e[2])] for e, count in of_front.items()}
             block.out_degrees = {e: count[:block.num_src_nodes(e[0])] for e, count in leaving.items()}
 
 
-def _degrees(service: GraphService, fronts: Sequence[Front], rules: Mapping[EType, Rule],
+def _degrees(graph: PublishedGraph, fronts: Sequence[Front], rules: Mapping[EType, Rule],
              reader: RowReader) -> list[dict[EType, np.ndarray]]:
     """(S,) int64 in-edges of each node that may be drawn, by edge type."""
-    looking = {(n, e): WholeRows(service, e, rule, front.bounds[e],
+    looking = {(n, e): WholeRows(graph, e, rule, front.bounds[e],
                                  None if front.times is None else front.times[e[2]], reader)
                for n, front in enumerate(fronts) for e, rule in rules.items() if rule.looks}
     reader.finish()
@@ -65,19 +65,19 @@ def _degrees(service: GraphService, fronts: Sequence[Front], rules: Mapping[ETyp
     return found
 
 
-def _out_degrees(service: GraphService, front: Front, rules: Mapping[EType, Rule]) -> dict[EType, np.ndarray]:
+def _out_degrees(graph: PublishedGraph, front: Front, rules: Mapping[EType, Rule]) -> dict[EType, np.ndarray]:
     """(S,) int64 out-edges of each node that may be drawn, by edge type, where in-degrees do not tell of the sources.
 
     None where it depends on time: the times of the other ends are not known.
     """
     found = {}
     for etype, rule in rules.items():
-        if etype[0] == etype[2] or etype not in service.book.out_ranges or rule.timed:
+        if etype[0] == etype[2] or etype not in graph.book.out_ranges or rule.timed:
             continue
         if rule.looks or etype in front.exclude:
-            indptr, _, _ = draw_out(service, front, {etype: replace(rule, fanout=ALL, replace=False)})[etype]
+            indptr, _, _ = draw_out(graph, front, {etype: replace(rule, fanout=ALL, replace=False)})[etype]
             found[etype] = np.diff(indptr)
         else:
-            bounds = read_at_once(service.transport, service.adjacency(etype, OUT).rows, front.nodes[etype[0]])
+            bounds = read_at_once(graph.transport, graph.adjacency(etype, OUT).rows, front.nodes[etype[0]])
             found[etype] = bounds[:, 1] - bounds[:, 0]
     return found

@@ -12,41 +12,42 @@ from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.kernels import gather, match, permute
 from mpignn.sampling.neighbor import NeighborSampler
-from mpignn.store.service import GraphService, array_specs
+from mpignn.store.cut import array_specs
+from mpignn.store.published import PublishedGraph
 
 _LOOP = ("node", "to", "node")
 
 
-def warming(services: Sequence[GraphService], chosen_by: Collection[str] | None = ()) -> Iterator[Callable[[], object]]:
+def warming(graphs: Sequence[PublishedGraph], chosen_by: Collection[str] | None = ()) -> Iterator[Callable[[], object]]:
     """Calls that compile every kernel which drawing batches of these graphs needs, or load it from the cache.
 
     A graph of one node and one edge with data of the same types is sampled in every way that these allow.
 
     Args:
-        services: The graphs.
+        graphs: The graphs.
         chosen_by: Names of the edge and node data that edges will be chosen by, as weights, marks or times; None: any
             that they have.  Kernels for what is not named are left out: they take seconds to compile.
 
     Not collective.
     """
-    index = {array.spec.dtype for s in services for name, array in s.transport.arrays.items()
+    index = {array.spec.dtype for s in graphs for name, array in s.transport.arrays.items()
              if ArrayKey.parse(name).what == "indices"}
     dtypes: dict[str, set[np.dtype]] = {EDGE: set(), NODE: set()}
-    for key, info in ((ArrayKey.parse(path), info) for s in services for path, info in s.infos.items()):
+    for key, info in ((ArrayKey.parse(path), info) for s in graphs for path, info in s.infos.items()):
         if key.data_name is not None and info.width == 1 and (chosen_by is None or key.data_name in chosen_by):
             dtypes[key.kind].add(info.dtype)
     edges, nodes = dtypes[EDGE], dtypes[NODE]
-    if chosen_by is None and any(s.book.out_ranges for s in services):
+    if chosen_by is None and any(s.book.out_ranges for s in graphs):
         edges.add(np.dtype(np.bool_))       # an excluded out-edge is one without a mark
     yield from (gather.warm, permute.warm, partial(match.warm, index))
     for dtype in index:
-        service = _small_graph(dtype, edges, nodes)
+        graph = _small_graph(dtype, edges, nodes)
         for sampler, *more in _samplers(edges, nodes):
-            yield partial(sampler.sample, service, [0], 0, *more)
+            yield partial(sampler.sample, graph, [0], 0, *more)
 
 
 def _small_graph(index_dtype: np.dtype, edge_dtypes: Collection[np.dtype],
-                 node_dtypes: Collection[np.dtype]) -> GraphService:
+                 node_dtypes: Collection[np.dtype]) -> PublishedGraph:
     """One node and one edge, with data named by their types."""
     ranges = np.array([0, 1], np.int64)
     book = RangePartitionBook(Schema(("node",), (_LOOP,)), {"node": ranges}, {_LOOP: ranges})
@@ -60,7 +61,7 @@ def _small_graph(index_dtype: np.dtype, edge_dtypes: Collection[np.dtype],
     for name, array in arrays.items():
         transport.shard(name)[:] = array
     transport.publish()
-    return GraphService(book, infos, transport)
+    return PublishedGraph(book, infos, transport)
 
 
 def _samplers(edge_dtypes: Collection[np.dtype], node_dtypes: Collection[np.dtype]) -> Iterator[tuple[Any, ...]]:

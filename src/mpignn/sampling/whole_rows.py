@@ -16,7 +16,7 @@ from mpignn.kernels.simd import read_only
 from mpignn.kernels.weigh import NO_MARKS, NO_WEIGHTS, count_allowed, take
 from mpignn.sampling.fetch import RowReader
 from mpignn.sampling.rule import Rule
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 
 def excluded(bounds: np.ndarray, gone: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -41,12 +41,12 @@ class WholeRows:
         away: (D,) int64 where a row that was fetched begins in what was; -1 for one in the view.
     """
 
-    def __init__(self, service: GraphService, etype: EType, rule: Rule, bounds: np.ndarray, times: np.ndarray | None,
+    def __init__(self, graph: PublishedGraph, etype: EType, rule: Rule, bounds: np.ndarray, times: np.ndarray | None,
                  reader: RowReader, more: Sequence[GraphArray] = ()):
         """Ask for what the rule looks at.
 
         Args:
-            service: The graph.
+            graph: The graph.
             etype: Type of the edges.
             rule: Says which edges may be picked.
             bounds: (D, 2) int64 start and end of each row.
@@ -55,7 +55,7 @@ class WholeRows:
             more: What else is wanted of the edges.
         """
         self._rule, self._bounds = rule, bounds
-        self._indices = service.adjacency(etype).indices
+        self._indices = graph.adjacency(etype).indices
         looked_at = [rule.weights, rule.marks, rule.edge_times, self._indices if rule.node_times is not None else None]
         arrays = {a.spec.name: a for a in (*looked_at, *more) if a is not None}.values()
         self.lo, self._hi = max(a.lo for a in arrays), max(max(a.lo for a in arrays), min(a.hi for a in arrays))

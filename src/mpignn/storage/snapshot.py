@@ -207,7 +207,7 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def read_rows(array: StoredArray, lo: int, hi: int) -> np.ndarray:
+def verified_rows(array: StoredArray, lo: int, hi: int) -> np.ndarray:
     """(hi - lo, ...) rows of an array, verified.
 
     Raises:

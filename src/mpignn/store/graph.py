@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,8 +21,9 @@ from mpignn.graph.types import EType, Schema, etype_key, short
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.store import lookup
+from mpignn.store.cut import server_rows
+from mpignn.store.published import PublishedGraph
 from mpignn.store.registry import TensorRegistry
-from mpignn.store.service import GraphService, server_rows
 from mpignn.store.views import DataView, TypeViews
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     from mpignn.store.tensor import DistTensor
 
 _T = TypeVar("_T")
+
+
+class Stoppable(Protocol):
+    """What reads the memory of a graph until it is stopped."""
+
+    def stop(self) -> None:
+        """Come to an end.  Not collective."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,9 @@ class DistGraph:
     way, which will end the job.
 
     Attributes:
-        service: Its arrays.
         topology: Where the ranks of the job sit.
         splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
         source_id: Hash of the graph in original ids, the same in every cut.
-        readers: What reads its memory beside the main thread; stopped when it is closed.
         nodes, edges: ``nodes[ntype].data`` and ``edges[etype].data`` map names to the `DistTensor` of a type.
 
     Raises (all methods):
@@ -78,26 +84,26 @@ class DistGraph:
         CommError: The graph is closed.
     """
 
-    def __init__(self, service: GraphService, topology: Topology, trainers: Group | None,
+    def __init__(self, graph: PublishedGraph, topology: Topology, trainers: Group | None,
                  splits: Mapping[str, Mapping[str, np.ndarray]], world: "World | None" = None,
                  source_id: str = "") -> None:
         """Not collective.  ``world`` is the job that closes the graph together; None where there is none."""
         self.topology, self.splits, self.source_id = topology, splits, source_id
         self._trainers = trainers
-        self._service: GraphService | None = service
+        self._graph: PublishedGraph | None = graph
         self._world = world
-        self.readers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._readers: weakref.WeakSet[Stoppable] = weakref.WeakSet()
         self._registry = (None if trainers is None else
-                          TensorRegistry(service.book, topology, service.transport, trainers))
-        schema, book = service.schema, service.book
-        self.nodes = TypeViews({t: DataView(f"node type {t!r}", book.num_nodes(t), [*service.data_of(t)],
+                          TensorRegistry(graph.book, topology, graph.transport, trainers))
+        schema, book = graph.schema, graph.book
+        self.nodes = TypeViews({t: DataView(f"node type {t!r}", book.num_nodes(t), [*graph.data_of(t)],
                                             partial(self._node_tensor, t)) for t in schema.ntypes}, schema.ntype)
         self.edges = TypeViews({e: DataView(f"edge type {etype_key(e)!r}", book.num_edges(e),
-                                            [*service.data_of(e)], partial(self._edge_tensor, e))
+                                            [*graph.data_of(e)], partial(self._edge_tensor, e))
                                 for e in schema.etypes}, schema.etype)
 
     def __repr__(self) -> str:
-        if self._service is None:
+        if self._graph is None:
             return "DistGraph(closed)"
         nodes = {ntype: self.book.num_nodes(ntype) for ntype in self.ntypes}
         edges = {etype_key(etype): self.book.num_edges(etype) for etype in self.canonical_etypes}
@@ -135,34 +141,33 @@ class DistGraph:
 
         A rank that only serves calls it at once: what it does in there is serving.
         """
-        if self._service is None:
+        if self._graph is None:
             return
-        for reader in list(self.readers):
+        for reader in list(self._readers):
             reader.stop()
         with phase(*(("serve", True) if self._trainers is None else ("leave",))):
             if self._registry is not None:
                 self._registry.close()
             if self._world is not None:
                 self._world.finish()
-            self._service.transport.free()
-        self._service = None
+            self._graph.transport.free()
+        self._graph = None
 
     @property
-    def service(self) -> GraphService:
-        """What holds its arrays; internal."""
-        if self._service is None:
+    def _published(self) -> PublishedGraph:
+        if self._graph is None:
             raise CommError("the graph is closed")
-        return self._service
+        return self._graph
 
     @property
     def schema(self) -> Schema:
         """Node types and edge types."""
-        return self.service.schema
+        return self._published.schema
 
     @property
     def book(self) -> RangePartitionBook:
         """Who owns what; homogeneous ids; answers are arrays."""
-        return self.service.book
+        return self._published.book
 
     @property
     def ntypes(self) -> tuple[str, ...]:
@@ -207,7 +212,7 @@ class DistGraph:
     def in_degrees(self, ids: ArrayLike, etype: str | EType | None = None) -> "torch.Tensor":
         """(N,) number of in-edges of each destination."""
         etype = self.schema.etype(etype)
-        return _tensor(lookup.in_degrees(self.service, etype, self._checked(ids, etype[2])))
+        return _tensor(lookup.in_degrees(self._published, etype, self._checked(ids, etype[2])))
 
     def out_degrees(self, ids: ArrayLike, etype: str | EType | None = None) -> "torch.Tensor":
         """(N,) number of out-edges of each source.
@@ -216,13 +221,13 @@ class DistGraph:
             DataError: The graph was partitioned without ``--out-edges``.
         """
         etype = self.schema.etype(etype)
-        return _tensor(lookup.out_degrees(self.service, etype, self._checked(ids, etype[0])))
+        return _tensor(lookup.out_degrees(self._published, etype, self._checked(ids, etype[0])))
 
     def find_edges(self, eids: ArrayLike, etype: str | EType | None = None) -> "tuple[torch.Tensor, torch.Tensor]":
         """(N,) source and (N,) destination of each edge."""
         etype = self.schema.etype(etype)
         ids = checked_ids(eids, self.num_edges(etype), f"id of a {etype_key(etype)!r} edge")
-        src, dst = lookup.find_edges(self.service, etype, ids)
+        src, dst = lookup.find_edges(self._published, etype, ids)
         return _tensor(src), _tensor(dst)
 
     def edge_ids(self, u: ArrayLike, v: ArrayLike, etype: str | EType | None = None,
@@ -243,7 +248,7 @@ class DistGraph:
         if src.size != dst.size and 1 not in (src.size, dst.size):
             raise DataError(f"edge_ids: {src.size} sources and {dst.size} destinations are no pairs")
         src, dst = np.broadcast_arrays(src, dst)
-        first, count = lookup.edge_ids(self.service, etype, np.ascontiguousarray(src), np.ascontiguousarray(dst))
+        first, count = lookup.edge_ids(self._published, etype, np.ascontiguousarray(src), np.ascontiguousarray(dst))
         if not return_uv:
             return _tensor(first)
         ids = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(count.sum())
@@ -252,7 +257,7 @@ class DistGraph:
     def orig_nids(self, ids: ArrayLike, ntype: str | None = None) -> "torch.Tensor":
         """(N,) original id of each node: that of the source data, whatever the partitioning."""
         ntype = self.schema.ntype(ntype)
-        return _tensor(lookup.read_rows(self.service, self.service.orig_ids(ntype), self._checked(ids, ntype))[:, 0])
+        return _tensor(self._published.read(self._published.orig_ids(ntype), self._checked(ids, ntype))[:, 0])
 
     def new_nids(self, orig: ArrayLike, ntype: str | None = None) -> "torch.Tensor":
         """(N,) id of each original id.
@@ -261,19 +266,19 @@ class DistGraph:
         a partition has halves.
         """
         ntype = self.schema.ntype(ntype)
-        return _tensor(lookup.read_rows(self.service, self.service.new_ids(ntype), self._checked(orig, ntype))[:, 0])
+        return _tensor(self._published.read(self._published.new_ids(ntype), self._checked(orig, ntype))[:, 0])
 
     def rank_of(self, ids: ArrayLike, ntype: str | None = None) -> "torch.Tensor":
         """(N,) world rank of the server that owns each node."""
         ntype = self.schema.ntype(ntype)
         ranks = np.asarray(self.topology.server_ranks, np.int64)
-        return _tensor(ranks[_piece(self.service.home_bounds(ntype), self._checked(ids, ntype))])
+        return _tensor(ranks[_piece(self._published.home_bounds(ntype), self._checked(ids, ntype))])
 
     @property
     def local_partition(self) -> LocalPartition:
         """What lies in the memory of this rank's node."""
-        adjacency = {e: self.service.adjacency(e) for e in self.canonical_etypes}
-        nodes = {t: self.service.orig_ids(t) for t in self.ntypes}
+        adjacency = {e: self._published.adjacency(e) for e in self.canonical_etypes}
+        nodes = {t: self._published.orig_ids(t) for t in self.ntypes}
         return LocalPartition(
             {t: range(array.lo, array.hi) for t, array in nodes.items()},
             {e: range(a.indices.lo, a.indices.hi) for e, a in adjacency.items()},
@@ -281,7 +286,7 @@ class DistGraph:
 
     def stats(self, reset: bool = False) -> Stats:
         """`Stats` of what was moved for this rank since the graph was opened, or since the last reset."""
-        return self.service.transport.stats(reset)
+        return self._published.transport.stats(reset)
 
     def split(self, name: str, of: str | EType | None = None) -> np.ndarray:
         """(N,) int64 global ids of a split in order of original id, the same on all ranks.
@@ -305,7 +310,7 @@ class DistGraph:
 
     def home(self, ntype: str, ids: np.ndarray) -> np.ndarray:
         """The node whose servers own each id, (N,) int64."""
-        nodes: np.ndarray = self._server_nodes()[_piece(self.service.home_bounds(ntype), ids)]
+        nodes: np.ndarray = self._server_nodes()[_piece(self._published.home_bounds(ntype), ids)]
         return nodes
 
     def home_of_edges(self, etype: EType, ids: np.ndarray) -> np.ndarray:
@@ -322,13 +327,27 @@ class DistGraph:
 
     def _node_tensor(self, ntype: str, name: str) -> "DistTensor":
         from mpignn.store.graph_tensor import GraphTensor  # a rank that only serves needs no torch
-        array, shape = self.service.node_data(ntype, name)
+        array, shape = self._published.node_data(ntype, name)
         return GraphTensor(array, shape, array.spec.name, ntype, self.registry)
 
     def _edge_tensor(self, etype: EType, name: str) -> "DistTensor":
         from mpignn.store.graph_tensor import GraphTensor
-        array, shape = self.service.edge_data(etype, name)
+        array, shape = self._published.edge_data(etype, name)
         return GraphTensor(array, shape, array.spec.name, etype_key(etype), self.registry)
+
+
+def published_graph(g: DistGraph | PublishedGraph) -> PublishedGraph:
+    """What holds the arrays of a graph.  Not collective.
+
+    Raises:
+        CommError: The graph is closed.
+    """
+    return g._published if isinstance(g, DistGraph) else g
+
+
+def stop_when_closed(g: DistGraph, reader: Stoppable) -> None:
+    """Have what reads a graph's memory beside the main thread stopped when the graph is closed.  Not collective."""
+    g._readers.add(reader)
 
 
 def _piece(bounds: np.ndarray, ids: np.ndarray) -> np.ndarray:

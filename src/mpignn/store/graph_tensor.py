@@ -27,7 +27,7 @@ class GraphTensor(DistTensor):
         """Not collective.
 
         Args:
-            array: The rows, as `GraphService.node_data` and `edge_data` give them.
+            array: The rows, as `PublishedGraph.node_data` and `edge_data` give them.
             row_shape: Shape of a row.
             name: What it is called in messages.
             part_policy: The node type or key of the edge type.

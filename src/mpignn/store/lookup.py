@@ -7,58 +7,45 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mpignn.comm.transport import GraphArray, Request
 from mpignn.errors import IDError
 from mpignn.graph.array_key import OUT
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType, etype_key
 from mpignn.kernels.match import match
-from mpignn.store.service import GraphService
+from mpignn.store.published import PublishedGraph
 
 _CHUNK_EDGES = 1 << 22      # read at a time
 _STRIDE = 128               # rows of another node that are read to find one among them
 _MOST_PIVOTS = 1 << 13      # read once for each edge type
 
 
-def read_rows(service: GraphService, array: GraphArray, ids: np.ndarray) -> np.ndarray:
-    """(N, W) rows of an array, wherever they are.  Not collective.
-
-    Args:
-        ids: (N,) int64 rows of the array.
-    """
-    rows = np.empty((ids.size, array.spec.width), array.spec.dtype)
-    # By the transport of the service, which in a thread of its own is not that of the array.
-    service.transport.gather([Request(array, ids, rows)]).wait()
-    return rows
-
-
-def in_degrees(service: GraphService, etype: EType, nodes: np.ndarray) -> np.ndarray:
+def in_degrees(graph: PublishedGraph, etype: EType, nodes: np.ndarray) -> np.ndarray:
     """(N,) int64 number of in-edges of each destination.  Not collective."""
-    bounds = read_rows(service, service.adjacency(etype).rows, nodes)
+    bounds = graph.read(graph.adjacency(etype).rows, nodes)
     degrees: np.ndarray = bounds[:, 1] - bounds[:, 0]
     return degrees
 
 
-def out_degrees(service: GraphService, etype: EType, nodes: np.ndarray) -> np.ndarray:
+def out_degrees(graph: PublishedGraph, etype: EType, nodes: np.ndarray) -> np.ndarray:
     """(N,) int64 number of out-edges of each source.  Not collective.
 
     Raises:
         DataError: No out-edges were stored.
     """
-    bounds = read_rows(service, service.adjacency(etype, OUT).rows, nodes)
+    bounds = graph.read(graph.adjacency(etype, OUT).rows, nodes)
     degrees: np.ndarray = bounds[:, 1] - bounds[:, 0]
     return degrees
 
 
-def find_edges(service: GraphService, etype: EType, eids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_edges(graph: PublishedGraph, etype: EType, eids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N,) source and (N,) destination of each edge, int64.  Not collective.
 
     Edges are in order of their destinations, so these are searched for: in this node's memory at once, elsewhere by
     `RowPivots` and one round trip (one more for each time that the rows of a server exceed 2**20 twofold).
     """
-    adjacency = service.adjacency(etype)
+    adjacency = graph.adjacency(etype)
     rows, indices = adjacency.rows, adjacency.indices
-    src = read_rows(service, indices, eids).reshape(-1).astype(np.int64)
+    src = graph.read(indices, eids).reshape(-1).astype(np.int64)
     dst = np.empty(eids.size, np.int64)
     here = (eids >= indices.lo) & (eids < indices.hi)
     # Of destinations that start at the same edge only the last has any: side="right" skips the others.
@@ -66,14 +53,14 @@ def find_edges(service: GraphService, etype: EType, eids: np.ndarray) -> tuple[n
     away = np.flatnonzero(~here)
     if away.size:
         wanted = eids[away]
-        lo, hi = _pivots(service, etype).around(wanted)
-        lo, hi = _narrow(lambda which, nodes: read_rows(service, rows, nodes)[:, 0] <= wanted[which],
+        lo, hi = _pivots(graph, etype).around(wanted)
+        lo, hi = _narrow(lambda which, nodes: graph.read(rows, nodes)[:, 0] <= wanted[which],
                          lo + 1, hi, _STRIDE)
         # The destination is one of lo - 1 ... hi - 1: the last that starts at the edge or before it.
         count = hi - lo + 1
         begin = np.cumsum(count) - count
         nodes = np.repeat(lo - 1 - begin, count) + np.arange(count.sum())
-        before = (read_rows(service, rows, nodes)[:, 0] <= np.repeat(wanted, count)).astype(np.int64)
+        before = (graph.read(rows, nodes)[:, 0] <= np.repeat(wanted, count)).astype(np.int64)
         dst[away] = lo - 2 + np.add.reduceat(before, begin)
     return src, dst
 
@@ -86,15 +73,15 @@ class RowPivots:
         starts: (P,) first edge of each.
     """
 
-    def __init__(self, service: GraphService, etype: EType) -> None:
+    def __init__(self, graph: PublishedGraph, etype: EType) -> None:
         """Read them.  Not collective."""
-        array = service.adjacency(etype).rows
+        array = graph.adjacency(etype).rows
         bounds = array.spec.bounds
         stride = max(_STRIDE, -(-array.spec.num_rows // _MOST_PIVOTS))
         far = [(lo, hi) for lo, hi in zip(bounds, bounds[1:], strict=False) if hi <= array.lo or lo >= array.hi]
         self.rows = np.concatenate([np.arange(lo, hi, stride) for lo, hi in far])
         self._ends = np.concatenate([np.append(np.arange(lo, hi, stride)[1:], hi) for lo, hi in far if hi > lo])
-        self.starts = read_rows(service, array, self.rows)[:, 0]
+        self.starts = graph.read(array, self.rows)[:, 0]
 
     def around(self, eids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N,) first and (N,) last + 1 of the destinations that each edge, of other nodes, may have."""
@@ -102,14 +89,14 @@ class RowPivots:
         return self.rows[at], self._ends[at]
 
 
-def _pivots(service: GraphService, etype: EType) -> RowPivots:
-    if etype not in service.pivots:
-        service.pivots[etype] = RowPivots(service, etype)
-    pivots: RowPivots = service.pivots[etype]
+def _pivots(graph: PublishedGraph, etype: EType) -> RowPivots:
+    if etype not in graph.pivots:
+        graph.pivots[etype] = RowPivots(graph, etype)
+    pivots: RowPivots = graph.pivots[etype]
     return pivots
 
 
-def edge_ids(service: GraphService, etype: EType, src: np.ndarray,
+def edge_ids(graph: PublishedGraph, etype: EType, src: np.ndarray,
              dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The edges from ``src[i]`` to ``dst[i]``, which lie side by side: (N,) first id and (N,) how many, int64.
 
@@ -118,7 +105,7 @@ def edge_ids(service: GraphService, etype: EType, src: np.ndarray,
     Raises:
         IDError: A pair that no edge joins; the first is named.
     """
-    first, count = match_edges(service, etype, src, dst)
+    first, count = match_edges(graph, etype, src, dst)
     missing = np.flatnonzero(count == 0)
     if missing.size:
         at = missing[0]
@@ -126,23 +113,23 @@ def edge_ids(service: GraphService, etype: EType, src: np.ndarray,
     return first, count
 
 
-def match_edges(service: GraphService, etype: EType, src: np.ndarray,
+def match_edges(graph: PublishedGraph, etype: EType, src: np.ndarray,
                 dst: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """As `edge_ids`, but with a count of 0 for pairs that no edge joins.
 
     The rows of the destinations are read whole, each once, which takes two round trips: one for where they are, one
     for what is in them (several if that is very much).  Not collective.
     """
-    adjacency = service.adjacency(etype)
+    adjacency = graph.adjacency(etype)
     nodes, row_of = np.unique(dst, return_inverse=True)
-    bounds = read_rows(service, adjacency.rows, nodes)
+    bounds = graph.read(adjacency.rows, nodes)
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(bounds[:, 1] - bounds[:, 0])])
     order = np.argsort(row_of, kind="stable")
     first, count = np.zeros(src.size, np.int64), np.zeros(src.size, np.int64)
     for lo, hi in row_chunks(starts, 0, nodes.size, _CHUNK_EDGES):
         indptr = starts[lo:hi + 1] - starts[lo]
         places = np.repeat(bounds[lo:hi, 0] - indptr[:-1], np.diff(indptr)) + np.arange(indptr[-1])
-        sources = read_rows(service, adjacency.indices, places).reshape(-1)
+        sources = graph.read(adjacency.indices, places).reshape(-1)
         which = order[slice(*np.searchsorted(row_of[order], [lo, hi]))]
         place, found = np.empty(which.size, np.int64), np.empty(which.size, np.int64)
         match(indptr, sources, row_of[which] - lo, src[which], place, found)

@@ -9,7 +9,7 @@ from mpignn.errors import DataError, UnknownName
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType, etype_key
 from mpignn.roles import Topology
-from mpignn.store.service import server_rows
+from mpignn.store.cut import server_rows
 
 EVEN = "even"
 """The policy of a tensor of any length: equal shares in order."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mpignn.store.tensor import DistTensor
 
 
-def write_rows(path: Path, registry: TensorRegistry, tensors: Mapping[str, "DistTensor"], about: str) -> None:
+def save_rows(path: Path, registry: TensorRegistry, tensors: Mapping[str, "DistTensor"], about: str) -> None:
     """Write some tensors to one file, which appears when all of it is on the disk.  Collective over the trainers.
 
     Args:
@@ -41,8 +41,8 @@ def write_rows(path: Path, registry: TensorRegistry, tensors: Mapping[str, "Dist
             write_tensors(path, {name: (_type(tensor), blocks(tensor)) for name, tensor in tensors.items()}, about)
 
 
-def read_rows(path: Path, registry: TensorRegistry, tensors: Mapping[str, "DistTensor"]) -> None:
-    """Replace all rows of some tensors by those of a file of `write_rows`.  Collective over the trainers.
+def load_rows(path: Path, registry: TensorRegistry, tensors: Mapping[str, "DistTensor"]) -> None:
+    """Replace all rows of some tensors by those of a file of `save_rows`.  Collective over the trainers.
 
     The trainers read a share each.
 
@@ -70,7 +70,7 @@ def read_rows(path: Path, registry: TensorRegistry, tensors: Mapping[str, "DistT
 
 
 def read_about_together(path: Path, registry: TensorRegistry) -> str:
-    """What else a file of `write_rows` keeps.  Collective over the trainers.
+    """What else a file of `save_rows` keeps.  Collective over the trainers.
 
     Raises:
         DataError: On all trainers: no such file, or a damaged one.

@@ -25,7 +25,7 @@ from mpignn.storage import claim, snapshot
 from mpignn.storage.array_writers import Piece, RowWriter
 from mpignn.storage.arrays import ArrayType
 from mpignn.storage.snapshot import Manifest, array_name
-from mpignn.store.graph import DistGraph
+from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.original import original_order
 from mpignn.store.registry import Entry
 from mpignn.store.tensor import DistTensor
@@ -203,7 +203,8 @@ def _described(entry: Entry) -> dict[str, Any]:
 def _write(g: DistGraph, partial: Path, manifest: Manifest, tensors: Mapping[str, Entry],
            arrays: Mapping[str, np.ndarray]) -> list[Piece]:
     """Write this trainer's share; returns what it wrote.  Collective over the trainers but for errors."""
-    orders = {name: original_order(g.service, g.trainers, entry.description.policy) for name, entry in tensors.items()}
+    orders = {name: original_order(published_graph(g), g.trainers, entry.description.policy)
+              for name, entry in tensors.items()}
     writer = RowWriter(partial / snapshot.STATE, manifest.arrays)
     try:
         for name, array in arrays.items():
@@ -246,11 +247,11 @@ def _load(path: Path, g: DistGraph, settings: Mapping[str, Any] | None, any_grap
         snapshot.check_rest(path, manifest)
         asked = manifest.about["settings"] if settings is None else plain(settings, "settings")
         _compare(path, manifest.about, g, asked, any_graph, objects)
-        return manifest, {name: snapshot.read_rows(array, 0, array.shape[0])
+        return manifest, {name: snapshot.verified_rows(array, 0, array.shape[0])
                           for name, array in manifest.arrays.items() if name.startswith(f"{_STATE}/")}
 
     manifest, arrays = g.trainers.by_first(read)
-    _read_rows(g, manifest)
+    _fill_tensors(g, manifest)
     for name, found in objects.items():
         found.load_state_dict(unpack(manifest.about["objects"][name], arrays))
     return Loaded(path, manifest.step, manifest.about["about"])
@@ -268,7 +269,7 @@ def _compare(path: Path, said: Mapping[str, Any], g: DistGraph, settings: Mappin
     check_same(path, parts)
 
 
-def _read_rows(g: DistGraph, manifest: Manifest) -> None:
+def _fill_tensors(g: DistGraph, manifest: Manifest) -> None:
     """Fill the persistent tensors, made where they are missing.  Collective over the trainers."""
     there = _persistent(g)
     made = [DistTensor(about["shape"], getattr(torch, about["dtype"].removeprefix("torch.")), name=name,
@@ -276,11 +277,12 @@ def _read_rows(g: DistGraph, manifest: Manifest) -> None:
             for name, about in manifest.about["tensors"].items() if name not in there]
     tensors, problem = _persistent(g), None
     assert len(tensors) == len(there) + len(made)
-    orders = {name: original_order(g.service, g.trainers, entry.description.policy) for name, entry in tensors.items()}
+    orders = {name: original_order(published_graph(g), g.trainers, entry.description.policy)
+              for name, entry in tensors.items()}
     try:
         for name, first, last in _share(g, manifest, list(manifest.about["tensors"])):
             tensor = tensors[name].array
-            rows = snapshot.read_rows(manifest.arrays[array_name(_TENSORS, name)], first, last)
+            rows = snapshot.verified_rows(manifest.arrays[array_name(_TENSORS, name)], first, last)
             tensor.put(orders[name](first, last), rows.reshape(last - first, tensor.spec.width))
             beat()
     except MpignnError as error:

@@ -11,7 +11,7 @@ from mpignn.config import CHECKPOINTS, TRAINED, Config
 from mpignn.errors import ResourceError
 from mpignn.log import phase
 from mpignn.models import find_model
-from mpignn.store.graph import DistGraph
+from mpignn.store.graph import DistGraph, published_graph
 from mpignn.train import api, checkpoint, trained_model
 from mpignn.train.evaluation import evaluate
 from mpignn.train.loop import Position
@@ -102,7 +102,7 @@ def _trained(g: DistGraph, config: Config, run: Path) -> tuple[Task, Network]:
     with phase("load network"):
         def read() -> tuple[trained_model.TrainedModel, bool]:
             found = trained_model.read_trained(run)
-            trained_model.check_graph(found, g.schema, g.service.infos, g.source_id)
+            trained_model.check_graph(found, g.schema, published_graph(g).infos, g.source_id)
             return found, trained_model.has_ended(run)
 
         found, ended = g.trainers.by_first(read)

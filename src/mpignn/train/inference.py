@@ -18,7 +18,7 @@ from mpignn.graph.block import Block
 from mpignn.log import beat, phase
 from mpignn.nn.stack import Rows
 from mpignn.sampling.block_sampler import BlockSampler
-from mpignn.store.graph import DistGraph
+from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.placement import trainer_rows
 from mpignn.store.sizes import INFERENCE_BATCH
 from mpignn.store.tensor import DistTensor
@@ -63,7 +63,7 @@ def layerwise(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Seq
     layers = model.num_layers
     for number in range(layers):
         def compute(seeds: Mapping[str, np.ndarray], number: int = number, before: Whole | None = rows) -> Rows:
-            _, _, (block,) = sampler.sample(g.service, seeds, 0)
+            _, _, (block,) = sampler.sample(published_graph(g), seeds, 0)
             x = _inputs(g, network, block.src_ids) if before is None else _read(g, network, before, block.src_ids)
             return model.forward_layer(number, block, x)
 
@@ -93,7 +93,7 @@ def by_samples(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Se
         Stopped: On all trainers: one of them was asked to stop.
     """
     def compute(seeds: Mapping[str, np.ndarray]) -> Rows:
-        _, _, blocks = sampler.sample(g.service, seeds, key)
+        _, _, blocks = sampler.sample(published_graph(g), seeds, key)
         rows: Rows = network.model(blocks, _inputs(g, network, blocks[0].src_ids))
         return rows
 

@@ -14,8 +14,8 @@ from mpignn.graph.types import EType
 from mpignn.kernels.permute import permute
 from mpignn.log import beat
 from mpignn.nn.decoder import Decoder
-from mpignn.store.graph import DistGraph
-from mpignn.store.lookup import find_edges, read_rows
+from mpignn.store.graph import DistGraph, published_graph
+from mpignn.store.lookup import find_edges
 from mpignn.store.tensor import DistTensor
 from mpignn.train.finite import is_finite
 
@@ -51,7 +51,7 @@ def rank_links(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, e
         Stopped: On all trainers: one of them was asked to stop.
     """
     relation = g.schema.etypes.index(etype)
-    src, dst = find_edges(g.service, etype, eids)
+    src, dst = find_edges(published_graph(g), etype, eids)
     src_rows, dst_rows = rows[etype[0]].read_together(src), rows[etype[2]].read_together(dst)
     sides = [(etype[2], decoder.ask_dst(src_rows, relation), dst_rows,
               _known_destinations(g, etype, src) if filtered else _same(dst)),
@@ -99,11 +99,11 @@ def _same(own: np.ndarray) -> Known:
 def _known_sources(g: DistGraph, etype: EType, dst: np.ndarray) -> Known:
     """The sources of all edges to the destination of each link.  Not collective."""
     nodes, which = np.unique(dst, return_inverse=True)
-    bounds = read_rows(g.service, g.service.adjacency(etype).rows, nodes)[which]
+    bounds = published_graph(g).read(published_graph(g).adjacency(etype).rows, nodes)[which]
     degree = bounds[:, 1] - bounds[:, 0]
     before = np.cumsum(degree) - degree
     places = np.repeat(bounds[:, 0] - before, degree) + np.arange(degree.sum())
-    found = read_rows(g.service, g.service.adjacency(etype).indices, places).reshape(-1)
+    found = published_graph(g).read(published_graph(g).adjacency(etype).indices, places).reshape(-1)
     return np.repeat(np.arange(dst.size), degree), found.astype(np.int64)
 
 
@@ -112,14 +112,14 @@ def _known_destinations(g: DistGraph, etype: EType, src: np.ndarray) -> Known:
 
     A graph holds in-edges, so all of them are read once.
     """
-    adjacency, nodes = g.service.adjacency(etype), np.unique(src)
+    adjacency, nodes = published_graph(g).adjacency(etype), np.unique(src)
     pairs = [np.empty((2, 0), np.int64)]
     for first in range(0, g.num_nodes(etype[2]), _CHUNK_ROWS):
         dst = np.arange(first, min(first + _CHUNK_ROWS, g.num_nodes(etype[2])))
-        bounds = read_rows(g.service, adjacency.rows, dst)
+        bounds = published_graph(g).read(adjacency.rows, dst)
         indptr = np.append(bounds[:, 0], bounds[-1:, 1])
         for lo, hi in row_chunks(indptr, 0, dst.size, 1 << 22):
-            sources = read_rows(g.service, adjacency.indices, np.arange(indptr[lo], indptr[hi])).reshape(-1)
+            sources = published_graph(g).read(adjacency.indices, np.arange(indptr[lo], indptr[hi])).reshape(-1)
             to = np.repeat(dst[lo:hi], np.diff(indptr[lo:hi + 1]))
             wanted = np.isin(sources, nodes)
             pairs.append(np.stack([sources[wanted], to[wanted]]))

@@ -22,7 +22,7 @@ from mpignn.log import beat
 from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.sampling.named import make_sampler
 from mpignn.sampling.rule import ALL
-from mpignn.store.graph import DistGraph
+from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.tensor import DistTensor
 from mpignn.tasks import TASKS, check_metrics
 from mpignn.train.inference import by_samples, layerwise
@@ -68,7 +68,7 @@ class Task(ABC):
             check_metrics(self.kind, config.task.metrics)
             if goal is None:
                 own = replace(config, task=replace(config.task, task=self.kind))
-                goal = find_goal(own, g.schema, g.service.infos, g.splits)
+                goal = find_goal(own, g.schema, published_graph(g).infos, g.splits)
         self.goal: Goal = replace(goal, outputs=self._num_outputs(g, goal))
 
     @property

@@ -18,7 +18,7 @@ from mpignn.nn.decoder import EdgeMLP
 from mpignn.nn.stack import Rows
 from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.sampling.negative import NegativeSampler
-from mpignn.store.graph import DistGraph
+from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.network import Network, rows_of
 from mpignn.train.tasks.base import Batch, Classes, Labelled, Numbers, Task
@@ -105,7 +105,7 @@ class LabelledEdges(EdgeTask, Labelled):
 
     def label_data(self, g: DistGraph, goal: Goal) -> LabelData:
         (etype,) = goal.etypes
-        data, _ = g.service.edge_data(etype, goal.label_data)
+        data, _ = published_graph(g).edge_data(etype, goal.label_data)
         return LabelData(goal.label_data, data, etype_key(etype), g.num_edges(etype))
 
     def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: EType,

@@ -10,8 +10,7 @@ import numpy as np
 
 from mpignn.comm.transport import GraphArray
 from mpignn.errors import DataError
-from mpignn.store.graph import DistGraph
-from mpignn.store.lookup import read_rows
+from mpignn.store.graph import DistGraph, published_graph
 
 _CHUNK_BYTES = 1 << 24      # read at a time
 
@@ -120,7 +119,7 @@ def _agree(g: DistGraph, labels: LabelData, found: list[Mapping[str, tuple[int, 
             _, place, value = min(of_split, key=lambda one: one[1])
             first = g.splits[key][split][place]
             if key in g.ntypes:
-                first = read_rows(g.service, g.service.orig_ids(key), np.array([first]))[0, 0]
+                first = published_graph(g).read(published_graph(g).orig_ids(key), np.array([first]))[0, 0]
             count = sum(number for number, *_ in of_split)
             g.trainers.agree(DataError(f"{labels.name} of {key} {first} is {value}, and so are {count} in all of split "
                                        f"{split}: {wanted}" if count > 1 else
@@ -135,4 +134,4 @@ def _share(g: DistGraph, labels: LabelData) -> Iterator[tuple[str, np.ndarray, n
         mine = np.arange(g.trainers.rank, ids.size, g.trainers.size)
         for first in range(0, mine.size, step):
             part = mine[first:first + step]
-            yield split, part, read_rows(g.service, labels.data, ids[part])
+            yield split, part, published_graph(g).read(labels.data, ids[part])

@@ -11,7 +11,7 @@ import torch
 from mpignn.config import Config
 from mpignn.loader.node import NodeDataLoader
 from mpignn.sampling.block_sampler import BlockSampler
-from mpignn.store.graph import DistGraph
+from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.network import Network, rows_of
 from mpignn.train.tasks.base import Batch, Classes, Labelled, Labels, Numbers
@@ -47,7 +47,7 @@ class NodeTask(Labelled):
         return self.shaped(batch[2][-1].dst_frames[self.goal.node_type][self.goal.label_data])
 
     def label_data(self, g: DistGraph, goal: Goal) -> LabelData:
-        data, _ = g.service.node_data(goal.node_type, goal.label_data)
+        data, _ = published_graph(g).node_data(goal.node_type, goal.label_data)
         return LabelData(goal.label_data, data, goal.node_type, g.num_nodes(goal.node_type))
 
     def judge_all(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], name: str,

@@ -13,7 +13,7 @@ from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType, Schema, etype_key, listed
 from mpignn.kernels.match import edge_keys
 from mpignn.log import beat, phase
-from mpignn.store.graph import DistGraph
+from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.lookup import find_edges
 from mpignn.store.placement import trainer_rows
 
@@ -157,7 +157,7 @@ def _sum_of_edges(g: DistGraph, etype: EType, back: bool = False) -> int:
     first, last = cuts[g.trainers.rank], cuts[g.trainers.rank + 1]
     total = np.zeros(1, np.uint64)
     for begin in range(first, last, _CHUNK_EDGES):
-        src, dst = find_edges(g.service, etype, np.arange(begin, min(begin + _CHUNK_EDGES, last)))
+        src, dst = find_edges(published_graph(g), etype, np.arange(begin, min(begin + _CHUNK_EDGES, last)))
         bits = np.empty(src.size, np.uint64)
         edge_keys(_KEY, *((dst, src) if back else (src, dst)), bits)
         total += bits.sum(dtype=np.uint64)
