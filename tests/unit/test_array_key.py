@@ -1,4 +1,7 @@
-"""A key and its path are the same thing."""
+"""A key and its path are the same thing, and nothing else puts paths together or takes them apart."""
+
+import re
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +22,17 @@ CITES = ("paper", "cites", "paper")
 def test_a_path_leads_back_to_its_key(key, path, data_name):
     assert key.path == path and ArrayKey.parse(path) == key and key.data_name == data_name
     assert key.kind == "node" or key.etype == CITES
+
+
+def test_no_other_module_spells_paths():
+    """Sources and predictions are files of their own; `storage.schema` has the groups that hold the arrays."""
+    src = Path(__file__).parents[2] / "src" / "mpignn"
+    own = [path for path in src.rglob("*.py") if path.relative_to(src).parts[0] not in ("storage", "tables")
+           and path.relative_to(src) not in (Path("graph/array_key.py"), Path("train/predictions.py"))]
+    found = [f"{path.relative_to(src)}:{number}" for path in own
+             for number, line in enumerate(path.read_text().splitlines(), 1)
+             if re.search(r"""["'](node|edge|out)/|/(data|orig_id|new_id|indptr|indices)["'/]""", line)]
+    assert len(own) > 100 and found == []
 
 
 def test_the_arrays_of_a_graph_have_keys(tmp_path):
