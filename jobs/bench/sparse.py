@@ -3,7 +3,7 @@
     mpirun -np 2 python jobs/bench/sparse.py [--rows 200000] [--hits 20000] [--steps 30] [--servers 0]
 
 Every rank trains (``--servers 1``: the first one only serves).  In each step every trainer looks up so many rows, drawn
-from all rows with repeats, gets gradients for them and lets the optimiser step: gradients of rows that other
+from all rows with repeats, gets gradients for them and lets the optimizer step: gradients of rows that other
 trainers own go there.  The same ids and gradients then go to a `torch.nn.Embedding` of its own and
 `torch.optim.Adagrad`; the two alternate.  Times are of the slowest trainer.
 """

@@ -193,7 +193,7 @@ class EmbeddingConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The optimisation and the run."""
+    """The optimization and the run."""
 
     epochs: int = _aside(10, "passes over the training nodes", low=0)
     lr: float = _learnt(0.003, "learning rate of Adam", low=0)
@@ -269,7 +269,7 @@ class Config:
                                           if width == 0 or embed == "all"}
 
     def global_batch_size(self, num_trainers: int) -> int:
-        """Seeds of one optimiser step."""
+        """Seeds of one optimizer step."""
         return self.loader.global_batch_size or self.loader.batch_size * num_trainers
 
     def what_counts(self, num_trainers: int) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_losses_do_not_depend_on_the_ranks(typed, alone, tmp_path, np_, mpi, emb
 
 
 def test_a_run_on_three_ranks_goes_on_on_one(typed, alone, tmp_path):
-    """Rows, the optimiser's state and the best rows come from the checkpoint, whoever owned them."""
+    """Rows, the optimizer's state and the best rows come from the checkpoint, whoever owned them."""
     train(typed / "typed-3", tmp_path / "run", 3, *JOB, *ROWS, "--epochs", "2")
     losses, final = train(typed / "typed-1", tmp_path / "run", 1, *JOB, *ROWS, "--resume", "auto")
     np.testing.assert_allclose(losses, alone["auto"][0], rtol=1e-9)

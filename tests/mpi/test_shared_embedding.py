@@ -67,7 +67,7 @@ def train(g, optimizer, reduce, dtype, torch, slow=False):
 
 
 def expected(first, optimizer, reduce, torch):
-    """The same by torch: one optimiser for each row, so that Adam counts the steps of a row."""
+    """The same by torch: one optimizer for each row, so that Adam counts the steps of a row."""
     rows = [torch.nn.Parameter(row.clone()[None]) for row in first]
     make = {"SparseSGD": torch.optim.SGD, "SparseAdagrad": torch.optim.Adagrad, "SparseAdam": torch.optim.Adam}
     opts = [make[optimizer]([row], lr=LR) for row in rows]
@@ -115,7 +115,7 @@ def test_slow_and_fast_trainers_get_the_same_bits(world, access):
 
 @pytest.mark.ranks(1, 3, 4, ranks_per_node=(None, 1))
 @access_paths
-def test_an_optimiser_is_saved_and_loaded_by_all_together(world, access):
+def test_an_optimizer_is_saved_and_loaded_by_all_together(world, access):
     import mpignn.storage.arrays as arrays
     with patch.object(arrays, "BLOCK_BYTES", 64), graph(world, access) as g:
         if g is not None:

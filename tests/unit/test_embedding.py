@@ -1,4 +1,4 @@
-"""Embeddings and their optimisers in one process: against torch's own, and what stays in memory."""
+"""Embeddings and their optimizers in one process: against torch's own, and what stays in memory."""
 
 import gc
 import weakref
@@ -159,7 +159,7 @@ def test_a_state_says_how_to_go_on(g):
 
 
 @pytest.mark.parametrize("optimizer", BESIDE)
-def test_a_file_of_an_optimiser_is_loaded_in_any_cut(g, optimizer, tmp_path, monkeypatch):
+def test_a_file_of_an_optimizer_is_loaded_in_any_cut(g, optimizer, tmp_path, monkeypatch):
     monkeypatch.setattr("mpignn.storage.arrays.BLOCK_BYTES", 64)
     opt = {}
     for world in (g, whole := make_world(parts=1)):
@@ -185,7 +185,7 @@ def test_a_file_of_an_optimiser_is_loaded_in_any_cut(g, optimizer, tmp_path, mon
     whole.registry.close()
 
 
-def test_a_file_of_another_optimiser_is_refused(g, tmp_path):
+def test_a_file_of_another_optimizer_is_refused(g, tmp_path):
     emb = DistEmbedding(N, F, g=g)
     opt = SparseAdam([emb], lr=0.1)
     emb([8]).sum().backward()

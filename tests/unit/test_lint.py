@@ -49,6 +49,16 @@ def test_no_sentence_of_a_docstring_begins_with_of():
     assert found == []
 
 
+def test_words_that_are_identifiers_have_one_spelling():
+    """One search finds an identifier and what is written about it."""
+    files = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(path for top in ("src", "tests", "docs", "jobs", "data")
+             for kind in ("py", "md", "sh", "toml") for path in sorted((ROOT / top).rglob(f"*.{kind}")))]
+    found = [f"{path.relative_to(ROOT)}:{number}" for path in files
+             for number, line in enumerate(path.read_text().splitlines(), 1)
+             if re.search("optimi" "s(e|ation)|neighbo" "ur", line, re.IGNORECASE)]
+    assert len(files) > 300 and found == []
+
+
 def test_type_checkers_of_other_programs_see_the_types():
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg")

@@ -1,4 +1,4 @@
-"""The optimiser, and which graphs offer a goal."""
+"""The optimizer, and which graphs offer a goal."""
 
 import numpy as np
 import pytest

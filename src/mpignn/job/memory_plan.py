@@ -301,7 +301,7 @@ def _item_bytes(config: Config) -> int:
 
 
 def _embedding_bytes(placement: Placement, config: Config, node: int) -> int:
-    """Rows that the trainers of a node own: as they are, the best, a copy while these are tested, the optimiser's."""
+    """Rows that the trainers of a node own: as they are, the best, a copy while these are tested, the optimizer's."""
     topology, item = placement.topology, _item_bytes(config)
     first, last = topology.trainers_of(node)
     columns = {"sgd": 3, "adagrad": 4, "adam": 5}[config.embedding.embed_optimizer]

@@ -1,4 +1,4 @@
-"""Optimiser updates of single rows: gradients of the same row summed in a fixed order, then one update of it.
+"""Optimizer updates of single rows: gradients of the same row summed in a fixed order, then one update of it.
 
 The sum and the update are one pass, bound by three or four random streams of rows (gradient, weight, state), so the
 rows of the next few updates are asked for ahead.
@@ -102,7 +102,7 @@ def uniform(key: int, ids: np.ndarray, bound: float, out: np.ndarray) -> None:
 
 
 def warm(optimizer: str, dtype: DTypeLike = np.float32) -> None:
-    """Compile the kernels of an optimiser, or load them from the cache.
+    """Compile the kernels of an optimizer, or load them from the cache.
 
     Args:
         optimizer: ``sgd``, ``adagrad`` or ``adam``.

@@ -1,6 +1,6 @@
 """Matrix products in the type of the rows: bfloat16 rows meet float32 parameters as their bfloat16 copies.
 
-The parameters, their gradients and the optimiser stay float32.
+The parameters, their gradients and the optimizer stay float32.
 
 Shapes: N rows, F columns in, G columns out.
 """

@@ -30,9 +30,9 @@ DTYPES = (torch.float32, torch.float64)
 
 
 class DistEmbedding(nn.Module):
-    """A table of vectors, each owned by one trainer, learnt through an optimiser of `mpignn.nn.sparse_optim`.
+    """A table of vectors, each owned by one trainer, learnt through an optimizer of `mpignn.nn.sparse_optim`.
 
-    ``emb(ids)`` gives rows as a leaf tensor; what a backward pass brings to it waits in a trace until the optimiser's
+    ``emb(ids)`` gives rows as a leaf tensor; what a backward pass brings to it waits in a trace until the optimizer's
     ``step`` or ``zero_grad``.  Rows without gradients leave no trace.  The rows are no parameters: they
     are in no ``state_dict``, and DDP knows nothing of them.
 

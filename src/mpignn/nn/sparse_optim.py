@@ -1,4 +1,4 @@
-"""Optimisers of embeddings: the owner of a row updates it, with the gradients of all trainers.
+"""Optimizers of embeddings: the owner of a row updates it, with the gradients of all trainers.
 
 Gradients go to the owners in one call that all trainers make.  There they are reduced in order of the trainer that
 sent them, then of its calls, so that a step has the same result, to the last bit, whenever as many trainers
@@ -51,7 +51,7 @@ class SparseOptimizer(ABC):
         """
         self.params = list(params)
         if not self.params or not all(isinstance(param, DistEmbedding) for param in self.params):
-            raise ConfigError("a sparse optimiser learns one DistEmbedding or more")
+            raise ConfigError("a sparse optimizer learns one DistEmbedding or more")
         if reduce not in REDUCTIONS:
             raise ConfigError(f"reduce {reduce!r} is not one of: {', '.join(REDUCTIONS)}")
         if not lr >= 0:
@@ -120,7 +120,7 @@ class SparseOptimizer(ABC):
         save_rows(Path(file), self.params[0].registry, self._by_place(), about)
 
     def load(self, file: str | os.PathLike[str]) -> None:
-        """Go on from what `save` wrote of an optimiser of embeddings of the same shapes.  Collective over the trainers.
+        """Go on from what `save` wrote of an optimizer of embeddings of the same shapes.  Collective over the trainers.
 
         Args:
             file: As given to `save`; all trainers must see it.

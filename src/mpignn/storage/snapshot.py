@@ -54,7 +54,7 @@ class Manifest:
     """What a checkpoint holds.
 
     Attributes:
-        step: Optimiser steps done.
+        step: Optimizer steps done.
         about: Whatever else its writer says, as JSON can.
         arrays: By name; as long as they are written, without checksums.
         num_bytes: Size of the state file.

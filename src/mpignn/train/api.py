@@ -78,7 +78,7 @@ def make_network(g: DistGraph, task: Task, config: Config, model: nn.Module | No
 
 
 def make_learner(g: DistGraph, network: Network, config: Config) -> Learner:
-    """A network with its optimisers, as the settings name them.  Collective over the trainers."""
+    """A network with its optimizers, as the settings name them.  Collective over the trainers."""
     embeddings = [part for part in network.inputs.embeddings.values() if isinstance(part, DistEmbedding)]
     return Learner(network, config.train, g.trainers,
                    Embeddings(embeddings, config, g.trainers.size) if embeddings else None)

@@ -26,7 +26,7 @@ class Callback:
     done = False
 
     def step(self, event: Event) -> None:
-        """An optimiser step is done.
+        """An optimizer step is done.
 
         ``epoch`` and ``step``: the pass, and the number of the step in it, from 0.  ``loss``: mean over the global
         batch, before the step.  ``seconds``.

@@ -39,7 +39,7 @@ _TENSORS, _STATE = "tensors", "state"       # groups of the state file
 
 @runtime_checkable
 class Stateful(Protocol):
-    """A model, an optimiser, a loader: what has a state, equal on all trainers."""
+    """A model, an optimizer, a loader: what has a state, equal on all trainers."""
 
     def state_dict(self) -> Mapping[str, Any]: ...
 
@@ -52,7 +52,7 @@ class Loaded:
 
     Attributes:
         path: The checkpoint.
-        step: Optimiser steps done when it was written.
+        step: Optimizer steps done when it was written.
         about: What `save` was given to remember.
     """
 
@@ -68,7 +68,7 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
 
     Args:
         folder: Where checkpoints are; made if it is not there.
-        step: Optimiser steps done, by which the checkpoint is named; one of the same name is replaced.
+        step: Optimizer steps done, by which the checkpoint is named; one of the same name is replaced.
         g: The graph; its persistent `DistTensor`s, embeddings among them, are written with all their rows.
         settings: What the results depend on, as `mpignn.train.packing.plain` takes it; `load` refuses a checkpoint that
             was written with others.

@@ -210,7 +210,7 @@ class Checkpoints:
     trainers; the job that `mpignn.run` or `mpignn.initialize` has started ends with exit code 75.
 
     Attributes:
-        steps: Optimiser steps done, those before the checkpoint that was gone on from among them.
+        steps: Optimizer steps done, those before the checkpoint that was gone on from among them.
     """
 
     def __init__(self, folder: str | Path, g: DistGraph, *, every: int = 0, keep: int | None = 2,
@@ -219,13 +219,13 @@ class Checkpoints:
 
         Args:
             folder: Where checkpoints are, and no others.
-            g: The graph; its persistent tensors, embeddings and what their optimisers keep of each row among them, are
+            g: The graph; its persistent tensors, embeddings and what their optimizers keep of each row among them, are
                 kept with all their rows.
             every: Steps between checkpoints; 0: only when asked to stop.
             keep: How many checkpoints to keep; None: all.
             settings: What the results depend on: a checkpoint of other settings is refused.  Numbers, texts, and
                 sequences and dicts of these.
-            objects: What has a ``state_dict``, by names of one's own: model, optimisers, the loader of the seeds.
+            objects: What has a ``state_dict``, by names of one's own: model, optimizers, the loader of the seeds.
 
         Raises:
             ConfigError: Embeddings that have no name are in no checkpoint; or settings that a file cannot hold.

@@ -30,9 +30,9 @@ def make_embeddings(g: DistGraph, config: Config, widths: Mapping[str, int],
 
 
 class Embeddings:
-    """Embeddings with their optimiser.
+    """Embeddings with their optimizer.
 
-    Their rows, the state of the optimiser and the best rows are persistent tensors, so checkpoints hold them.
+    Their rows, the state of the optimizer and the best rows are persistent tensors, so checkpoints hold them.
     """
 
     def __init__(self, embeddings: Iterable[DistEmbedding], config: Config, num_trainers: int) -> None:
@@ -59,7 +59,7 @@ class Embeddings:
         self._optimizer.step(self._scale)
 
     def is_finite(self) -> bool:
-        """Whether this trainer's rows are, and what the optimiser keeps of them.  Not collective."""
+        """Whether this trainer's rows are, and what the optimizer keeps of them.  Not collective."""
         weights = (embedding.weight for embedding in self._optimizer.params)
         return all(is_finite(tensor.local) for tensor in (*weights, *self._optimizer.tensors().values()))
 

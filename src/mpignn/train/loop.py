@@ -45,7 +45,7 @@ class Position:
 
     Attributes:
         epoch: The pass that is under way or comes next.
-        steps: Optimiser steps done, of all passes.
+        steps: Optimizer steps done, of all passes.
         best: The best value of the task's first metric on the split val; None before the first.
         best_epoch: After which that was.
         worse: Validations since then.

@@ -1,4 +1,4 @@
-"""The state of models, optimisers and loaders as plain data: arrays by name, and a tree that JSON can hold.
+"""The state of models, optimizers and loaders as plain data: arrays by name, and a tree that JSON can hold.
 
 What `pack` takes, `unpack` gives back equal and of the same type; what could not come back so is refused.  Types are
 looked at exactly, since a subclass holds more than its base.  A node of the tree is an object whose first key says

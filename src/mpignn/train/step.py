@@ -19,7 +19,7 @@ from mpignn.train.tasks.base import Batch, Task
 
 
 class Learner:
-    """A network, its optimiser, and the reduction of gradients.
+    """A network, its optimizer, and the reduction of gradients.
 
     Attributes:
         network: What learns.
@@ -32,7 +32,7 @@ class Learner:
 
         Args:
             network: One of the same shape on all trainers.
-            config: Settings of the optimisation.
+            config: Settings of the optimization.
             trainers: Those who learn together.
             rows: The embeddings of the network; None if it has none.
         """
@@ -53,7 +53,7 @@ class Learner:
         self._total_steps = steps
 
     def step(self, task: Task, batch: Batch, scale: float, flags: Sequence[float] = ()) -> list[float]:
-        """One optimiser step on the seeds of all trainers.  Collective over the trainers.
+        """One optimizer step on the seeds of all trainers.  Collective over the trainers.
 
         Args:
             task: Says what the loss is.
@@ -91,7 +91,7 @@ class Learner:
         The loss of a step is that of the parameters before it.
 
         Raises:
-            TrainingError: On all trainers: a parameter, a learnt row, or what the optimiser keeps of one.
+            TrainingError: On all trainers: a parameter, a learnt row, or what the optimizer keeps of one.
         """
         finite = self._optimizer.is_finite() and (self._rows is None or self._rows.is_finite())
         if self._trainers.all_sum(np.array([not finite], np.int64))[0]:
