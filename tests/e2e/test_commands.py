@@ -13,6 +13,7 @@ USES = {
     "eval": (["run"], "test accuracy"),
     "infer": (["run", "--out", "pred.h5"], "wrote pred.h5"),
     "partition": (["{source}", "cut", "--parts", "2"], "cut: 2 partitions"),
+    "describe": (["{tables}"], '[edges."paper:cites:paper"]'),
     "check": (["{graph}"], "no problem found"),
     "info": ([], "mpi4py"),
     "data": (["nations", "--out", "nations.npz", "--from", "/dev/null"], ""),
@@ -25,7 +26,8 @@ EXIT_CODES = {"data": 3}        # /dev/null is no package
 
 
 def words(command, source, graphs):
-    return [word.format(source=source, graph=graphs["one"]) for word in (command, *USES[command][0])]
+    named = {"source": source, "graph": graphs["one"], "tables": source.parent / "tables"}
+    return [word.format(**named) for word in (command, *USES[command][0])]
 
 
 def sound(done, command):

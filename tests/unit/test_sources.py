@@ -165,9 +165,9 @@ def test_what_cannot_be_read_at_all_is_refused_with_what_could(tmp_path):
     np.save(tmp_path / "single.npy", np.ones(3))
     with pytest.raises(DataError, match="a single array is not a graph"):
         read_source(tmp_path / "single.npy")
-    (tmp_path / "graph.txt").write_text("text")
-    with pytest.raises(DataError, match="graph.txt: no form of a graph has such a name; expected"):
-        read_source(tmp_path / "graph.txt")
+    (tmp_path / "graph.xml").write_text("text")
+    with pytest.raises(DataError, match="graph.xml: no form of a graph has such a name; expected"):
+        read_source(tmp_path / "graph.xml")
     with pytest.raises(DataError, match="nothing in this folder says .* expected"):
         (tmp_path / "empty").mkdir()
         read_source(tmp_path / "empty")

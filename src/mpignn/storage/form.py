@@ -17,13 +17,15 @@ class Form:
         words: What it is, as errors and the table in ``docs/data.md`` say.
         claims: Whether a path, or an object of a program, is of this form, by names and types alone.
         read: Makes a graph of it, of numbers as they come; raises `DataError` with what it cannot read, and where.
+        options: What else it is told, by name, of what `mpignn.storage.sources.read_source` is: where it has to know.
         in_memory: Objects of a program, and no paths.
         last: Asked after all forms that have marks of their own.
     """
 
     words: str
     claims: Callable[[Any], bool]
-    read: Callable[[Any], GraphData]
+    read: Callable[..., GraphData]
+    options: tuple[str, ...] = ()
     in_memory: bool = False
     last: bool = False
 

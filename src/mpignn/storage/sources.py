@@ -10,7 +10,7 @@ import pkgutil
 from functools import cache
 from pathlib import Path
 
-from mpignn.errors import DataError
+from mpignn.errors import ConfigError, DataError
 from mpignn.graph.types import GraphData
 from mpignn.storage import forms as folder
 from mpignn.storage.canonical import canonical
@@ -18,17 +18,20 @@ from mpignn.storage.form import Form
 from mpignn.storage.validate import validate
 
 
-def read_source(source: object, keep_dtype: bool = False) -> GraphData:
+def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None = None) -> GraphData:
     """Read a graph, its numbers as they are stored, and make sure that it is sound.  Not collective.
 
     Args:
         source: A path, the name of a bundled data set, or an object of a program, of one of the `forms`.
         keep_dtype: As in `mpignn.storage.canonical.canonical`.
+        on_unknown: Whether edges with an end that is no node are an ``error``, or ``drop`` leaves them out; None: as
+            the source says itself.  For tables only.
 
     Raises:
+        ConfigError: ``on_unknown`` is something else, or has no effect; or a description that cannot be meant.
         DataError: Nothing that can be read, or a graph that is not sound; names the array and the first bad entry.
     """
-    data = canonical(_read(source), keep_dtype)
+    data = canonical(_read(source, keep_dtype=keep_dtype, on_unknown=on_unknown), keep_dtype)
     validate(data)
     return data
 
@@ -41,12 +44,14 @@ def forms() -> tuple[Form, ...]:
     return tuple(sorted((form for module in modules for form in module.FORMS), key=lambda form: form.last))
 
 
-def _read(source: object) -> GraphData:
+def _read(source: object, **options: object) -> GraphData:
     if isinstance(source, str | os.PathLike):
         source = Path(source)
     for form in forms():
         if form.in_memory != isinstance(source, Path) and form.claims(source):
-            return form.read(source)
+            if options["on_unknown"] is not None and "on_unknown" not in form.options:
+                raise ConfigError(f"on_unknown has no effect for {form.words}: it is for tables; leave it out")
+            return form.read(source, **{name: options[name] for name in form.options})
     in_memory = not isinstance(source, Path)
     accepted = "; ".join(form.words for form in forms() if form.in_memory == in_memory)
     raise DataError(f"{_unknown(source)}; expected {accepted}")

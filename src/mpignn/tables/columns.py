@@ -1,0 +1,282 @@
+"""What becomes of a column: numbers as they are or standardised, and values by number or as columns of 0 and 1.
+
+An `Encoder` looks at all blocks of a column, where it `looks`, and then makes rows of numbers of each block.
+
+Shapes: R rows of a block, W numbers made of each.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from mpignn.errors import DataError
+from mpignn.tables.description import MEAN, Column
+
+Where = Callable[[int], str]
+"""File and line of a row of a block, for messages."""
+
+
+class Encoder(Protocol):
+    """Makes numbers of a column.
+
+    Attributes:
+        looks: Whether it must see all blocks before it makes numbers of any.
+        row_shape: Shape of what is made of a value: () or (W,); known once it has looked.
+        dtype: Type of the numbers that it makes.
+        names: What users call the numbers that it makes, if these stand for values.
+    """
+
+    @property
+    def looks(self) -> bool: ...
+
+    @property
+    def names(self) -> tuple[str, ...] | None: ...
+
+    @property
+    def row_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def look(self, array: pa.Array, in_train: np.ndarray, where: Where) -> None:
+        """See a block.  Not collective.
+
+        Args:
+            array: R values.
+            in_train: (R,) booleans: the rows that are learnt from.
+            where: For messages.
+        """
+
+    def rows(self, array: pa.Array, where: Where) -> np.ndarray:
+        """(R, *row_shape) numbers of type ``dtype``.  Not collective.
+
+        Raises:
+            DataError: A value is missing, or cannot be such a number; names the file and the line.
+        """
+
+
+def encoder(column: Column, kind: pa.DataType) -> Encoder:
+    """What makes numbers of a column of this type.  Not collective.
+
+    Raises:
+        DataError: Nothing can as it is described.
+    """
+    if column.how in ("onehot", "code"):
+        if is_list(kind):
+            raise DataError(f"{column.column!r} holds lists, which are no values to be told apart: take them as "
+                            "numbers")
+        return _Categories(column)
+    if is_text(kind):
+        raise DataError(f"{column.column!r} holds texts, not numbers: write {{column = \"{column.column}\", as = "
+                        "\"onehot\"}, or as = \"code\", or leave it out")
+    return _Numbers(column, kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return bool(pt.is_string(kind) or pt.is_large_string(kind))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    return bool(pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of this type are numbers, or become some, as times do."""
+    return bool(pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_decimal(kind)
+                or pt.is_date(kind) or pt.is_timestamp(kind))
+
+
+def plain(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """(R,) numbers, and (R,) booleans: those that are missing.  Not collective.
+
+    Times are int64 seconds since 1970; a missing number is NaN among floating-point ones, and 0 among whole ones.
+
+    Args:
+        array: Numbers, truth values, dates or times.
+    """
+    kind = array.type
+    if pt.is_date(kind) or pt.is_timestamp(kind):
+        seconds = array if pt.is_date(kind) else pc.floor_temporal(array, unit="second")
+        return plain(seconds.cast(pa.timestamp("s", getattr(kind, "tz", None))).cast(pa.int64()))
+    if pt.is_decimal(kind) or pt.is_null(kind):
+        array = array.cast(pa.float64())
+    missing = np.asarray(array.is_null())
+    if array.null_count:
+        gap = False if pt.is_boolean(kind) else float("nan") if pt.is_floating(array.type) else 0
+        array = array.fill_null(pa.scalar(gap, array.type))
+    values = np.asarray(array)
+    if values.dtype.kind == "f":
+        missing = missing | np.isnan(values)
+    return values, missing
+
+
+class _Numbers:
+    """Numbers, or lists of equally many."""
+
+    names = None
+
+    def __init__(self, column: Column, kind: pa.DataType) -> None:
+        self._column = column
+        self._lists = is_list(kind)
+        self._width: int | None = kind.list_size if pt.is_fixed_size_list(kind) else None if self._lists else 1
+        self._moments = _Moments() if column.how == "standard" or column.fill == MEAN else None
+        self.looks = self._moments is not None or self._width is None
+        if isinstance(column.fill, str) and column.fill != MEAN:
+            raise DataError(f"{column.column!r} holds numbers, and cannot be filled with {column.fill!r}: give a "
+                            f"number, or {MEAN!r}")
+        entry = kind.value_type if self._lists else kind
+        self.dtype = plain(pa.array([], entry))[0].dtype if is_number(entry) else np.dtype(np.float64)
+        if self._moments is not None or (isinstance(column.fill, float) and column.fill % 1 != 0):
+            self.dtype = np.dtype(np.float64)
+        if not (is_number(entry) or pt.is_null(entry)):
+            raise DataError(f"{column.column!r} holds values of type {kind}, of which no numbers are made: leave it "
+                            "out")
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        return (self._width or 0,) if self._lists else ()
+
+    def look(self, array: pa.Array, in_train: np.ndarray, where: Where) -> None:
+        if self._width is None:
+            lengths = pc.drop_null(pc.list_value_length(array))
+            self._width = int(lengths[0].as_py()) if len(lengths) else None
+        if self._moments is not None and self._width is not None:
+            self._moments.add(*self._values(array, where), in_train)
+
+    def rows(self, array: pa.Array, where: Where) -> np.ndarray:
+        values, missing = self._values(array, where)
+        if missing.any():
+            values = np.where(missing, self._fill(where(int(np.argwhere(missing)[0, 0]))), values)
+        if self._column.how == "standard" and self._moments is not None:
+            values = (values - self._moments.mean()) / self._moments.deviation()
+        bad = np.flatnonzero(np.isinf(values).any(axis=1))
+        if bad.size:
+            raise DataError(f"{where(int(bad[0]))}: {self._column.column} is not finite")
+        return values.astype(self.dtype, copy=False).reshape(len(array), *self.row_shape)
+
+    def _values(self, array: pa.Array, where: Where) -> tuple[np.ndarray, np.ndarray]:
+        """(R, W) numbers, and booleans: those that are missing."""
+        if not self._lists:
+            values, absent = plain(array)
+            return values[:, None], absent[:, None]
+        width = self._width or 0
+        lengths = pc.list_value_length(array)
+        wrong = np.flatnonzero(np.asarray(lengths.fill_null(width)) != width)
+        if wrong.size:
+            raise DataError(f"{where(int(wrong[0]))}: {self._column.column} has {lengths[wrong[0]].as_py()} entries, "
+                            f"where other rows have {width}: all lists must be of one length")
+        given = np.asarray(array.is_valid())
+        entries, gaps = plain(array.drop_null().flatten())
+        values, absent = np.zeros((len(array), width), entries.dtype), np.ones((len(array), width), bool)
+        values[given], absent[given] = entries.reshape(-1, width), gaps.reshape(-1, width)
+        return values, absent
+
+    def _fill(self, place: str) -> np.ndarray:
+        """What stands for what is missing, (W,) or of one number; raises that of the first, if nothing does."""
+        column, fill = self._column.column, self._column.fill
+        if fill is None:
+            raise DataError(f'{place}: {column} is missing; write it there, or in the description what stands for it: '
+                            f'{{column = "{column}", fill = 0}}, or fill = "{MEAN}"')
+        if self._moments is not None and fill == MEAN:
+            return self._moments.mean()
+        return np.array(fill, self.dtype)
+
+
+class _Moments:
+    """Mean and deviation of the training rows, and of all rows where none is for training."""
+
+    def __init__(self) -> None:
+        self._shift: np.ndarray | None = None       # sums of what is far from 0 would cancel
+        self._sums = [np.zeros((3, 1)), np.zeros((3, 1))]       # of 1, of values and of squares; training, all
+
+    def add(self, values: np.ndarray, missing: np.ndarray, in_train: np.ndarray) -> None:
+        """Take a block, (R, W)."""
+        if self._shift is None and len(values):
+            self._shift = np.where(missing[0], 0, values[0]).astype(np.float64)
+        shifted = np.where(missing, 0, values - (0 if self._shift is None else self._shift))
+        for i, rows in enumerate((in_train, np.ones_like(in_train))):
+            self._sums[i] = self._sums[i] + np.stack([part[rows].sum(axis=0) for part in
+                                                      (~missing, shifted, shifted**2)])
+
+    def mean(self) -> np.ndarray:
+        count, total, _ = self._of()
+        mean: np.ndarray = total / count + (0 if self._shift is None else self._shift)
+        return mean
+
+    def deviation(self) -> np.ndarray:
+        """That of a column; 1 where all its values are equal."""
+        count, total, squares = self._of()
+        variance = squares / count - (total / count)**2
+        found: np.ndarray = np.where(variance > 0, np.sqrt(np.maximum(variance, 0)), 1)
+        return found
+
+    def _of(self) -> np.ndarray:
+        sums = self._sums[0] if self._sums[0][0].any() else self._sums[1]
+        return np.vstack([np.maximum(sums[:1], 1), sums[1:]])
+
+
+class _Categories:
+    """Values that are told apart, and by their order become numbers."""
+
+    looks = True
+
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._found: set[Any] = set()
+        self._values: pa.Array | None = None
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        return None if self._column.how == "onehot" else tuple(map(str, self._sorted()))
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.float32 if self._column.how == "onehot" else np.int64)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        return (len(self._found),) if self._column.how == "onehot" else ()
+
+    def look(self, array: pa.Array, in_train: np.ndarray, where: Where) -> None:
+        self._found.update(pc.unique(self._filled(array, where)).to_pylist())
+
+    def rows(self, array: pa.Array, where: Where) -> np.ndarray:
+        array = self._filled(array, where)
+        if self._values is None:
+            self._values = pa.array(self._sorted(), array.type)
+        codes: np.ndarray = np.asarray(pc.index_in(array, self._values)).astype(np.int64)
+        if self._column.how == "code":
+            return codes
+        rows = np.zeros((codes.size, len(self._found)), np.float32)
+        rows[np.arange(codes.size), codes] = 1
+        return rows
+
+    def _sorted(self) -> list[Any]:
+        return sorted(self._found)
+
+    def _filled(self, array: pa.Array, where: Where) -> pa.Array:
+        missing = absent(array)
+        if not missing.any():
+            return array
+        if self._column.fill is None:
+            row = int(np.flatnonzero(missing)[0])
+            raise DataError(f"{where(row)}: {self._column.column} is missing; write it there, or "
+                            "name in the description what stands for it: fill = \"unknown\"")
+        try:
+            fill = pa.scalar(self._column.fill, array.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(f"{self._column.column!r} holds {array.type}, and cannot be filled with "
+                            f"{self._column.fill!r}") from error
+        return pc.if_else(pa.array(missing), fill, array)
+
+
+def absent(array: pa.Array) -> np.ndarray:
+    """(R,) booleans: null, no number, or a text without letters.  Not collective."""
+    missing = array.is_null(nan_is_null=True)
+    if is_text(array.type):
+        missing = pc.or_(missing, pc.equal(array, "").fill_null(True))
+    return np.asarray(missing)

@@ -1,0 +1,189 @@
+"""What the tables of a graph mean: which columns are ids, ends of edges, features, labels and splits.
+
+A description stands in a small TOML file, `mpignn.tables.toml`, or is guessed, `mpignn.tables.guess`.
+"""
+
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mpignn.graph.likeness import SPLITS
+from mpignn.graph.types import EType
+
+Fill = float | str
+Moment = float | datetime.datetime | datetime.date
+
+ENCODINGS = {
+    "number": "as it is",
+    "standard": "less the mean of the training nodes, divided by their deviation",
+    "onehot": "a column for each value that occurs, sorted, which is 1 where the row has it",
+    "code": "the number of the value among those that occur, sorted",
+}
+"""What may be made of the values of a column."""
+
+ON_UNKNOWN = ("error", "drop")
+"""What may be done with edges that have an end that is no node; the first is done where nothing is said."""
+
+MEAN = "mean"
+"""What a missing number is filled with, if not with a number: the mean of the training nodes, or of all if none is."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, and what is made of its values.
+
+    Attributes:
+        column: Its name.
+        how: One of `ENCODINGS`.
+        fill: What stands for a missing value: a number, `MEAN`, or a text among texts; None: missing is an error.
+    """
+
+    column: str
+    how: str = "number"
+    fill: Fill | None = None
+
+
+@dataclass(frozen=True)
+class ByColumn:
+    """A column says of each row in which split it is, if in any."""
+
+    column: str
+
+
+@dataclass(frozen=True)
+class ByShare:
+    """Rows are drawn by chance: those with labels, of each class as many as of all.
+
+    Attributes:
+        shares: Those of train, val and test; together at most 1.
+    """
+
+    shares: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ByTime:
+    """Rows up to the first moment are for training, those up to the second for validation, and all later for test."""
+
+    column: str
+    at: tuple[Moment, Moment]
+
+
+Split = ByColumn | ByShare | ByTime
+USUAL_SHARES = ByShare((0.8, 0.1, 0.1))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What nodes and edges have in common.
+
+    Attributes:
+        files: Files, or folders of them, of one table.
+        labels: The column to be predicted, or several of them.
+        split: What is learnt from; None: nothing.
+        data: Further columns, by the names that they shall have.
+        seed: Seed of what is drawn.
+        notes: Remarks on what was guessed, for the reader.
+    """
+
+    files: tuple[Path, ...] = ()
+    labels: tuple[str, ...] = ()
+    split: Split | None = None
+    data: Mapping[str, Column] = field(default_factory=dict)
+    seed: int = 0
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def columns(self) -> Iterator[tuple[str, str]]:
+        """The keys that name columns, each with a column."""
+        for name in self.labels:
+            yield "labels", name
+        if isinstance(self.split, ByColumn | ByTime):
+            yield "split", self.split.column
+        for column in self.data.values():
+            yield "data", column.column
+
+
+@dataclass(frozen=True)
+class Nodes(Rows):
+    """The nodes of a type, a row each; without files: the nodes that edges name.
+
+    Attributes:
+        id: The column of their ids; None: they are numbered from 0, as the rows are.
+        features: What becomes the columns of one array, in this order.
+    """
+
+    id: str | None = None
+    features: tuple[Column, ...] = ()
+
+    def columns(self) -> Iterator[tuple[str, str]]:
+        if self.id is not None:
+            yield "id", self.id
+        for column in self.features:
+            yield "features", column.column
+        yield from super().columns()
+
+
+@dataclass(frozen=True)
+class Edges(Rows):
+    """The edges of a type, a row each.
+
+    Attributes:
+        src, dst: The columns of the ids of their ends.
+        weights, time: Columns that become the edge data ``weight`` and ``time``.
+        reverse: Each edge is there the other way round, too: of the type of this name, or, if True, of the same type.
+        drop_duplicates: Only the first is kept of edges that join the same nodes.
+        drop_self_loops: Edges from a node to itself are left out.
+        drop_unknown: Edges with an end that is no node are left out, and counted; else they are an error.
+    """
+
+    src: str = "src"
+    dst: str = "dst"
+    weights: str | None = None
+    time: str | None = None
+    reverse: str | bool = False
+    drop_duplicates: bool = False
+    drop_self_loops: bool = False
+    drop_unknown: bool = False
+
+    def columns(self) -> Iterator[tuple[str, str]]:
+        yield "src", self.src
+        yield "dst", self.dst
+        if self.weights is not None:
+            yield "weights", self.weights
+        if self.time is not None:
+            yield "time", self.time
+        yield from super().columns()
+
+    def all_data(self) -> dict[str, Column]:
+        """The columns that become edge data, by its names."""
+        named = {name: Column(column) for name, column in (("weight", self.weights), ("time", self.time))
+                 if column is not None}
+        return named | dict(self.data)
+
+
+@dataclass(frozen=True)
+class Description:
+    """All tables of a graph.
+
+    Attributes:
+        where: The file that says so, or the folder that it was guessed of, for messages.
+        nodes: By node type, in the order of their numbers.
+        edges: By edge type, likewise.
+    """
+
+    where: str
+    nodes: Mapping[str, Nodes]
+    edges: Mapping[EType, Edges]
+
+
+def reversed_type(etype: EType, edges: Edges) -> EType | None:
+    """The edge type of its own that the edges the other way round have; None if there is none."""
+    return (etype[2], edges.reverse, etype[0]) if isinstance(edges.reverse, str) else None
+
+
+def split_of(value: str) -> str | None:
+    """The split that a value of a column means; None for none of them."""
+    known = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
+    number = known.get(value.strip().casefold())
+    return None if number is None else SPLITS[number]

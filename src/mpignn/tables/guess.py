@@ -1,0 +1,318 @@
+"""A first description of the tables of a folder, or of one table of edges, by names of files and columns.
+
+Values are looked at where names leave open what they mean: which nodes the ends of edges are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mpignn.errors import DataError
+from mpignn.graph.types import EType
+from mpignn.tables.column_names import ENDS, LABELS, SPLITS, TIMES, WEIGHTS, ends_by_name, id_column, singular, words
+from mpignn.tables.columns import is_list, is_number, is_text
+from mpignn.tables.description import USUAL_SHARES, ByColumn, Column, Description, Edges, Nodes, Split, split_of
+from mpignn.tables.formats import ending
+from mpignn.tables.table import Table
+from mpignn.tables.toml import checked, to_toml
+
+_SAMPLE = 1000
+_ALL_NODES, _ALL_EDGES = "node", "edge"         # names of types where the tables give none
+_PLAIN_NODES = ("node", "vertex", "vertice")
+_PLAIN_EDGES = ("edge", "link", "graph", "edgelist", "relation")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What tables seem to mean.
+
+    Attributes:
+        description: As far as it is clear.
+        problems: Tables that are not in it, each with why, and what to write.
+    """
+
+    description: Description
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """A table, and what its name says."""
+
+    path: Path
+    table: Table
+
+    @property
+    def stem(self) -> str:
+        name = self.path.name
+        end = ending(self.path) if self.path.is_file() else None
+        return name if end is None else name[:name.lower().rindex(end)]
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.table.names
+
+    def kind(self, column: str) -> pa.DataType:
+        return self.table.types[column]
+
+    def sample(self, column: str) -> pa.Array:
+        """Some values, as texts."""
+        for block in self.table.batches([column], {column: pa.string()}):
+            return block.columns[column].slice(0, _SAMPLE).drop_null()
+        return pa.array([], pa.string())
+
+
+def guess(path: Path) -> Guess:
+    """Look at the tables of a folder, or at one table of edges.  Not collective.
+
+    Raises:
+        DataError: There is no table, or one cannot be read.
+    """
+    sheets = [_Sheet(file, Table.open([file])) for file in _tables(path)]
+    for sheet in sheets:
+        if all(name.strip().lstrip("-").replace(".", "").isdigit() for name in sheet.names):
+            raise DataError(f"{sheet.path}: its first line is {', '.join(sheet.names)}, which are no names of columns: "
+                            "write a first line such as: src,dst")
+    if path.is_dir():
+        return _of_sheets(path, sheets)
+    return _of_sheets(path, sheets, one_table=True)
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path is that of a table, by its name.  Not collective."""
+    return ending(path) is not None
+
+
+def has_tables(folder: Path) -> bool:
+    """Whether there are tables in a folder.  Not collective."""
+    return any(_is_table(entry) for entry in folder.iterdir())
+
+
+def describe(path: Path) -> str:
+    """The text of a TOML file that describes the tables of a folder, with remarks on what is not clear.
+
+    Not collective.
+
+    Raises:
+        DataError: There is no table, or one cannot be read.
+    """
+    found = guess(path)
+    return "".join(f"# {problem}\n" for problem in found.problems) + to_toml(found.description)
+
+
+def guessed(path: Path) -> Description:
+    """The description of tables that are clear.  Not collective.
+
+    Raises:
+        DataError: Something is not; says what to write where.
+        ConfigError: There are no edges.
+    """
+    found = guess(path)
+    for problem in found.problems:
+        more = "" if path.is_file() else f"; `mpignn describe {path} > graph.toml` writes the rest"
+        raise DataError(f"{problem}{more}, and `mpignn partition graph.toml GRAPH` takes it")
+    return checked(found.description)
+
+
+def _tables(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = sorted(entry for entry in path.iterdir() if _is_table(entry))
+    if not found:
+        raise DataError(f"{path}: there is no table in it; expected files such as nodes.csv and edges.csv")
+    return found
+
+
+def _is_table(entry: Path) -> bool:
+    if entry.name.startswith((".", "_")):
+        return False
+    if entry.is_dir():
+        inside = [file for file in entry.iterdir() if not file.name.startswith((".", "_"))]
+        return bool(inside) and all(file.is_file() and ending(file) is not None for file in inside)
+    return ending(entry) is not None
+
+
+def _of_sheets(path: Path, sheets: Sequence[_Sheet], one_table: bool = False) -> Guess:
+    by_ends = {sheet.path: ends_by_name(sheet.names) for sheet in sheets}
+    of_nodes: dict[str, tuple[_Sheet, str | None]] = {}
+    others = []
+    for sheet in sheets:
+        column = None if one_table or by_ends[sheet.path] else id_column(sheet.names, sheet.stem)
+        plain = singular(sheet.stem.casefold()) in _PLAIN_NODES and not one_table
+        if column is not None or (plain and by_ends[sheet.path] is None):
+            of_nodes[_ALL_NODES if plain else singular(sheet.stem)] = sheet, column
+        else:
+            others.append(sheet)
+    edges: dict[EType, Edges] = {}
+    problems = []
+    for sheet in others:
+        ends = by_ends[sheet.path] or _ends_by_type(sheet, of_nodes) or _only_two(sheet)
+        types = None if ends is None else [_type_of(sheet, column, of_nodes) for column in ends]
+        if ends is None:
+            problems.append(_what_is_it(sheet))
+        elif types is None or None in types:
+            problems.append(_whose_ends(sheet, ends, of_nodes))
+        else:
+            src, dst = (str(ntype) for ntype in types)
+            edges[src, _relation(sheet.stem, src, dst), dst] = _edges(sheet, ends)
+    nodes = {ntype: _nodes(sheet, column, of_nodes) for ntype, (sheet, column) in of_nodes.items()}
+    has_labels = any(table.labels for table in (*nodes.values(), *edges.values()))
+    has_split = any(table.split for table in (*nodes.values(), *edges.values()))
+    if edges and not has_labels and not has_split:
+        largest = max(edges, key=lambda etype: sum(_size(file) for file in edges[etype].files))
+        edges[largest] = replace(edges[largest], split=USUAL_SHARES, notes=(
+            "there are no labels: these edges are to be predicted, train --task link_prediction",
+            *edges[largest].notes))
+    return Guess(Description(str(path), nodes, edges), tuple(problems))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
+
+
+_OfNodes = Mapping[str, tuple[_Sheet, str | None]]
+
+
+def _ends_by_type(sheet: _Sheet, of_nodes: _OfNodes) -> tuple[str, str] | None:
+    """The only two columns that are called as types of nodes are."""
+    found = [name for name in sheet.names if _hint(name, of_nodes) in of_nodes]
+    if len(found) != 2:
+        found = [name for name in sheet.names if words(name)[-1:] == ["id"] and len(words(name)) > 1]
+    return (found[0], found[1]) if len(found) == 2 else None
+
+
+def _only_two(sheet: _Sheet) -> tuple[str, str] | None:
+    return (sheet.names[0], sheet.names[1]) if len(sheet.names) == 2 else None
+
+
+def _hint(column: str, of_nodes: _OfNodes) -> str | None:
+    """The type of nodes that the name of a column tells, whether it is known or not."""
+    rest = [word for word in words(column) if word not in ENDS and word not in ("id", "ids", "key", "node", "index")
+            and not word.isdigit()]
+    if not rest:
+        return None
+    known = {ntype.casefold(): ntype for ntype in of_nodes}
+    name = singular("_".join(rest))
+    return known.get(name, name)
+
+
+def _type_of(sheet: _Sheet, column: str, of_nodes: _OfNodes) -> str | None:
+    """The type of the nodes that a column names; None: not clear."""
+    hint = _hint(column, of_nodes)
+    if hint in of_nodes:
+        return hint
+    if not of_nodes:
+        return hint or _ALL_NODES
+    if len(of_nodes) == 1 and hint is None:
+        return next(iter(of_nodes))
+    with_ids = {ntype: (of, name) for ntype, (of, name) in of_nodes.items() if name is not None}
+    sample = sheet.sample(column)
+    shares = {ntype: _share(sample, of, name) for ntype, (of, name) in with_ids.items()}
+    best = max(shares.values(), default=0)
+    found = [ntype for ntype, share in shares.items() if share == best]
+    if best >= 0.5 and len(found) == 1:
+        return found[0]
+    return hint if best == 0 else None
+
+
+def _share(sample: pa.Array, sheet: _Sheet, column: str) -> float:
+    """How much of a sample is among the values of a column."""
+    if not len(sample):
+        return 0
+    found = pa.array([False] * len(sample))
+    for block in sheet.table.batches([column], {column: pa.string()}):
+        found = pc.or_(found, pc.is_in(sample, block.columns[column]))
+    return float(pc.mean(found.cast(pa.int8())).as_py())
+
+
+def _relation(stem: str, src: str, dst: str) -> str:
+    """The name of the edges of a table, by its name."""
+    if singular(stem.casefold()) in _PLAIN_EDGES:
+        return _ALL_EDGES
+    between = [word for word in words(stem) if singular(word) not in (src.casefold(), dst.casefold())]
+    parts = words(stem)
+    named_by_ends = len(parts) > 2 and singular(parts[0]) == src.casefold() and singular(parts[-1]) == dst.casefold()
+    name = "_".join(between) if named_by_ends and between else stem
+    return name.replace(":", "_").replace("/", "_")
+
+
+def _nodes(sheet: _Sheet, column: str | None, of_nodes: _OfNodes) -> Nodes:
+    features, notes, labels = [], [], None
+    split: Split | None = None
+    for name in sheet.names:
+        kind, plain = sheet.kind(name), "_".join(words(name))
+        if name == column:
+            continue
+        if labels is None and plain in LABELS and (is_number(kind) or is_text(kind)):
+            labels = name
+        elif split is None and plain in SPLITS and _tells_split(sheet, name):
+            split = ByColumn(name)
+        elif _hint(name, of_nodes) in of_nodes and words(name)[-1:] == ["id"]:
+            other = _hint(name, of_nodes)
+            notes.append(f"left out: {name}, ids of {other}; they may be edges, too, of this file, src = "
+                         f'"{column}", dst = "{name}"')
+        elif words(name)[-1:] in (["id"], ["ids"]):
+            notes.append(f"left out: {name}, which seems to hold ids")
+        elif _is_feature(kind):
+            features.append(Column(name))
+        elif is_text(kind):
+            notes.append(f'left out: {name}, which is text; as features: {{column = "{name}", as = "onehot"}}; to be '
+                         f'predicted: labels = "{name}"')
+        else:
+            notes.append(f"left out: {name}, of type {kind}")
+    if labels is not None and split is None:
+        split = USUAL_SHARES
+    return Nodes(files=(sheet.path,), id=column, features=tuple(features), labels=() if labels is None else (labels,),
+                 split=split, notes=tuple(notes))
+
+
+def _is_feature(kind: pa.DataType) -> bool:
+    if is_list(kind):
+        kind = kind.value_type
+    return is_number(kind) and not (pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
+def _edges(sheet: _Sheet, ends: tuple[str, str]) -> Edges:
+    found = Edges(files=(sheet.path,), src=ends[0], dst=ends[1])
+    notes: list[str] = []
+    for name in sheet.names:
+        kind, plain = sheet.kind(name), "_".join(words(name))
+        if name in ends:
+            continue
+        if found.weights is None and plain in WEIGHTS and is_number(kind):
+            found = replace(found, weights=name)
+        elif found.time is None and plain in TIMES and is_number(kind):
+            found = replace(found, time=name)
+        elif not found.labels and plain in LABELS and (is_number(kind) or is_text(kind)):
+            found = replace(found, labels=(name,))
+        elif found.split is None and plain in SPLITS and _tells_split(sheet, name):
+            found = replace(found, split=ByColumn(name))
+        elif is_number(kind) and not set(name) & set(":/") and words(name)[-1:] != ["id"]:
+            found = replace(found, data={**found.data, name: Column(name)})
+        else:
+            notes.append(f"left out: {name}, of type {kind}")
+    if found.labels and found.split is None:
+        found = replace(found, split=USUAL_SHARES)
+    return replace(found, notes=tuple(notes))
+
+
+def _tells_split(sheet: _Sheet, column: str) -> bool:
+    if not is_text(sheet.kind(column)):
+        return False
+    return all(split_of(text) is not None for text in pc.unique(sheet.sample(column)).to_pylist())
+
+
+def _what_is_it(sheet: _Sheet) -> str:
+    columns = ", ".join(sheet.names)
+    return (f"{sheet.path}: are these nodes or edges? Its columns are {columns}. Write into graph.toml: "
+            f'[nodes.{singular(sheet.stem)}] with files = "{sheet.path}" and id = one of the columns, or '
+            f'[edges."SOURCE:{sheet.stem}:DESTINATION"] with files, src = and dst = one of the columns')
+
+
+def _whose_ends(sheet: _Sheet, ends: tuple[str, str], of_nodes: _OfNodes) -> str:
+    return (f"{sheet.path}: which nodes are {ends[0]} and {ends[1]}? The node types are {', '.join(of_nodes)}. Write "
+            f'into graph.toml: [edges."SOURCE:{sheet.stem}:DESTINATION"] with files = "{sheet.path}", src = '
+            f'"{ends[0]}", dst = "{ends[1]}"')

@@ -1,0 +1,162 @@
+"""What the rows of nodes and of edges have in common: labels and splits, features and further data.
+
+Shapes: N rows of a table, F columns of features.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mpignn.errors import DataError
+from mpignn.options import nearest
+from mpignn.tables.columns import Encoder, Where, encoder
+from mpignn.tables.description import Column, Rows
+from mpignn.tables.labels import LabelReader, Labels
+from mpignn.tables.splits import SplitReader
+from mpignn.tables.table import Block, Table
+
+FEATURES, LABELS = "features", "labels"
+"""Data of rows that training looks for."""
+
+
+def open_table(rows: Rows, what: str, ids: Sequence[str]) -> Table:
+    """The table of nodes or edges, which has all columns that its description names.  Not collective.
+
+    Args:
+        rows: The description.
+        what: Where it stands, for messages.
+        ids: Columns of ids, which stay as they are written.
+
+    Raises:
+        DataError: A column is not there, or the table cannot be read.
+    """
+    table = Table.open(rows.files)
+    for key, column in rows.columns():
+        if column not in table.names:
+            raise DataError(f"{what}: {key}: {table.paths[0]} has no column {column!r}{nearest(column, table.names)}")
+    return Table.open(rows.files, as_text=ids) if ids else table
+
+
+def in_split(splits: Mapping[str, np.ndarray], name: str, num_rows: int) -> np.ndarray:
+    """(N,) booleans: the rows of a split, which may not be there."""
+    mask = np.zeros(num_rows, bool)
+    if name in splits:
+        mask[splits[name]] = True
+    return mask
+
+
+def where_of(table: Table, block: Block) -> Where:
+    """Where the rows of a block stand."""
+    return lambda row: table.where(block.first_row + row)
+
+
+class Seeds:
+    """Labels and splits, taken block by block.
+
+    Attributes:
+        columns: Those that tell them.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._labels = LabelReader(rows.labels) if rows.labels else None
+        self._split = SplitReader(rows.split, rows.seed)
+        self.columns = (*rows.labels, *([] if self._split.column is None else [self._split.column]))
+
+    def add(self, block: Block, where: Where) -> None:
+        """Take a block.  Not collective.
+
+        Raises:
+            DataError: A value cannot be what it should be.
+        """
+        if self._labels is not None:
+            self._labels.add(block.columns, where)
+        if self._split.column is not None:
+            self._split.add(block.columns[self._split.column], where)
+
+    def found(self, num_rows: int, kept: np.ndarray | None, what: str) -> tuple[Labels | None, dict[str, np.ndarray]]:
+        """The labels of all rows, and the sorted rows of each split.  Not collective.
+
+        Args:
+            num_rows: N.
+            kept: (N,) booleans: rows that may be in a split; None: all.
+            what: The table, for messages.
+        """
+        labels = None if self._labels is None else self._labels.labels()
+        return labels, self._split.splits(num_rows, labels, kept, what)
+
+
+def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np.ndarray, what: str, keep_dtype: bool
+              ) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+    """Make data of columns, in one pass or, where all must be seen before, in two.  Not collective.
+
+    Args:
+        table: Where the columns are.
+        wanted: The columns of each array: of `FEATURES` side by side, of all others one.
+        in_train: (N,) booleans: the rows that are learnt from.
+        what: Where the table is described, for messages.
+        keep_dtype: Features are float64 where one of their columns is; else float32.
+
+    Returns:
+        The data by name, (N, F) for features; and by name the names of what became numbers by their order.
+
+    Raises:
+        DataError: A value is missing, or is not what it should be; names the file and the line.
+    """
+    columns = [(name, column) for name, some in wanted.items() for column in some]
+    made = [_encoder(column, table, f"{what}: {name}") for name, column in columns]
+    _look([(column.column, one) for (_, column), one in zip(columns, made, strict=True) if one.looks], table, in_train)
+    data, begins = _arrays(columns, made, in_train.size, keep_dtype)
+    for block in table.batches(sorted({column.column for _, column in columns})) if columns else ():
+        where, rows = where_of(table, block), slice(block.first_row, block.first_row + block.num_rows)
+        for (name, column), one, begin in zip(columns, made, begins, strict=True):
+            values = one.rows(block.columns[column.column], where)
+            if name == FEATURES:
+                _put(data[name][rows], begin, values.reshape(block.num_rows, -1), column.column, where)
+            else:
+                data[name][rows] = values
+    return data, {name: one.names for (name, _), one in zip(columns, made, strict=True) if one.names is not None
+                  and name != FEATURES}
+
+
+def _encoder(column: Column, table: Table, what: str) -> Encoder:
+    try:
+        return encoder(column, table.types[column.column])
+    except DataError as error:
+        raise DataError(f"{what}: {table.paths[0]}: {error}") from error
+
+
+def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: np.ndarray) -> None:
+    for block in table.batches(sorted({column for column, _ in made})) if made else ():
+        for column, one in made:
+            one.look(block.columns[column], in_train[block.first_row:block.first_row + block.num_rows],
+                     where_of(table, block))
+
+
+def _arrays(columns: Sequence[tuple[str, Column]], made: Sequence[Encoder], num_rows: int, keep_dtype: bool
+            ) -> tuple[dict[str, np.ndarray], list[int]]:
+    """Arrays without values, and where the columns of each encoder begin in its array."""
+    width, wide, begins = 0, False, []
+    data: dict[str, np.ndarray] = {}
+    for (name, _), one in zip(columns, made, strict=True):
+        begins.append(width if name == FEATURES else 0)
+        if name == FEATURES:
+            width += int(np.prod(one.row_shape, dtype=np.int64))
+            wide |= keep_dtype and one.dtype == np.float64
+        else:
+            data[name] = np.empty((num_rows, *one.row_shape), one.dtype)
+    if width:
+        data[FEATURES] = np.empty((num_rows, width), np.float64 if wide else np.float32)
+    return data, begins
+
+
+def _put(features: np.ndarray, begin: int, values: np.ndarray, column: str, where: Where) -> None:
+    """Store a column of features, or several, in the type of all."""
+    place = features[:, begin:begin + values.shape[1]]
+    with np.errstate(over="ignore"):
+        place[:] = values
+    too_large = np.flatnonzero(np.isinf(place).any(axis=1))
+    if too_large.size:
+        raise DataError(f"{where(int(too_large[0]))}: {column} is more than float32 holds: scale it, such as by as = "
+                        "\"standard\", or keep its type by --keep-dtype")
+
+

@@ -1,0 +1,143 @@
+"""Which rows of a table are for training, validation and test.
+
+Shapes: N rows of a table.
+"""
+
+import datetime
+import logging
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+
+from mpignn.errors import DataError
+from mpignn.graph.likeness import SPLITS
+from mpignn.tables.columns import Where, absent, is_number, is_text, plain
+from mpignn.tables.description import ByColumn, ByShare, ByTime, Moment, Split, split_of
+from mpignn.tables.labels import Labels
+
+log = logging.getLogger(__name__)
+
+_DAY = 24 * 60 * 60
+_NONE = -1
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+class SplitReader:
+    """Takes the column that tells the splits block by block, if one does, and knows them once it has all."""
+
+    def __init__(self, split: Split | None, seed: int) -> None:
+        self._split = split
+        self._seed = seed
+        self._blocks: list[np.ndarray] = []
+
+    @property
+    def column(self) -> str | None:
+        return self._split.column if isinstance(self._split, ByColumn | ByTime) else None
+
+    def add(self, array: pa.Array, where: Where) -> None:
+        """Take a block of the column.  Not collective.
+
+        Raises:
+            DataError: A value is neither the name of a split nor, where splits are by time, a moment.
+        """
+        if isinstance(self._split, ByColumn):
+            self._blocks.append(_named(array, self._split.column, where))
+        elif isinstance(self._split, ByTime):
+            self._blocks.append(_in_time(array, self._split, where))
+
+    def splits(self, num_rows: int, labels: Labels | None, kept: np.ndarray | None, what: str
+               ) -> dict[str, np.ndarray]:
+        """The sorted int64 rows of each split that has some.  Not collective.
+
+        Args:
+            num_rows: N.
+            labels: Rows without one are in no split; None: there are no labels.
+            kept: (N,) booleans: the others are in no split, either; None: all are kept.
+            what: The table, for messages.
+        """
+        if self._split is None:
+            return {}
+        kept = np.ones(num_rows, bool) if kept is None else kept
+        known = kept if labels is None else kept & labels.known
+        if isinstance(self._split, ByShare):
+            rows = np.flatnonzero(known)
+            classes = None if labels is None or labels.classes is None else labels.classes[rows]
+            number = np.full(num_rows, _NONE, np.int8)
+            number[rows] = by_share(self._split.shares, rows.size, classes, self._seed)
+        else:
+            number = np.concatenate([*self._blocks, np.empty(0, np.int8)])
+            without = np.count_nonzero((number != _NONE) & kept & ~known)
+            if without:
+                log.warning("%s: %d rows of %s have no label, and are in no split", what, without, "/".join(SPLITS))
+            number = np.where(known, number, _NONE)
+        found = {name: np.flatnonzero(number == i) for i, name in enumerate(SPLITS)}
+        return {name: rows for name, rows in found.items() if rows.size}
+
+
+def by_share(shares: tuple[float, float, float], count: int, classes: np.ndarray | None, seed: int) -> np.ndarray:
+    """(count,) int8: the split of each of so many rows, -1 for none.  Not collective.
+
+    Each split has its share of the rows, to the nearest whole number, and nearly so of each class: behind each other,
+    class after class, rows get the fractions of the multiples of the golden ratio, which lie evenly in every stretch;
+    the lowest are for training.
+
+    Args:
+        shares: Those of train, val and test.
+        classes: (count,) class of each row; None: there is one class.
+        seed: Seed of the order of the rows within a class.
+    """
+    order = np.random.default_rng(seed).permutation(count)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    place = np.empty(count, np.int64)
+    place[np.argsort(np.arange(1, count + 1) * _GOLDEN % 1, kind="stable")] = np.arange(count)
+    bounds = np.rint(np.cumsum(shares) * count + 1e-9)
+    split = np.searchsorted(bounds, place, side="right").astype(np.int8)
+    found = np.empty(count, np.int8)
+    found[order] = np.where(split < len(SPLITS), split, _NONE)
+    return found
+
+
+def _named(array: pa.Array, column: str, where: Where) -> np.ndarray:
+    if pt.is_null(array.type):
+        return np.full(len(array), _NONE, np.int8)
+    if not is_text(array.type):
+        raise DataError(f"{where(0)}: {column} is {array[0].as_py()!r}, expected {', '.join(SPLITS)} or nothing; for "
+                        "a split by time write split = {by = \"" + column + "\", at = [2017, 2018]}")
+    missing, coded = absent(array), array.dictionary_encode()
+    numbers = []
+    for text in coded.dictionary.to_pylist():
+        split = split_of(text)
+        numbers.append(_NONE if split is None else SPLITS.index(split))
+    found: np.ndarray = np.array([*numbers, _NONE], np.int8)[np.asarray(coded.indices.fill_null(len(numbers)))]
+    bad = np.flatnonzero((found == _NONE) & ~missing)
+    if bad.size:
+        raise DataError(f"{where(int(bad[0]))}: {column} is {array[bad[0]].as_py()!r}, expected {', '.join(SPLITS)} or "
+                        "nothing")
+    return found
+
+
+def _in_time(array: pa.Array, split: ByTime, where: Where) -> np.ndarray:
+    kind = array.type
+    times = bool(pt.is_date(kind) or pt.is_timestamp(kind))
+    wanted = [isinstance(moment, datetime.date) for moment in split.at]
+    if not (is_number(kind) or pt.is_null(kind)) or (times != wanted[0] and not pt.is_null(kind)):
+        shown = array[0].as_py() if len(array) else None
+        raise DataError(f"{where(0)}: {split.column} is {str(shown)!r}, which cannot be compared with the moments of "
+                        f"the split, {split.at[0]} and {split.at[1]}: give both as numbers, or both as dates or times")
+    values, missing = plain(array)
+    last = [_seconds(moment) for moment in split.at]
+    found = np.where(values <= last[0], 0, np.where(values <= last[1], 1, 2)).astype(np.int8)
+    found[missing] = _NONE
+    return found
+
+
+def _seconds(moment: Moment) -> float:
+    """A number as it is; the last second of a moment or a day since 1970, of times without a zone in UTC."""
+    if isinstance(moment, datetime.datetime):
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        return int(aware.timestamp())
+    if isinstance(moment, datetime.date):
+        return (moment.toordinal() - datetime.date(1970, 1, 1).toordinal() + 1) * _DAY - 1
+    return moment

@@ -1,0 +1,97 @@
+"""From tables to predictions by the commands of ``docs/your-data.md``, and what goes wrong on the way."""
+
+import csv
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from mpirun import MPIS, ROOT, missing, mpirun, run
+
+TRAIN = ["--run-dir", "run", "--epochs", "2", "--fanouts", "3,3", "--hidden", "8"]
+
+
+def mpignn(*words, cwd):
+    return run([sys.executable, "-m", "mpignn", *map(str, words)], cwd=cwd)
+
+
+def tables(folder, authors):
+    subprocess.run([sys.executable, ROOT / "jobs/examples/make_tables.py", folder / "tables", "--papers", "300",
+                    "--authors", str(authors)], check=True, timeout=60)
+    return folder / "tables"
+
+
+def refused(done, code, *told):
+    text = done.stdout + done.stderr
+    assert done.returncode == code and text.count("mpignn: error:") == 1 and "Traceback" not in text, str(done)
+    assert all(word in done.stderr for word in told), str(done)
+
+
+@pytest.mark.parametrize("authors, model", [(0, "sage"), (100, "rgcn")])
+@pytest.mark.parametrize("mpi", MPIS[:1])
+def test_from_tables_to_predictions(tmp_path, authors, model, mpi):
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    folder = tables(tmp_path, authors)
+    described = mpignn("describe", "tables", cwd=tmp_path)
+    assert described.returncode == 0 and "[nodes.paper]" in described.stdout, str(described)
+    (tmp_path / "graph.toml").write_text(described.stdout)
+    for source, out in ((folder, "mine"), ("graph.toml", "again")):
+        done = mpignn("partition", source, out, "--parts", "2", cwd=tmp_path)
+        assert done.returncode == 0 and "nodes paper: 300" in done.stdout, str(done)
+    ids = []
+    for out in ("mine", "again"):
+        with h5py.File(tmp_path / out / "graph.h5") as file:
+            ids.append(bytes(file.attrs["graph_id"]))
+    assert ids[0] == ids[1]
+    for words in (["train", "mine", "--model", model, *TRAIN], ["infer", "run", "mine", "--out", "predictions.h5"]):
+        done = mpirun(["-m", "mpignn", *words], 3, mpi, cwd=tmp_path)
+        assert done.returncode == 0, str(done)
+    with open(folder / "papers.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 300
+    assert (tmp_path / "predictions.h5").exists()
+
+
+def test_what_is_not_clear_is_asked_for_and_then_taken(tmp_path):
+    folder = tables(tmp_path, 0)
+    (folder / "cites.csv").rename(folder / "between.csv")
+    lines = (folder / "between.csv").read_text().splitlines()
+    (folder / "between.csv").write_text("\n".join(["what,who,whom", *(f"cites,{line}" for line in lines[1:])]))
+    done = mpignn("partition", "tables", "out", "--parts", "2", cwd=tmp_path)
+    refused(done, 3, "between.csv: are these nodes or edges?", "mpignn describe tables > graph.toml")
+    described = mpignn("describe", "tables", cwd=tmp_path)
+    edges = '[edges."paper:cites:paper"]\nfiles = "tables/between.csv"\nsrc = "who"\ndst = "whom"\n'
+    (tmp_path / "graph.toml").write_text(described.stdout + edges)
+    done = mpignn("partition", "graph.toml", "out", "--parts", "2", cwd=tmp_path)
+    assert done.returncode == 0 and "edges paper:cites:paper: 1,500" in done.stdout, str(done)
+
+
+def test_unknown_ends_are_refused_or_dropped(tmp_path):
+    folder = tables(tmp_path, 0)
+    with open(folder / "cites.csv", "a") as file:
+        file.write("nobody,nothing\n")
+    refused(mpignn("partition", "tables", "out", "--parts", "2", cwd=tmp_path), 3, "cites.csv, line 1502: citing is "
+            "'nobody'", "--on-unknown drop")
+    assert not (tmp_path / "out").exists()
+    done = mpignn("partition", "tables", "out", "--parts", "2", "--on-unknown", "drop", cwd=tmp_path)
+    assert done.returncode == 0 and "1 of 1501 edges are left out" in done.stderr, str(done)
+
+
+def test_a_description_that_cannot_be_meant_is_refused(tmp_path):
+    tables(tmp_path, 0)
+    (tmp_path / "graph.toml").write_text('[nodes.paper]\nfiles = "tables/papers.csv"\nidd = "paper_id"\n')
+    refused(mpignn("partition", "graph.toml", "out", "--parts", "2", cwd=tmp_path), 2, "graph.toml: [nodes.paper]: "
+            "unknown key idd; did you mean id?")
+    refused(mpignn("describe", "nowhere", cwd=tmp_path), 3, "nowhere: No such file or directory")
+    refused(mpignn("partition", "wordnet", "out", "--parts", "2", "--on-unknown", "drop", cwd=tmp_path), 2,
+            "it is for tables")
+
+
+def test_a_list_of_edges_is_a_graph(tmp_path):
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, 100, (400, 2)) * 1_000_003
+    (tmp_path / "edges.txt").write_text("# a comment\n" + "".join(f"{src}\t{dst}\n" for src, dst in pairs))
+    done = mpignn("partition", "edges.txt", "out", "--parts", "2", cwd=tmp_path)
+    assert done.returncode == 0 and f"nodes node: {np.unique(pairs).size}" in done.stdout, str(done)

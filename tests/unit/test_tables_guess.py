@@ -1,0 +1,150 @@
+"""What tables seem to mean: ids, ends of edges, features, labels and splits by names and first values."""
+
+import re
+
+import pytest
+
+from mpignn.errors import DataError
+from mpignn.tables.column_names import ends_by_name, id_column, singular, words
+from mpignn.tables.description import USUAL_SHARES, ByColumn, Column
+from mpignn.tables.guess import describe, guess, guessed
+from mpignn.tables.toml import read_description
+
+
+def folder(path, **tables):
+    """CSV files by stem; a table is its lines."""
+    for stem, lines in tables.items():
+        (path / f"{stem}.csv").write_text("\n".join(lines) + "\n")
+    return path
+
+
+FOUR = {"papers": ["paper_id,x0,x1,venue,topic", "p1,0.5,1,A,physics", "p2,1.5,2,B,math", "p3,2,3,A,physics"],
+        "authors": ["author_id,age", "a1,30", "a2,40"], "cites": ["citing,cited", "p1,p2", "p3,p1"],
+        "writes": ["author_id,paper_id,when,weight", "a1,p1,3,0.5", "a2,p3,4,1.5"]}
+
+
+def test_four_tables_are_a_graph(tmp_path):
+    found = guessed(folder(tmp_path, **FOUR))
+    assert set(found.nodes) == {"paper", "author"}
+    assert set(found.edges) == {("paper", "cites", "paper"), ("author", "writes", "paper")}
+    paper, author = found.nodes["paper"], found.nodes["author"]
+    assert (paper.id, paper.features, paper.labels, paper.split) == (
+        "paper_id", (Column("x0"), Column("x1")), ("topic",), USUAL_SHARES)
+    assert (author.id, author.features, author.labels, author.split) == ("author_id", (Column("age"),), (), None)
+    cites, writes = found.edges["paper", "cites", "paper"], found.edges["author", "writes", "paper"]
+    assert (cites.src, cites.dst, writes.src, writes.dst) == ("citing", "cited", "author_id", "paper_id")
+    assert writes.weights == "weight" and writes.data == {"when": Column("when")}
+    assert cites.split is writes.split is None
+
+
+def test_nodes_and_edges_are_a_graph_of_one_type(tmp_path):
+    nodes = ["id,f,label,split", "7,0.5,u,train", "8,1,v,val"]
+    found = guessed(folder(tmp_path, nodes=nodes, edges=["source,target", "7,8"]))
+    assert list(found.nodes) == ["node"] and list(found.edges) == [("node", "edge", "node")]
+    assert found.nodes["node"].split == ByColumn("split") and found.nodes["node"].labels == ("label",)
+
+
+def test_nodes_without_ids_are_numbered(tmp_path):
+    found = guessed(folder(tmp_path, nodes=["f,label", "0.5,u", "1,v"], edges=["src,dst", "0,1"]))
+    assert found.nodes["node"].id is None and found.nodes["node"].features == (Column("f"),)
+
+
+@pytest.mark.parametrize("name, lines, ends", [
+    ("edges.csv", "a,b\nx,y\n", ("a", "b")),
+    ("follows.csv", "weight,follower,followee\n1,x,y\n", ("follower", "followee")),
+    ("graph.txt", "# FromNodeId ToNodeId\n0 1\n1 2\n", ("src", "dst")), ("e.tsv", "from\tto\n1\t2\n", ("from", "to")),
+])
+def test_one_table_of_edges_is_a_graph(tmp_path, name, lines, ends):
+    (tmp_path / name).write_text(lines)
+    found = guessed(tmp_path / name)
+    (etype, edges), = found.edges.items()
+    assert (etype[0], etype[2]) == ("node", "node") and not found.nodes["node"].files
+    assert (edges.src, edges.dst) == ends and edges.split == USUAL_SHARES
+
+
+def test_without_labels_the_largest_table_of_edges_is_to_be_predicted(tmp_path):
+    tables = FOUR | {"papers": ["paper_id,x", "p1,0", "p2,0", "p3,0"], "cites": ["citing,cited", *["p1,p2"] * 20]}
+    found = guessed(folder(tmp_path, **tables))
+    assert found.edges["paper", "cites", "paper"].split == USUAL_SHARES
+    assert found.edges["author", "writes", "paper"].split is None
+
+
+def test_ends_are_the_nodes_whose_ids_they_have(tmp_path):
+    found = guessed(folder(tmp_path, people=["id,age", "u1,3", "u2,4"], items=["id,price", "i1,3", "i2,4"],
+                           buys=["source,target", "u1,i1", "u2,i2"], rates=["item,who", "i1,u2"]))
+    assert set(found.edges) == {("people", "buys", "item"), ("item", "rates", "people")}
+
+
+def test_ends_without_a_table_are_types_of_their_own(tmp_path):
+    found = guessed(folder(tmp_path, papers=FOUR["papers"], writes=FOUR["writes"]))
+    assert list(found.edges) == [("author", "writes", "paper")] and not found.nodes["author"].files
+
+
+def test_what_is_left_out_is_remarked(tmp_path):
+    papers = ["paper_id,author_id,x,title,born,doi_id,y", "p1,a1,1,T,2020-01-01,9,0", "p2,a1,1,U,2020-01-01,8,1",
+              "p3,a2,1,V,2020-01-01,7,1"]
+    text = describe(folder(tmp_path, **FOUR | {"papers": papers}))
+    for told in ('author_id, ids of author; they may be edges, too, of this file, src = "paper_id", dst = "author_id"',
+                 "title, which is text", "born, of type date32", "doi_id, which seems to hold ids"):
+        assert f"# left out: {told}" in text
+    assert guessed(tmp_path).nodes["paper"].features == (Column("x"),)
+
+
+def test_what_is_printed_describes_the_same(tmp_path):
+    (tmp_path / "tables").mkdir()
+    found = guessed(folder(tmp_path / "tables", **FOUR))
+    (tmp_path / "graph.toml").write_text(describe(tmp_path / "tables"))
+    again = read_description(tmp_path / "graph.toml")
+    assert (again.nodes, again.edges) == (found.nodes, found.edges)
+
+
+def test_a_folder_of_files_is_one_table(tmp_path):
+    folder(tmp_path, edges=["src,dst", "a,b"])
+    (tmp_path / "nodes").mkdir()
+    folder(tmp_path / "nodes", part1=["id", "a"], part2=["id", "b"])
+    assert guessed(tmp_path).nodes["node"].files == (tmp_path / "nodes",)
+
+
+@pytest.mark.parametrize("tables, told", [
+    ({"papers": ["paper_id", "p1"], "scores": ["when,what,how", "1,2,3"], "cites": ["citing,cited", "p1,p1"]},
+     r"scores.csv: are these nodes or edges\? Its columns are when, what, how.* Write .*graph.toml: \[nodes.score\]"),
+    ({"users": ["id", "1", "2"], "items": ["id", "1", "2"], "buys": ["src,dst", "1,2"]},
+     r"buys.csv: which nodes are src and dst\? The node types are item, user.*mpignn describe .* > graph.toml"),
+    ({"edges": ["0,1", "1,2"]}, "its first line is 0, 1, which are no names of columns"),
+    ({}, "there is no table in it"),
+])
+def test_what_is_not_clear_is_asked_for(tmp_path, tables, told):
+    with pytest.raises(DataError, match=told):
+        guessed(folder(tmp_path, **tables))
+
+
+def test_what_is_clear_is_described_beside_what_is_not(tmp_path):
+    folder(tmp_path, papers=["paper_id", "p1"], scores=["when,what,how", "1,2,3"], cites=["citing,cited", "p1,p1"])
+    text = describe(tmp_path)
+    assert re.match(r"# .*scores.csv: are these nodes or edges\?", text) and "[nodes.paper]" in text
+    assert len(guess(tmp_path).problems) == 1
+
+
+@pytest.mark.parametrize("names, ends", [
+    (("src", "dst"), ("src", "dst")), (("w", "target_id", "sourceId"), ("sourceId", "target_id")),
+    (("citing_paper", "cited_paper"), ("citing_paper", "cited_paper")), (("id1", "id2"), ("id1", "id2")),
+    (("x1", "x2", "label", "id"), None), (("source", "label"), None), (("head", "relation", "tail"), ("head", "tail")),
+])
+def test_ends_are_known_by_words(names, ends):
+    assert ends_by_name(names) == ends
+
+
+@pytest.mark.parametrize("names, stem, column", [
+    (("id", "paper_id"), "papers", "paper_id"), (("x", "ID"), "papers", "ID"), (("citing", "cited"), "cites", None),
+    (("paper", "x"), "papers", "paper"), (("PaperId",), "Papers", "PaperId"),
+    (("category_id",), "categories", "category_id"),
+    (("author_id",), "papers", None),
+])
+def test_ids_are_known_by_the_name_of_the_table(names, stem, column):
+    assert id_column(names, stem) == column
+
+
+def test_words_and_singulars():
+    assert words("sourceNode_ID2") == ["source", "node", "id", "2"]
+    assert [singular(word) for word in ("papers", "categories", "boxes", "classes", "class", "branches", "s")] == [
+        "paper", "category", "box", "class", "class", "branch", "s"]
