@@ -46,12 +46,14 @@ def test_from_tables_to_predictions(tmp_path, authors, model, mpi):
         with h5py.File(tmp_path / out / "graph.h5") as file:
             ids.append(bytes(file.attrs["graph_id"]))
     assert ids[0] == ids[1]
-    for words in (["train", "mine", "--model", model, *TRAIN], ["infer", "run", "mine", "--out", "predictions.h5"]):
+    for words in (["train", "mine", "--model", model, *TRAIN], ["infer", "run", "mine", "--out", "predictions.csv"]):
         done = mpirun(["-m", "mpignn", *words], 3, mpi, cwd=tmp_path)
         assert done.returncode == 0, str(done)
-    with open(folder / "papers.csv", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 300
-    assert (tmp_path / "predictions.h5").exists()
+    papers, predictions = (list(csv.DictReader(path.read_text().splitlines())) for path in
+                           (folder / "papers.csv", tmp_path / "predictions.csv"))
+    assert [row["id"] for row in predictions] == [row["paper_id"] for row in papers]
+    assert {row["prediction"] for row in predictions} <= {row["topic"] for row in papers} - {""}
+    assert all(0 < float(row["probability"]) <= 1 for row in predictions)
 
 
 def test_what_is_not_clear_is_asked_for_and_then_taken(tmp_path):

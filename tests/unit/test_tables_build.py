@@ -246,6 +246,12 @@ def test_splits_by_time(tmp_path, column, at):
     assert {name: ids.tolist() for name, ids in data.splits["paper"].items()} == {"train": [0], "val": [1], "test": [2]}
 
 
+@pytest.mark.parametrize("masks", [([True, False, False], [False, None, True]), ([1, 0, 0], [0, 0, 1.0])])
+def test_splits_by_masks(tmp_path, masks):
+    data = small(tmp_path, {"u": masks[0], "v": masks[1]}, more_nodes='split = {train = "u", val = "v"}')
+    assert {name: ids.tolist() for name, ids in data.splits["paper"].items()} == {"train": [0], "val": [2]}
+
+
 @given(st.lists(st.integers(0, 6), max_size=300), st.integers(0, 3))
 def test_shares_hold_over_all_and_nearly_in_each_class(classes, seed):
     classes = np.array(classes, np.int64)
@@ -330,12 +336,28 @@ def test_unknown_ends_are_an_error_or_dropped(tmp_path, caplog):
     ({"x": [1, None, 3]}, 'features = {column = "x", as = "code", fill = "none"}', "cannot be filled with 'none'"),
     ({"s": ["train", "trian", "val"]}, 'split = "s"', "papers.csv, line 3: s is 'trian', expected train, val, test"),
     ({"s": [1, 2, 3]}, 'split = "s"', "s is 1, expected train, val, test or nothing"),
+    ({"s": [0, 2, 1]}, 'split = {train = "s"}', "papers.csv, line 3: whether a row is in train is 2, expected 1 or 0"),
+    ({"s": ["u", "v", "w"]}, 'split = {train = "s"}', "papers.csv, line 2: whether a row is in train is 'u'"),
+    ({"s": [0, 1, 1], "t": [1, 0, 1]}, 'split = {train = "s", val = "t"}', "line 4: a row of train and of val"),
     ({"s": ["u", "v", "w"]}, 'split = {by = "s", at = [1, 2]}', "which cannot be compared with the moments"),
     ({"s": [1, 2, 3]}, 'split = {by = "s", at = [2017-01-01, 2018-01-01]}', "cannot be compared with the moments"),
 ])
 def test_what_a_table_cannot_be_is_told_with_its_place(tmp_path, nodes, more, told):
     with pytest.raises(DataError, match=told):
         small(tmp_path, nodes, more_nodes=more)
+
+
+def test_a_column_that_becomes_something_else_behind_the_first_block_is_read_as_that(tmp_path, monkeypatch):
+    monkeypatch.setattr("mpignn.tables.delimited._BLOCK_BYTES", 64)
+    numbers = [*range(100), 0.5]
+    write_table(tmp_path / "n.csv", {"id": range(101), "x": numbers, "n": numbers})
+    write_table(tmp_path / "e.csv", {"s": range(101), "d": range(101), "w": numbers, "y": [*range(100), "u"]})
+    text = ('[nodes.paper]\nfiles = "n.csv"\nid = "id"\nfeatures = "x"\ndata = {n = "n"}\n[edges."paper:cites:paper"]\n'
+            'files = "e.csv"\nsrc = "s"\ndst = "d"\nweights = "w"\nlabels = "y"')
+    data = read(tmp_path, text)
+    assert data.node_data["paper"]["features"][:, 0].tolist() == data.node_data["paper"]["n"].tolist() == numbers
+    assert data.edge_data[CITES]["weight"].tolist() == numbers and edges_of(data) == [(i, i) for i in range(101)]
+    assert len(data.class_names["paper:cites:paper"]["labels"]) == 101
 
 
 def test_dates_become_seconds(tmp_path):

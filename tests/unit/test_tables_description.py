@@ -6,7 +6,7 @@ import re
 import pytest
 
 from mpignn.errors import ConfigError
-from mpignn.tables.description import ByColumn, ByShare, ByTime, Column, Edges, Nodes
+from mpignn.tables.description import ByColumn, ByMask, ByShare, ByTime, Column, Edges, Nodes
 from mpignn.tables.toml import read_description, to_toml
 
 FULL = """
@@ -22,6 +22,10 @@ seed = 3
 [nodes.author]
 files = ["a.csv", "b.csv"]
 split = {by = "born", at = [1950-01-01, 1960-12-31]}
+
+[nodes.masked]
+files = "m.csv"
+split = {train = "tr", test = "te"}
 
 [nodes."odd name"]
 files = "odd"
@@ -61,13 +65,14 @@ def changed(folder, table, lines):
 
 def test_every_key_is_read(tmp_path):
     found = read_description(write(tmp_path, FULL))
-    assert list(found.nodes) == ["paper", "author", "odd name"]
+    assert list(found.nodes) == ["paper", "author", "masked", "odd name"]
     assert found.nodes["paper"] == Nodes(
         files=(tmp_path / "papers.csv",), labels=("topic",), split=ByShare((0.8, 0.1, 0.1)), seed=3, id="paper_id",
         data={"year": Column("year"), "kind": Column("kind", "code", "none")},
         features=(Column("x0"), Column("venue", "onehot"), Column("age", "standard", "mean")))
     assert found.nodes["author"].files == (tmp_path / "a.csv", tmp_path / "b.csv")
     assert found.nodes["author"].split == ByTime("born", (datetime.date(1950, 1, 1), datetime.date(1960, 12, 31)))
+    assert found.nodes["masked"].split == ByMask((("train", "tr"), ("test", "te")))
     assert found.nodes["odd name"].labels == ("one", "two") and found.nodes["odd name"].split == ByColumn("set")
     writes = found.edges["author", "writes", "paper"]
     assert writes == Edges(files=(tmp_path / "writes.csv",), src="author_id", dst="paper_id", weights="share",
@@ -100,6 +105,8 @@ def test_ends_without_a_table_are_types_too(tmp_path):
     ("nodes.a", 'features = [{column = "x", fill = [0]}]', 'fill = [0] must be a number, a text, or "mean"'),
     ("nodes.a", 'split = "0.8/0.2/0.1"', 'split = "0.8/0.2/0.1" must be shares that are together at most 1'),
     ("nodes.a", 'split = "8/1/1"', "must be shares that are together at most 1"),
+    ("nodes.a", 'split = {train = "m", tst = "n"}', "split: unknown key tst; did you mean test?"),
+    ("nodes.a", "split = {train = true}", "split: train = true must be a text"),
     ("nodes.a", "split = 1", "split = 1 must be a column, shares"),
     ("nodes.a", 'split = {by = "year"}', "the last moments of train and of val"),
     ("nodes.a", 'split = {by = "year", at = [2018, 2017]}', "at = [2018, 2017] must be the last moments"),

@@ -6,7 +6,7 @@ import pytest
 
 from mpignn.errors import DataError
 from mpignn.tables.column_names import ends_by_name, id_column, singular, words
-from mpignn.tables.description import USUAL_SHARES, ByColumn, Column
+from mpignn.tables.description import USUAL_SHARES, ByColumn, ByMask, Column
 from mpignn.tables.guess import describe, guess, guessed
 from mpignn.tables.toml import read_description
 
@@ -42,6 +42,12 @@ def test_nodes_and_edges_are_a_graph_of_one_type(tmp_path):
     found = guessed(folder(tmp_path, nodes=nodes, edges=["source,target", "7,8"]))
     assert list(found.nodes) == ["node"] and list(found.edges) == [("node", "edge", "node")]
     assert found.nodes["node"].split == ByColumn("split") and found.nodes["node"].labels == ("label",)
+
+
+def test_masks_are_a_split(tmp_path):
+    nodes = ["id,f,y,train_mask,test_mask", "7,0.5,0,1,0", "8,1,1,0,1"]
+    found = guessed(folder(tmp_path, nodes=nodes, edges=["source,target", "7,8"])).nodes["node"]
+    assert found.split == ByMask((("train", "train_mask"), ("test", "test_mask"))) and found.features == (Column("f"),)
 
 
 def test_nodes_without_ids_are_numbered(tmp_path):
@@ -96,6 +102,13 @@ def test_what_is_printed_describes_the_same(tmp_path):
     (tmp_path / "graph.toml").write_text(describe(tmp_path / "tables"))
     again = read_description(tmp_path / "graph.toml")
     assert (again.nodes, again.edges) == (found.nodes, found.edges)
+
+
+def test_texts_for_people_are_no_tables(tmp_path):
+    folder(tmp_path, edges=["src,dst", "a,b"])
+    (tmp_path / "about.txt").write_text("A graph of two nodes.\n")
+    (tmp_path / "README.csv").write_text("no table\n")
+    assert list(guessed(tmp_path).edges) == [("node", "edge", "node")]
 
 
 def test_a_folder_of_files_is_one_table(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 LABELS = ("label", "labels", "class", "classes", "y", "target", "targets", "node_label", "edge_label", "topic",
           "category", "subject")
-SPLITS = ("split", "splits", "fold", "set", "subset")
+SPLIT_COLUMNS = ("split", "splits", "fold", "set", "subset")
 WEIGHTS = ("weight", "weights", "w")
 TIMES = ("time", "timestamp", "ts", "date", "datetime")
 

@@ -52,6 +52,17 @@ class ByColumn:
 
 
 @dataclass(frozen=True)
+class ByMask:
+    """A column for each split is true, or 1, for its rows.
+
+    Attributes:
+        columns: Splits, each with its column.
+    """
+
+    columns: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class ByShare:
     """Rows are drawn by chance: those with labels, of each class as many as of all.
 
@@ -70,7 +81,7 @@ class ByTime:
     at: tuple[Moment, Moment]
 
 
-Split = ByColumn | ByShare | ByTime
+Split = ByColumn | ByMask | ByShare | ByTime
 USUAL_SHARES = ByShare((0.8, 0.1, 0.1))
 
 
@@ -98,8 +109,8 @@ class Rows:
         """The keys that name columns, each with a column."""
         for name in self.labels:
             yield "labels", name
-        if isinstance(self.split, ByColumn | ByTime):
-            yield "split", self.split.column
+        for name in split_columns(self.split):
+            yield "split", name
         for column in self.data.values():
             yield "data", column.column
 
@@ -180,6 +191,16 @@ class Description:
 def reversed_type(etype: EType, edges: Edges) -> EType | None:
     """The edge type of its own that the edges the other way round have; None if there is none."""
     return (etype[2], edges.reverse, etype[0]) if isinstance(edges.reverse, str) else None
+
+
+def split_columns(split: Split | None) -> tuple[str, ...]:
+    """The columns that tell a split."""
+    match split:
+        case ByColumn(column) | ByTime(column, _):
+            return (column,)
+        case ByMask(columns):
+            return tuple(column for _, column in columns)
+    return ()
 
 
 def split_of(value: str) -> str | None:

@@ -14,7 +14,7 @@ from mpignn.errors import DataError
 from mpignn.graph.likeness import SPLITS
 from mpignn.graph.types import EType
 from mpignn.tables.description import Edges
-from mpignn.tables.ids import Ids
+from mpignn.tables.ids import Ids, NewIds
 from mpignn.tables.rows import LABELS, Seeds, in_split, open_table, read_data, where_of
 from mpignn.tables.table import Block, Table
 
@@ -99,10 +99,12 @@ class _Ends:
     def read(self, seeds: Seeds) -> tuple[np.ndarray, np.ndarray]:
         """(R,) sources and destinations of all rows, -1 where an end is no node; seeds get their columns."""
         columns = list(dict.fromkeys((self._edges.src, self._edges.dst, *seeds.columns)))
-        found: list[list[np.ndarray]] = [[np.empty(0, np.int32)], [np.empty(0, np.int32)]]
+        small = all(len(ids) <= np.iinfo(np.int32).max for _, _, ids in self._ends)
+        kind = np.dtype(np.int32 if small else np.int64)
+        found: list[list[np.ndarray]] = [[np.empty(0, kind)], [np.empty(0, kind)]]
         for block in self._table.batches(columns):
             for end, nodes in zip(found, self._of(block), strict=True):
-                end.append(nodes)
+                end.append(nodes.astype(kind, copy=False))
             seeds.add(block, where_of(self._table, block))
         if self._first_unknown is not None and not self._edges.drop_unknown:
             others = f"; so it is with {self.unknown - 1} more edges" if self.unknown > 1 else ""
@@ -114,7 +116,8 @@ class _Ends:
     def _of(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         (src_column, _, src_ids), (dst_column, _, dst_ids) = self._ends
         arrays = [block.columns[src_column], block.columns[dst_column]]
-        if src_ids is dst_ids:      # new nodes get their numbers in the order in which a reader meets them
+        if src_ids is dst_ids and isinstance(src_ids, NewIds):
+            # New nodes get their numbers in the order in which a reader meets them.
             both = src_ids.find(_zipped(*arrays))
             nodes = [both[::2], both[1::2]]
         else:

@@ -11,15 +11,38 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mpignn.errors import DataError
+from mpignn.graph.likeness import SPLITS
 from mpignn.graph.types import EType
-from mpignn.tables.column_names import ENDS, LABELS, SPLITS, TIMES, WEIGHTS, ends_by_name, id_column, singular, words
+from mpignn.tables.column_names import (
+    ENDS,
+    LABELS,
+    SPLIT_COLUMNS,
+    TIMES,
+    WEIGHTS,
+    ends_by_name,
+    id_column,
+    singular,
+    words,
+)
 from mpignn.tables.columns import is_list, is_number, is_text
-from mpignn.tables.description import USUAL_SHARES, ByColumn, Column, Description, Edges, Nodes, Split, split_of
+from mpignn.tables.description import (
+    USUAL_SHARES,
+    ByColumn,
+    ByMask,
+    Column,
+    Description,
+    Edges,
+    Nodes,
+    Split,
+    split_columns,
+    split_of,
+)
 from mpignn.tables.formats import ending
 from mpignn.tables.table import Table
 from mpignn.tables.toml import checked, to_toml
 
 _SAMPLE = 1000
+_FOR_PEOPLE = ("readme", "license", "licence", "notes", "changelog", "requirements")
 _ALL_NODES, _ALL_EDGES = "node", "edge"         # names of types where the tables give none
 _PLAIN_NODES = ("node", "vertex", "vertice")
 _PLAIN_EDGES = ("edge", "link", "graph", "edgelist", "relation")
@@ -121,13 +144,15 @@ def _tables(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     found = sorted(entry for entry in path.iterdir() if _is_table(entry))
+    # What is text beside other tables is there to be read by people.
+    found = [entry for entry in found if ending(entry) != ".txt"] or found
     if not found:
         raise DataError(f"{path}: there is no table in it; expected files such as nodes.csv and edges.csv")
     return found
 
 
 def _is_table(entry: Path) -> bool:
-    if entry.name.startswith((".", "_")):
+    if entry.name.startswith((".", "_")) or entry.stem.casefold() in _FOR_PEOPLE:
         return False
     if entry.is_dir():
         inside = [file for file in entry.iterdir() if not file.name.startswith((".", "_"))]
@@ -157,7 +182,8 @@ def _of_sheets(path: Path, sheets: Sequence[_Sheet], one_table: bool = False) ->
             problems.append(_whose_ends(sheet, ends, of_nodes))
         else:
             src, dst = (str(ntype) for ntype in types)
-            edges[src, _relation(sheet.stem, src, dst), dst] = _edges(sheet, ends)
+            etype = src, _relation(sheet.stem, src, dst), dst
+            edges[etype] = _edges(sheet, ends, etype)
     nodes = {ntype: _nodes(sheet, column, of_nodes) for ntype, (sheet, column) in of_nodes.items()}
     has_labels = any(table.labels for table in (*nodes.values(), *edges.values()))
     has_split = any(table.split for table in (*nodes.values(), *edges.values()))
@@ -241,14 +267,15 @@ def _relation(stem: str, src: str, dst: str) -> str:
 
 def _nodes(sheet: _Sheet, column: str | None, of_nodes: _OfNodes) -> Nodes:
     features, notes, labels = [], [], None
-    split: Split | None = None
+    split = _by_masks(sheet)
+    masks = split_columns(split)
     for name in sheet.names:
         kind, plain = sheet.kind(name), "_".join(words(name))
-        if name == column:
+        if name == column or name in masks:
             continue
         if labels is None and plain in LABELS and (is_number(kind) or is_text(kind)):
             labels = name
-        elif split is None and plain in SPLITS and _tells_split(sheet, name):
+        elif split is None and plain in SPLIT_COLUMNS and _tells_split(sheet, name):
             split = ByColumn(name)
         elif _hint(name, of_nodes) in of_nodes and words(name)[-1:] == ["id"]:
             other = _hint(name, of_nodes)
@@ -275,7 +302,8 @@ def _is_feature(kind: pa.DataType) -> bool:
     return is_number(kind) and not (pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
-def _edges(sheet: _Sheet, ends: tuple[str, str]) -> Edges:
+def _edges(sheet: _Sheet, ends: tuple[str, str], etype: EType) -> Edges:
+    src, relation, dst = etype
     found = Edges(files=(sheet.path,), src=ends[0], dst=ends[1])
     notes: list[str] = []
     for name in sheet.names:
@@ -288,7 +316,7 @@ def _edges(sheet: _Sheet, ends: tuple[str, str]) -> Edges:
             found = replace(found, time=name)
         elif not found.labels and plain in LABELS and (is_number(kind) or is_text(kind)):
             found = replace(found, labels=(name,))
-        elif found.split is None and plain in SPLITS and _tells_split(sheet, name):
+        elif found.split is None and plain in SPLIT_COLUMNS and _tells_split(sheet, name):
             found = replace(found, split=ByColumn(name))
         elif is_number(kind) and not set(name) & set(":/") and words(name)[-1:] != ["id"]:
             found = replace(found, data={**found.data, name: Column(name)})
@@ -296,7 +324,15 @@ def _edges(sheet: _Sheet, ends: tuple[str, str]) -> Edges:
             notes.append(f"left out: {name}, of type {kind}")
     if found.labels and found.split is None:
         found = replace(found, split=USUAL_SHARES)
+    notes.append("also the other way round: " + ("reverse = true" if src == dst else f'reverse = "rev_{relation}"'))
     return replace(found, notes=tuple(notes))
+
+
+def _by_masks(sheet: _Sheet) -> Split | None:
+    """The split that columns such as ``train_mask`` tell."""
+    by_words = {tuple(words(name)): name for name in sheet.names if is_number(sheet.kind(name))}
+    found = [(split, by_words[split, "mask"]) for split in SPLITS if (split, "mask") in by_words]
+    return ByMask(tuple(found)) if found else None
 
 
 def _tells_split(sheet: _Sheet, column: str) -> bool:

@@ -60,7 +60,7 @@ class Seeds:
     def __init__(self, rows: Rows) -> None:
         self._labels = LabelReader(rows.labels) if rows.labels else None
         self._split = SplitReader(rows.split, rows.seed)
-        self.columns = (*rows.labels, *([] if self._split.column is None else [self._split.column]))
+        self.columns = (*rows.labels, *self._split.columns)
 
     def add(self, block: Block, where: Where) -> None:
         """Take a block.  Not collective.
@@ -70,8 +70,7 @@ class Seeds:
         """
         if self._labels is not None:
             self._labels.add(block.columns, where)
-        if self._split.column is not None:
-            self._split.add(block.columns[self._split.column], where)
+        self._split.add(block.columns, where)
 
     def found(self, num_rows: int, kept: np.ndarray | None, what: str) -> tuple[Labels | None, dict[str, np.ndarray]]:
         """The labels of all rows, and the sorted rows of each split.  Not collective.
@@ -103,6 +102,8 @@ def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np
         DataError: A value is missing, or is not what it should be; names the file and the line.
     """
     columns = [(name, column) for name, some in wanted.items() for column in some]
+    if columns:
+        table.batches(sorted({column.column for _, column in columns}))     # from here on it knows their types
     made = [_encoder(column, table, f"{what}: {name}") for name, column in columns]
     _look([(column.column, one) for (_, column), one in zip(columns, made, strict=True) if one.looks], table, in_train)
     data, begins = _arrays(columns, made, in_train.size, keep_dtype)

@@ -5,6 +5,7 @@ Shapes: N rows of a table.
 
 import datetime
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,16 @@ import pyarrow.types as pt
 from mpignn.errors import DataError
 from mpignn.graph.likeness import SPLITS
 from mpignn.tables.columns import Where, absent, is_number, is_text, plain
-from mpignn.tables.description import ByColumn, ByShare, ByTime, Moment, Split, split_of
+from mpignn.tables.description import (
+    ByColumn,
+    ByMask,
+    ByShare,
+    ByTime,
+    Moment,
+    Split,
+    split_columns,
+    split_of,
+)
 from mpignn.tables.labels import Labels
 
 log = logging.getLogger(__name__)
@@ -32,19 +42,23 @@ class SplitReader:
         self._blocks: list[np.ndarray] = []
 
     @property
-    def column(self) -> str | None:
-        return self._split.column if isinstance(self._split, ByColumn | ByTime) else None
+    def columns(self) -> tuple[str, ...]:
+        return split_columns(self._split)
 
-    def add(self, array: pa.Array, where: Where) -> None:
-        """Take a block of the column.  Not collective.
+    def add(self, arrays: Mapping[str, pa.Array], where: Where) -> None:
+        """Take a block, of which the columns are needed.  Not collective.
 
         Raises:
-            DataError: A value is neither the name of a split nor, where splits are by time, a moment.
+            DataError: A value is no name of a split, no moment where splits are by time, or no truth value where they
+                are by masks.
         """
-        if isinstance(self._split, ByColumn):
-            self._blocks.append(_named(array, self._split.column, where))
-        elif isinstance(self._split, ByTime):
-            self._blocks.append(_in_time(array, self._split, where))
+        match self._split:
+            case ByColumn(column):
+                self._blocks.append(_named(arrays[column], column, where))
+            case ByTime(column, _):
+                self._blocks.append(_in_time(arrays[column], self._split, where))
+            case ByMask(columns):
+                self._blocks.append(_marked({name: arrays[column] for name, column in columns}, where))
 
     def splits(self, num_rows: int, labels: Labels | None, kept: np.ndarray | None, what: str
                ) -> dict[str, np.ndarray]:
@@ -115,6 +129,24 @@ def _named(array: pa.Array, column: str, where: Where) -> np.ndarray:
     if bad.size:
         raise DataError(f"{where(int(bad[0]))}: {column} is {array[bad[0]].as_py()!r}, expected {', '.join(SPLITS)} or "
                         "nothing")
+    return found
+
+
+def _marked(masks: Mapping[str, pa.Array], where: Where) -> np.ndarray:
+    found = np.full(len(next(iter(masks.values()))), _NONE, np.int8)
+    for name, array in masks.items():
+        if not (is_number(array.type) or pt.is_null(array.type)):
+            raise DataError(f"{where(0)}: whether a row is in {name} is {array[0].as_py()!r}, expected true or false, "
+                            "or 1 or 0")
+        values, missing = plain(array)
+        marked = np.where(missing, 0, values)
+        bad = np.flatnonzero(((marked != 0) & (marked != 1)) | ((marked == 1) & (found != _NONE)))
+        if bad.size and marked[bad[0]] == 1:
+            raise DataError(f"{where(int(bad[0]))}: a row of {SPLITS[found[bad[0]]]} and of {name}; it must be in one "
+                            "split, or in none")
+        if bad.size:
+            raise DataError(f"{where(int(bad[0]))}: whether a row is in {name} is {values[bad[0]]}, expected 1 or 0")
+        found[marked == 1] = SPLITS.index(name)
     return found
 
 

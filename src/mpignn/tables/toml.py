@@ -11,12 +11,14 @@ from typing import Any
 
 from mpignn.errors import ConfigError, DataError, os_errors
 from mpignn.files import read_file
+from mpignn.graph.likeness import SPLITS
 from mpignn.graph.types import etype_key, parse_etype
 from mpignn.options import nearest
 from mpignn.tables.description import (
     ENCODINGS,
     ON_UNKNOWN,
     ByColumn,
+    ByMask,
     ByShare,
     ByTime,
     Column,
@@ -225,9 +227,13 @@ def _split(section: _Section) -> Split | None:
     if isinstance(value, str) and value:
         return ByColumn(value)
     if not isinstance(value, dict):
-        raise section.wrong("split", value, 'a column, shares such as "0.8/0.1/0.1", or {by = "year", at = [2017, '
-                                            "2018]}")
+        raise section.wrong("split", value, 'a column, shares such as "0.8/0.1/0.1", {by = "year", at = [2017, 2018]}, '
+                                            'or {train = "train_mask"}')
     own = _Section(f"{section.where}: split", value)
+    if set(value) & set(SPLITS):
+        masks = ByMask(tuple((name, column) for name in SPLITS if (column := own.text(name)) is not None))
+        own.refuse_others()
+        return masks
     column, at = own.needed("by", '"year"'), own.take("at")
     own.refuse_others()
     moments = (int, float, datetime.datetime, datetime.date)
@@ -282,6 +288,8 @@ def _shown(key: str, value: Any) -> str:
             return _toml(column)
         case ByShare(shares):
             return _toml("/".join(f"{share:g}" for share in shares))
+        case ByMask(columns):
+            return _toml(dict(columns))
         case ByTime(column, at):
             return _toml({"by": column, "at": list(at)})
     return _toml(value)
