@@ -24,7 +24,6 @@ from mpignn.tables.column_names import (
     singular,
     words,
 )
-from mpignn.tables.columns import is_list, is_number, is_text
 from mpignn.tables.description import (
     USUAL_SHARES,
     ByColumn,
@@ -37,6 +36,7 @@ from mpignn.tables.description import (
     split_columns,
     split_of,
 )
+from mpignn.tables.encoders import is_list, is_number, is_text
 from mpignn.tables.formats import ending
 from mpignn.tables.table import Table
 from mpignn.tables.toml import checked, to_toml

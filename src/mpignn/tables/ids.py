@@ -12,7 +12,7 @@ import pyarrow.types as pt
 
 from mpignn.errors import DataError
 from mpignn.graph.user_ids import UserIds
-from mpignn.tables.columns import is_text, plain
+from mpignn.tables.encoders import is_text, plain
 from mpignn.tables.id_map import IdMap
 
 

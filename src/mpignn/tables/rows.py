@@ -9,8 +9,8 @@ import numpy as np
 
 from mpignn.errors import DataError
 from mpignn.options import nearest
-from mpignn.tables.columns import Encoder, Where, encoder
 from mpignn.tables.description import Column, Rows
+from mpignn.tables.encoders import Encoder, Where, encoder
 from mpignn.tables.labels import LabelReader, Labels
 from mpignn.tables.splits import SplitReader
 from mpignn.tables.table import Block, Table

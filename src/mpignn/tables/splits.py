@@ -13,7 +13,6 @@ import pyarrow.types as pt
 
 from mpignn.errors import DataError
 from mpignn.graph.likeness import SPLITS
-from mpignn.tables.columns import Where, absent, is_number, is_text, plain
 from mpignn.tables.description import (
     ByColumn,
     ByMask,
@@ -24,6 +23,7 @@ from mpignn.tables.description import (
     split_columns,
     split_of,
 )
+from mpignn.tables.encoders import Where, absent, is_number, is_text, plain
 from mpignn.tables.labels import Labels
 
 log = logging.getLogger(__name__)
