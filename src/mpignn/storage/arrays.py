@@ -8,7 +8,7 @@ Shapes: N rows of an array, B blocks of rows.
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,6 +214,36 @@ def read_number(array: StoredArray, row: int) -> int:
     with _opened(array) as file:
         _read_fully(file, out.view(np.uint8), array.start() + row * array.row_bytes, array)
     return int(out[0])
+
+
+def verify_block(array: StoredArray, number: int) -> None:
+    """Read a block of an array and compare it with its checksum.
+
+    Raises:
+        DataError: A checksum that is missing or does not match.
+    """
+    first, last = array.blocks()[number]
+    nothing = np.empty(0, array.dtype)
+    for stretch in stretches(array, first, first, nothing):
+        stretch.read()
+    Stretch(array, (first, last), array.crcs[number], 0, nothing.view(np.uint8), None).read()
+
+
+def read_pieces(array: StoredArray, pieces: Iterable[tuple[int, int]], out: np.ndarray) -> None:
+    """Read stretches of an array of (N,), one after the other, into ``out``, without their blocks' checksums.
+
+    Args:
+        pieces: First element of each, and one past its last.
+
+    Raises:
+        DataError: The file ends before.
+    """
+    flat, size, place = out.view(np.uint8), array.row_bytes, 0
+    with _opened(array) as file:
+        for first, last in pieces:
+            end = place + (last - first) * size
+            _read_fully(file, flat[place:end], array.start() + first * size, array)
+            place = end
 
 
 @contextmanager

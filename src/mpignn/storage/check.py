@@ -20,6 +20,7 @@ from mpignn.partition.report import PartTally, make_report
 from mpignn.storage.arrays import file_crc, rows_per_block
 from mpignn.storage.read import GraphFile
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, HEAD_START, axis, head_line, node_path, out_path
+from mpignn.storage.user_names import check_names
 
 _CHUNK_EDGES = 1 << 21
 
@@ -28,7 +29,7 @@ def check(path: str | Path) -> list[str]:
     """Every problem of a graph: none means that all its bytes and all its invariants are as they should be.
 
     Checksums of files and blocks; types, ranges and shapes; ids in range; maps that are permutations and agree with
-    the original ids; edges in neighbor order; splits; and the report, counted anew.  Not collective.
+    the original ids; edges in neighbor order; splits; users' names; and the report, counted anew.  Not collective.
 
     Args:
         path: The folder, or graph.h5 in it.
@@ -80,6 +81,7 @@ class _Content:
                 self._guarded(self._check_data, info)
         for key in (*self._graph.schema.ntypes, *map(etype_key, self._graph.schema.etypes)):
             self._guarded(self._check_splits, key)
+        self._guarded(lambda: check_names(self._graph.user_names))
         if not self._found:
             self._guarded(self._check_edges)
         for etype in self._graph.book.out_ranges if not self._found else ():
@@ -162,6 +164,7 @@ class _Content:
         keys = [*graph.schema.ntypes, *map(etype_key, graph.schema.etypes)]
         splits = {key: {name: graph.split(key, name) for name in graph.splits(key)} for key in keys}
         found = make_report(book, tallies, {key: named for key, named in splits.items() if named})
+        found |= {name: graph.report[name] for name in ("user_ids", "class_names") if name in graph.report}     # read
         for place in _differences(found, graph.report):
             yield f"{graph.path}: the report's {place} is not what the edges give"
 

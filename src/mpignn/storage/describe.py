@@ -1,15 +1,19 @@
 """What `mpignn info GRAPH` prints."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mpignn.graph.array_key import EDGE, NODE, ArrayKey
 from mpignn.graph.types import etype_key
 from mpignn.storage.read import GraphFile
+from mpignn.storage.user_names import IdReader
 
 _SHOWN_PARTS = 8
+_SHOWN_NAMES = 5
 
 
 def describe(path: str | Path) -> str:
@@ -32,6 +36,8 @@ def _lines(graph: GraphFile) -> Iterable[str]:
         yield f"nodes {ntype}: {of['count']:,}{''.join(data[NODE, ntype])}"
         yield f"  per partition {_parts(of['per_part'])}, balance {of['balance']:.3f}"
         yield f"  halo {_parts(of['halo'])}"
+        yield from _ids(graph, ntype)
+        yield from _classes(graph, ntype)
         yield from _splits(report, ntype)
     for etype in graph.schema.etypes:
         key = etype_key(etype)
@@ -39,9 +45,28 @@ def _lines(graph: GraphFile) -> Iterable[str]:
         yield f"edges {key}: {of['count']:,}{''.join(data[EDGE, key])}"
         yield (f"  per partition {_parts(of['per_part'])}, balance {of['balance']:.3f}; cut {of['cut']:,} "
                f"({of['cut_share']:.1%})")
+        yield from _classes(graph, key)
         yield from _splits(report, key)
     yield (f"edge cut {report['cut_share']:.1%}; of the neighbors that uniform sampling picks, "
            f"{report['remote_share']:.1%} are of another partition")
+
+
+def _ids(graph: GraphFile, ntype: str) -> Iterable[str]:
+    stored = graph.user_names.ids.get(ntype)
+    if stored is not None:
+        count = graph.book.num_nodes(ntype)
+        first = IdReader(stored).read(np.arange(min(_SHOWN_NAMES, count)))
+        yield f"  ids of your own: {_first(first.of(0, len(first)), count)}"
+
+
+def _classes(graph: GraphFile, key: str) -> Iterable[str]:
+    for name, texts in graph.user_names.classes.get(key, {}).items():
+        yield f"  {len(texts)} classes of {name}: {_first(texts[:_SHOWN_NAMES], len(texts))}"
+
+
+def _first(names: Sequence[object], count: int) -> str:
+    """The first names of so many."""
+    return ", ".join(map(str, names)) + (", ..." if len(names) < count else "")
 
 
 def _splits(report: Mapping[str, Any], key: str) -> Iterable[str]:

@@ -30,6 +30,7 @@ from mpignn.storage.arrays import (
     stretches,
 )
 from mpignn.storage.schema import GRAPH_FILE, MEND, SCHEMA, axis, edge_path, node_path, out_path, part_file
+from mpignn.storage.user_names import UserNames, read_names
 
 _OPEN_PARTS = 64        # part files kept open at a time: a job may have thousands of them, and few handles
 
@@ -118,6 +119,12 @@ class GraphFile:
         if ids.size and not (ids.min() >= 0 and ids.max() < count):
             raise DataError(f"{self.path}: split/{key}/{name} has ids outside 0..{count - 1}; {MEND}")
         return ids
+
+    @cached_property
+    def user_names(self) -> UserNames:
+        """What users call nodes and classes: where the ids are, and the names."""
+        sizes = {ntype: self.book.num_nodes(ntype) for ntype in self.schema.ntypes}
+        return read_names(self._file, str(self.path), self.report, sizes)
 
     def new_ids(self, ntype: str) -> np.ndarray:
         """(N,) int64 new id of each original id of a node type."""

@@ -7,6 +7,8 @@
       /ranges/out/<src:rel:dst>                               int64 (P + 1,), if out-edges are stored
       /map/<ntype>                                            int64 (N,) new id of each original id
       /split/<ntype | src:rel:dst>/{train,val,test}           int64 new ids, in order of original id
+      /ids/<ntype>/values   /ids/<ntype>/bounds               ids that users gave, by original id, if they gave any
+      /names/<ntype | src:rel:dst>/<labels>                   (C,) texts: names of classes, if they have any
       /report                                                 JSON text
       /parts/{crc32,bytes}                                    (P,) of each whole part file
       /parts/part-00000.h5 ...                                external links to the part files
@@ -20,6 +22,9 @@ The out-edges of a node lie with the node, in order of the destination's origina
 ``indptr`` (n_src + 1,) int64 holds global places: the parts' lists lie end to end, as those of in-edges do.  At a
 place, ``indices`` int32 | int64 is the destination and ``edge_id`` int64 the global id of the edge, that is, its place
 among the in-edges.
+
+Users' ids are numbers, ``values`` (N,) int64 | uint64, or texts in UTF-8, ``values`` (B,) uint8 end to end, and
+``bounds`` (N + 1,) int64 where each begins.
 
 Datasets are contiguous and uncompressed.  Each has an attribute ``crc32``: one CRC-32 for each block of as many
 whole rows as fit 64 MiB, at least one.  graph.h5 begins with a line of text, in the 512 bytes that HDF5 leaves to

@@ -10,6 +10,7 @@ import numpy as np
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import GraphData, etype_key
+from mpignn.storage.user_names import validate_names
 
 NON_NEGATIVE = ("prob", "weight")
 """Edge data by which edges are drawn or weighted."""
@@ -43,6 +44,7 @@ def validate(data: GraphData) -> None:
             _check_data(array, name, key, data.csc[etype].num_edges, "edge", data.splits.get(key, {}))
             if name in NON_NEGATIVE:
                 _check_rows(array, f"{key}/{name}", "edge", lambda rows: rows < 0, "which is negative")
+    validate_names(data)
 
 
 def _check_names(data: GraphData) -> None:

@@ -43,6 +43,7 @@ from mpignn.storage.schema import (
 )
 from mpignn.storage.sink import writing
 from mpignn.storage.sources import read_source
+from mpignn.storage.user_names import named_arrays, names_report, write_names
 from mpignn.storage.validate import LABELS, validate
 
 log = logging.getLogger(__name__)
@@ -139,12 +140,16 @@ def source_id(data: GraphData) -> str:
                         *((edge_path(e), named) for e, named in data.edge_data.items()),
                         *((f"split/{key}", named) for key, named in data.splits.items())):
         arrays |= {f"{base}/{name}": array for name, array in named.items()}
-    for name, array in sorted(arrays.items()):
-        crc, step = 0, max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
-        for first in range(0, array.shape[0], step):
-            crc = zlib.crc32(np.ascontiguousarray(array[first:first + step]).data, crc)
-        digest.update(f"{name} {array.dtype.str} {array.shape} {crc}\n".encode())
+    for name, array in sorted((arrays | dict(named_arrays(data))).items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape} {_crc(array)}\n".encode())
     return digest.hexdigest()
+
+
+def _crc(array: np.ndarray) -> int:
+    crc, step = 0, max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
+    for first in range(0, array.shape[0], step):
+        crc = zlib.crc32(np.ascontiguousarray(array[first:first + step]).data, crc)
+    return crc
 
 
 class _Writer:
@@ -172,6 +177,7 @@ class _Writer:
             total += 8 * out.num_dst + (8 + index_dtype(self.data.num_nodes[etype[2]]).itemsize) * out.num_edges
         for named in (*self.data.node_data.values(), *self.data.edge_data.values()):
             total += sum(array.nbytes for array in named.values())
+        total += sum(array.nbytes for _, array in named_arrays(self.data))
         return total + sum(8 * ids.size for named in self.data.splits.values() for ids in named.values())
 
     def write(self, folder: Path) -> dict[str, Any]:
@@ -183,10 +189,12 @@ class _Writer:
                     self._write_out_edges(file, etype, part)
         splits = {key: {name: self._new_split(key, ids) for name, ids in sorted(named.items())}
                   for key, named in sorted(self.data.splits.items())}
-        report = make_report(self.book, tallies, splits)
+        report = make_report(self.book, tallies, splits) | names_report(self.data)
         for key, named in splits.items():
             for name, ids in named.items():
                 self._note(f"split/{key}/{name}", zlib.crc32(ids.data))
+        for name, array in named_arrays(self.data):
+            self._note(f"{name} {array.dtype.str}", _crc(array))
         self._note("graph", [self.book.schema, {t: r.tolist() for t, r in self.book.node_ranges.items()}])
         graph_id = self._digest.hexdigest()
         for part in parts:
@@ -223,6 +231,7 @@ class _Writer:
         for key, named in splits.items():
             for name, ids in named.items():
                 write_array(file, f"split/{key}/{name}", ids)
+        write_names(file, self.data)
 
     def _arrays(self) -> list[tuple[str, str, str]]:
         """Name, dtype and shape of a row of each array of a part file."""
