@@ -167,7 +167,8 @@ def _eval(arguments: argparse.Namespace) -> int:
 
 def _infer_arguments(parser: argparse.ArgumentParser) -> None:
     _run_arguments(parser)
-    parser.add_argument("--out", metavar="FILE", required=True, help="HDF5 file to write; replaced if it is there")
+    parser.add_argument("--out", metavar="FILE", required=True,
+                        help="file to write: .h5, .csv, .tsv, .parquet or .csv.gz; replaced if it is there")
     parser.add_argument("--split", help="edges to score, where the task is about edges (default: test, if there are "
                                         "such)")
 
@@ -305,7 +306,7 @@ def _slurm(arguments: argparse.Namespace) -> int:
 _COMMANDS = {
     "train": ("Train a model on a partitioned graph.", _train_arguments, _train),
     "eval": ("Measure what a run has learnt, with all neighbors.", _run_arguments, _eval),
-    "infer": ("Write what a run's network says of all nodes, in original ids.", _infer_arguments, _infer),
+    "infer": ("Write what a run's network says of all nodes, under your own ids.", _infer_arguments, _infer),
     "partition": ("Cut a graph into HDF5 partitions.", cli_data.partition_arguments, cli_data.partition),
     "describe": ("Print what tables seem to mean, as the TOML file that partition takes.", cli_data.describe_arguments,
                  cli_data.describe),

@@ -8,7 +8,7 @@ from mpignn.errors import ResourceError
 from mpignn.storage import arrays
 from mpignn.storage.array_writers import RowWriter, make_file, write_crcs
 from mpignn.storage.arrays import ArrayType
-from mpignn.train.predictions import _problems_named
+from mpignn.train.predictions import problems_named
 
 DATA = {"node/n/logits": np.random.default_rng(0).standard_normal((1000, 7)).astype(np.float32),
         "node/n/prediction": np.arange(1000), "edge/n:to:n/score": np.empty(0, np.float32)}
@@ -50,5 +50,5 @@ def test_rows_that_nobody_wrote_are_noticed(tmp_path):
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):
-    with pytest.raises(ResourceError, match="where all trainers see it"), _problems_named(tmp_path / "out.h5"):
+    with pytest.raises(ResourceError, match="where all trainers see it"), problems_named(tmp_path / "out.h5"):
         RowWriter(tmp_path / "none.h5", {})

@@ -21,6 +21,7 @@ from mpignn.job.memory_plan import MemoryPlan, make_plan, plan_inference
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.storage.read import GraphFile
+from mpignn.storage.user_names import UserNames
 from mpignn.store.cut import Placement, place
 from mpignn.store.graph import DistGraph
 from mpignn.store.published import PublishedGraph
@@ -45,6 +46,7 @@ class Opened:
         placement: Its arrays, and where the servers have them.
         splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
         overlap: How many of these are in more than one split, by type.
+        names: What users call nodes and classes.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class Opened:
     placement: Placement
     splits: dict[str, dict[str, np.ndarray]]
     overlap: Mapping[str, int]
+    names: UserNames
 
     def plan_data(self, config: Config | None = None) -> MemoryPlan:
         """What a job takes that holds this graph, with tensors as configured; None: as by default."""
@@ -124,7 +127,7 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
         transport.publish()
     graph = PublishedGraph(opened.placement.book, opened.placement.infos, transport)
     splits = {} if world.trainers is None else opened.splits     # a server has no use for them
-    return DistGraph(graph, world.topology, world.trainers, splits, world, opened.source_id)
+    return DistGraph(graph, world.topology, world.trainers, splits, world, opened.source_id, opened.names)
 
 
 class GraphServer:
@@ -193,7 +196,8 @@ def read_graph(path: Path, topology: Topology, replicate: str, width: int) -> Op
         splits = {key: {split: file.split(key, split) for split in file.splits(key)}
                   for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
         placement = place(file.book, file.served, topology, file.edge_start, replicate, width)
-        return Opened(path, file.graph_id, file.source_id, placement, splits, file.report["overlap"])
+        return Opened(path, file.graph_id, file.source_id, placement, splits, file.report["overlap"],
+                      file.user_names)
 
 
 def _transport(world: "World", specs: list[ArraySpec]) -> Transport:

@@ -22,6 +22,7 @@ from mpignn.options import check_taken
 from mpignn.storage import snapshot
 from mpignn.storage.atomic import check_file
 from mpignn.store.graph import DistGraph
+from mpignn.tables.endings import table_of
 from mpignn.train import survey
 from mpignn.train.compatibility import check_run
 from mpignn.train.tasks.goal import Goal, check_model, find_goal
@@ -79,7 +80,8 @@ class Training(Work):
 
     def check(self, opened: Opened) -> None:
         book, config = opened.placement.book, self.config
-        goal = find_goal(config, book.schema, opened.placement.infos, opened.splits)
+        goal = find_goal(config, book.schema, opened.placement.infos, opened.splits,
+                         opened.names.classes)
         check_taken(config, self.given)
         check_model(config, book.schema, goal)
         check_exclude(config.task, book, goal.etypes)
@@ -147,7 +149,8 @@ class Evaluation(_OnRun):
     """Measuring what a run has learnt.  The run folder of the job is where the result goes."""
 
     def check_use(self, opened: Opened) -> None:
-        check_labels(self.trained, opened.placement.infos, opened.splits, ("val", "test"))
+        check_labels(self.trained, opened.placement.infos, opened.splits, ("val", "test"),
+                     opened.names.classes)
 
     def plan(self, opened: Opened) -> MemoryPlan:
         return opened.plan_training(self.config) if self.sampled else super().plan(opened)
@@ -170,7 +173,7 @@ class Inference(_OnRun):
     split: str | None
 
     def check_use(self, opened: Opened) -> None:
-        survey.check_split(self.trained.goal, self.split, opened.splits)
+        survey.check_split(self.trained.goal, self.split, opened.splits, of_all=table_of(self.out) is None)
         graph = opened.path if opened.path.is_dir() else opened.path.parent
         check_file(self.out, [*graph.glob("*.h5"), self.run / CONFIG, self.run / METRICS, *self.run.glob("*/**/*.h5")]
                    if self.out.exists() else ())

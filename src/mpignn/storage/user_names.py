@@ -6,7 +6,7 @@ those of all nodes, and whoever needs some reads them.
 Shapes: N nodes of a type, B bytes of their ids' texts, K nodes asked about.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,10 +58,10 @@ def text_type(num_bytes: int) -> np.dtype:
     return found
 
 
-def encoded(texts: tuple[str, ...]) -> np.ndarray:
-    """Texts as an array of `text_type`."""
-    as_bytes = [text.encode() for text in texts]
-    return np.array(as_bytes, text_type(max(map(len, as_bytes), default=1)))
+def encoded(texts: Sequence[object], dtype: np.dtype | None = None) -> np.ndarray:
+    """Texts as an array of a `text_type`, by default of that for the longest one."""
+    as_bytes = [str(text).encode() for text in texts]
+    return np.array(as_bytes, text_type(max(map(len, as_bytes), default=1)) if dtype is None else dtype)
 
 
 def named_arrays(data: GraphData) -> Iterator[tuple[str, np.ndarray]]:
@@ -95,7 +95,7 @@ def read_names(file: h5py.File, path: str, report: Mapping[str, Any], num_nodes:
     Args:
         file: Open graph.h5.
         path: Its path.
-        report: Of the graph: it says what there is.
+        report: The graph's: it says what there is.
         num_nodes: N by node type.
 
     Raises:

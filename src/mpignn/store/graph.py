@@ -20,8 +20,10 @@ from mpignn.graph.book import RangePartitionBook, checked_ids
 from mpignn.graph.types import EType, Schema, etype_key, short
 from mpignn.log import phase
 from mpignn.roles import Topology
+from mpignn.storage.user_names import UserNames
 from mpignn.store import lookup
 from mpignn.store.cut import server_rows
+from mpignn.store.naming import Naming
 from mpignn.store.published import PublishedGraph
 from mpignn.store.registry import TensorRegistry
 from mpignn.store.views import DataView, TypeViews
@@ -76,6 +78,7 @@ class DistGraph:
         topology: Where the ranks of the job sit.
         splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
         source_id: Hash of the graph in original ids, the same in every cut.
+        names: What users call nodes and classes.
         nodes, edges: ``nodes[ntype].data`` and ``edges[etype].data`` map names to the `DistTensor` of a type.
 
     Raises (all methods):
@@ -86,9 +89,10 @@ class DistGraph:
 
     def __init__(self, graph: PublishedGraph, topology: Topology, trainers: Group | None,
                  splits: Mapping[str, Mapping[str, np.ndarray]], world: "World | None" = None,
-                 source_id: str = "") -> None:
+                 source_id: str = "", names: UserNames | None = None) -> None:
         """Not collective.  ``world`` is the job that closes the graph together; None where there is none."""
         self.topology, self.splits, self.source_id = topology, splits, source_id
+        self.names = Naming(names or UserNames())
         self._trainers = trainers
         self._graph: PublishedGraph | None = graph
         self._world = world
@@ -267,6 +271,27 @@ class DistGraph:
         """
         ntype = self.schema.ntype(ntype)
         return _tensor(self._published.read(self._published.new_ids(ntype), self._checked(orig, ntype))[:, 0])
+
+    def user_ids(self, ids: ArrayLike, ntype: str | None = None) -> list[str] | list[int]:
+        """What the graph's source calls each node: texts, or numbers; the original ids where it gave no others.
+
+        Read from graph.h5, which this rank must see.
+        """
+        ntype = self.schema.ntype(ntype)
+        orig = self.orig_nids(ids, ntype).numpy()
+        return self.names.read_ids(orig, ntype).of(0, orig.size)
+
+    def class_names(self, label: str = "labels", of: str | EType | None = None) -> tuple[str, ...]:
+        """The names of the classes that a label stands for: that of class c has place c.  Empty where they have none.
+
+        Args:
+            label: Name of the data.
+            of: Node type or canonical edge type; None: the only type whose classes have names.
+
+        Raises:
+            UnknownName: No such type; or no type is given, and several have such names.
+        """
+        return self.names.classes_of(self.schema, label, of)
 
     def rank_of(self, ids: ArrayLike, ntype: str | None = None) -> "torch.Tensor":
         """(N,) world rank of the server that owns each node."""

@@ -19,6 +19,7 @@ from mpignn.nn import make_model, own
 from mpignn.nn.embedding import DistEmbedding
 from mpignn.storage import claim
 from mpignn.store.graph import DistGraph
+from mpignn.tables.endings import table_of
 from mpignn.train import predictions
 from mpignn.train.callback import Callback
 from mpignn.train.embeddings import Embeddings, make_embeddings
@@ -137,25 +138,33 @@ def _fit(g: DistGraph, network: Network | None, task: Task, config: Config, run_
 
 def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: str | None = None,
           fanouts: Sequence[int] | None = None) -> None:
-    """Write what a network says of all nodes, or of the edges of a split, in original ids.
+    """Write what a network says of all nodes, or of the edges of a split.
 
-    Collective over the trainers.  What the file holds, and errors: see `mpignn.train.predictions.write`.
+    Collective over the trainers.  What the file holds, and errors: see `mpignn.train.predictions.write` and, of tables,
+    `mpignn.train.prediction_tables.write`.
 
     Args:
         g: The graph.
         network: Without ``fanouts`` its model has ``num_layers`` and ``forward_layer``, as `mpignn.nn.Stack` has them.
         task: What was learnt.
-        out: The file; one of that name is replaced.
+        out: The file; one of that name is replaced.  Its ending says what it is: ``.h5`` with all rows by original id;
+            or a table under the ids and names that users gave, ``.csv``, ``.tsv``, ``.parquet``, ``.csv.gz``.
         split: The edges' split, where the task is about edges; None: test, if there is one.
         fanouts: Go by so many sampled neighbors, input layer first; None: by all, layer after layer.
     """
     with g.trainers.all_or_none():
-        check_split(task.goal, split, g.splits)
+        kind = table_of(Path(out))
+        check_split(task.goal, split, g.splits, of_all=kind is None)
     predictions.check_out(g, Path(out))
     was_training = network.training
     network.eval()
     try:
-        predictions.write(g, task, network, task.all_rows(g, network, fanouts), split or "test", Path(out))
+        rows = task.all_rows(g, network, fanouts)
+        if kind is None:
+            predictions.write(g, task, network, rows, split or "test", Path(out))
+        else:
+            from mpignn.train import prediction_tables  # brings in Apache Arrow, which nothing else here needs
+            prediction_tables.write(g, task, network, rows, split or "test", Path(out), kind)
     finally:
         network.train(was_training)
 

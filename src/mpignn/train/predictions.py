@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mpignn.errors import MpignnError, ResourceError, TrainingError, os_errors
+from mpignn.errors import DataError, MpignnError, ResourceError, TrainingError, os_errors
 from mpignn.graph.types import EType, etype_key
 from mpignn.log import beat, phase
 from mpignn.storage.array_writers import RowWriter, make_file, write_crcs
 from mpignn.storage.arrays import ArrayType, StoredArray
 from mpignn.storage.atomic import check_file, check_space, new_file
+from mpignn.storage.user_names import encoded, longest_text, text_type
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.finite import is_finite
@@ -26,7 +27,7 @@ from mpignn.train.network import Network
 from mpignn.train.tasks.base import Task
 from mpignn.train.tasks.edge import EdgeTask
 
-_BLOCK = 1 << 14        # rows at a time
+BLOCK = 1 << 14        # rows at a time
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,13 @@ class _Part:
     Attributes:
         datasets: By name.
         count: Their rows.
-        say: Given a range of them, their rows by name.  Collective over the trainers; the range may be empty.
+        say: Given a range of them, their rows by name, tensors or arrays.  Collective over the trainers; the range
+            may be empty.
     """
 
     datasets: Mapping[str, ArrayType]
     count: int
-    say: Callable[[int, int], Mapping[str, torch.Tensor]]
+    say: Callable[[int, int], Mapping[str, torch.Tensor | np.ndarray]]
 
 
 def check_out(g: DistGraph, out: Path) -> None:
@@ -57,7 +59,9 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
     For tasks about nodes: ``/node/<ntype>/logits`` and ``prediction``, row i of the node with original id i.  About
     edges: ``/node/<ntype>/embedding`` likewise, and for edges of a split, in order of original edge id, the original
     ids of their ends ``/edge/<src:rel:dst>/src`` and ``dst``, with ``logits`` and ``prediction``, or with ``score``.
-    Equal rows give equal bytes on any number of trainers.
+    Where users gave ids, row i of ``/node/<ntype>/id`` is that of the node with original id i; where they gave names
+    to classes, ``class_names`` beside ``prediction`` has them in order.  Equal rows give equal bytes on any number of
+    trainers.
 
     Args:
         g: The graph.
@@ -71,16 +75,18 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
         ConfigError: On all trainers: no file can be made there.
         ResourceError: On all trainers: the disk is full, or a trainer does not see the file.
         TrainingError: On all trainers: what the network says is not finite, or not as float32; no file is left.
+        DataError: On all trainers: the file of the users' ids is damaged.
     """
     parts = [_nodes(g, task, ntype, tensor) for ntype, tensor in rows.items()]
     if task.goal.ntype is None:
         assert isinstance(task, EdgeTask), "it is about edges"
         parts += [_edges(g, task, network, rows, etype, ids) for etype, ids in task.seeds(g, split).items()]
+    parts += [part for ntype in rows for part in _ids(g, ntype)] + _class_names(task)
     datasets = {name: data for part in parts for name, data in part.datasets.items()}
     with phase("write predictions"), torch.no_grad(), ExitStack() as stack:
         def begun() -> tuple[Path, dict[str, StoredArray]]:
             partial = stack.enter_context(new_file(out))
-            with _problems_named(out):
+            with problems_named(out):
                 check_space(out, sum(data.num_bytes for data in datasets.values()))
                 return partial, make_file(partial, datasets, {"task": task.goal.task, "split": split})
 
@@ -88,20 +94,20 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
         written: RowWriter | None = None
         problem: MpignnError | None = None
         try:
-            with _problems_named(out):
+            with problems_named(out):
                 written = RowWriter(partial, made)
         except ResourceError as error:
             problem = error
         problem = _write_share(g, parts, written, problem, out)
         shares = g.trainers.allgather(None if written is None else written.pieces)
         g.trainers.agree(problem)
-        with g.trainers.all_or_none(), _problems_named(out):
+        with g.trainers.all_or_none(), problems_named(out):
             if g.trainers.rank == 0:
                 write_crcs(partial, datasets, [piece for share in shares for piece in share])
                 stack.close()       # gives it its name
 
 
-def _problems_named(out: Path) -> AbstractContextManager[None]:
+def problems_named(out: Path) -> AbstractContextManager[None]:
     """Turn whatever the system says of a write into a `ResourceError`."""
     return os_errors(ResourceError, f"{out}: cannot be written", "; it must lie where all trainers see it, with room "
                      "for all rows")
@@ -112,21 +118,21 @@ def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None,
     """Write this trainer's blocks; returns what is wrong.  Collective over the trainers, those with a problem, too."""
     rank, size = g.trainers.rank, g.trainers.size
     for part in parts:
-        blocks = -(-part.count // _BLOCK)
+        blocks = -(-part.count // BLOCK)
         for block in range(rank, -(-blocks // size) * size, size):
-            lo, hi = min(block * _BLOCK, part.count), min((block + 1) * _BLOCK, part.count)
-            said = part.say(lo, hi)
+            lo, hi = min(block * BLOCK, part.count), min((block + 1) * BLOCK, part.count)
             try:
-                with _problems_named(out):
+                said = part.say(lo, hi)
+                with problems_named(out):
                     if writer is not None and problem is None:
                         for name, rows in said.items():
-                            _check_finite(name, rows)
-                            writer.write(name, lo, rows.cpu().numpy())
-            except (ResourceError, TrainingError) as error:
+                            check_finite(name, rows)
+                            writer.write(name, lo, rows if isinstance(rows, np.ndarray) else rows.cpu().numpy())
+            except (DataError, ResourceError, TrainingError) as error:
                 problem = error
             beat()
     try:
-        with _problems_named(out):
+        with problems_named(out):
             if writer is not None:
                 writer.close()
     except ResourceError as error:
@@ -134,9 +140,9 @@ def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None,
     return problem
 
 
-def _check_finite(name: str, rows: torch.Tensor) -> None:
+def check_finite(name: str, rows: torch.Tensor | np.ndarray) -> None:
     """Raise `TrainingError` if rows are not finite as they will be stored."""
-    if rows.is_floating_point() and not is_finite(rows.float()):
+    if isinstance(rows, torch.Tensor) and rows.is_floating_point() and not is_finite(rows.float()):
         raise TrainingError(f"{name}: what the network says is not finite: it has diverged, or features are not finite")
 
 
@@ -176,6 +182,33 @@ def _edges(g: DistGraph, task: EdgeTask, network: Network, rows: Mapping[str, Di
         return ends | {f"{base}/logits": said, f"{base}/prediction": task.decide(said)}
 
     return _Part(datasets, count, say)
+
+
+def _ids(g: DistGraph, ntype: str) -> list[_Part]:
+    """The users' ids of a node type, if they gave any.  Collective over the trainers."""
+    stored = g.names.ids.get(ntype)
+    if stored is None:
+        return []
+    name, count = f"node/{ntype}/id", g.num_nodes(ntype)
+    dtype = stored.values.dtype if stored.bounds is None else text_type(
+        g.trainers.by_first(lambda: longest_text(stored)))
+
+    def say(lo: int, hi: int) -> Mapping[str, np.ndarray]:
+        ids = g.names.read_ids(np.arange(lo, hi), ntype)
+        return {name: ids.values if ids.bounds is None else encoded(ids.of(0, hi - lo), dtype)}
+
+    return [_Part({name: ArrayType((count,), dtype)}, count, say)]
+
+
+def _class_names(task: Task) -> list[_Part]:
+    """The names of classes, if they have any."""
+    goal, found = task.goal, []
+    if goal.class_names:
+        texts = encoded(goal.class_names)
+        name = f"{'edge' if goal.ntype is None else 'node'}/{goal.keys[0]}/class_names"
+        datasets = {name: ArrayType(texts.shape, texts.dtype)}
+        found.append(_Part(datasets, texts.size, lambda lo, hi: {name: texts[lo:hi]}))
+    return found
 
 
 def _prediction(task: Task, count: int) -> ArrayType:

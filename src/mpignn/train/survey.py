@@ -38,13 +38,17 @@ def reads(config: Config, goal: Goal, infos: Mapping[str, ArrayInfo], splits: Sp
     for key in keys[:_SHOWN]:
         of_key = goal.label_key(key)
         told = None if of_key is None else infos.get(of_key.path)       # inference needs none
-        label = f"{goal.labels} {told.dtype}; " if told is not None else ""
+        label = f"{goal.labels} {told.dtype}{_named(goal.class_names)}; " if told is not None else ""
         yield f"reads of {key}: {label}splits {_sizes([key], splits)}"
     if keys[_SHOWN:]:
         yield f"reads of {len(keys) - _SHOWN} more types: splits {_sizes(keys[_SHOWN:], splits)}"
     shared = [f"{overlap[key]} of {key}" for key in keys if overlap.get(key)]
     if shared:
         yield f"in more than one split are {listed(shared)}"
+
+
+def _named(classes: tuple[str, ...]) -> str:
+    return f", {len(classes)} classes ({listed(classes)})" if classes else ""
 
 
 def doubts(config: Config, goal: Goal, schema: Schema, infos: Mapping[str, ArrayInfo], splits: Splits) -> Iterator[str]:
@@ -92,25 +96,27 @@ def check_given(config: Config, goal: Goal, given: Collection[str], splits: Spli
                           "rows are learnt; leave it out, or give --embed all")
 
 
-def check_split(goal: Goal, split: str | None, splits: Splits) -> None:
+def check_split(goal: Goal, split: str | None, splits: Splits, of_all: bool = True) -> None:
     """Raise if the edges of a split cannot be scored.  Not collective.
 
     Args:
         goal: What was learnt.
-        split: Its name; None: whatever there is.
+        split: Its name; None: test, if there is one.
         splits: Splits of the graph.
+        of_all: Whether something is said of all nodes, even if there are no such edges.
 
     Raises:
         ConfigError: The task is not about edges, or no edge type of it has that split.
     """
-    if split is None:
+    if split is None and (of_all or goal.ntype is not None):
         return
     if goal.ntype is not None:
         raise ConfigError(f"--split {split} has no effect: {goal.task} says something of all nodes; leave it out")
     found = sorted({name for key in goal.keys for name in splits.get(key, ())})
-    if split not in found:
-        raise ConfigError(f"{listed(goal.keys)}: no split named {split!r}; there are: "
-                          f"{', '.join(found) or 'none'}")
+    wanted = split or "test"
+    if wanted not in found:
+        raise ConfigError(f"{listed(goal.keys)}: no split named {wanted!r}; there are: {', '.join(found) or 'none'}"
+                          + ("" if split else ": choose with --split"))
 
 
 def _sizes(keys: list[str], splits: Splits) -> str:

@@ -13,7 +13,7 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.graph.array_key import ArrayKey, find_info
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key, listed
 from mpignn.storage import snapshot
-from mpignn.train.tasks.goal import Goal
+from mpignn.train.tasks.goal import ClassNames, Goal, names_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def read_trained(run: Path) -> TrainedModel:
         if path is None:
             raise DataError(f"{run}: no trained network there, and no whole checkpoint: nothing was learnt yet")
         about = snapshot.read_manifest(path).about["about"]["trained"]
-    goal = {**about["goal"], "etypes": tuple(map(tuple, about["goal"]["etypes"]))}
+    goal = {**about["goal"], "etypes": tuple(map(tuple, about["goal"]["etypes"])),
+            "class_names": tuple(about["goal"].get("class_names", ()))}
     return TrainedModel(Goal(**goal), tuple(about["ntypes"]), tuple(map(tuple, about["etypes"])),
                         tuple(about["embedded"]), about["source_id"])
 
@@ -100,17 +101,20 @@ def check_graph(trained: TrainedModel, schema: Schema, infos: Mapping[str, Array
 
 
 def check_labels(trained: TrainedModel, infos: Mapping[str, ArrayInfo],
-                 splits: Mapping[str, Mapping[str, Any]], wanted: Collection[str]) -> None:
+                 splits: Mapping[str, Mapping[str, Any]], wanted: Collection[str],
+                 class_names: ClassNames | None = None) -> None:
     """Raise what keeps a network from being measured on a graph that it fits.  Not collective.
 
     Args:
         trained: The network.
         infos, splits: Arrays and splits of the graph.
         wanted: Names of splits, of which there must be one.
+        class_names: Names of classes of the graph, by type and label.
 
     Raises:
         UnknownName: No labels.
         DataError: No such split.
+        ConfigError: A class of that number has another name.
     """
     goal, keys = trained.goal, trained.goal.keys
     if not any(split in splits.get(key, ()) for key in keys for split in wanted):
@@ -118,3 +122,8 @@ def check_labels(trained: TrainedModel, infos: Mapping[str, ArrayInfo],
     label = goal.label_key(keys[0])
     if label is not None:
         find_info(infos, label)
+    here = names_of(goal, class_names or {})
+    for number, (learnt, there) in enumerate(zip(goal.class_names, here, strict=False)):
+        if learnt != there:
+            raise ConfigError(f"class {number} of {goal.labels} is {learnt!r} to the network, and {there!r} in this "
+                              "graph: make the graph with the classes in the order of the one that was trained on")

@@ -68,7 +68,7 @@ class Task(ABC):
             check_metrics(self.kind, config.task.metrics)
             if goal is None:
                 own = replace(config, task=replace(config.task, task=self.kind))
-                goal = find_goal(own, g.schema, published_graph(g).infos, g.splits)
+                goal = find_goal(own, g.schema, published_graph(g).infos, g.splits, g.names.classes)
         self.goal: Goal = replace(goal, outputs=self._num_outputs(g, goal))
 
     @property
@@ -165,6 +165,10 @@ class Task(ABC):
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         """The prediction that outputs stand for, a row of each.  Not collective."""
 
+    def probability(self, outputs: torch.Tensor) -> torch.Tensor | None:
+        """(B,) or (B, C) how probable outputs say that a prediction is; None: they do not say.  Not collective."""
+        return None
+
     @property
     @abstractmethod
     def label_names(self) -> Mapping[Any, Sequence[str]]:
@@ -256,6 +260,10 @@ class Classes(Labelled):
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs.argmax(1)
 
+    def probability(self, outputs: torch.Tensor) -> torch.Tensor:
+        """(B,) of the predicted class."""
+        return outputs.double().softmax(1).gather(1, self.decide(outputs)[:, None])[:, 0]
+
 
 class Entries(Labelled):
     """Several labels or numbers for each seed, some of which may be unknown: these are left out of loss and metrics.
@@ -313,6 +321,10 @@ class Labels(Entries):
 
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         return (outputs > 0).to(torch.uint8)
+
+    def probability(self, outputs: torch.Tensor) -> torch.Tensor:
+        """(B, C) that a label applies."""
+        return outputs.double().sigmoid()
 
 
 class Numbers(Entries):

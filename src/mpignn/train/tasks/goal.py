@@ -4,7 +4,7 @@ No torch here: the first rank checks while the others wait, and a server never n
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mpignn.graph.types import NTYPE, ArrayInfo, EType, Schema, etype_key, liste
 from mpignn.models import check_types, find_model
 from mpignn.store.sizes import layer_columns
 
+ClassNames = Mapping[str, Mapping[str, tuple[str, ...]]]       # by node type or edge type key, and by label
 PAIRED_DECODERS = ("complex", "rotate")     # whose rows are halves of complex numbers
 
 
@@ -31,6 +32,7 @@ class Goal:
         labels: Data of these nodes or edges that holds what shall be predicted; None for the edges themselves.
         outputs: Columns of what the model shall say of a seed; 0 where the labels must be read to know.
         edge_mask: Edge data that says which edges carry messages; None: all do.
+        class_names: What users call the classes, or the columns of the labels; empty: nothing.
     """
 
     task: str
@@ -41,6 +43,7 @@ class Goal:
     labels: str | None
     outputs: int
     edge_mask: str | None
+    class_names: tuple[str, ...] = ()
 
     @property
     def keys(self) -> list[str]:
@@ -70,12 +73,13 @@ class Goal:
 
 
 def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
-              splits: Mapping[str, Mapping[str, np.ndarray]]) -> Goal:
+              splits: Mapping[str, Mapping[str, np.ndarray]], class_names: ClassNames | None = None) -> Goal:
     """The goal that is configured, if the graph offers it.  Not collective.
 
     Args:
         config: Settings of the run.
         schema, infos, splits: Types, arrays and splits of the graph.
+        class_names: Names of classes by type and label, where there are such.
 
     Raises:
         DataError: No type, or several where one is wanted, have a split named train; it is empty; or data is of the
@@ -103,8 +107,13 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
     if mask is not None:
         _check_mask(mask, [infos[path] for path in (ArrayKey.edge_data(e, mask).path for e in schema.etypes)
                            if path in infos])
-    return Goal(task, ntype, etypes, config.graph.features, _columns(schema, infos, config), labels,
-                outputs, mask)
+    found = Goal(task, ntype, etypes, config.graph.features, _columns(schema, infos, config), labels, outputs, mask)
+    return replace(found, class_names=names_of(found, class_names or {}))
+
+
+def names_of(goal: Goal, class_names: ClassNames) -> tuple[str, ...]:
+    """What a graph with some names of classes calls those of a goal.  Not collective."""
+    return () if goal.labels is None else class_names.get(goal.keys[0], {}).get(goal.labels, ())
 
 
 def check_model(config: Config, schema: Schema, goal: Goal) -> None:
