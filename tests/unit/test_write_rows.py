@@ -13,8 +13,9 @@ from pyarrow import parquet
 from mpignn.errors import ConfigError
 from mpignn.graph.user_ids import UserIds
 from mpignn.tables import write_rows
+from mpignn.tables.columns import Coded
 from mpignn.tables.endings import TABLES, table_of
-from mpignn.tables.write_rows import Coded, TableWriter
+from mpignn.tables.write_rows import TableWriter
 
 TEXTS = ["plain", "", "a,b", 'say "no"', "two\nlines", "tab\there", "Größe 𝄞", "cr\rhere", " blank ", "1e5"]
 NUMBERS = np.array([0, -1, 1 << 62, 5, 6, 7, 8, 9, 10, 11])

@@ -2,13 +2,12 @@
 
 Equal rows give equal bytes.
 
-Shapes: n rows in hand, C names.
+Shapes: n rows in hand.
 """
 
 import gzip
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -18,27 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from mpignn.graph.user_ids import UserIds
+from mpignn.tables.columns import Coded, Column
 from mpignn.tables.endings import TableKind
 
 _GROUP_BYTES = 1 << 25      # of columns, in a row group of a Parquet file
 _LEVEL = 6                  # of gzip
-
-
-@dataclass(frozen=True)
-class Coded:
-    """A column of names that repeat.
-
-    Attributes:
-        codes: (n,) integers in ``0:C``.
-        names: (C,) texts.
-    """
-
-    codes: np.ndarray
-    names: tuple[str, ...]
-
-
-Column = UserIds | Coded | np.ndarray       # an array has (n,) numbers
 
 
 class TableWriter:

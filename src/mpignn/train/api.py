@@ -20,7 +20,7 @@ from mpignn.nn.embedding import DistEmbedding
 from mpignn.storage import claim
 from mpignn.store.graph import DistGraph
 from mpignn.tables.endings import table_of
-from mpignn.train import predictions
+from mpignn.train import prediction_tables, predictions
 from mpignn.train.callback import Callback
 from mpignn.train.embeddings import Embeddings, make_embeddings
 from mpignn.train.loop import Loop
@@ -163,7 +163,6 @@ def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: st
         if kind is None:
             predictions.write(g, task, network, rows, split or "test", Path(out))
         else:
-            from mpignn.train import prediction_tables  # brings in Apache Arrow, which nothing else here needs
             prediction_tables.write(g, task, network, rows, split or "test", Path(out), kind)
     finally:
         network.train(was_training)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,12 +23,15 @@ from mpignn.log import beat, phase
 from mpignn.storage.atomic import check_space, new_file
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
+from mpignn.tables.columns import Coded, Column
 from mpignn.tables.endings import TableKind
-from mpignn.tables.write_rows import Coded, Column, TableWriter
 from mpignn.train.network import Network
 from mpignn.train.predictions import BLOCK, check_finite, problems_named
 from mpignn.train.tasks.base import Task
 from mpignn.train.tasks.edge import EdgeTask
+
+if TYPE_CHECKING:
+    from mpignn.tables.write_rows import TableWriter    # brings in Apache Arrow
 
 _LEAST_BYTES = 4        # of a line, beside ids
 
@@ -76,6 +80,7 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
         writer: TableWriter | None = None
         with g.trainers.all_or_none(), problems_named(out):
             if g.trainers.rank == 0:
+                from mpignn.tables.write_rows import TableWriter  # starts threads, which nobody else needs
                 if kind.separator is not None and not kind.gzipped:
                     check_space(out, sum(part.least_bytes for part in parts))
                 writer = stack.enter_context(TableWriter(stack.enter_context(new_file(out)), kind))
@@ -87,7 +92,7 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
             stack.close()       # gives it its name
 
 
-def _write_part(g: DistGraph, part: _Part, writer: TableWriter | None, problem: MpignnError | None,
+def _write_part(g: DistGraph, part: _Part, writer: "TableWriter | None", problem: MpignnError | None,
                 out: Path) -> MpignnError | None:
     """Write rows, a round of blocks at a time; returns what is wrong.  Collective over the trainers.
 
