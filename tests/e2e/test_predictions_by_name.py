@@ -179,7 +179,7 @@ def test_links_of_several_types_stand_in_one_table(written):
 
 # From the command line.
 
-TRAIN = ["--fanouts", "2", "--hidden", "4", "--epochs", "1", "--run-dir", "run"]
+TRAIN = ["--fanouts", "2", "--hidden", "4", "--epochs", "1", "--precision", "fp64", "--run-dir", "run"]
 
 
 def mpignn(folder, *words):

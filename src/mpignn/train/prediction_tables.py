@@ -31,7 +31,7 @@ from mpignn.train.tasks.base import Task
 from mpignn.train.tasks.edge import EdgeTask
 
 if TYPE_CHECKING:
-    from mpignn.tables.write_rows import TableWriter    # brings in Apache Arrow
+    from mpignn.tables.write_rows import TableWriter  # brings in Apache Arrow
 
 _LEAST_BYTES = 4        # of a line, beside ids
 
@@ -80,10 +80,10 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
         writer: TableWriter | None = None
         with g.trainers.all_or_none(), problems_named(out):
             if g.trainers.rank == 0:
-                from mpignn.tables.write_rows import TableWriter  # starts threads, which nobody else needs
+                from mpignn.tables import write_rows  # starts threads, which nobody else needs
                 if kind.separator is not None and not kind.gzipped:
                     check_space(out, sum(part.least_bytes for part in parts))
-                writer = stack.enter_context(TableWriter(stack.enter_context(new_file(out)), kind))
+                writer = stack.enter_context(write_rows.TableWriter(stack.enter_context(new_file(out)), kind))
         problem: MpignnError | None = None
         for part in parts:
             problem = _write_part(g, part, writer, problem, out)
