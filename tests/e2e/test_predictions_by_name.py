@@ -220,11 +220,36 @@ def test_a_graph_whose_classes_have_another_order_is_not_measured(trained):
 
 @pytest.mark.parametrize(("out", "code", "part"), [
     ("pred", 2, "must be one of: .h5, .hdf5, .csv, .tsv, .csv.gz, .tsv.gz, .parquet"),
-    ("pred.xlsx", 2, "must be one of"), ("none/pred.csv", 2, "make none first"), ("graph/graph.h5", 2, "is read by")])
+    ("pred.xlsx", 2, "must be one of"), ("none/pred.csv", 2, "No such file or directory"),
+    ("graph/graph.h5", 2, "is read by")])
 def test_what_cannot_be_written_is_refused_before_the_work(trained, out, code, part):
     done = mpignn(trained, "infer", "run", "--out", out)
     assert done.returncode == code and done.stderr.count("mpignn: error:") == 1 and part in done.stderr, str(done)
     assert "loaded and verified" not in done.stderr, str(done)
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
+def test_a_full_disk_keeps_the_table_that_was_there(trained, tmp_path, ending):
+    out, job = tmp_path / f"pred.{ending}", str(Path(__file__).with_name("full_disk_job.py"))
+    out.write_text("precious")
+    done = mpirun([job, "1", "write predictions", "100", "infer", "run", "--out", str(out)], 3, cwd=trained)
+    assert done.returncode == 4 and done.stderr.count("mpignn: error:") == 1, str(done)
+    assert "cannot be written: File too large" in done.stderr and "Traceback" not in done.stderr, str(done)
+    assert [path.name for path in tmp_path.iterdir()] == [out.name] and out.read_text() == "precious"
+
+
+@pytest.mark.parametrize("ending", ["csv", "h5"])
+def test_damaged_ids_are_named_by_all_ranks_together(trained, tmp_path, ending):
+    data = replace(random_graph(0, 200, 900), user_ids={NTYPE: UserIds.of_texts([f"node {i}" for i in range(200)])})
+    partition_graph(data, tmp_path / "graph", 2, "random")
+    raw = bytearray((tmp_path / "graph" / "graph.h5").read_bytes())
+    raw[raw.index(b"node 77")] ^= 1
+    (tmp_path / "graph" / "graph.h5").write_bytes(raw)
+    words = ["-m", "mpignn", "infer", str(trained / "run"), "graph", "--out", f"pred.{ending}"]
+    done = mpirun(words, 3, cwd=tmp_path)
+    assert done.returncode == 3 and done.stderr.count("mpignn: error:") == 1, str(done)
+    assert "ids/_N/values: rows 0..1489 are damaged" in done.stderr, str(done)
+    assert [path.name for path in tmp_path.iterdir()] == ["graph"]
 
 
 def test_links_without_a_split_are_no_table(tmp_path):
