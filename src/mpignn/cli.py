@@ -168,7 +168,7 @@ def _eval(arguments: argparse.Namespace) -> int:
 def _infer_arguments(parser: argparse.ArgumentParser) -> None:
     _run_arguments(parser)
     parser.add_argument("--out", metavar="FILE", required=True,
-                        help="file to write: .h5, .csv, .tsv, .parquet or .csv.gz; replaced if it is there")
+                        help="file to write: .csv, .tsv, .csv.gz, .parquet or .h5; replaced if it is there")
     parser.add_argument("--split", help="edges to score, where the task is about edges (default: test, if there are "
                                         "such)")
 
