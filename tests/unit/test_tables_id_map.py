@@ -16,6 +16,7 @@ INT64, UINT64 = st.integers(-2**63, 2**63 - 1), st.integers(0, 2**64 - 1)
 INTEGERS = st.one_of(st.integers(-3, 3), st.sampled_from([2**63 - 1, -2**63, 2**32, -2**32]), INT64)
 UNSIGNED = st.one_of(st.integers(0, 3), st.sampled_from([2**64 - 1, 2**63, 2**63 - 1, 2**64 - 3]), UINT64)
 ODD = ["05", "-0", "00", "+5", "-", "5 ", "18446744073709551616", "-9223372036854775809", "99999999999999999999",
+       "1234567a", "12345678/1234567:", "-1234567890123456789", "-12345678901234567890", "123456789012345678901", "-",
        "1e3", "0x5", "5.0", "\x00", "\x00\x00", "é"]
 TEXTS = st.one_of(st.integers(-3, 3).map(str), UNSIGNED.map(str), INTEGERS.map(str), st.sampled_from(ODD),
                   st.text(st.characters(exclude_categories=("Cs",)), max_size=20))

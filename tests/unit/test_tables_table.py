@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import random
 
 import pyarrow as pa
 import pyarrow.csv as csv
@@ -139,6 +140,36 @@ def test_a_truncated_file_is_refused(ending, kept, tmp_path):
     assert str(path) in complaint(path)
 
 
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(ending, tmp_path, capfd):
+    path, rng = tmp_path / f"a{ending}", random.Random(ending)
+    WRITERS[ending](pa.concat_tables([PLAIN] * 20), path)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 3, 10])):
+            damaged[rng.randrange(len(damaged))] = rng.choice([0, 10, 34, 44, 255, rng.randrange(256)])
+        path.write_bytes(damaged[:rng.choice([len(damaged), rng.randrange(len(damaged))])])
+        try:
+            rows_of(Table.open([path], as_text=["id"]))
+        except DataError as error:
+            assert str(error).startswith(str(path)) and "\n" not in str(error)
+            refused += 1
+    assert refused > 10
+    assert capfd.readouterr() == ("", "")
+
+
+def test_rows_that_are_too_long_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("id,y\n" + "a" * 5_000_000 + ",1\n")
+    assert "a row is longer than 2 MiB" in complaint(tmp_path / "a.csv")
+
+
+def test_a_large_file_that_is_truncated_is_refused(tmp_path):
+    path, rng = tmp_path / "a.csv.gz", random.Random(0)
+    path.write_bytes(gzip.compress(b"y\n" + b"".join(b"%d\n" % rng.randrange(10**9) for _ in range(600_000)))[:-9])
+    assert "cannot be read: Truncated compressed stream" in complaint(path)
+
+
 @pytest.mark.parametrize("late, kind, value", [("3.5", pa.float64(), 1.0), ("n/a", pa.int64(), 1),
                                                ("words", pa.string(), "1")])
 def test_the_type_of_a_column_holds_its_last_row_too(late, kind, value, tmp_path):
@@ -208,11 +239,20 @@ def test_a_missing_column_names_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize("text, says", [
-    ('{"id": 1}\n{"id": "a"}\n', "changed from number to string"), ('{"id": 1}\n{"id": 2\n', "Missing a comma"),
-    ("[1]\n", "expected an object in each line"), ("", "is empty"), ('{"id": "\xe9"}\n', "line 1: not UTF-8")])
+    ('{"id": 1}\n\n{"id": "a"}\n', "line 3: id is a text, but a number in line 1"),
+    ('{"id": 1}\n{"id": 2\n', "line 2: not JSON: Expecting ',' delimiter"), ("[1]\n", "line 1: not an object"),
+    ('{"id": 1, "id": 2}\n', "line 1: id stands in it twice"), ("", "is empty"),
+    ('{"id": "a"}\n{"id": "\xe9"}\n', "line 2: not UTF-8")])
 def test_malformed_json_lines_are_refused(text, says, tmp_path):
     (tmp_path / "a.jsonl").write_bytes(text.encode("latin1"))
+    assert f"{tmp_path}/a.jsonl" in complaint(tmp_path / "a.jsonl")
     assert says in complaint(tmp_path / "a.jsonl")
+
+
+def test_numbers_of_json_lines_can_be_wanted_as_texts_and_the_other_way(tmp_path):
+    (tmp_path / "a.jsonl").write_text('\ufeff{"a": 5, "b": "7", "c": true}\n')
+    table = Table.open([tmp_path / "a.jsonl"])
+    assert rows_of(table, types={"a": pa.string(), "b": pa.int64()}) == {"a": ["5"], "b": [7], "c": [True]}
 
 
 def test_types_of_json_lines_hold_all_rows(tmp_path):

@@ -24,8 +24,10 @@ EMPTY = np.uint32(2**32 - 1)
 
 _U64, _U32 = np.uint64, np.uint32
 _I64: Any = np.int64        # what type checkers take for an int
-_0, _1, _8, _10, _32, _63 = _U64(0), _U64(1), _U64(8), _U64(10), _U64(32), _U64(63)
+_0, _1, _4, _8, _10, _16, _32, _63 = map(_U64, (0, 1, 4, 8, 10, 16, 32, 63))
 _TAG, _HOME, _OTHER = _U64(0x243F6A8885A308D3), _U64(0x13198A2E03707344), _U64(0xA4093822299F31D0)      # digits of pi
+_HIGH, _LOW, _SIXES = _U64(0xF0F0F0F0F0F0F0F0), _U64(0x0F0F0F0F0F0F0F0F), _U64(0x0606060606060606)
+_DIGITS, _8_DIGITS = _U64(0x3333333333333333), _U64(10**8)
 _MOST_TENTH, _MOST_DIGIT = _U64((2**64 - 1) // 10), _U64((2**64 - 1) % 10)
 _AHEAD = 24         # ids whose slot is asked for before it is needed
 _NEAR = 12          # ids whose row's tag is, by then its slot is here
@@ -82,7 +84,7 @@ def text_keys(data: np.ndarray, bounds: np.ndarray, missing: np.ndarray, tags: n
             kind = MISSING
         else:
             kind, tag = TEXT, _0
-            if data[first] <= 57 and last - first <= 20:       # else no integer
+            if data[first] <= 57:       # else no integer
                 kind, tag = _integer(data, first, last)
             if kind == TEXT:
                 tags[i], homes[i] = _hashes(data, first, last)
@@ -270,9 +272,15 @@ def _integer(data: np.ndarray, first: int, last: int) -> tuple[int, np.uint64]:
     """Kind and tag of a text that may be an integer, in the one way to write it."""
     negative = data[first] == 45
     at = first + 1 if negative else first
-    if at == last or (data[at] == 48 and (negative or last - at > 1)):
+    if at == last or last - at > 20 or (data[at] == 48 and (negative or last - at > 1)):
         return TEXT, _0
     value = _0
+    while at + 8 <= last:       # at most twice: 16 digits overflow nothing
+        word = word_at(data.ctypes.data + at)
+        if (word & _HIGH) | ((word + _SIXES & _HIGH) >> _4) != _DIGITS:
+            return TEXT, _0
+        value = value * _8_DIGITS + _eight_digits(word)
+        at += 8
     while at < last:
         digit = _U64(data[at]) - _U64(48)
         if digit >= _10 or value > _MOST_TENTH or (value == _MOST_TENTH and digit > _MOST_DIGIT):
@@ -282,3 +290,11 @@ def _integer(data: np.ndarray, first: int, last: int) -> tuple[int, np.uint64]:
     if negative:
         return (NEGATIVE, ~value + _1) if value <= _1 << _63 else (TEXT, _0)
     return (SMALL, value) if value >> _63 == _0 else (HUGE, value)
+
+
+@inlined
+def _eight_digits(word: np.uint64) -> np.uint64:
+    """The number that eight bytes write: pairs, fours, then all are put together at once."""
+    word = (word & _LOW) * _U64(10 << 8 | 1) >> _8
+    word = (word & _U64(0x00FF00FF00FF00FF)) * _U64(100 << 16 | 1) >> _16
+    return (word & _U64(0x0000FFFF0000FFFF)) * _U64(10000 << 32 | 1) >> _32

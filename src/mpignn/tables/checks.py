@@ -20,6 +20,11 @@ def check_names(path: Path, names: Sequence[str]) -> None:
         raise DataError(f"{path}: two columns are called {twice!r}; give each a name of its own")
 
 
+UNREADABLE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, pa.ArrowIndexError, pa.ArrowNotImplementedError,
+              pa.ArrowSerializationError, OSError, UnicodeDecodeError)
+"""What Arrow raises of what it cannot read."""
+
+
 @contextmanager
 def damaged(path: Path, kind: str) -> Iterator[None]:
     """Turn what Arrow says of a file that it cannot read into one of our errors.
@@ -33,7 +38,10 @@ def damaged(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except pa.ArrowMemoryError as error:
+        raise DataError(f"{path}: needs more memory than there is: {first_line(error)}; it is damaged, or holds too "
+                        "much in one piece: write it again, in smaller ones") from error
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as {kind}: {first_line(error)}; it is damaged, or was not written to "
                         "its end: write it again") from error
 

@@ -16,15 +16,16 @@ import pyarrow.compute as pc
 import pyarrow.csv as csv
 
 from mpignn.errors import DataError
-from mpignn.tables.checks import check_names, first_line
+from mpignn.tables.checks import UNREADABLE, check_names, first_line
 from mpignn.tables.kinds import first_bad, wider_for
 from mpignn.tables.lines import line_not_utf8, line_of_row, unclosed_quote
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A")
 """What stands for a missing value, in numbers as in texts."""
 
-_BLOCK_BYTES = 1 << 23
+_BLOCK_BYTES = 1 << 21         # Arrow reads 32 of them ahead
 _MOST_SHOWN = 60
+_RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)")
 
 
 class Bytes(Protocol):
@@ -103,7 +104,7 @@ class DelimitedFile:
                 for _ in self._reader(types):
                     pass
             return dict(types)
-        except (pa.ArrowInvalid, UnicodeDecodeError):
+        except UNREADABLE:
             found = dict(types)
         for batch in self.batches(dict.fromkeys(types, pa.string())):
             for name, array in zip(types, batch.columns, strict=True):
@@ -134,21 +135,20 @@ class DelimitedFile:
         reader = csv.open_csv(pa.BufferReader(f"{text}\n".encode()), parse_options=self._parsing())
         return reader.schema
 
-    def _parsing(self, bad_rows: list[csv.InvalidRow] | None = None) -> csv.ParseOptions:
-        def note(row: csv.InvalidRow) -> str:
-            if bad_rows is not None:
-                bad_rows.append(row)
-            return "error"
+    def _parsing(self) -> csv.ParseOptions:
         return csv.ParseOptions(delimiter=self._dialect.delimiter, newlines_in_values=self._dialect.quotes,
-                                quote_char='"' if self._dialect.quotes else False, invalid_row_handler=note)
+                                quote_char='"' if self._dialect.quotes else False)
 
-    def _reader(self, types: Mapping[str, pa.DataType], columns: Sequence[str] | None = None,
-                bad_rows: list[csv.InvalidRow] | None = None) -> csv.CSVStreamingReader:
-        """Arrow's, of the columns whose types are given; of all, if ``columns`` is empty."""
+    def _reader(self, types: Mapping[str, pa.DataType], columns: Sequence[str] | None = None, ahead: bool = True
+                ) -> csv.CSVStreamingReader:
+        """Arrow's, of the columns whose types are given; of all, if ``columns`` is empty.
+
+        Only one that does not read ahead tells the numbers of rows.
+        """
         return csv.open_csv(
             self._dialect.cleaned(self._raw()),
-            csv.ReadOptions(use_threads=bad_rows is None, block_size=_BLOCK_BYTES, column_names=self._header),
-            self._parsing(bad_rows),
+            csv.ReadOptions(use_threads=ahead, block_size=_BLOCK_BYTES, column_names=self._header),
+            self._parsing(),
             csv.ConvertOptions(column_types=dict(types), strings_can_be_null=True, quoted_strings_can_be_null=False,
                                null_values=list(MISSING), include_columns=list(types if columns is None else columns)))
 
@@ -156,7 +156,7 @@ class DelimitedFile:
     def _explained(self, types: Mapping[str, pa.DataType]) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise self._explanation(error, types) from error
 
     def _explanation(self, error: Exception, types: Mapping[str, pa.DataType]) -> DataError:
@@ -166,7 +166,8 @@ class DelimitedFile:
                              "write it again")
         if self._raw().read(2) in (b"\xff\xfe", b"\xfe\xff"):
             return DataError(f"{self.path}: is UTF-16; convert the file, such as with `iconv -f utf16 -t utf8`")
-        if isinstance(error, UnicodeDecodeError) or "UTF8" in said:
+        unreadable = isinstance(error, UnicodeDecodeError) or "UTF8" in said or "\ufffd" in str(error)
+        if unreadable and line_not_utf8(self._raw()) is not None:
             return self._not_utf8()
         if "Empty CSV" in said:
             return DataError(f"{self.path}: is empty; expected {'rows' if self._header else 'a line of names'}")
@@ -174,31 +175,31 @@ class DelimitedFile:
         if unclosed is not None:
             return DataError(f"{self.path}, line {unclosed}: a value begins with a quote that is never closed; close "
                              "it, or write a quote that belongs to a value twice, and the value in quotes")
+        if "straddl" in said:
+            return DataError(f"{self.path}: a row is longer than {_BLOCK_BYTES >> 20} MiB; write it as Parquet")
         if "conversion error" in said:
             return self._bad_value(types)
         return self._ragged() or DataError(f"{self.path}: cannot be read: {said}")
 
     def _not_utf8(self) -> DataError:
-        line = line_not_utf8(self._raw())
-        return DataError(f"{self.path}, line {line}: not UTF-8; convert the file, such as with "
+        return DataError(f"{self.path}, line {line_not_utf8(self._raw())}: not UTF-8; convert the file, such as with "
                          "`iconv -f latin1 -t utf8`")
 
     def _ragged(self) -> DataError | None:
         """What to say of the first row that has too many values or too few."""
-        bad_rows: list[csv.InvalidRow] = []
         try:
-            for _ in self._reader({}, bad_rows=bad_rows):
+            for _ in self._reader({}, (), ahead=False):
                 pass
-        except pa.ArrowInvalid:
-            pass        # the rows tell
-        if not bad_rows:
-            return None
-        row = bad_rows[0]
-        text = re.sub(r"[\r\n].*", " ...", row.text, flags=re.DOTALL)
-        text = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + " ..."
-        quotes = "; a value that holds a delimiter is written in quotes" if self._dialect.quotes else ""
-        where = self.where(row.number - 1 - (self._header is None))
-        return DataError(f"{where}: {row.actual_columns} values, expected {row.expected_columns}: {text}{quotes}")
+        except pa.ArrowInvalid as error:
+            found = _RAGGED.search(str(error))
+            if found is None:
+                return None
+            number, expected, actual, text = found.groups()
+            quotes = "; a value that holds a delimiter is written in quotes" if self._dialect.quotes else ""
+            where = self.where(int(number) - 1 - (self._header is None))
+            text = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + " ..."
+            return DataError(f"{where}: {actual} values, expected {expected}: {text}{quotes}")
+        return None
 
     def _bad_value(self, types: Mapping[str, pa.DataType]) -> DataError:
         row = 0

@@ -1,21 +1,22 @@
 """Tables of which each line is a JSON object."""
 
-import re
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
-import pyarrow.json as json
+import pyarrow.json as arrow_json
 import pyarrow.types as pt
 
 from mpignn.errors import DataError
-from mpignn.tables.checks import first_line
+from mpignn.tables.checks import UNREADABLE, first_line
 from mpignn.tables.kinds import TYPED
-from mpignn.tables.lines import line_not_utf8, line_of_row
+from mpignn.tables.lines import line_of_row, split_lines
 
-_BLOCK_BYTES = 1 << 23
+_FIRST_BYTES = 1 << 23         # names that come later are not found
+_BLOCK_BYTES = 1 << 21
 
 
 class JsonLines:
@@ -42,8 +43,11 @@ class JsonLines:
 
     def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
         """Columns, read as these types."""
+        # A number is not read as a text, nor a text as a number: whoever wants that converts what comes.
+        readable = {name: kind if _word(kind) == _word(self.types[name]) else self.types[name]
+                    for name, kind in types.items()}
         with self._explained():
-            for batch in self._reader(types, "ignore"):
+            for batch in self._reader(readable, "ignore"):
                 batch.validate(full=True)       # Arrow takes texts here as they are
                 yield batch.select(list(types))
 
@@ -63,11 +67,12 @@ class JsonLines:
         return f"{self.path}, row {row + 1}" if line is None else f"{self.path}, line {line}"
 
     def _can_be(self, types: Mapping[str, pa.DataType]) -> bool:
-        try:
-            for _ in self._reader(types, "ignore"):
-                pass
-        except pa.ArrowInvalid:
-            return False
+        with self._explained():
+            try:
+                for _ in self._reader(types, "ignore"):
+                    pass
+            except (pa.ArrowInvalid, UnicodeDecodeError):
+                return False
         return True
 
     def _raw(self) -> IO[bytes]:
@@ -76,23 +81,51 @@ class JsonLines:
 
     def _reader(self, types: Mapping[str, pa.DataType], others: str) -> pa.RecordBatchReader:
         schema = pa.schema(list(types.items()))
-        return json.open_json(self._raw(), json.ReadOptions(block_size=_BLOCK_BYTES),
-                              json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=others))
+        size = _FIRST_BYTES if others == "infer" else _BLOCK_BYTES
+        return arrow_json.open_json(self._raw(), arrow_json.ReadOptions(block_size=size),
+                              arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=others))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except OSError as error:        # of what is compressed
             raise DataError(f"{self.path}: cannot be read: {first_line(error)}; it is damaged, or was not written to "
                             "its end: write it again") from error
-        except (pa.ArrowException, UnicodeDecodeError) as error:
-            if line_not_utf8(self._raw()) is not None:
-                raise DataError(f"{self.path}, line {line_not_utf8(self._raw())}: not UTF-8; convert the file, such "
-                                "as with `iconv -f latin1 -t utf8`") from error
-            said = first_line(error)
-            if "Empty JSON" in said:
-                raise DataError(f"{self.path}: is empty; expected an object in each line") from error
-            said = re.sub(r" in row \d+$", "", said)
-            raise DataError(f"{self.path}: cannot be read as JSON lines: {said}; expected an object in each line, and "
-                            "values of one type under each name") from error
+        except UNREADABLE as error:
+            raise DataError(f"{self.path}{self._culprit() or f': cannot be read as JSON lines: {first_line(error)}'}; "
+                            "expected an object in each line, and values of one type under each name") from error
+
+    def _culprit(self) -> str | None:
+        """The first line with which something is wrong, and what."""
+        found: dict[str, tuple[str, int]] = {}
+        number = 0
+        for number, line in enumerate(split_lines(self._raw()), 1):
+            where = f", line {number}: "
+            try:
+                pairs = json.loads(line.decode("utf-8-sig"), object_pairs_hook=list) if line.strip() else []
+            except UnicodeDecodeError:
+                return f"{where}not UTF-8; convert the file, such as with `iconv -f latin1 -t utf8`"
+            except ValueError as error:
+                return f"{where}not JSON: {error}"
+            if not line.strip().startswith((b"{", b"\xef\xbb\xbf{")):
+                if line.strip():
+                    return f"{where}not an object"
+                continue
+            for place, (name, value) in enumerate(pairs):
+                if name in (earlier for earlier, _ in pairs[:place]):
+                    return f"{where}{name} stands in it twice"
+                word = _WORDS.get(type(value), "something else")
+                before, first = found.setdefault(name, (word, number)) if value is not None else (word, 0)
+                if before != word:
+                    return f"{where}{name} is {word}, but {before} in line {first}"
+        return None if number else ": is empty"
+
+
+_WORDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
+
+
+def _word(kind: pa.DataType) -> str:
+    if pt.is_integer(kind) or pt.is_floating(kind):
+        return "a number"
+    return "a text" if pt.is_string(kind) else str(kind)

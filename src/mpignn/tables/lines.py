@@ -37,7 +37,7 @@ def unclosed_quote(stream: IO[bytes], skipped: Callable[[bytes], bool], delimite
 
 def line_not_utf8(stream: IO[bytes]) -> int | None:
     """The first line that is not UTF-8, counted from 1; None: all are."""
-    for number, line in enumerate(_split(stream), 1):
+    for number, line in enumerate(split_lines(stream), 1):
         try:
             line.decode()
         except UnicodeDecodeError:
@@ -51,7 +51,7 @@ def _lines(stream: IO[bytes], skipped: Callable[[bytes], bool], delimiter: bytes
     before = rb"(?:^|%s)" % re.escape(delimiter or b",")
     whole, begin = re.compile(before + rb'"(?:[^"]|"")*"'), re.compile(before + b'"')
     inside = False
-    for number, line in enumerate(_split(stream), 1):
+    for number, line in enumerate(split_lines(stream), 1):
         begins = not inside and not skipped(line)
         rest = line
         if inside:
@@ -62,7 +62,8 @@ def _lines(stream: IO[bytes], skipped: Callable[[bytes], bool], delimiter: bytes
         yield number, line, begins, inside
 
 
-def _split(stream: IO[bytes]) -> Iterator[bytes]:
+def split_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a text, without what ends them, but for CR."""
     rest = b""
     while chunk := stream.read(_CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")

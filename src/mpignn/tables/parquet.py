@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from mpignn.tables.checks import check_names, damaged
 
 _BLOCK_BYTES = 1 << 24
+_BUFFER_BYTES = 1 << 20
 _MOST_ROWS = 1 << 20
 
 
@@ -20,7 +21,8 @@ class ParquetTable:
     def __init__(self, path: Path) -> None:
         self.path = path
         with damaged(path, "a Parquet file"):
-            self._file = pq.ParquetFile(path, memory_map=True)
+            # Groups of rows are not read as a whole, nor all of them ahead.
+            self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
             schema = self._file.schema_arrow
         check_names(path, schema.names)
         self.types: Mapping[str, pa.DataType] = dict(zip(schema.names, schema.types, strict=True))
