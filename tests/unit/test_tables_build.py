@@ -360,6 +360,15 @@ def test_a_column_that_becomes_something_else_behind_the_first_block_is_read_as_
     assert len(data.class_names["paper:cites:paper"]["labels"]) == 101
 
 
+def test_tables_without_rows_are_warned_of(tmp_path, caplog):
+    (tmp_path / "n.csv").write_text("id,x,y,s\n")
+    (tmp_path / "e.csv").write_text("s,d,w\n")
+    data = read(tmp_path, '[nodes.paper]\nfiles = "n.csv"\nid = "id"\nfeatures = "x"\nlabels = "y"\nsplit = "s"\n'
+                          '[edges."paper:cites:paper"]\nfiles = "e.csv"\nsrc = "s"\ndst = "d"\nweights = "w"')
+    assert data.num_nodes == {"paper": 0} and edges_of(data) == [] and data.splits == {}
+    assert "n.csv: there are no rows in it" in caplog.text and "e.csv: there are no rows in it" in caplog.text
+
+
 def test_dates_become_seconds(tmp_path):
     data = small(tmp_path, edges={"t": ["1970-01-02", "1969-12-31"]}, more_edges='time = "t"')
     assert data.edge_data[CITES]["time"].tolist() == [86400, -86400]

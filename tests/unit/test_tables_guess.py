@@ -68,6 +68,11 @@ def test_one_table_of_edges_is_a_graph(tmp_path, name, lines, ends):
     assert (edges.src, edges.dst) == ends and edges.split == USUAL_SHARES
 
 
+def test_one_table_of_nodes_is_no_graph(tmp_path):
+    with pytest.raises(DataError, match=r"papers.csv: are these nodes or edges\?"):
+        guessed(folder(tmp_path, papers=["id,x", "a,1"]) / "papers.csv")
+
+
 def test_without_labels_the_largest_table_of_edges_is_to_be_predicted(tmp_path):
     tables = FOUR | {"papers": ["paper_id,x", "p1,0", "p2,0", "p3,0"], "cites": ["citing,cited", *["p1,p2"] * 20]}
     found = guessed(folder(tmp_path, **tables))
@@ -124,6 +129,7 @@ def test_a_folder_of_files_is_one_table(tmp_path):
     ({"users": ["id", "1", "2"], "items": ["id", "1", "2"], "buys": ["src,dst", "1,2"]},
      r"buys.csv: which nodes are src and dst\? The node types are item, user.*mpignn describe .* > graph.toml"),
     ({"edges": ["0,1", "1,2"]}, "its first line is 0, 1, which are no names of columns"),
+    ({"papers": ["id,x", "a,1"]}, "these are tables of nodes: .*papers.csv; there is none of edges"),
     ({}, "there is no table in it"),
 ])
 def test_what_is_not_clear_is_asked_for(tmp_path, tables, told):

@@ -179,8 +179,9 @@ class _Numbers:
         """What stands for what is missing, (W,) or of one number; raises that of the first, if nothing does."""
         column, fill = self._column.column, self._column.fill
         if fill is None:
-            raise DataError(f'{place}: {column} is missing; write it there, or in the description what stands for it: '
-                            f'{{column = "{column}", fill = 0}}, or fill = "{MEAN}"')
+            raise DataError(f'{place}: {column} is missing; write it there, or into graph.toml, which `mpignn '
+                            f'describe` begins, what stands for it: {{column = "{column}", fill = 0}}, or fill = '
+                            f'"{MEAN}"')
         if self._moments is not None and fill == MEAN:
             return self._moments.mean()
         return np.array(fill, self.dtype)
@@ -264,8 +265,8 @@ class _Categories:
             return array
         if self._column.fill is None:
             row = int(np.flatnonzero(missing)[0])
-            raise DataError(f"{where(row)}: {self._column.column} is missing; write it there, or "
-                            "name in the description what stands for it: fill = \"unknown\"")
+            raise DataError(f"{where(row)}: {self._column.column} is missing; write it there, or into graph.toml, "
+                            "which `mpignn describe` begins, what stands for it: fill = \"unknown\"")
         try:
             fill = pa.scalar(self._column.fill, array.type)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

@@ -130,13 +130,16 @@ def guessed(path: Path) -> Description:
     """The description of tables that are clear.  Not collective.
 
     Raises:
-        DataError: Something is not; says what to write where.
-        ConfigError: There are no edges.
+        DataError: Something is not, or there are no edges; says what to write where.
     """
     found = guess(path)
     for problem in found.problems:
         more = "" if path.is_file() else f"; `mpignn describe {path} > graph.toml` writes the rest"
         raise DataError(f"{problem}{more}, and `mpignn partition graph.toml GRAPH` takes it")
+    if not found.description.edges:
+        seen = ", ".join(str(file) for nodes in found.description.nodes.values() for file in nodes.files)
+        raise DataError(f"{path}: these are tables of nodes: {seen}; there is none of edges, such as edges.csv with "
+                        "columns src and dst")
     return checked(found.description)
 
 
@@ -211,7 +214,10 @@ def _ends_by_type(sheet: _Sheet, of_nodes: _OfNodes) -> tuple[str, str] | None:
 
 
 def _only_two(sheet: _Sheet) -> tuple[str, str] | None:
-    return (sheet.names[0], sheet.names[1]) if len(sheet.names) == 2 else None
+    """The two columns of a table without others, of which none is called as the ids of its rows."""
+    if len(sheet.names) != 2 or id_column(sheet.names, sheet.stem) is not None:
+        return None
+    return sheet.names[0], sheet.names[1]
 
 
 def _hint(column: str, of_nodes: _OfNodes) -> str | None:

@@ -3,6 +3,7 @@
 Shapes: N rows of a table, F columns of features.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from mpignn.tables.encoders import Encoder, Where, encoder
 from mpignn.tables.labels import LabelReader, Labels
 from mpignn.tables.splits import SplitReader
 from mpignn.tables.table import Block, Table
+
+log = logging.getLogger(__name__)
 
 FEATURES, LABELS = "features", "labels"
 """Data of rows that training looks for."""
@@ -73,13 +76,15 @@ class Seeds:
         self._split.add(block.columns, where)
 
     def found(self, num_rows: int, kept: np.ndarray | None, what: str) -> tuple[Labels | None, dict[str, np.ndarray]]:
-        """The labels of all rows, and the sorted rows of each split.  Not collective.
+        """The labels of all rows, and the sorted rows of each split; warns where there are no rows.  Not collective.
 
         Args:
             num_rows: N.
             kept: (N,) booleans: rows that may be in a split; None: all.
             what: The table, for messages.
         """
+        if not num_rows:
+            log.warning("%s: there are no rows in it", what)
         labels = None if self._labels is None else self._labels.labels()
         return labels, self._split.splits(num_rows, labels, kept, what)
 
