@@ -117,7 +117,7 @@ def test_what_programs_write_is_read(text, expected, tmp_path):
 
 @pytest.mark.parametrize("text, says", [
     (b"id,y\na,1\n\nb,2,3\n", "line 4: 3 values, expected 2: b,2,3"),
-    (b'id,y\n"a\nb",1\nc\n', "line 4: 1 values, expected 2: c"),
+    (b'id,y\n"a\nb",1\nc\n', "line 4: 1 value, expected 2: c"),
     (b'id,y\na,1\n"b,2\nc,3\n', "line 3: a value begins with a quote that is never closed"),
     (b"id,y\na,1\n\xe9,2\n", "line 3: not UTF-8; convert the file, such as with `iconv"),
     (b"\xe9,y\na,2\n", "line 1: not UTF-8"),
@@ -206,6 +206,8 @@ def test_lists_of_edges_have_comments_and_blanks(ending, tmp_path):
     assert "line 6: 3 values, expected 2" in complaint(path)
     path.write_text("a b 0.5\nb a 1")
     assert rows_of(Table.open([path])) == {"src": ["a", "b"], "dst": ["b", "a"], "value": [0.5, 1.0]}
+    path.write_text("1 2")
+    assert rows_of(Table.open([path])) == {"src": [1], "dst": [2]}
     path.write_text("# nothing")
     assert "no edges in it" in complaint(path)
 

@@ -198,7 +198,8 @@ class DelimitedFile:
             quotes = "; a value that holds a delimiter is written in quotes" if self._dialect.quotes else ""
             where = self.where(int(number) - 1 - (self._header is None))
             text = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + " ..."
-            return DataError(f"{where}: {actual} values, expected {expected}: {text}{quotes}")
+            values = "value" if actual == "1" else "values"
+            return DataError(f"{where}: {actual} {values}, expected {expected}: {text}{quotes}")
         return None
 
     def _bad_value(self, types: Mapping[str, pa.DataType]) -> DataError:

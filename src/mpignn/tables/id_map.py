@@ -176,7 +176,8 @@ class IdMap:
             raise DataError(f"more than {_MOST_IDS} nodes of a type do not fit one process")
         if most > self._tags.size:
             size = max(most, int(self._tags.size * _ROOM))
-            self._tags, self._homes = _longer(self._tags, size), _longer(self._homes, size)
+            self._tags = _longer(self._tags, size)
+            self._homes = _longer(self._homes, size)        # by now the shorter tags are gone
         if most > self._slots.size * _FULL:
             size = min(max(int(most / _FULL) + 1, int(self._slots.size * _ROOM)), _MOST_SLOTS)
             del self._slots
