@@ -141,7 +141,9 @@ class _Content:
             order = self._orig.get(key, np.empty(0))[ids] if key in self._orig else None
             if order is not None and (np.diff(order) <= 0).any():
                 yield f"{self._graph.path}: split/{key}/{name} is not in order of original id"
-            elif np.unique(ids).size != ids.size:
+                continue
+            ids = np.sort(ids)      # a hundred times faster than np.unique, which hashes
+            if (ids[1:] == ids[:-1]).any():
                 yield f"{self._graph.path}: split/{key}/{name} has an id twice"
 
     def _check_edges(self) -> Iterator[str]:
