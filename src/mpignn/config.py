@@ -17,6 +17,7 @@ from mpignn.models import MODELS, OWN, USUAL, models_with, name_in_runs, own_nam
 from mpignn.samplers import SAMPLERS, samplers_with_arguments
 from mpignn.samplers import USUAL as USUAL_SAMPLER
 from mpignn.tasks import TASKS
+from mpignn.ways import WAYS
 
 METRICS = "metrics.jsonl"       # of a run folder
 CONFIG = "config.toml"          # likewise
@@ -74,9 +75,9 @@ class WorldConfig:
                              choices=("none", "topology", "all"))
     replicate_nodes: int = _aside(1, "nodes that share such a copy between them", low=1,
                                   only={"replicate": ("topology", "all")})
-    access: str = _aside("auto", "how rows of other nodes come: rma (one-sided reads), owner (packed and sent by "
-                                  "their server), or auto: the one that measures faster at start",
-                          choices=("auto", "rma", "owner"))
+    access: str = _aside("auto", "how rows of other nodes come: "
+                         + "".join(f"{way.name} ({way.text}), " for way in WAYS.values())
+                         + "or auto: the one of rma and owner that measures faster at start", choices=("auto", *WAYS))
     device: str = _aside(CPU, "where trainers compute: cpu, or cuda: each on a GPU of its own", choices=(CPU, "cuda"))
 
 

@@ -1,4 +1,4 @@
-"""Rows over MPI: what every transport does, for all shapes of a job and both ways to rows of other nodes."""
+"""Rows over MPI: what every transport does, for all shapes of a job and each way to rows of other nodes."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from mpignn.roles import BOTH, Role, Topology
+from mpignn.ways import WAYS
 from transport_suite import CHECKS, NUM_ROWS, Request, ask, fill, specs
 
 SHAPES = {"ranks_per_node": (None, 1, 2)}
-both_ways = pytest.mark.parametrize("access", ["rma", "owner"])
+each_way = pytest.mark.parametrize("access", [*WAYS])
 
 
 @contextmanager
@@ -34,13 +35,13 @@ def check_all(world, **options):
 
 
 @pytest.mark.ranks(1, 2, 3, 4, **SHAPES)
-@both_ways
+@each_way
 def test_transport(world, access):
     check_all(world, access=access)
 
 
 @pytest.mark.ranks(4, **SHAPES)
-@both_ways
+@each_way
 def test_several_servers_on_a_node(world, access):
     from mpignn.mpi.world import initialize
     per_node = min(map(world.topology.node_of_rank.count, world.topology.node_of_rank))
@@ -50,7 +51,7 @@ def test_several_servers_on_a_node(world, access):
 
 
 @pytest.mark.ranks(3, 4, ranks_per_node=(2,))
-@both_ways
+@each_way
 def test_a_node_without_servers(world, access):
     nodes = world.topology.node_of_rank
     roles = tuple(Role.TRAINER if node else BOTH for node in nodes)
@@ -68,7 +69,7 @@ def test_shared_memory_of_the_mpi_library_serves_too(world):
 
 
 @pytest.mark.ranks(3, ranks_per_node=(1, 2))
-@both_ways
+@each_way
 @pytest.mark.parametrize("chunk_bytes", [300, 1000, 4321])
 def test_what_is_longer_than_the_limit_is_cut(world, access, chunk_bytes):
     check_all(world, access=access, chunk_bytes=chunk_bytes)
@@ -101,7 +102,7 @@ def test_on_one_node_gathering_makes_no_mpi_call(world):
 
 
 @pytest.mark.ranks(2, 3, ranks_per_node=(1,))
-@both_ways
+@each_way
 def test_one_request_for_each_owner(world, access):
     with opened(world, access=access) as transport:
         rng = np.random.default_rng(0)
@@ -129,7 +130,7 @@ def test_rows_of_the_node_are_counted_by_owner(world):
 
 
 @pytest.mark.ranks(2, ranks_per_node=(1,))
-@both_ways
+@each_way
 def test_rows_of_others_need_an_open_transport(world, access):
     from mpignn.errors import CommError
     with opened(world, access=access) as transport:
@@ -141,7 +142,7 @@ def test_rows_of_others_need_an_open_transport(world, access):
 
 
 @pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
-@both_ways
+@each_way
 def test_a_gather_that_nobody_waits_for_does_no_harm(world, access):
     with opened(world, access=access) as transport:
         if Role.TRAINER in world.role:

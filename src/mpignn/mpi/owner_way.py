@@ -16,9 +16,9 @@ from mpignn.log import activity
 from mpignn.mpi.layout import Layout, cut_rows
 from mpignn.mpi.library import MPI
 from mpignn.mpi.owners import Owners, wait_for
-from mpignn.mpi.ways import Ask, SplitRequest, Way
+from mpignn.mpi.ways import Ask, Held, SplitRequest, Way
 from mpignn.mpi.world import World
-from mpignn.roles import Role
+from mpignn.roles import BOTH, Role
 
 _PIECE_BYTES = 1 << 20
 _LEAVING = 2            # one piece is packed while another one leaves
@@ -27,22 +27,15 @@ _LEAVING = 2            # one piece is packed while another one leaves
 class OwnerWay(Way):
     """The servers of all nodes, asked for rows of the graph."""
 
-    def __init__(self, world: World, segment: np.ndarray, layout: Layout, specs: Sequence[ArraySpec],
-                 chunk_bytes: int) -> None:
-        """Start answering.  Collective over the world.
-
-        Args:
-            world: The job.
-            segment: (bytes,) uint8 memory of this node.
-            layout: Where rows lie in it.
-            specs: The arrays, in the same order on all ranks.
-            chunk_bytes: No reply is longer, unless a single row is.
-        """
-        self._limit = min(chunk_bytes, _PIECE_BYTES)
-        self._number = {spec.name: number for number, spec in enumerate(specs)}
+    def __init__(self, world: World, held: Held) -> None:
+        """Start answering.  Collective over the world."""
+        if BOTH in world.topology.roles:
+            world.never_block()     # a rank inside a blocking call would not serve
+        self._limit = min(held.chunk_bytes, _PIECE_BYTES)
+        self._number = {spec.name: number for number, spec in enumerate(held.specs)}
         self._rank_of_server = world.topology.server_ranks
         serves = Role.SERVER in world.role
-        self._shelves = [_Shelf(spec, segment, layout) for spec in specs] if serves else []
+        self._shelves = [_Shelf(spec, held.segment, held.layout) for spec in held.specs] if serves else []
         self._owners = Owners(world.all, self._answer if serves else None, _LEAVING, in_order=False)
 
     def ask(self, server: int, splits: Sequence[SplitRequest], landed: int) -> Ask:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpignn.log import activity
-from mpignn.mpi.layout import Layout, chunks, merge
+from mpignn.mpi.layout import chunks, merge
 from mpignn.mpi.library import MPI
-from mpignn.mpi.ways import Ask, SplitRequest, Way
+from mpignn.mpi.ways import Ask, Held, SplitRequest, Way
 from mpignn.mpi.world import World
+from mpignn.roles import Role
 
 # Unwanted bytes between two rows that cost less to fetch than a further piece: Open MPI sends each piece of a Get as
 # a message of its own (10 to 25 us), MPICH packs them (1 us).
@@ -22,18 +23,12 @@ _GAP_BYTES_ELSEWHERE = 128
 class RmaWay(Way):
     """The segments of all nodes as one RMA window, in one access epoch until `free`."""
 
-    def __init__(self, world: World, exposed: np.ndarray, layout_of_server: Sequence[Layout], chunk_bytes: int) -> None:
-        """Open the window.  Collective over the world.
-
-        Args:
-            world: The job.
-            exposed: (bytes,) uint8 what others may read here: the node's segment on servers, else nothing.
-            layout_of_server: Where the rows are in what each server exposes.
-            chunk_bytes: No single read is longer.
-        """
+    def __init__(self, world: World, held: Held) -> None:
+        """Open the window: servers expose the segment of their node.  Collective over the world."""
+        exposed = held.segment if Role.SERVER in world.role else np.empty(0, np.uint8)
         self._rank_of_server = world.topology.server_ranks
-        self._layouts = layout_of_server
-        self._chunk_bytes = chunk_bytes
+        self._layouts = held.layout_of_server
+        self._chunk_bytes = held.chunk_bytes
         self._gap_bytes = _GAP_BYTES.get(MPI.get_vendor()[0], _GAP_BYTES_ELSEWHERE)
         self.win = MPI.Win.Create(exposed if exposed.size else None, 1, comm=world.all.comm)
         self.win.Lock_all(MPI.MODE_NOCHECK)

@@ -16,15 +16,14 @@ from mpignn.errors import CommError
 from mpignn.mpi.layout import lay_out
 from mpignn.mpi.library import MPI
 from mpignn.mpi.owner_array import OwnerArray, TrainerOwners
-from mpignn.mpi.owner_way import OwnerWay
 from mpignn.mpi.rma_array import RmaArray
 from mpignn.mpi.rma_way import RmaWay
 from mpignn.mpi.segment import Segment
 from mpignn.mpi.sync import CHUNK_BYTES
 from mpignn.mpi.trainer_array import TrainerArray, TrainerGroups
-from mpignn.mpi.ways import Ask, SplitRequest, Way
+from mpignn.mpi.ways import Ask, Held, SplitRequest, Way, open_way
 from mpignn.mpi.world import World
-from mpignn.roles import BOTH, Role
+from mpignn.ways import WAYS
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class MpiTransport(Transport):
         Args:
             world: The job.
             specs: The arrays, in the same order on all ranks.
-            access: ``rma`` or ``owner``: how rows of other nodes come; or one of these for each node.  None: as the
+            access: How rows of other nodes come, a name of `mpignn.ways.WAYS`; or one for each node.  None: as the
                 world has it.
             segment: Kind of shared memory, see `Segment`.
             chunk_bytes: No single read or reply is longer.
@@ -55,7 +54,7 @@ class MpiTransport(Transport):
         topology = world.topology
         access = world.access if access is None else access
         self._access = (access,) * len(topology.nodes) if isinstance(access, str) else tuple(access)
-        assert set(self._access) <= {"rma", "owner"} and len(self._access) == len(topology.nodes)
+        assert set(self._access) <= WAYS.keys() and len(self._access) == len(topology.nodes)
         layouts = [lay_out(specs, topology, node) for node in topology.nodes]
         self._layout = layouts[world.node_id]
         self._layout_of_server = [layout for layout in layouts for _ in range(layout.first, layout.last)]
@@ -94,13 +93,8 @@ class MpiTransport(Transport):
             world.all.barrier()
             return
         wanted = set().union(*world.all.allgather(set(self._access)))
-        if "owner" in wanted:
-            if BOTH in world.topology.roles:
-                world.never_block()     # a rank inside a blocking call would not serve
-            self._ways["owner"] = OwnerWay(world, self._segment.bytes, self._layout, self._specs, self._chunk_bytes)
-        if "rma" in wanted:
-            exposed = self._segment.bytes if Role.SERVER in world.role else np.empty(0, np.uint8)
-            self._ways["rma"] = RmaWay(world, exposed, self._layout_of_server, self._chunk_bytes)
+        held = Held(self._specs, self._segment.bytes, self._layout, self._layout_of_server, self._chunk_bytes)
+        self._ways = {name: open_way(name, world, held) for name in sorted(wanted)}     # on all ranks in this order
 
     def gather(self, requests: Sequence[Request], on_main: OnMain | None = None) -> Pending:
         for request in requests:
@@ -124,15 +118,15 @@ class MpiTransport(Transport):
         return RmaArray(self._trainer_groups, spec)
 
     def _owners_are_the_way(self, groups: TrainerGroups) -> bool:
-        """Whether trainers' arrays do without one-sided calls: some trainer gets rows of some other node from their
-        owner, or these calls are not to be trusted.  Collective over the trainers.
+        """Whether trainers' arrays do without one-sided calls: some trainer gets rows of some other node by a way
+        that does, or these calls are not to be trusted.  Collective over the trainers.
 
         Between machines the accumulates of Open MPI, where it emulates them over messages (osc/rdma, seen in 5.0.11),
         can wait for each other for ever: the end of one, told by a message, waits in that message's handler for one.
         """
         ways = {way for node, way in enumerate(self._access) if node != self._world.node_id or len(self._access) == 1}
         emulated = MPI.get_vendor()[0] == "Open MPI" and groups.host.size < groups.all.size
-        return emulated or "owner" in set().union(*groups.all.allgather(ways))
+        return emulated or not all(WAYS[way].one_sided for of_rank in groups.all.allgather(ways) for way in of_rank)
 
     def free(self) -> None:
         if self._trainer_owners is not None:

@@ -3,13 +3,19 @@
 Shapes: N rows asked for, K distinct rows of them that other nodes hold.
 """
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from mpignn.comm.sharded import ArraySpec
 from mpignn.comm.transport import Request
 from mpignn.kernels.gather import gather_rows, scatter_rows
+from mpignn.mpi.layout import Layout
+from mpignn.mpi.world import World
+from mpignn.ways import WAYS
 
 Places = np.ndarray | slice
 
@@ -102,8 +108,31 @@ class Ask(ABC):
         """Return when they are there.  Not collective."""
 
 
+@dataclass(frozen=True)
+class Held:
+    """What nodes hold of a graph.
+
+    Attributes:
+        specs: The arrays, in the same order on all ranks.
+        segment: (bytes,) uint8 memory of this node.
+        layout: Where rows lie in it.
+        layout_of_server: Where rows lie in the memory of each server's node.
+        chunk_bytes: No single read is longer, and no reply, unless a single row is.
+    """
+
+    specs: Sequence[ArraySpec]
+    segment: np.ndarray
+    layout: Layout
+    layout_of_server: Sequence[Layout]
+    chunk_bytes: int
+
+
 class Way(ABC):
     """A way to the rows of other nodes."""
+
+    @abstractmethod
+    def __init__(self, world: World, held: Held) -> None:
+        """Open it: from now on this rank may ask, and servers are asked.  Collective over the world."""
 
     @abstractmethod
     def ask(self, server: int, splits: Sequence[SplitRequest], landed: int) -> Ask:
@@ -120,3 +149,10 @@ class Way(ABC):
     @abstractmethod
     def free(self) -> None:
         """Give resources back.  Collective over the world; nothing is under way."""
+
+
+def open_way(name: str, world: World, held: Held) -> Way:
+    """The way of a name, one of `mpignn.ways.WAYS`.  Collective over the world."""
+    module, _, kind = WAYS[name].made_by.partition(":")
+    way: Way = getattr(importlib.import_module(module), kind)(world, held)
+    return way
