@@ -1,19 +1,25 @@
 """Assigning nodes to partitions, numbering them anew, and the report."""
 
+import os
+import tempfile
+
+import kaminpar
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphs import edge_list, graphs, random_assignment, random_graph, random_hetero_graph
-from mpignn.errors import ConfigError, DataError
+from mpignn.errors import ConfigError, DataError, ResourceError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, GraphData, etype_key
 from mpignn.partition.assign import assign, checked_assignment
-from mpignn.partition.methods import METHODS, union_graph
+from mpignn.partition.kaminpar import _write_parhip
+from mpignn.partition.methods import METHODS
 from mpignn.partition.relabel import new_indptr, relabel
 from mpignn.partition.report import PartTally, make_report
+from mpignn.partition.union import union_graph
 
 
 def ring_of_cliques(cliques=4, size=12):
@@ -52,9 +58,10 @@ def test_range_ascends_and_random_depends_on_the_seed():
     assert not np.array_equal(assign(data, 4, "random", 0)[NTYPE], assign(data, 4, "random", 1)[NTYPE])
 
 
-def test_metis_finds_the_cliques():
+@pytest.mark.parametrize("method", ["metis", "kaminpar"])
+def test_libraries_find_the_cliques(method):
     data, ids, cliques = ring_of_cliques()
-    parts = assign(data, cliques, "metis")[NTYPE][ids].reshape(cliques, -1)
+    parts = assign(data, cliques, method)[NTYPE][ids].reshape(cliques, -1)
     assert (parts == parts[:, :1]).all() and len(set(parts[:, 0])) == cliques
 
 
@@ -77,10 +84,57 @@ def test_one_pass_takes_more_partitions_than_nodes_and_graphs_without_edges(data
     assert len(set(parts)) == parts.size
 
 
-def test_metis_takes_more_partitions_than_nodes_and_graphs_without_edges():
+@pytest.mark.parametrize("method", ["metis", "kaminpar"])
+def test_libraries_take_more_partitions_than_nodes_and_graphs_without_edges(method):
     for data, parts in ((random_graph(0, 3, 9), 5), (random_graph(0, 30, 0), 4)):
-        found = assign(data, parts, "metis")[NTYPE]
+        found = assign(data, parts, method)[NTYPE]
         assert np.bincount(found, minlength=parts).max() <= -(-found.size // parts)
+
+
+def test_the_file_that_kaminpar_reads_is_that_of_the_format(tmp_path):
+    indptr, indices = np.array([0, 1, 3, 3, 4]), np.array([1, 0, 3, 1])
+    for width in (4, 8):
+        path = tmp_path / f"graph{width}"
+        with path.open("wb") as file:
+            _write_parhip(file, indptr, indices.astype(f"i{width}"))
+        words = np.fromfile(path, "<u8", 3 + 5)
+        assert words[1:3].tolist() == [4, 4] and words[0] == (11 if width == 4 else 3)
+        assert np.array_equal((words[3:].astype(int) - 8 * words.size) // width, indptr)
+        assert np.fromfile(path, f"<i{width}", offset=8 * words.size).tolist() == indices.tolist()
+        graph = kaminpar.load_graph(str(path), kaminpar.GraphFileFormat.PARHIP)
+        assert [[n for n, _ in graph.neighbors(node)] for node in range(4)] == [[1], [0, 3], [], [1]]
+
+
+def test_kaminpar_leaves_no_file_also_where_it_fails(tmp_path, monkeypatch):
+    seen = []
+
+    def cut(path, num_parts, seed):
+        seen.append((os.path.samefile(os.path.dirname(os.readlink(path)), tmp_path), list(tmp_path.iterdir())))
+        raise ValueError("no such preset")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("mpignn.partition.kaminpar.call_apart", lambda function, count: function())
+    monkeypatch.setattr("mpignn.partition.kaminpar._cut", cut)
+    data, *_ = ring_of_cliques()
+    with pytest.raises(ValueError):
+        assign(data, 4, "kaminpar")
+    assert seen == [(True, [])]         # a file of that folder without a name there
+
+
+def test_errors_of_kaminpar_say_what_to_do(tmp_path, monkeypatch):
+    data, *_ = ring_of_cliques()
+    monkeypatch.setattr("mpignn.partition.kaminpar._PRESET", "no such preset")
+    with pytest.raises(ResourceError, match="KaMinPar failed.*Invalid context name"):
+        assign(data, 4, "kaminpar")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    with pytest.raises(ResourceError, match="set TMPDIR"):
+        assign(data, 4, "kaminpar")
+
+
+def test_where_kaminpar_is_not_installed_it_is_said_what_to_do(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install kaminpar, or --method metis"):
+        assign(random_graph(), 2, "kaminpar")
 
 
 @given(graphs(max_nodes=12))

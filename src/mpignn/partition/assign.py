@@ -14,7 +14,8 @@ from mpignn.arguments import whole_number
 from mpignn.errors import ConfigError, DataError
 from mpignn.files import read_file
 from mpignn.graph.types import GraphData
-from mpignn.partition.methods import METHODS, by_ntype, union_graph
+from mpignn.partition.methods import METHODS
+from mpignn.partition.union import by_ntype, union_graph
 
 _FEW_PARTS = 1024       # which may be more than nodes
 _DIGITS = 18            # of a number that int64 holds
@@ -39,10 +40,10 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
         (N_t,) integers in ``0:num_parts`` for each node type.
 
     Raises:
-        ConfigError: An unknown method, fewer than one partition or far more than nodes, or a seed that is negative or
-            too large.
+        ConfigError: An unknown method, one whose library is not installed, fewer than one partition or far more than
+            nodes, or a seed that is negative or too large.
         DataError: A file or a function that does not give one partition for each node.
-        ResourceError: METIS ran out of memory.
+        ResourceError: A library ran out of memory.
     """
     num_parts, seed = whole_number(num_parts, "parts", 1), whole_number(seed, "seed")
     sizes = data.num_nodes
