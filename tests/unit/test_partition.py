@@ -65,7 +65,7 @@ def test_libraries_find_the_cliques(method):
     assert (parts == parts[:, :1]).all() and len(set(parts[:, 0])) == cliques
 
 
-def test_one_pass_keeps_more_edges_within_partitions_than_chance():
+def test_streaming_keeps_more_edges_within_partitions_than_chance():
     data, ids, cliques = ring_of_cliques()
     (csc,) = data.csc.values()
     dst = np.repeat(np.arange(csc.num_dst), np.diff(csc.indptr))
@@ -74,12 +74,12 @@ def test_one_pass_keeps_more_edges_within_partitions_than_chance():
         parts = assign(data, cliques, method, seed=1)[NTYPE]
         assert np.bincount(parts).tolist() == [12] * cliques
         cuts[method] = np.mean(parts[csc.indices] != parts[dst])
-    assert cuts["ldg"] < 0.6 * cuts["random"]
+    assert cuts["ldg"] < 0.4 * cuts["random"]
     assert not np.array_equal(assign(data, 4, "ldg", 1)[NTYPE], assign(data, 4, "ldg", 2)[NTYPE])
 
 
 @pytest.mark.parametrize("data", [random_graph(0, 5, 0), random_hetero_graph(1, 3, 4)])
-def test_one_pass_takes_more_partitions_than_nodes_and_graphs_without_edges(data):
+def test_streaming_takes_more_partitions_than_nodes_and_graphs_without_edges(data):
     parts = np.concatenate(list(assign(data, 9, "ldg").values()))
     assert len(set(parts)) == parts.size
 

@@ -12,6 +12,7 @@ from mpignn.child import call_apart
 from mpignn.errors import ResourceError
 from mpignn.graph.types import GraphData
 from mpignn.partition.kaminpar import cut_by_kaminpar
+from mpignn.partition.stream import cut_by_streaming
 from mpignn.partition.union import Assignment, by_ntype, union_graph
 
 
@@ -60,22 +61,7 @@ def _kaminpar(data: GraphData, num_parts: int, seed: int) -> Assignment:
 
 
 def _ldg(data: GraphData, num_parts: int, seed: int) -> Assignment:
-    """Linear deterministic greedy: Stanton and Kliot 2012.
-
-    The nodes come in a random order.  Each goes where most of its neighbors are, times the share of that partition
-    which is free; where several are equal, to the smallest of them.
-    """
-    indptr, indices = union_graph(data)
-    count = indptr.size - 1
-    parts, sizes, room = np.full(count, num_parts), np.zeros(num_parts, np.int64), -(-count // num_parts)
-    for node in np.random.default_rng(seed).permutation(count):
-        there = np.bincount(parts[indices[indptr[node]:indptr[node + 1]]], minlength=num_parts + 1)[:num_parts]
-        gain = there * (1 - sizes / room)
-        gain[sizes == room] = -1        # not even for nothing
-        best = np.flatnonzero(gain == gain.max())
-        parts[node] = part = best[sizes[best].argmin()]
-        sizes[part] += 1
-    return by_ntype(data, parts)
+    return by_ntype(data, cut_by_streaming(*union_graph(data), num_parts, seed))
 
 
 def _random(data: GraphData, num_parts: int, seed: int) -> Assignment:
@@ -100,7 +86,7 @@ METHODS = {method.name: method for method in (
     Method("metis", "few edges between partitions, equal numbers of nodes, by the library METIS", _metis, 1 << 31),
     Method("kaminpar", "the same by the library KaMinPar, in a fifth of the memory (pip install kaminpar)", _kaminpar,
            1 << 31),
-    Method("ldg", "few edges between partitions, equal numbers of nodes, in one pass over the nodes", _ldg),
+    Method("ldg", "few edges between partitions, equal numbers of nodes, in passes over the nodes", _ldg),
     Method("random", "each type dealt evenly", _random),
     Method("range", "equal stretches of the ids of each type", _range),
 )}
