@@ -18,6 +18,7 @@ import numpy as np
 
 from mpignn import cli, config, options
 from mpignn.models import MODELS
+from mpignn.partition.balance import BALANCES
 from mpignn.partition.methods import METHODS
 
 # Names that Python, torch or the program use themselves are among those of types, relations and data.
@@ -175,7 +176,8 @@ def _value(rng: random.Random, action: argparse.Action, names: dict) -> str | No
         return rng.choice(list(choices))
     if kind is str:
         of_name = {"target_ntype": names["ntype"], "target_etype": [*names["etype"], names["etype"][0].split(":")[1]],
-                   "metrics": _METRICS, "split": ("train", "val", "test"), "method": tuple(METHODS)}
+                   "metrics": _METRICS, "split": ("train", "val", "test"), "method": tuple(METHODS),
+                   "balance": (*BALANCES, "train,types")}
         return rng.choice(of_name.get(action.dest, _DATA))
     low = 0 if option is None or option.metadata["low"] is None else int(option.metadata["low"])
     if kind is float:

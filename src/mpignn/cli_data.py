@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mpignn import launcher, say
 from mpignn.errors import ConfigError, DataError
+from mpignn.partition.balance import BALANCES
 from mpignn.partition.methods import METHODS
 
 
@@ -24,6 +25,8 @@ def partition_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", default="metis", help=f"{named}; or a file with one partition per line "
                                                           "(default: metis)")
     parser.add_argument("--seed", type=int, default=0, help="of a method that draws (default: 0)")
+    parser.add_argument("--balance", metavar="WHAT,...", default="", help="have equally much, to within 5 %%, in each "
+                        f"partition of these: {', '.join(BALANCES)} (default: nodes, to within 3 %%)")
     parser.add_argument("--out-edges", action="store_true", help="store each edge with its source, too, for "
                                                                  "out-degrees and sampling along the edges")
     parser.add_argument("--on-unknown", choices=("error", "drop"), help="of tables: whether edges with an end that is "
@@ -38,7 +41,7 @@ def partition(arguments: argparse.Namespace) -> int:
     from mpignn.storage.write import partition_graph
     partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
                     out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype,
-                    on_unknown=arguments.on_unknown)
+                    on_unknown=arguments.on_unknown, balance=arguments.balance)
     say.tell(shown(arguments.out))
     return 0
 

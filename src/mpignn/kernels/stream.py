@@ -1,12 +1,14 @@
 """Nodes one after the other, each to the partition where most of its neighbors are.
 
-Shapes: N nodes, E edges of a symmetric graph, P partitions, C balances, K amounts: node v counts ``amounts[k]`` in
-balance ``columns[k]`` for k in ``first[v]:first[v + 1]``.
+Shapes: N nodes, E edges of a symmetric graph, P partitions, C things that are balanced, K amounts: node v has
+``amounts[k]`` of thing ``columns[k]`` for k in ``first[v]:first[v + 1]``.
 """
 
 import numpy as np
 
 from mpignn.kernels.compiled import helper, kernel
+
+_LEAST = 1e-12      # of what a move makes better, above errors of rounding
 
 
 @kernel
@@ -96,6 +98,53 @@ def refine(indptr: np.ndarray, indices: np.ndarray, order: np.ndarray, first: np
     return moved
 
 
+@kernel
+def find_losses(indptr: np.ndarray, indices: np.ndarray, first: np.ndarray, columns: np.ndarray, amounts: np.ndarray,
+                limits: np.ndarray, loads: np.ndarray, parts: np.ndarray, losses: np.ndarray) -> None:
+    """What a move of each node costs, to the partition where it costs least: edges cut for what it relieves.
+
+    Args:
+        losses: (N,) float64, written; infinite where no move of the node relieves anything.
+
+    Others: As `refine`, and not changed.
+    """
+    there = np.zeros(loads.shape[1], np.int64)
+    for v in range(parts.shape[0]):
+        losses[v] = np.inf
+        if _is_over(first, columns, limits, loads, v, parts[v]):
+            _count(indptr, indices, parts, v, there)
+            for p in range(there.shape[0]):
+                relief = _relief(first, columns, amounts, limits, loads, v, parts[v], p)
+                if relief > _LEAST:
+                    losses[v] = min(losses[v], (there[parts[v]] - there[p]) / relief)
+
+
+@kernel
+def relieve(indptr: np.ndarray, indices: np.ndarray, order: np.ndarray, first: np.ndarray, columns: np.ndarray,
+            amounts: np.ndarray, limits: np.ndarray, loads: np.ndarray, parts: np.ndarray) -> np.int64:
+    """Move nodes out of partitions that are loaded above a limit, where it costs fewest edges for what it relieves.
+
+    Every move makes the sum of what is above limits, each as a share of its limit, smaller.
+
+    Args and returns: As `refine`.
+    """
+    there = np.zeros(loads.shape[1], np.int64)
+    moved = np.int64(0)
+    for v in order:
+        if not _is_over(first, columns, limits, loads, v, parts[v]):
+            continue
+        _count(indptr, indices, parts, v, there)
+        best, least = -1, np.inf
+        for p in range(there.shape[0]):
+            relief = _relief(first, columns, amounts, limits, loads, v, parts[v], p)
+            if relief > _LEAST and (there[parts[v]] - there[p]) / relief < least:
+                best, least = p, (there[parts[v]] - there[p]) / relief
+        if best >= 0:
+            _move(first, columns, amounts, loads, parts, v, best)
+            moved += 1
+    return moved
+
+
 @helper
 def _count(indptr: np.ndarray, indices: np.ndarray, parts: np.ndarray, v: int, there: np.ndarray) -> None:
     """How many neighbors of a node are in each partition."""
@@ -103,6 +152,27 @@ def _count(indptr: np.ndarray, indices: np.ndarray, parts: np.ndarray, v: int, t
     for e in range(indptr[v], indptr[v + 1]):
         if parts[indices[e]] >= 0:
             there[parts[indices[e]]] += 1
+
+
+@helper
+def _is_over(first: np.ndarray, columns: np.ndarray, limits: np.ndarray, loads: np.ndarray, v: int, p: int) -> bool:
+    over = False
+    for k in range(first[v], first[v + 1]):
+        over |= loads[columns[k], p] > limits[columns[k]]
+    return over
+
+
+@helper
+def _relief(first: np.ndarray, columns: np.ndarray, amounts: np.ndarray, limits: np.ndarray, loads: np.ndarray,
+            v: int, own: int, p: int) -> float:
+    """By how much less is above limits when node ``v`` moves to partition ``p``, each as a share of its limit."""
+    relief = 0.0
+    for k in range(first[v], first[v + 1]):
+        c, amount = columns[k], amounts[k]
+        less = min(amount, max(0, loads[c, own] - limits[c]))
+        more = min(amount, max(0, loads[c, p] + amount - limits[c]))
+        relief += (less - more) / limits[c]
+    return relief
 
 
 @helper

@@ -4,7 +4,7 @@ Shapes: N nodes of all types together, N_t of one type, E edges of the symmetric
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from mpignn.arguments import whole_number
 from mpignn.errors import ConfigError, DataError
 from mpignn.files import read_file
 from mpignn.graph.types import GraphData
+from mpignn.partition.balance import balanced, check_balance
 from mpignn.partition.methods import METHODS
 from mpignn.partition.union import by_ntype, union_graph
 
@@ -25,7 +26,7 @@ Partitioner = Callable[[np.ndarray, np.ndarray, int, np.ndarray], np.ndarray]
 
 
 def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "metis",
-           seed: int = 0) -> dict[str, np.ndarray]:
+           seed: int = 0, balance: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Give each node a partition.  Not collective; the result depends on the arguments alone.
 
     Args:
@@ -35,13 +36,15 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
             ``(indptr, indices, num_parts, weights) -> (N,) partitions``, called with the symmetric graph of all types
             without self loops, int32 or int64, and a weight of 1 for each node.
         seed: Seed of a method with a name.
+        balance: What partitions shall have equally much of, to within 5 %: some of
+            `mpignn.partition.balance.BALANCES`, or these with commas; for methods that say so.
 
     Returns:
         (N_t,) integers in ``0:num_parts`` for each node type.
 
     Raises:
         ConfigError: An unknown method, one whose library is not installed, fewer than one partition or far more than
-            nodes, or a seed that is negative or too large.
+            nodes, a seed that is negative or too large, or a balance that is unknown or that the method does not keep.
         DataError: A file or a function that does not give one partition for each node.
         ResourceError: A library ran out of memory.
     """
@@ -51,6 +54,11 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
         raise ConfigError(f"parts is {num_parts}, but the graph has {sum(sizes.values())} nodes: most parts would be "
                           "empty files; choose at most one for each node")
     named = None if callable(method) else METHODS.get(str(method))
+    balance = check_balance(balance)
+    if balance and (named is None or not named.balances):
+        able = ", ".join(other.name for other in METHODS.values() if other.balances)
+        raise ConfigError("balance: " + ("partitions that are given" if named is None else f"those of {named.name}")
+                          + f" stay as they are: leave it out, or choose one of the methods {able}")
     if named is not None and seed >= named.seeds_below:
         raise ConfigError(f"seed is {seed}; {named.name.upper()} takes those below {named.seeds_below}")
     if callable(method):
@@ -60,7 +68,8 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
         return _split(_read_lines(method, sum(sizes.values())), data, num_parts, str(method))
     if num_parts == 1:
         return {t: np.zeros(n, np.int64) for t, n in sizes.items()}
-    return checked_assignment(sizes, named.assign(data, num_parts, seed), num_parts)
+    found = named.assign(data, num_parts, seed)
+    return checked_assignment(sizes, balanced(data, found, num_parts, balance) if balance else found, num_parts)
 
 
 def checked_assignment(num_nodes: Mapping[str, int], assignment: Mapping[str, np.ndarray],

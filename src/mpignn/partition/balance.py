@@ -1,61 +1,110 @@
 """What partitions are to have equally much of, and moving nodes until they do.
 
-Shapes: N nodes of all types together, E edges of the symmetric graph, P partitions, C balances.
+Shapes: N nodes of all types together, N_t of one type, P partitions.
 """
+
+import difflib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mpignn.kernels import stream as kernels
+from mpignn.errors import ConfigError
+from mpignn.graph.types import GraphData, parse_etype
+from mpignn.partition.union import Amounts, Assignment, by_ntype, first_nodes, union_graph
 
-_OF_NODES = 0.03        # by which a partition may be larger than the mean, in numbers of nodes
-_PASSES = 10
+log = logging.getLogger(__name__)
 
+_TOLERANCE = 0.05       # of the mean
+_STAGES = (1, 0.5, 0.25, 0.12, 0.04)         # little by little, so that neighbors follow those that have to move
 
-class Loads:
-    """How much each partition has of what is to be balanced, and the nodes that make it up.
+def check_balance(balance: Sequence[str]) -> tuple[str, ...]:
+    """Names of `BALANCES`.  Not collective.
 
-    Attributes:
-        parts: (N,) int64 partition of each node.
+    Raises:
+        ConfigError: Another name.
     """
+    if isinstance(balance, str):
+        balance = [name.strip() for name in balance.split(",") if balance.strip()]
+    for name in balance:
+        if name not in BALANCES:
+            near = difflib.get_close_matches(str(name), BALANCES, 1)
+            raise ConfigError(f"balance {name!r} is not one of: {', '.join(BALANCES)}"
+                              + (f"; did you mean {near[0]!r}?" if near else ""))
+    return tuple(balance)
 
-    def __init__(self, parts: np.ndarray, num_parts: int, first: np.ndarray, columns: np.ndarray,
-                 amounts: np.ndarray, tolerance: float) -> None:
-        """Count the loads.
 
-        Args:
-            parts: (N,) int64; changed in place by what follows.
-            num_parts: P.
-            first, columns, amounts: What each node counts in which balance, as `mpignn.kernels.stream` has it.
-            tolerance: By which share of the mean a load may be above it.
-        """
-        self.parts = parts
-        self._first, self._columns, self._amounts = first, columns, amounts
-        count = int(columns.max(initial=-1)) + 1
-        places = columns.astype(np.int64) * num_parts + np.repeat(parts, np.diff(first))
-        self._loads = np.zeros((count, num_parts), np.int64)
-        np.add.at(self._loads.reshape(-1), places, amounts)
-        total, largest = self._loads.sum(1), np.zeros(count, np.int64)
-        np.maximum.at(largest, columns, amounts)
-        # More than the mean of things that cannot be divided is above no limit.
-        self._limits = np.maximum((total * (1 + tolerance) / num_parts).astype(np.int64), -(-total // num_parts))
-        self._limits = np.maximum(np.maximum(self._limits, largest), 1)
+def balanced(data: GraphData, assignment: Assignment, num_parts: int, balance: Sequence[str]) -> Assignment:
+    """Move nodes until all that is asked for is within 5 % of the mean, and then to where fewer edges are cut.
 
-    @staticmethod
-    def of_nodes(parts: np.ndarray, num_parts: int) -> "Loads":
-        """The loads where each node counts 1, to within 3 %."""
-        count = parts.size
-        return Loads(parts, num_parts, np.arange(count + 1), np.zeros(count, np.int32), np.ones(count, np.int64),
-                     _OF_NODES)
+    Not collective.  A number that the mean divides badly, such as 5 of 4 partitions, is as even as it can be.  What
+    cannot be reached, since one node has too much, is told as a warning.
 
-    def refine(self, indptr: np.ndarray, indices: np.ndarray) -> None:
-        """Move nodes to where most of their neighbors are, while no load goes above its limit.
+    Args:
+        assignment: (N_t,) partitions by node type.
+        num_parts: P.
+        balance: Some of `BALANCES`; numbers of nodes always count.
 
-        Args:
-            indptr: (N + 1,) int64.
-            indices: (E,) int32 or int64.
-        """
-        order = np.arange(self.parts.size)
-        for _ in range(_PASSES):
-            if not kernels.refine(indptr, indices, order, self._first, self._columns, self._amounts, self._limits,
-                                  self._loads, self.parts):
-                break
+    Returns:
+        (N_t,) partitions by node type.
+    """
+    from mpignn.partition.loads import Loads  # here, for commands that move nothing need no kernels
+
+    parts = np.concatenate([assignment[t] for t in data.num_nodes]).astype(np.int64)
+    asked = [column for name in dict.fromkeys(("nodes", *balance)) for column in BALANCES[name](data)]
+    loads = Loads(parts, num_parts, asked)
+    indptr, indices = union_graph(data)
+    for tolerance in _STAGES:
+        loads.allow(tolerance)
+        loads.even_out(indptr, indices)
+        loads.refine(indptr, indices)
+    loads.allow(_TOLERANCE)
+    for what, share in loads.above():
+        log.warning("the partition that has most %s has %.2f times the mean: no node that could move makes it less",
+                    what, share)
+    return by_ntype(data, parts)
+
+
+def _nodes(data: GraphData) -> Iterator[Amounts]:
+    yield "nodes", np.ones(sum(data.num_nodes.values()), np.int64)
+
+
+def _edges(data: GraphData) -> Iterator[Amounts]:
+    first = first_nodes(data)
+    found = np.zeros(sum(data.num_nodes.values()), np.int64)
+    for (_, _, dst), csc in data.csc.items():
+        found[first[dst]:first[dst] + csc.num_dst] += np.diff(csc.indptr)
+    yield "in-edges", found
+
+
+def _train(data: GraphData) -> Iterator[Amounts]:
+    """Training nodes of each type, and training edges, which their destinations have."""
+    first = first_nodes(data)
+    for key, splits in data.splits.items():
+        found = np.zeros(sum(data.num_nodes.values()), np.int64)
+        ids = splits.get("train", np.empty(0, np.int64))
+        if key in first:
+            found[first[key] + ids] = 1
+            yield f"training nodes {key}", found
+        else:
+            etype = parse_etype(key)
+            csc = data.csc[etype]
+            learnt = np.zeros(csc.num_edges, bool)
+            learnt[ids] = True
+            if csc.edge_ids is not None:
+                learnt = learnt[csc.edge_ids]
+            lo = first[etype[2]]
+            running = np.concatenate([[0], np.cumsum(learnt)])
+            found[lo:lo + csc.num_dst] = np.diff(running[csc.indptr])
+            yield f"training edges {key}", found
+
+
+def _types(data: GraphData) -> Iterator[Amounts]:
+    for (ntype, count), first in zip(data.num_nodes.items(), first_nodes(data).values(), strict=True):
+        found = np.zeros(sum(data.num_nodes.values()), np.int64)
+        found[first:first + count] = 1
+        yield f"nodes {ntype}", found
+
+
+BALANCES: Mapping[str, Callable[[GraphData], Iterator[Amounts]]] = {
+    "nodes": _nodes, "edges": _edges, "train": _train, "types": _types}

@@ -12,7 +12,6 @@ from mpignn.child import call_apart
 from mpignn.errors import ResourceError
 from mpignn.graph.types import GraphData
 from mpignn.partition.kaminpar import cut_by_kaminpar
-from mpignn.partition.stream import cut_by_streaming
 from mpignn.partition.union import Assignment, by_ntype, union_graph
 
 
@@ -25,12 +24,14 @@ class Method:
         text: What it does, in a few words.
         assign: Gives each node of a graph one of P partitions, P above 1; the result depends on its arguments alone.
         seeds_below: What a seed must be less than.
+        balances: Whether nodes may move afterwards, so that partitions have equally much of what is asked for.
     """
 
     name: str
     text: str
     assign: Callable[[GraphData, int, int], Assignment]
     seeds_below: int = 1 << 63
+    balances: bool = False
 
 
 def _metis(data: GraphData, num_parts: int, seed: int) -> Assignment:
@@ -61,6 +62,8 @@ def _kaminpar(data: GraphData, num_parts: int, seed: int) -> Assignment:
 
 
 def _ldg(data: GraphData, num_parts: int, seed: int) -> Assignment:
+    from mpignn.partition.stream import cut_by_streaming  # here, for commands that cut nothing need no kernels
+
     return by_ntype(data, cut_by_streaming(*union_graph(data), num_parts, seed))
 
 
@@ -83,10 +86,12 @@ def _even(count: int, num_parts: int) -> np.ndarray:
 
 
 METHODS = {method.name: method for method in (
-    Method("metis", "few edges between partitions, equal numbers of nodes, by the library METIS", _metis, 1 << 31),
+    Method("metis", "few edges between partitions, equal numbers of nodes, by the library METIS", _metis, 1 << 31,
+           balances=True),
     Method("kaminpar", "the same by the library KaMinPar, in a fifth of the memory (pip install kaminpar)", _kaminpar,
-           1 << 31),
-    Method("ldg", "few edges between partitions, equal numbers of nodes, in passes over the nodes", _ldg),
+           1 << 31, balances=True),
+    Method("ldg", "few edges between partitions, equal numbers of nodes, in passes over the nodes", _ldg,
+           balances=True),
     Method("random", "each type dealt evenly", _random),
     Method("range", "equal stretches of the ids of each type", _range),
 )}

@@ -87,6 +87,12 @@ def make_report(book: RangePartitionBook, tallies: Sequence[Tally],
     return report
 
 
+def balance_of_all(report: Mapping[str, Any], what: str) -> float:
+    """The largest partition over the mean, in ``nodes`` or ``edges`` of all types together.  Not collective."""
+    found: float = _balance(np.sum([of["per_part"] for of in report[what].values()], axis=0))["balance"]
+    return found
+
+
 def _overlap(named: Mapping[str, np.ndarray]) -> int:
     every = np.sort(np.concatenate([np.empty(0, np.int64), *named.values()]))
     repeated = every[1:][every[1:] == every[:-1]]

@@ -6,9 +6,10 @@ Shapes: N nodes, E edges of the symmetric graph, P partitions.
 import numpy as np
 
 from mpignn.kernels import stream as kernels
-from mpignn.partition.balance import Loads
+from mpignn.partition.loads import Loads
 
 _PASSES = 15
+_TOLERANCE = 0.03
 
 
 def cut_by_streaming(indptr: np.ndarray, indices: np.ndarray, num_parts: int, seed: int) -> np.ndarray:
@@ -34,5 +35,7 @@ def cut_by_streaming(indptr: np.ndarray, indices: np.ndarray, num_parts: int, se
             kernels.find_leads(indptr, indices, num_parts, parts, leads)
         order = shuffled[np.argsort(-leads[shuffled], kind="stable")]
         kernels.stream(indptr, indices, order, -(-count // num_parts), num_parts, parts)
-    Loads.of_nodes(parts, num_parts).refine(indptr, indices)
+    loads = Loads(parts, num_parts, [("nodes", np.ones(count, np.int64))])
+    loads.allow(_TOLERANCE)
+    loads.refine(indptr, indices)
     return parts

@@ -11,6 +11,7 @@ import numpy as np
 from mpignn.graph.types import GraphData
 
 Assignment = Mapping[str, np.ndarray]       # (N_t,) partitions by node type
+Amounts = tuple[str, np.ndarray]        # what is counted; (N,) int64 how much of it each node has
 
 
 def union_graph(data: GraphData) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +22,7 @@ def union_graph(data: GraphData) -> tuple[np.ndarray, np.ndarray]:
     """
     from scipy import sparse  # here, for servers read this package's neighbors and need no SciPy
 
-    first = dict(zip(data.num_nodes, itertools.accumulate(data.num_nodes.values(), initial=0), strict=False))
+    first = first_nodes(data)
     total = sum(data.num_nodes.values())
     union = sparse.csr_matrix((total, total), dtype=bool)
     for (src, _, dst), csc in data.csc.items():
@@ -39,6 +40,11 @@ def union_graph(data: GraphData) -> tuple[np.ndarray, np.ndarray]:
     indptr = np.zeros(total + 1, np.int64)
     np.cumsum(np.bincount(rows[keep], minlength=total), out=indptr[1:])
     return indptr, union.indices[keep]
+
+
+def first_nodes(data: GraphData) -> dict[str, int]:
+    """Where each type begins among the nodes of all.  Not collective."""
+    return dict(zip(data.num_nodes, itertools.accumulate(data.num_nodes.values(), initial=0), strict=False))
 
 
 def by_ntype(data: GraphData, parts: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mpignn.graph.array_key import EDGE, NODE, ArrayKey
 from mpignn.graph.types import etype_key
+from mpignn.partition.report import balance_of_all
 from mpignn.storage.read import GraphFile
 from mpignn.storage.user_names import IdReader
 
@@ -47,6 +48,9 @@ def _lines(graph: GraphFile) -> Iterable[str]:
                f"({of['cut_share']:.1%})")
         yield from _classes(graph, key)
         yield from _splits(report, key)
+    if len(report["nodes"]) + len(report["edges"]) > 2:
+        yield (f"of all types: balance of nodes {balance_of_all(report, 'nodes'):.3f}, of edges "
+               f"{balance_of_all(report, 'edges'):.3f}")
     yield (f"edge cut {report['cut_share']:.1%}; of the neighbors that uniform sampling picks, "
            f"{report['remote_share']:.1%} are of another partition")
 

@@ -6,7 +6,7 @@ Shapes: N nodes and E edges of a type, P partitions.
 import hashlib
 import logging
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,8 @@ _CHUNK_BYTES = 1 << 24          # of rows of a feature
 
 def partition_graph(source: object, out: str | Path, num_parts: int,
                     method: str | Path | Partitioner = "metis", seed: int = 0, out_edges: bool = False,
-                    keep_dtype: bool = False, on_unknown: str | None = None) -> dict[str, Any]:
+                    keep_dtype: bool = False, on_unknown: str | None = None,
+                    balance: Sequence[str] = ()) -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Not collective; one process.
 
     Args:
@@ -71,6 +72,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int,
             `mpignn.storage.canonical` says, features as float32; labels have a type of their own even so.
         on_unknown: For tables: ``drop`` leaves edges out that have an end that is no node, for ``error`` they are one;
             None: as their description says.
+        balance: What partitions shall have equally much of, as `mpignn.partition.assign.assign` takes it.
 
     Returns:
         The report of `mpignn.partition.report.make_report`.
@@ -85,7 +87,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int,
     data = read_source(source, keep_dtype, on_unknown)
     for doubt in _misnamed(data):
         log.warning("%s", doubt)
-    parts = assign(data, num_parts, method, seed)
+    parts = assign(data, num_parts, method, seed, balance)
     return _write(data, parts, num_parts, out, out_edges)
 
 
