@@ -16,10 +16,10 @@ from mpignn.errors import ConfigError, MpignnError, paths_named
 from mpignn.job.job import Job
 from mpignn.job.launch import launch
 from mpignn.job.runs import check_version
-from mpignn.job.settings import configure, configure_training, of_run
+from mpignn.job.settings import check_moved, configure, configure_training, of_run
 from mpignn.job.work import Evaluation, Inference, Training
 from mpignn.models import is_own
-from mpignn.options import add_flags, check_effects, nearest
+from mpignn.options import add_flags, check_effects, load_config, nearest
 from mpignn.tasks import check_metrics
 from mpignn.version import version
 
@@ -144,7 +144,8 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="folder of a run; if it has not ended: its best parameters so far")
     parser.add_argument("graph", metavar="GRAPH", nargs="?", default=argparse.SUPPRESS,
                         help="the graph, however it is partitioned (default: that of the run)")
-    add_flags(parser, skip=[name for name in field_names() if name not in (*WorldConfig.__dataclass_fields__, "log")])
+    taken = (*WorldConfig.__dataclass_fields__, "log", "model")
+    add_flags(parser, skip=[name for name in field_names() if name not in taken])
     parser.add_argument("--sampled", action="store_true", help="sample neighbors as in training, do not take all")
 
 
@@ -156,6 +157,7 @@ def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict[str,
     check_version(run)
     flags = {name: value for name, value in vars(arguments).items() if name in field_names()}
     config = of_run(run, None, {**flags, "run_dir": str(run / what)})
+    check_moved(config.model.model, load_config(None, {}, run / CONFIG).model.model, run)
     check_effects(config, flags)
     return config, flags, run
 

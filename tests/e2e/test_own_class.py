@@ -95,6 +95,21 @@ def test_a_run_goes_on_and_is_used(folder, graphs, mpi, tmp_path):
         assert np.mean(there["prediction"] == here["prediction"]) > 0.99
 
 
+def test_the_file_of_a_class_may_move(folder, graphs, tmp_path):
+    shutil.copy(folder / "net.py", tmp_path / "first.py")
+    train(1, folder, graphs, tmp_path / "first.py:Net", "moved", "--epochs", "1")
+    mpignn(1, folder, "infer", "moved", "--out", "before.h5")
+    (tmp_path / "first.py").rename(tmp_path / "second.py")
+    for words in ("eval", "moved"), ("infer", "moved", "--out", "after.h5"):
+        lost = mpignn(1, folder, *words, code=2)
+        assert "first.py" in lost.stderr and "--model" in lost.stderr.splitlines()[-1], str(lost)
+        mpignn(3, folder, *words, "--model", tmp_path / "second.py:Net")
+        for other in "sage", "copied.py:GraphSAGE", "nothing":
+            assert "mpignn: error: " in mpignn(1, folder, *words, "--model", other, code=2).stderr
+    before, after = predictions(folder / "before.h5"), predictions(folder / "after.h5")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
 def test_a_class_without_layers_goes_by_samples(folder, graphs):
     _, final = train(3, folder, graphs, "bare.py:Bare", "bare", "--epochs", "1")
     assert final["test_acc"] > 0.3

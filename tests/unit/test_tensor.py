@@ -231,9 +231,10 @@ def test_a_file_gives_back_what_was_written(g, tmp_path, dtype):
     assert torch.equal(t[:], values)
     t.to_hdf5(str(tmp_path / "t.h5"), "t")
     assert (tmp_path / "t.h5").read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["t.h5"]
-    empty = DistTensor((0, 2), dtype, part_policy="even", g=g)
-    empty.to_hdf5(tmp_path / "empty.h5", "empty")
-    empty.from_hdf5(tmp_path / "empty.h5", "empty")
+    for shape in (0, 2), (3, 0), (0, 0), (3, 2, 0):
+        empty = DistTensor(shape, dtype, part_policy="even", g=g)
+        empty.to_hdf5(tmp_path / "empty.h5", "empty")
+        empty.from_hdf5(tmp_path / "empty.h5", "empty")
 
 
 def test_files_that_do_not_fit_are_refused(g, tmp_path):

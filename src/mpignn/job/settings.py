@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from mpignn.config import CONFIG, Config
-from mpignn.errors import DataError
+from mpignn.errors import ConfigError, DataError
 from mpignn.job import runs
+from mpignn.models import is_own
 from mpignn.options import load_config, settings_given
 
 # They fit a number of ranks and nodes, and a run goes on, and is used, with any.
@@ -50,3 +51,17 @@ def configure_training(path: str | Path | None, flags: dict[str, Any]) -> Config
 def of_run(run: Path, path: str | Path | None, flags: dict[str, Any]) -> Config:
     """`load_config`, with the settings of a run below file and flags, but for those that fit the ranks it had."""
     return load_config(path, flags, run / CONFIG, _OF_THE_LAUNCH)
+
+
+def check_moved(model: str, trained: str, run: Path) -> None:
+    """Raise `ConfigError` unless a model is the one of a run, or a class of the user's own that lies elsewhere now.
+
+    Args:
+        model: The model of a job that uses the run.
+        trained: The one that the run has trained.
+        run: Folder of the run.
+    """
+    class_names = [name.rpartition(":")[2] for name in (model, trained) if is_own(name)]
+    if model != trained and (len(class_names) < 2 or class_names[0] != class_names[1]):
+        raise ConfigError(f"{run} has trained model {trained}: --model {model} is another one; leave it out, or tell "
+                          "where the file of that class lies now")

@@ -86,7 +86,7 @@ def _import(name: str) -> ModuleType:
 def _import_file(path: str) -> ModuleType:
     """A file as a module; it finds those that lie beside it."""
     if not os.path.isfile(path):
-        raise ConfigError(f"model: no such file: {path}")
+        raise ConfigError(f"model: no such file: {path}; --model PATH:CLASS says where it is")
     name = f"mpignn_own_{sha256(path.encode()).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -53,7 +53,7 @@ def write_tensors(path: Path, tensors: Mapping[str, tuple[TensorType, Iterable[n
         for name, (tensor, blocks) in tensors.items():
             writer = ArrayWriter(file, name, tensor.shape, tensor.dtype)
             for block in blocks:
-                writer.append(block.reshape(-1, *tensor.shape[1:]))
+                writer.append(block.reshape(len(block), *tensor.shape[1:]))
             writer.close()
             file[name].attrs[_MEANING] = tensor.meaning
 
@@ -94,4 +94,4 @@ def read_tensor(path: Path, name: str, tensor: TensorType, lo: int, out: np.ndar
         if data.shape != tensor.shape or data.dtype != tensor.dtype or found != tensor.meaning:
             raise DataError(f"{path}: {name} is {found} {data.shape}, the tensor is {tensor.meaning} {tensor.shape}")
         array = stored_array(file, str(path), name, _MEND)
-        read_rows(array, lo, lo + out.shape[0], out.reshape(-1, *tensor.shape[1:]))
+        read_rows(array, lo, lo + out.shape[0], out.reshape(len(out), *tensor.shape[1:]))
