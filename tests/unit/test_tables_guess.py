@@ -1,6 +1,7 @@
 """What tables seem to mean: ids, ends of edges, features, labels and splits by names and first values."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,8 @@ def test_four_tables_are_a_graph(tmp_path):
     paper, author = found.nodes["paper"], found.nodes["author"]
     assert (paper.id, paper.features, paper.labels, paper.split) == (
         "paper_id", (Column("x0"), Column("x1")), ("topic",), USUAL_SHARES)
-    assert (author.id, author.features, author.labels, author.split) == ("author_id", (Column("age"),), (), None)
+    assert (author.id, author.features, author.labels, author.split) == (
+        "author_id", (Column("age", "standard"),), (), None)
     cites, writes = found.edges["paper", "cites", "paper"], found.edges["author", "writes", "paper"]
     assert (cites.src, cites.dst, writes.src, writes.dst) == ("citing", "cited", "author_id", "paper_id")
     assert writes.weights == "weight" and writes.data == {"when": Column("when")}
@@ -42,6 +44,24 @@ def test_nodes_and_edges_are_a_graph_of_one_type(tmp_path):
     found = guessed(folder(tmp_path, nodes=nodes, edges=["source,target", "7,8"]))
     assert list(found.nodes) == ["node"] and list(found.edges) == [("node", "edge", "node")]
     assert found.nodes["node"].split == ByColumn("split") and found.nodes["node"].labels == ("label",)
+
+
+def test_large_numbers_are_standardized(tmp_path):
+    nodes = ["id,year,small,negative,none,label", "7,2004,1,-20,,u", "8,2005,10,1,,v"]
+    found = guessed(folder(tmp_path, nodes=nodes, edges=["source,target", "7,8"])).nodes["node"].features
+    assert {column.column: column.how for column in found if column.column != "none"} == {
+        "year": "standard", "small": "number", "negative": "standard"}
+
+
+def test_a_description_holds_in_the_folder_and_where_it_was_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "tables").mkdir()
+    folder(tmp_path / "tables", nodes=["id,f,label", "7,0.5,u", "8,1,v"], edges=["source,target", "7,8"])
+    monkeypatch.chdir(tmp_path)
+    text = describe(Path("tables"))
+    for where in "tables/graph.toml", "graph.toml":
+        Path(where).write_text(text)
+        files = [file for table in read_description(Path(where)).nodes.values() for file in table.files]
+        assert files == [Path("tables/nodes.csv")]
 
 
 def test_masks_are_a_split(tmp_path):

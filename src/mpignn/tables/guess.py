@@ -42,6 +42,7 @@ from mpignn.tables.table import Table
 from mpignn.tables.toml import checked, to_toml
 
 _SAMPLE = 1000
+_LARGE = 10         # beyond which numbers are standardized
 _FOR_PEOPLE = ("readme", "license", "licence", "notes", "changelog", "requirements")
 _ALL_NODES, _ALL_EDGES = "node", "edge"         # names of types where the tables give none
 _PLAIN_NODES = ("node", "vertex", "vertice")
@@ -290,7 +291,7 @@ def _nodes(sheet: _Sheet, column: str | None, of_nodes: _OfNodes) -> Nodes:
         elif words(name)[-1:] in (["id"], ["ids"]):
             notes.append(f"left out: {name}, which seems to hold ids")
         elif _is_feature(kind):
-            features.append(Column(name))
+            features.append(Column(name, "standard") if _is_wide(sheet, name) else Column(name))
         elif is_text(kind):
             notes.append(f'left out: {name}, which is text; as features: {{column = "{name}", as = "onehot"}}; to be '
                          f'predicted: labels = "{name}"')
@@ -306,6 +307,16 @@ def _is_feature(kind: pa.DataType) -> bool:
     if is_list(kind):
         kind = kind.value_type
     return is_number(kind) and not (pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
+def _is_wide(sheet: _Sheet, column: str) -> bool:
+    """Whether numbers are so large that a network would see nothing beside them, as years are."""
+    if is_list(sheet.kind(column)):
+        return False
+    for block in sheet.table.batches([column]):
+        largest = pc.max(pc.abs(block.columns[column].slice(0, _SAMPLE).cast(pa.float64()))).as_py()
+        return largest is not None and bool(largest > _LARGE)
+    return False
 
 
 def _edges(sheet: _Sheet, ends: tuple[str, str], etype: EType) -> Edges:

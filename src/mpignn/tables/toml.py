@@ -36,7 +36,7 @@ _FIRST = ("files", "id", "src", "dst", "features", "labels", "split")       # as
 
 
 def read_description(path: Path) -> Description:
-    """Read a description; its files are named relative to its folder.  Not collective.
+    """Read a description; its files are named relative to its folder, or else to the current one.  Not collective.
 
     Raises:
         ConfigError: No such file, no TOML, an unknown key, or a value that cannot be meant; names the key.
@@ -192,9 +192,14 @@ def _rows(section: _Section, base: Path) -> dict[str, Any]:
     data = section.take("data") or {}
     if not isinstance(data, dict):
         raise section.wrong("data", data, 'a table, such as {year = "year"}')
-    return {"files": tuple(base / name for name in section.texts("files")), "labels": section.texts("labels"),
+    return {"files": tuple(_found(base, name) for name in section.texts("files")), "labels": section.texts("labels"),
             "split": _split(section), "seed": section.whole("seed"),
             "data": {name: _column(section, f"data.{name}", column) for name, column in data.items()}}
+
+
+def _found(base: Path, name: str) -> Path:
+    """Where a file is that a description in the folder ``base`` names, as seen from there or else from here."""
+    return base / name if (base / name).exists() or not Path(name).exists() else Path(name)
 
 
 def _columns(section: _Section, key: str) -> tuple[Column, ...]:
