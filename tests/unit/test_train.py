@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mpignn.errors import ConfigError, DataError, UnknownName
-from mpignn.graph.types import ETYPE, NTYPE, ArrayInfo, Schema
+from mpignn.graph.types import ETYPE, NTYPE, ArrayInfo, Schema, etype_key
 from mpignn.options import load_config
 from mpignn.train.optimizer import Adam, FlatParameters
 from mpignn.train.tasks.goal import check_model, find_goal
@@ -126,6 +126,8 @@ def test_a_graph_that_offers_no_goal_about_edges(change, error, part):
     ({"splits": {}}, DataError, "split/paper/train"),
     ({"splits": {"paper": {"train": np.arange(0)}}}, DataError, "split/paper/train"),
     ({"schema": Schema((NTYPE,), (ETYPE,)), "splits": {}}, DataError, "train_mask"),
+    ({"schema": Schema((NTYPE,), (ETYPE,)), "splits": {etype_key(ETYPE): {"train": np.arange(3)}}}, DataError,
+     "train: --task link_prediction learns edges _N:_E:_N, which have one; or give the source train_mask"),
     (TWO | {"target_ntype": "author"}, DataError,
      "no split named train of author, which --target-ntype asks for: choose paper, or give the source split/author/"),
     (TWO | {"splits": {}}, DataError, "no split named train: give the source split/<ntype>/train"),

@@ -196,7 +196,9 @@ def _target_ntype(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]]
     if not having or found[0] not in having:
         only = schema.ntypes[0] if len(schema.ntypes) == 1 else "<ntype>"
         where = f" of {found[0]}, which --target-ntype asks for" if asked is not None else ""
-        other = f"choose {listed(having)}, or " if having else ""
+        edges = [key for key in map(etype_key, schema.etypes) if "train" in splits.get(key, {})]
+        other = f"choose {listed(having)}, or " if having else (
+            f"--task link_prediction learns edges {listed(edges)}, which have one; or " if edges else "")
         raise DataError(f"there is no split named train{where}: {other}give the source "
                         f"{_source_split(found[0] if found else only)}")
     if splits[found[0]]["train"].size == 0:
