@@ -20,26 +20,24 @@ def union_graph(data: GraphData) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (N + 1,) indptr and (E,) indices; the types follow each other in the order of the schema.
     """
-    from scipy import sparse  # here, for servers read this package's neighbors and need no SciPy
+    from mpignn.kernels import union  # here, for commands that cut nothing need no kernels
+    from mpignn.kernels.threads import over_rows
 
-    first = first_nodes(data)
-    total = sum(data.num_nodes.values())
-    union = sparse.csr_matrix((total, total), dtype=bool)
-    for (src, _, dst), csc in data.csc.items():
-        indptr = np.zeros(total + 1, np.int64)
-        lo = first[dst]
-        indptr[lo:lo + csc.num_dst + 1] = csc.indptr
-        indptr[lo + csc.num_dst + 1:] = csc.num_edges
-        indices = np.asarray(csc.indices, np.int32 if total < 1 << 31 else np.int64)
-        union = union + sparse.csr_matrix((np.ones(csc.num_edges, bool), indices + first[src], indptr),
-                                          shape=(total, total))
-    union = union + union.T.tocsr()
-    union.sum_duplicates()
-    rows = np.repeat(np.arange(total, dtype=union.indices.dtype), np.diff(union.indptr))
-    keep = rows != union.indices
-    indptr = np.zeros(total + 1, np.int64)
-    np.cumsum(np.bincount(rows[keep], minlength=total), out=indptr[1:])
-    return indptr, union.indices[keep]
+    first, total = first_nodes(data), sum(data.num_nodes.values())
+    edges = [(csc.indptr, csc.indices, first[src], first[dst]) for (src, _, dst), csc in data.csc.items()]
+    counts = np.zeros(total, np.int64)
+    for some in edges:
+        union.count_ends(*some, counts)
+    starts = np.zeros(total + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    neighbors, places = np.empty(starts[-1], np.int32 if total < 1 << 31 else np.int64), starts[:-1].copy()
+    for some in edges:
+        union.place_ends(*some, places, neighbors)
+    over_rows(starts, lambda begin, end: union.sort_rows(starts, neighbors, begin, end, counts))
+    indptr = np.empty(total + 1, np.int64)
+    union.pack_rows(starts, counts, neighbors, indptr)
+    neighbors.resize(indptr[-1], refcheck=False)        # gives back what no row needs any more
+    return indptr, neighbors
 
 
 def first_nodes(data: GraphData) -> dict[str, int]:
