@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mpignn.graph.csc import csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, GraphData, etype_key
+from mpignn.storage.sources import read_source
 from mpignn.storage.write import partition_graph
 
 settings.register_profile("mpignn", deadline=None, derandomize=True)       # the machine may be busy; seeds are fixed
@@ -86,6 +87,23 @@ def edge_list(data: GraphData, etype) -> list[tuple[int, int, int]]:
             edge = place if csc.edge_ids is None else csc.edge_ids[place]
             found.append((dst, int(csc.indices[place]), int(edge)))
     return sorted(found)
+
+
+def ends(data: GraphData, etype) -> tuple[np.ndarray, np.ndarray]:
+    """Sources and destinations of the edges of a type, by edge id."""
+    by_id = sorted((edge, src, dst) for dst, src, edge in edge_list(data, etype))
+    return np.array([src for _, src, _ in by_id], np.int64), np.array([dst for *_, dst in by_id], np.int64)
+
+
+def masks(data: GraphData, key: str, count: int) -> dict[str, np.ndarray]:
+    """The splits of a node or edge type as booleans, by name."""
+    return {f"{name}_mask": np.isin(np.arange(count), ids) for name, ids in data.splits.get(key, {}).items()}
+
+
+def as_stored(data: GraphData) -> GraphData:
+    """The same graph with its edges in the order in which a source that lists them by their ends has them."""
+    csc = {etype: csc_from_coo(*ends(data, etype), data.num_nodes[etype[2]]) for etype in data.csc}
+    return read_source(replace(data, csc=csc))
 
 
 def _graph(rng, num_nodes: dict, num_edges: dict, shuffled: bool) -> GraphData:

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from scipy import sparse
 
 from graphs import edge_list, random_graph, random_hetero_graph
 from mpignn.errors import DataError
@@ -27,6 +29,11 @@ HETERO = {"num_nodes/user": 3, "num_nodes/item": 2,
 
 
 def save(tmp_path, arrays, form):
+    if form == "h5":
+        with h5py.File(tmp_path / "graph.h5", "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+        return tmp_path / "graph.h5"
     if form == "npz":
         np.savez(tmp_path / "graph.npz", **arrays)
         return tmp_path / "graph.npz"
@@ -38,7 +45,7 @@ def save(tmp_path, arrays, form):
     return folder
 
 
-@pytest.mark.parametrize("form", ["npy", "npz"])
+@pytest.mark.parametrize("form", ["npy", "npz", "h5"])
 def test_flat_arrays_become_a_homogeneous_graph(form, tmp_path):
     data = read_source(save(tmp_path, FLAT, form))
     assert data.num_nodes == {NTYPE: 4} and data.schema.etypes == (ETYPE,)
@@ -65,8 +72,9 @@ def test_isolated_nodes_at_the_end_are_counted_by_what_else_is_given(tmp_path):
         assert read_source(save(tmp_path / str(number), ends | more, "npy")).num_nodes == {NTYPE: 7}
 
 
-def test_typed_arrays_become_a_heterogeneous_graph(tmp_path):
-    data = read_source(save(tmp_path, HETERO, "npz"))
+@pytest.mark.parametrize("form", ["npz", "h5"])
+def test_typed_arrays_become_a_heterogeneous_graph(form, tmp_path):
+    data = read_source(save(tmp_path, HETERO, form))
     buys, of = ("user", "buys", "item"), ("item", "of", "user")
     assert data.num_nodes == {"user": 3, "item": 2}
     assert edge_list(data, buys) == [(0, 2, 2), (1, 0, 1), (1, 2, 0)]
@@ -157,7 +165,7 @@ def test_a_typed_source_that_is_not_sound_is_refused(why, tmp_path):
 
 
 def test_what_cannot_be_read_at_all_is_refused_with_what_could(tmp_path):
-    with pytest.raises(DataError, match="no such file or folder, .*expected an .mtx file; a folder of .*wordnet"):
+    with pytest.raises(DataError, match="no such file or folder, .*expected .*an .mtx file; a folder of .*wordnet"):
         read_source(tmp_path / "nothing")
     (tmp_path / "text.npz").write_text("text")
     with pytest.raises(DataError, match="not an .npz file that can be read"):
@@ -238,6 +246,36 @@ def test_the_documentation_lists_every_form():
     listed = [row.split(" | ")[0].removeprefix("| ").replace("`", "") for row in text.splitlines()
               if row.startswith("| ") and not row.startswith("| source |")]
     assert sorted(listed) == sorted(form.words for form in forms())
+
+
+def test_an_hdf5_file_that_is_no_graph_is_refused(tmp_path):
+    path = save(tmp_path, FLAT | {"names": [b"a", b"b", b"c", b"d"]}, "h5")
+    with pytest.raises(DataError, match="_N/names: data of type object cannot be stored"):
+        read_source(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="graph.h5: not an HDF5 file that can be read"):
+        read_source(path)
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr", "csc", "bsr", "dia"])
+def test_a_matrix_that_scipy_has_saved_is_read(layout, tmp_path):
+    dense = np.array([[0, 2, 0], [0, 0, 0], [3, 0, 4.0]])
+    sparse.save_npz(tmp_path / "graph.npz", sparse.csr_array(dense).asformat(layout))
+    data = read_source(tmp_path / "graph.npz")
+    found = [(src, dst, data.edge_data[ETYPE]["value"][edge]) for dst, src, edge in edge_list(data, ETYPE)]
+    assert [entry for entry in sorted(found) if entry[2]] == [(0, 1, 2), (2, 0, 3), (2, 2, 4)]
+
+
+@pytest.mark.parametrize("change, why", [({"indices": None}, "not a sparse matrix that can be read"),
+                                         ({"indices": np.array([0, 1, 9])}, "not a sparse matrix that is sound"),
+                                         ({"indptr": np.array([0, 9, 2, 3])}, "not a sparse matrix that is sound"),
+                                         ({"format": np.array(b"any")}, "not a sparse matrix that can be read"),
+                                         ({"shape": np.array([3, 4])}, "expected one with as many rows as columns")])
+def test_a_matrix_file_that_is_no_graph_is_refused(change, why, tmp_path):
+    arrays = {"format": np.array(b"csr"), "shape": np.array([3, 3]), "data": np.ones(3), "indices": np.arange(3),
+              "indptr": np.array([0, 1, 2, 3])}
+    with pytest.raises(DataError, match=why):
+        read_source(save(tmp_path, changed(arrays, change), "npz"))
 
 
 def write_matrix(path, header: str, *lines: str):

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 from torch_geometric.data import Data, HeteroData
 
-from graphs import edge_list, graphs, random_graph, random_hetero_graph
+from graphs import as_stored, edge_list, ends, graphs, masks, random_graph, random_hetero_graph
 from mpignn.errors import DataError
-from mpignn.graph.csc import csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
 from mpignn.storage.check import check
 from mpignn.storage.sources import read_source
@@ -27,24 +26,8 @@ from mpignn.storage.write import partition_graph, source_id
 SRC = Path(__file__).parents[2] / "src"
 
 
-def ends(data, etype) -> tuple[np.ndarray, np.ndarray]:
-    """Sources and destinations of the edges of a type, by edge id."""
-    by_id = sorted((edge, src, dst) for dst, src, edge in edge_list(data, etype))
-    return np.array([src for _, src, _ in by_id], np.int64), np.array([dst for *_, dst in by_id], np.int64)
-
-
-def masks(data, key, count) -> dict[str, np.ndarray]:
-    return {f"{name}_mask": np.isin(np.arange(count), ids) for name, ids in data.splits.get(key, {}).items()}
-
-
 def tensors(named) -> dict[str, torch.Tensor]:
     return {name: torch.tensor(array) for name, array in named.items()}
-
-
-def as_stored(data):
-    """The same graph with its edges in the order in which a source that lists them by their ends has them."""
-    csc = {etype: csc_from_coo(*ends(data, etype), data.num_nodes[etype[2]]) for etype in data.csc}
-    return read_source(replace(data, csc=csc))
 
 
 def as_data(data) -> Data:

@@ -151,6 +151,33 @@ def data_of_type(key: str, count: int, named: Mapping[str, Any], where: str, usu
     return found
 
 
+def checked_pairs(pairs: np.ndarray, counts: tuple[int, int], where: str) -> np.ndarray:
+    """The ends of the edges of a type, as a file has them.  Not collective.
+
+    Args:
+        pairs: (E, 2) sources and destinations; of any shape without edges.
+        counts: How many nodes there are of their types.
+        where: What errors call the file.
+
+    Returns:
+        (E, 2).
+
+    Raises:
+        DataError: Another shape, no whole numbers, or no such node; names the row, counted from 1.
+    """
+    if not pairs.size:
+        return np.empty((0, 2), np.int64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise DataError(f"{where}: expected rows of two whole numbers, source and destination, got {pairs.dtype} of "
+                        f"shape {pairs.shape}")
+    bad = np.argwhere((pairs < 0) | (pairs >= np.array(counts)))
+    if bad.size:
+        row, end = bad[0]
+        raise DataError(f"{where}: row {row + 1}: {('source', 'destination')[end]} {pairs[row, end]} is not in "
+                        f"0..{counts[end] - 1}")
+    return pairs
+
+
 def _structure(arrays: Mapping[str, np.ndarray], num_src: int, num_dst: int, where: str) -> CSC:
     """The in-edges of one type; of src and dst only what would keep them from being grouped is checked."""
     if "indptr" in arrays and "indices" in arrays:

@@ -19,14 +19,30 @@ from mpignn.storage.named_arrays import FLAT, TYPED, flat, graph_of_arrays
 _WANTED = f"arrays named {FLAT}, or {TYPED}"
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder has the ends of edges as .npy files."""
+    return folder_with("indptr.npy", "indices.npy", "src.npy", "dst.npy")(path)
+
+
 def read_folder(path: Path) -> GraphData:
     """A homogeneous graph."""
     return flat(_Folder(path), str(path))
 
 
+def read_npy(path: Path) -> np.ndarray:
+    """The array of an .npy file, mapped; raises `DataError` if it cannot be read."""
+    if path.exists() and not path.is_file():        # a pipe would be waited on for ever
+        raise DataError(f"{path}: not a file")
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not an array that can be read: {_readable(error)}") from error
+
+
 def read_npz(path: Path) -> GraphData:
     """A graph of either kind, or a sparse matrix."""
-    arrays = _Npz(path)
+    arrays = Npz(path)
     return read_matrix_file(path) if is_matrix_file(arrays) else graph_of_arrays(arrays, str(path))
 
 
@@ -46,17 +62,10 @@ class _Folder(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:
             raise KeyError(name)
-        path = self._path / f"{name}.npy"
-        if path.exists() and not path.is_file():        # a pipe would be waited on for ever
-            raise DataError(f"{path}: not a file")
-        try:
-            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-            return array
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: not an array that can be read: {_readable(error)}") from error
+        return read_npy(self._path / f"{name}.npy")
 
 
-class _Npz(Mapping[str, np.ndarray]):
+class Npz(Mapping[str, np.ndarray]):
     """The arrays of an .npz file, loaded when asked for."""
 
     def __init__(self, path: Path):
@@ -91,7 +100,6 @@ def _readable(error: Exception) -> str:
     return str(error)
 
 
-FORMS = (Form(f"a folder of .npy files, {FLAT}", folder_with("indptr.npy", "indices.npy", "src.npy", "dst.npy"),
-              read_folder),
+FORMS = (Form(f"a folder of .npy files, {FLAT}", is_folder, read_folder),
          Form(f"an .npz file with the same arrays, with {TYPED}, or of "
               "scipy.sparse.save_npz", file_named(".npz", ".npy"), read_npz))

@@ -37,7 +37,12 @@ def read_matrix(source: Any, where: str = "SciPy matrix") -> GraphData:
     if len(shape) != 2 or shape[0] != shape[1] or values.kind not in "biuf":
         raise DataError(f"{where}: a matrix of shape {shape}, of {values}; expected one with as many rows as columns, "
                         "of real numbers or booleans")
-    entries = source.tocoo()
+    try:
+        if hasattr(source, "check_format"):     # SciPy trusts the numbers of its compressed layouts
+            source.check_format(full_check=True)
+        entries = source.tocoo()
+    except ValueError as error:
+        raise DataError(f"{where}: not a sparse matrix that is sound: {error}") from error
     arrays = {"src": entries.row, "dst": entries.col, "num_nodes": np.array(shape[0])}
     return flat(arrays if values.kind == "b" else arrays | {"edge_value": entries.data}, where)
 
