@@ -250,7 +250,7 @@ def test_an_object_of_no_known_library_is_refused_with_all_that_are():
 def test_no_library_is_imported_to_ask_whether_a_graph_is_of_it():
     program = ("import sys\nfrom mpignn.storage.sources import read_source\n"
                "read_source({'src': [0, 1], 'dst': [1, 0]})\n"
-               "print(*{'torch', 'torch_geometric', 'networkx', 'dgl', 'pandas'} & set(sys.modules))")
+               "print(*{'torch', 'torch_geometric', 'networkx', 'dgl', 'pyarrow', 'pandas'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120,
                           env={"PYTHONPATH": str(SRC), "PATH": "/usr/bin:/bin"})
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

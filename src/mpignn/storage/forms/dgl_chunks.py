@@ -19,7 +19,6 @@ from mpignn.storage.form import Form, folder_with
 from mpignn.storage.forms.dgl_graph import USUAL
 from mpignn.storage.forms.npy import is_folder, read_npy
 from mpignn.storage.named_arrays import checked_pairs, data_of_type, typed
-from mpignn.tables.numbers import read_parquet, read_text
 
 METADATA = "metadata.json"
 _MOST_BYTES = 1 << 28
@@ -119,6 +118,8 @@ class _Metadata:
 
 
 def _read(path: Path, style: Mapping[str, Any], what: str) -> np.ndarray:
+    from mpignn.tables import numbers  # here, for who reads other sources needs no Arrow
+
     match style.get("name"):
         case "numpy":
             array = read_npy(path)
@@ -126,10 +127,10 @@ def _read(path: Path, style: Mapping[str, Any], what: str) -> np.ndarray:
             delimiter = style.get("delimiter", ",")
             if not isinstance(delimiter, str) or len(delimiter) != 1:
                 raise DataError(f"{what}: delimiter must be one character, got {delimiter!r}")
-            array = read_text(path, delimiter)
+            array = numbers.read_text(path, delimiter)
             array = array[:, 0] if array.shape[1] == 1 else array
         case "parquet":
-            array = read_parquet(path)
+            array = numbers.read_parquet(path)
         case other:
             raise DataError(f"{what}: name must be csv, numpy or parquet, got {other!r}")
     if not array.ndim:

@@ -21,7 +21,6 @@ from mpignn.storage.canonical import whole
 from mpignn.storage.form import Form, folder_with
 from mpignn.storage.forms.npy import Npz
 from mpignn.storage.named_arrays import checked_pairs, data_of_type, typed
-from mpignn.tables.numbers import read_text
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +132,7 @@ def _types_npz(raw: Path) -> _Raw:
 
 def _pairs_text(folder: Path) -> tuple[Path, np.ndarray]:
     path, counted = folder / f"edge{_END}", folder / f"num-edge-list{_END}"
-    pairs = read_text(path)
+    pairs = _text(path)
     if counted.exists() and _one(counted) != len(pairs):
         raise DataError(f"{path}: has {len(pairs)} edges, but {counted.name} says {_one(counted)}")
     return path, pairs
@@ -144,7 +143,7 @@ def _data_text(folder: Path, kind: str, key: str) -> Iterator[tuple[str, str, Pa
     for path in sorted(folder.glob(f"*{_END}")):
         name = path.name.removesuffix(_END)
         if name.startswith((f"{kind}-", f"{kind}_")) or kind == "node" and name == "species":
-            yield key, _ours(name), path, read_text(path)
+            yield key, _ours(name), path, _text(path)
 
 
 def _splits(folder: Path, num_nodes: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -165,7 +164,7 @@ def _splits(folder: Path, num_nodes: Mapping[str, int]) -> dict[str, np.ndarray]
             raise DataError(f"{of_type}: splits of {ntype!r}, which is no type of the graph")
         for name, ours in _SPLITS.items():
             path = of_type / f"{name}{_END}"
-            ids = read_text(path)
+            ids = _text(path)
             ids = ids[:, 0] if len(ids) else np.empty(0, np.int64)
             bad = np.flatnonzero((ids < 0) | (ids >= num_nodes[ntype]) | (ids % 1 != 0))
             if bad.size:
@@ -174,9 +173,15 @@ def _splits(folder: Path, num_nodes: Mapping[str, int]) -> dict[str, np.ndarray]
     return found
 
 
+def _text(path: Path) -> np.ndarray:
+    from mpignn.tables.numbers import read_text  # here, for who reads other sources needs no Arrow
+
+    return read_text(path)
+
+
 def _one(path: Path) -> int:
     """The only number of a file."""
-    numbers = read_text(path)
+    numbers = _text(path)
     if numbers.size > 1:
         raise DataError(f"{path}: has {numbers.size} numbers, for as many graphs; a data set of one graph is expected")
     return whole(numbers, str(path))
