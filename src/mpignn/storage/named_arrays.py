@@ -170,9 +170,8 @@ def checked_pairs(pairs: np.ndarray, counts: tuple[int, int], where: str) -> np.
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
         raise DataError(f"{where}: expected rows of two whole numbers, source and destination, got {pairs.dtype} of "
                         f"shape {pairs.shape}")
-    bad = np.argwhere((pairs < 0) | (pairs >= np.array(counts)))
-    if bad.size:
-        row, end = bad[0]
+    if pairs.min() < 0 or (pairs.max(axis=0) >= counts).any():
+        row, end = np.argwhere((pairs < 0) | (pairs >= np.array(counts)))[0]
         raise DataError(f"{where}: row {row + 1}: {('source', 'destination')[end]} {pairs[row, end]} is not in "
                         f"0..{counts[end] - 1}")
     return pairs
