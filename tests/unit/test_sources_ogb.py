@@ -126,6 +126,34 @@ def test_a_label_that_is_missing_is_unknown(tmp_path):
     assert read_source(root).node_data[NTYPE]["labels"].tolist() == [1, -1, 0]
 
 
+def test_names_of_nodes_and_classes_are_kept(tmp_path, caplog):
+    root = write_one_type(tmp_path / "set", random_graph(num_nodes=5), binary=False)
+    write_lines(root / "mapping/nodeidx2paperid.csv.gz", "node idx,paper id", "1,70", "0,9", "2,8", "4,5", "3,6")
+    write_lines(root / "mapping/labelidx2arxivcategeory.csv.gz", "label idx,arxiv category",
+                *(f"{i},arxiv c{i}" for i in range(4)))
+    data = read_source(root)
+    assert data.user_ids[NTYPE].of(0, 5) == [9, 70, 8, 6, 5]
+    assert data.class_names == {NTYPE: {"labels": ("arxiv c0", "arxiv c1", "arxiv c2", "arxiv c3")}}
+    typed = write_types(tmp_path / "types", random_hetero_graph(2), binary=False)
+    write_lines(typed / "mapping/venue_entidx2name.csv.gz", "ent idx,ent name", "0,a", '1,"b, c"', "2,é")
+    write_lines(typed / "mapping/author_entidx2name.csv.gz", "ent idx,ent name", *(f"{i},same" for i in range(16)))
+    data = read_source(typed)
+    assert data.user_ids.keys() == {"venue"} and data.user_ids["venue"].of(0, 3) == ["a", "b, c", "é"]
+    assert "author_entidx2name.csv.gz: two have the same name, so names are left out" in caplog.text
+
+
+@pytest.mark.parametrize("name, lines, why", [
+    ("nodeidx2id", ("0,a", "0,b", "1,c"), "its first column does not hold each of 0 to 2 once"),
+    ("nodeidx2id", ("0,a", "1,b"), "has 2 names of nodes, expected 3"),
+    ("nodeidx2id", ("0", "1", "2"), "not an array that can be read"),
+    ("labelidx2name", ("0,a",), "has 1 names of classes, but there is a label")])
+def test_names_that_do_not_fit_are_refused(name, lines, why, tmp_path):
+    root = write_one_type(tmp_path / "set", random_graph(seed=1, num_nodes=3), binary=False)
+    write_lines(root / f"mapping/{name}.csv.gz", "idx,name", *lines)
+    with pytest.raises(DataError, match=f"{name}.csv.gz: {why}"):
+        read_source(root)
+
+
 BAD = {
     "edge.csv.gz: row 2: source 99 is not in 0..29": lambda r: write(
         r / "raw/relations/paper___cites___paper/edge.csv.gz", [[0, 0], [99, 1], *[[0, 0]] * 88]),

@@ -32,7 +32,7 @@ def read_text(path: Path, delimiter: str = ",") -> np.ndarray:
     Raises:
         DataError: The file cannot be read, rows differ in length, or what stands there is no number; names the row.
     """
-    with _told(path):
+    with told(path):
         try:
             table = csv.read_csv(path, csv.ReadOptions(autogenerate_column_names=True, use_threads=False,
                                                        block_size=_BLOCK_BYTES), csv.ParseOptions(delimiter=delimiter))
@@ -55,7 +55,7 @@ def read_parquet(path: Path) -> np.ndarray:
     Raises:
         DataError: The file cannot be read, or holds something else; names the row.
     """
-    with _told(path):
+    with told(path):
         table = parquet.read_table(path)
     noted = (table.schema.metadata or {}).get(b"shape", b"").decode(errors="replace")
     array = _array(table, path)
@@ -112,7 +112,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """Turn what Arrow says of a file into one of our errors."""
     if path.exists() and not path.is_file():        # a pipe would be waited on for ever
         raise DataError(f"{path}: not a file")

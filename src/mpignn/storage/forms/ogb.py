@@ -1,4 +1,4 @@
-"""Data sets of the Open Graph Benchmark, as its program has unpacked them: a folder ``raw`` and a folder ``split``.
+"""Data sets of the Open Graph Benchmark, as its program has unpacked them: folders ``raw``, ``split`` and ``mapping``.
 
 ``raw`` holds tables of numbers in text, or .npz files where the data set is large, of a graph of one type or several.
 
@@ -10,17 +10,19 @@ import gzip
 import logging
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from mpignn.errors import DataError
 from mpignn.graph.types import ETYPE, NTYPE, GraphData, etype_key, parse_etype
+from mpignn.graph.user_ids import UserIds
 from mpignn.storage.canonical import whole
 from mpignn.storage.form import Form, folder_with
 from mpignn.storage.forms.npy import Npz
 from mpignn.storage.named_arrays import checked_pairs, data_of_type, typed
+from mpignn.storage.validate import LABELS
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,8 @@ def read_ogb(folder: Path) -> GraphData:
     """A graph with its features, labels and splits, and what else there is for each node or edge.
 
     ``node-feat`` are the features, ``edge-feat`` is the edge data ``feat``, ``node_year`` the node data ``year``, and
-    the split ``valid`` is ``val``.  Of the data sets whose edges OGB makes to two, both ways, so does this.
+    the split ``valid`` is ``val``.  Names that ``mapping`` gives to nodes and classes are kept.  Of the data sets whose
+    edges OGB makes to two, both ways, so does this.
     """
     inside = folder / "raw"
     raw = _read_raw(inside if inside.is_dir() else folder)
@@ -70,7 +73,9 @@ def read_ogb(folder: Path) -> GraphData:
         named = data_of_type(key, num_rows[key], {name: rows}, str(path), {})
         repeats = twice if ":" in key else 1
         arrays |= {what: np.repeat(found, repeats, axis=0) if repeats > 1 else found for what, found in named.items()}
-    return typed(arrays | _splits(root / "split", raw.num_nodes), str(folder))
+    data = typed(arrays | _splits(root / "split", raw.num_nodes), str(folder))
+    return replace(data, user_ids=_user_ids(root / "mapping", raw.num_nodes),
+                   class_names=_class_names(root / "mapping", data.node_data))
 
 
 def _read_raw(raw: Path) -> _Raw:
@@ -171,6 +176,38 @@ def _splits(folder: Path, num_nodes: Mapping[str, int]) -> dict[str, np.ndarray]
                 raise DataError(f"{path}: row {bad[0] + 1}: {ids[bad[0]]} is not in 0..{num_nodes[ntype] - 1}")
             found[f"split/{ntype}/{ours}"] = ids
     return found
+
+
+def _user_ids(folder: Path, num_nodes: Mapping[str, int]) -> dict[str, UserIds]:
+    """What the folder ``mapping`` calls nodes, of the types of which it says so."""
+    from mpignn.tables.numbered import read_names  # here, for who reads other sources needs no Arrow
+
+    found = {}
+    for ntype, count in num_nodes.items():
+        pattern = f"nodeidx2*{_END}" if ntype == NTYPE else f"{ntype}_entidx2name{_END}"
+        for path in sorted(folder.glob(pattern))[:1]:
+            ids = read_names(path)
+            if ids is not None and len(ids) != count:
+                raise DataError(f"{path}: has {len(ids)} names of nodes, expected {count}")
+            if ids is not None:
+                found[ntype] = ids
+    return found
+
+
+def _class_names(folder: Path, node_data: Mapping[str, Mapping[str, np.ndarray]]
+                 ) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What the folder ``mapping`` calls classes, if one type has them."""
+    from mpignn.tables.numbered import read_names  # here, for who reads other sources needs no Arrow
+
+    labels = {ntype: named[LABELS] for ntype, named in node_data.items() if LABELS in named}
+    paths = sorted(folder.glob(f"labelidx2*{_END}"))
+    names = read_names(paths[0]) if len(paths) == len(labels) == 1 else None
+    if names is None:
+        return {}
+    (ntype, classes), = labels.items()
+    if np.nanmax(classes, initial=-1) >= len(names):
+        raise DataError(f"{paths[0]}: has {len(names)} names of classes, but there is a label {np.nanmax(classes)}")
+    return {ntype: {LABELS: tuple(map(str, names.of(0, len(names))))}}
 
 
 def _text(path: Path) -> np.ndarray:
