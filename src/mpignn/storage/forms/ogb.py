@@ -45,8 +45,8 @@ def read_ogb(folder: Path) -> GraphData:
     """A graph with its features, labels and splits, and what else there is for each node or edge.
 
     ``node-feat`` are the features, ``edge-feat`` is the edge data ``feat``, ``node_year`` the node data ``year``, and
-    the split ``valid`` is ``val``.  Names that ``mapping`` gives to nodes and classes are kept.  Of the data sets whose
-    edges OGB makes to two, both ways, so does this.
+    the split ``valid`` is ``val``.  Names that ``mapping`` gives to nodes and classes are kept.  Where OGB makes each
+    edge of a data set to two, both ways, so does this.
     """
     inside = folder / "raw"
     raw = _read_raw(inside if inside.is_dir() else folder)
