@@ -9,7 +9,7 @@ import pytest
 
 SRC = Path(__file__).parents[2] / "src"
 LAYERS = [{"arguments", "child", "errors", "files", "log", "buffers", "roles", "function", "json_text", "launcher",
-           "say", "slurm", "stop", "tasks", "terminal", "version", "watchdog"}, {"kernels"}, {"graph"},
+           "say", "slurm", "stop", "tasks", "terminal", "unique", "version", "watchdog"}, {"kernels"}, {"graph"},
           {"models", "samplers", "ways"}, {"config"}, {"options"}, {"comm"}, {"mpi"}, {"partition"}, {"tables"},
           {"storage"}, {"store"}, {"sampling"}, {"nn"}, {"loader"}, {"train"}, {"job"}, {"cli_data"}, {"cli"},
           {"__main__"}]

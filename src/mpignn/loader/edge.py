@@ -29,6 +29,7 @@ from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.lookup import find_edges
 from mpignn.store.published import PublishedGraph
 from mpignn.store.tensor import DistTensor
+from mpignn.unique import unique
 
 _NEGATIVES = 4      # stream of randomness under the key of a step, beside the hops
 
@@ -238,7 +239,7 @@ class _Outputs:
             for etype, both in ends.items():
                 for ntype, side in zip((etype[0], etype[2]), both, strict=True):
                     sides.setdefault(ntype, []).append(side)
-        each = {ntype: np.unique(np.concatenate(parts)) for ntype, parts in sides.items()}
+        each = {ntype: unique(np.concatenate(parts)) for ntype, parts in sides.items()}
         self.ids = each
         self.times: dict[str, np.ndarray] | None = None
         if pairs is not None:

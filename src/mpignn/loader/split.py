@@ -15,6 +15,7 @@ from mpignn.graph.types import EType, etype_key
 from mpignn.loader.seed_order import deal
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
+from mpignn.unique import unique
 
 
 def node_split(nodes: ArrayLike | DistTensor, g: DistGraph, ntype: str | None = None,
@@ -51,7 +52,7 @@ def _ids(given: Any, count: int, what: str) -> np.ndarray:
     """The distinct ids meant, ascending."""
     array = np.asarray(given[:] if isinstance(given, DistTensor) else given)
     if array.dtype != bool:
-        return np.unique(checked_ids(array, count, what))
+        return unique(checked_ids(array, count, what))
     if array.shape != (count,):
         raise DataError(f"{what}: a mask has {count} entries, not shape {array.shape}")
     return np.flatnonzero(array)

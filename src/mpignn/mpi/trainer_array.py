@@ -24,6 +24,7 @@ from mpignn.mpi.library import MPI
 from mpignn.mpi.segment import SharedMemory
 from mpignn.mpi.sync import MpiGroup, cut
 from mpignn.mpi.world import World
+from mpignn.unique import unique
 
 HELD_BYTES = 64 << 20       # rows that may wait for a flush
 
@@ -210,7 +211,7 @@ class TrainerArray(WritableArray):
     def _count_sent(self, kind: str, ids: np.ndarray) -> None:
         """Count rows that go to or come from their owners in one message each."""
         self._count(kind, ids)
-        for trainer in np.unique(np.searchsorted(self._bounds[1:-1], ids, side="right")).tolist():
+        for trainer in unique(np.searchsorted(self._bounds[1:-1], ids, side="right")).tolist():
             self._groups.stats.count_calls(kind, None, self._target(trainer), trainer, 1)
 
     def _count(self, kind: str, ids: np.ndarray) -> None:

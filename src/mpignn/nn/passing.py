@@ -17,6 +17,7 @@ from mpignn.function import Message, Reducer
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import ByEType, EType, Kind, etype_key
 from mpignn.nn import device, edges, message
+from mpignn.unique import unique
 
 if TYPE_CHECKING:       # a block brings this module in when it is asked to send
     from mpignn.graph.block import Block, Frame
@@ -206,7 +207,7 @@ def _reduced_by(block: "Block", etype: EType, messages: Fields,
     csc, frame = block.csc[etype], _frame(block.dst_frames, etype[2])
     first, degrees = np.asarray(csc.indptr[:-1]), np.diff(np.asarray(csc.indptr))
     out: Fields = {}
-    for degree in np.unique(degrees[degrees > 0]).tolist():
+    for degree in unique(degrees[degrees > 0]).tolist():
         nodes = torch.from_numpy(np.flatnonzero(degrees == degree))
         places = torch.from_numpy(first)[nodes][:, None] + torch.arange(degree)
         mailbox = {name: rows[places] for name, rows in messages.items()}

@@ -10,6 +10,7 @@ import numpy as np
 
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType, etype_key
+from mpignn.unique import unique
 
 Tally = tuple[Mapping[EType, int], Mapping[EType, tuple[float, int]], Mapping[str, int]]     # cut, remote, halo
 
@@ -96,7 +97,7 @@ def balance_of_all(report: Mapping[str, Any], what: str) -> float:
 def _overlap(named: Mapping[str, np.ndarray]) -> int:
     every = np.sort(np.concatenate([np.empty(0, np.int64), *named.values()]))
     repeated = every[1:][every[1:] == every[:-1]]
-    return int(np.unique(repeated).size)
+    return int(unique(repeated).size)
 
 
 def _per_part(ids: np.ndarray, ranges: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from mpignn.graph.book import checked_ids
 from mpignn.graph.types import ByEType, EType, Schema, etype_key
 from mpignn.store.lookup import match_edges
 from mpignn.store.published import PublishedGraph
+from mpignn.unique import unique
 
 ReverseTypes = ByEType[str] | ByEType[EType] | ByEType[str | EType]
 
@@ -115,4 +116,4 @@ def joined(parts: Sequence[Mapping[EType, list[np.ndarray]]]) -> dict[EType, np.
     for part in parts:
         for etype, ids in part.items():
             of_type.setdefault(etype, []).extend(ids)
-    return {etype: np.unique(np.concatenate(ids)) for etype, ids in of_type.items()}
+    return {etype: unique(np.concatenate(ids)) for etype, ids in of_type.items()}

@@ -14,6 +14,7 @@ from mpignn.errors import DataError, IDError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, Schema
+from mpignn.unique import unique
 
 
 class Pairs:
@@ -21,7 +22,7 @@ class Pairs:
 
     def __init__(self, times: Iterable[np.ndarray]) -> None:
         """``times`` are all that will be met, int64 or all float64."""
-        self._times = np.unique(np.concatenate(list(times)))
+        self._times = unique(np.concatenate(list(times)))
 
     def numbers(self, ids: np.ndarray, times: np.ndarray) -> np.ndarray:
         """(N,) int64 for (N,) ids and times.  Not collective."""

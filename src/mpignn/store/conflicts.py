@@ -9,6 +9,7 @@ import numpy as np
 
 from mpignn.comm.group import Group
 from mpignn.errors import CommError
+from mpignn.unique import unique
 
 PUT = "put"
 
@@ -27,7 +28,7 @@ class Conflicts:
             kind: `PUT`, or how the rows were joined.
             ids: (N,) rows.
         """
-        self._written.setdefault(kind, []).append(np.unique(ids))
+        self._written.setdefault(kind, []).append(unique(ids))
 
     def check(self, trainers: Group) -> None:
         """Compare what all trainers wrote, and forget it.  Collective over the trainers.
@@ -35,7 +36,7 @@ class Conflicts:
         Raises:
             CommError: On all trainers: a row that several of them wrote, and not all by the same reduction.
         """
-        mine = {kind: np.unique(np.concatenate(ids)) for kind, ids in self._written.items()}
+        mine = {kind: unique(np.concatenate(ids)) for kind, ids in self._written.items()}
         self._written = {}
         found = first_conflict(trainers.allgather(mine))
         if found is not None:

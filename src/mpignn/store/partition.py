@@ -21,6 +21,7 @@ from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, Schema, etype_key
 from mpignn.storage.read import GraphFile
 from mpignn.store.views import TypeViews
+from mpignn.unique import unique
 
 if TYPE_CHECKING:
     import torch
@@ -149,7 +150,7 @@ def _read(file: GraphFile, part: int) -> Partition:
     for ntype in file.schema.ntypes:
         lo, hi = _range(book.node_ranges[ntype], part)
         met = [np.empty(0, np.int64), *(src for etype, src in sources.items() if etype[0] == ntype)]
-        halo = np.unique(np.concatenate([src[(src < lo) | (src >= hi)] for src in met])).astype(np.int64)
+        halo = unique(np.concatenate([src[(src < lo) | (src >= hi)] for src in met])).astype(np.int64)
         own = np.arange(lo, hi)
         nodes[ntype] = {
             NID: _tensor(np.concatenate([own, halo])),

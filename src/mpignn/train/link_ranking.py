@@ -18,6 +18,7 @@ from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.lookup import find_edges
 from mpignn.store.tensor import DistTensor
 from mpignn.train.finite import is_finite
+from mpignn.unique import unique
 
 _CHUNK = 8192           # candidates scored at a time
 _CHUNK_ROWS = 1 << 16   # destinations whose edges are read at a time
@@ -112,7 +113,7 @@ def _known_destinations(g: DistGraph, etype: EType, src: np.ndarray) -> Known:
 
     A graph holds in-edges, so all of them are read once.
     """
-    adjacency, nodes = published_graph(g).adjacency(etype), np.unique(src)
+    adjacency, nodes = published_graph(g).adjacency(etype), unique(src)
     pairs = [np.empty((2, 0), np.int64)]
     for first in range(0, g.num_nodes(etype[2]), _CHUNK_ROWS):
         dst = np.arange(first, min(first + _CHUNK_ROWS, g.num_nodes(etype[2])))
