@@ -129,6 +129,45 @@ def test_what_is_printed_describes_the_same(tmp_path):
     assert (again.nodes, again.edges) == (found.nodes, found.edges)
 
 
+@pytest.mark.parametrize("names, told", [
+    (("edges.csv", "links.csv"), "edges.csv and .*links.csv are both node:edge:node: name one otherwise"),
+    (("edges.csv", "edges.tsv"), "edges.csv and .*edges.tsv are both node:edge:node"),
+    (("edges.csv", "nodes.csv", "vertices.csv"), "nodes.csv and .*vertices.csv are both node: name one otherwise"),
+    (("cites.csv", "paper.csv", "papers.csv"), "paper.csv and .*papers.csv are both paper: name one otherwise"),
+])
+def test_no_table_is_left_out_in_favor_of_another(tmp_path, names, told):
+    for name in names:
+        of_edges = name.startswith(("edges", "links", "cites"))
+        (tmp_path / name).write_text("src\tdst\na\tb\n".replace("\t", "," if name.endswith("csv") else "\t")
+                                     if of_edges else "id,x\na,1\nb,2\n")
+    with pytest.raises(DataError, match=told):
+        guessed(tmp_path)
+    assert re.match(f"# .*{told}", describe(tmp_path))
+
+
+@pytest.mark.parametrize("name, columns, row, ntype, features", [
+    ("nodes", "id,a,b,label", "7,0.5,1,u", "node", ("a", "b")), ("nodes", "node_id,u,v", "7,1,2", "node", ("u", "v")),
+    ("projects", "project_id,start_year,end_year,topic", "7,1,2,u", "project", ("start_year", "end_year")),
+    ("genes", "gene,left,right", "7,1,2", "gene", ("left", "right")),
+])
+def test_features_are_not_taken_for_ends(tmp_path, name, columns, row, ntype, features):
+    found = guessed(folder(tmp_path, edges=["src,dst", "7,7"], **{name: [columns, row]}))
+    assert list(found.nodes) == [ntype] and list(found.edges) == [(ntype, "edge", ntype)]
+    assert found.nodes[ntype].features == tuple(map(Column, features))
+
+
+@pytest.mark.parametrize("name, columns, ends", [
+    ("edges", "id,a,b", ("a", "b")), ("edges", "edge_id,source,target", ("source", "target")),
+    ("payments", "payment_id,sender,receiver", ("sender", "receiver")),
+    ("parents", "parent,child", ("parent", "child")), ("trades", "trade_id,from_id,to_id", ("from_id", "to_id")),
+])
+def test_edges_may_have_ids(tmp_path, name, columns, ends):
+    row = ",".join("u1" for _ in columns.split(","))
+    found = guessed(folder(tmp_path, users=["user_id", "u1"], **{name: [columns, row]}))
+    (_, edges), = found.edges.items()
+    assert (edges.src, edges.dst) == ends and list(found.nodes) == ["user"]
+
+
 def test_texts_for_people_are_no_tables(tmp_path):
     folder(tmp_path, edges=["src,dst", "a,b"])
     (tmp_path / "about.txt").write_text("A graph of two nodes.\n")

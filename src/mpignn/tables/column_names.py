@@ -13,6 +13,8 @@ _PAIRS = (("src", "dst"), ("source", "target"), ("source", "destination"), ("sou
           ("head", "tail"), ("citing", "cited"), ("start", "end"), ("subject", "object"), ("parent", "child"),
           ("follower", "followee"), ("follower", "followed"), ("sender", "receiver"), ("u", "v"), ("i", "j"),
           ("left", "right"), ("1", "2"), ("0", "1"), ("a", "b"))
+_VAGUE = (("source", "target"), ("from", "to"), ("start", "end"), ("parent", "child"), ("u", "v"), ("i", "j"),
+          ("left", "right"), ("1", "2"), ("0", "1"), ("a", "b"))        # features and moments are called so, too
 ENDS = frozenset(word for pair in _PAIRS for word in pair)
 """Words that say which end of an edge a column is."""
 
@@ -38,6 +40,19 @@ def id_column(names: Sequence[str], stem: str) -> str | None:
     by_words = {"_".join(words(name)): name for name in reversed(names)}
     wanted = (f"{one}_id", f"{many}_id", "id", "node_id", "uid", "uuid", "guid", "node", one, f"{one}_key", "key")
     return next((by_words[name] for name in wanted if name in by_words), None)
+
+
+def is_called_as_table(column: str, stem: str) -> bool:
+    """Whether a column is named by the table, as ``paper_id`` of ``papers`` is, rather than ``id`` alone."""
+    one, many = "_".join(words(singular(stem))), "_".join(words(stem))
+    return "_".join(words(column)) in (f"{one}_id", f"{many}_id", one, f"{one}_key")
+
+
+def are_surely_ends(names: tuple[str, str]) -> bool:
+    """Whether the columns that `ends_by_name` has found can hardly be anything else."""
+    if all(words(name)[-1] == "id" for name in names):
+        return True
+    return not any(source in words(names[0]) and target in words(names[1]) for source, target in _VAGUE)
 
 
 def ends_by_name(names: Sequence[str]) -> tuple[str, str] | None:

@@ -12,15 +12,17 @@ import pyarrow.compute as pc
 
 from mpignn.errors import DataError
 from mpignn.graph.likeness import SPLITS
-from mpignn.graph.types import EType
+from mpignn.graph.types import EType, etype_key
 from mpignn.tables.column_names import (
     ENDS,
     LABELS,
     SPLIT_COLUMNS,
     TIMES,
     WEIGHTS,
+    are_surely_ends,
     ends_by_name,
     id_column,
+    is_called_as_table,
     singular,
     words,
 )
@@ -167,16 +169,17 @@ def _is_table(entry: Path) -> bool:
 def _of_sheets(path: Path, sheets: Sequence[_Sheet], one_table: bool = False) -> Guess:
     by_ends = {sheet.path: ends_by_name(sheet.names) for sheet in sheets}
     of_nodes: dict[str, tuple[_Sheet, str | None]] = {}
-    others = []
+    others, problems = [], []
     for sheet in sheets:
-        column = None if one_table or by_ends[sheet.path] else id_column(sheet.names, sheet.stem)
-        plain = singular(sheet.stem.casefold()) in _PLAIN_NODES and not one_table
-        if column is not None or (plain and by_ends[sheet.path] is None):
-            of_nodes[_ALL_NODES if plain else singular(sheet.stem)] = sheet, column
-        else:
+        if one_table or not _is_of_nodes(sheet, by_ends[sheet.path]):
             others.append(sheet)
+            continue
+        ntype = _ALL_NODES if _is_called(sheet, _PLAIN_NODES) else singular(sheet.stem)
+        if ntype in of_nodes:
+            problems.append(_twice(of_nodes[ntype][0].path, sheet.path, ntype))
+        else:
+            of_nodes[ntype] = sheet, id_column(sheet.names, sheet.stem)
     edges: dict[EType, Edges] = {}
-    problems = []
     for sheet in others:
         ends = by_ends[sheet.path] or _ends_by_type(sheet, of_nodes) or _only_two(sheet)
         types = None if ends is None else [_type_of(sheet, column, of_nodes) for column in ends]
@@ -187,7 +190,10 @@ def _of_sheets(path: Path, sheets: Sequence[_Sheet], one_table: bool = False) ->
         else:
             src, dst = (str(ntype) for ntype in types)
             etype = src, _relation(sheet.stem, src, dst), dst
-            edges[etype] = _edges(sheet, ends, etype)
+            if etype in edges:
+                problems.append(_twice(edges[etype].files[0], sheet.path, etype_key(etype)))
+            else:
+                edges[etype] = _edges(sheet, ends, etype)
     nodes = {ntype: _nodes(sheet, column, of_nodes) for ntype, (sheet, column) in of_nodes.items()}
     has_labels = any(table.labels for table in (*nodes.values(), *edges.values()))
     has_split = any(table.split for table in (*nodes.values(), *edges.values()))
@@ -197,6 +203,21 @@ def _of_sheets(path: Path, sheets: Sequence[_Sheet], one_table: bool = False) ->
             "there are no labels: these edges are to be predicted, train --task link_prediction",
             *edges[largest].notes))
     return Guess(Description(str(path), nodes, edges), tuple(problems))
+
+
+def _is_of_nodes(sheet: _Sheet, ends: tuple[str, str] | None) -> bool:
+    """Whether a table has nodes as rows; ``ends`` are columns that could be those of edges."""
+    column = id_column(sheet.names, sheet.stem)
+    if ends is None or _is_called(sheet, _PLAIN_NODES):
+        return column is not None or _is_called(sheet, _PLAIN_NODES)
+    # Edges may have ids, too.
+    if column is None or column in ends or _is_called(sheet, _PLAIN_EDGES) or are_surely_ends(ends):
+        return False
+    return is_called_as_table(column, sheet.stem)
+
+
+def _is_called(sheet: _Sheet, names: Sequence[str]) -> bool:
+    return singular(sheet.stem.casefold()) in names
 
 
 def _size(path: Path) -> int:
@@ -356,6 +377,11 @@ def _tells_split(sheet: _Sheet, column: str) -> bool:
     if not is_text(sheet.kind(column)):
         return False
     return all(split_of(text) is not None for text in pc.unique(sheet.sample(column)).to_pylist())
+
+
+def _twice(one: Path, other: Path, name: str) -> str:
+    return (f"{one} and {other} are both {name}: name one otherwise, or write into graph.toml the one, or both as one "
+            f'table: files = ["{one}", "{other}"]')
 
 
 def _what_is_it(sheet: _Sheet) -> str:
