@@ -253,7 +253,41 @@ def test_an_hdf5_file_that_is_no_graph_is_refused(tmp_path):
     with pytest.raises(DataError, match="_N/names: data of type object cannot be stored"):
         read_source(path)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(DataError, match="graph.h5: not an HDF5 file that can be read"):
+    with pytest.raises(DataError, match="graph.h5: cannot be read, the file is damaged .*; write it again, in HDF5"):
+        read_source(path)
+
+
+def test_a_damaged_hdf5_file_is_refused_or_read_and_never_a_traceback(tmp_path):
+    path = save(tmp_path, HETERO, "h5")
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(300):
+        raw = np.frombuffer(whole, np.uint8).copy()
+        raw[rng.integers(len(raw), size=12)] ^= rng.integers(1, 256, 12).astype(np.uint8)
+        path.write_bytes(raw.tobytes())
+        try:
+            read_source(path)
+        except DataError:
+            refused += 1
+    assert refused > 100
+
+
+def test_an_hdf5_array_of_several_names_counts_by_each(tmp_path):
+    path = save(tmp_path, {"src": np.array([0, 1]), "dst": np.array([1, 2]), "year": np.arange(3)}, "h5")
+    with h5py.File(path, "a") as file:
+        file["time"], file["labels"] = file["year"], h5py.SoftLink("/year")
+    found = {name: array.tolist() for name, array in read_source(path).node_data[NTYPE].items()}
+    assert found == dict.fromkeys(("year", "time", "labels"), [0, 1, 2])
+
+
+@pytest.mark.parametrize("link, why", [
+    (h5py.SoftLink("/nowhere"), "more is a link to /nowhere, which is not there"),
+    (h5py.ExternalLink("other.h5", "/year"), "more is a link into another file, other.h5"),
+    (h5py.SoftLink("/"), "more is a link to a group that holds it")])
+def test_an_hdf5_link_that_leads_to_no_array_of_the_file_is_refused(link, why, tmp_path):
+    path = save(tmp_path, FLAT, "h5")
+    with h5py.File(path, "a") as file:
+        file["more"] = link
+    with pytest.raises(DataError, match=f"graph.h5: {why}"):
         read_source(path)
 
 

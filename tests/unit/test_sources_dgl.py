@@ -91,6 +91,17 @@ def test_a_chunked_graph_is_partitioned(tmp_path):
     assert check(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize("described, metadata", [(True, '{"node_type": []}'), (False, '{"made by": "me"}'),
+                                                 (False, "[]")])
+def test_metadata_of_another_program_leaves_a_folder_of_tables_to_its_owner(described, metadata, tmp_path):
+    (tmp_path / "metadata.json").write_text(metadata)
+    (tmp_path / "edges.csv").write_text("src,dst\n0,1\n1,2\n")
+    if described:
+        (tmp_path / "graph.toml").write_text('[nodes.a]\n[edges."a:to:a"]\nfiles = "edges.csv"\n'
+                                             'src = "src"\ndst = "dst"\n')
+    assert [csc.num_edges for csc in read_source(tmp_path).csc.values()] == [2]
+
+
 def test_lists_in_parquet_are_rows(tmp_path):
     folder = write_chunked(tmp_path / "chunks", random_hetero_graph(2), 1, "parquet")
     rows = np.arange(60.0).reshape(30, 2)

@@ -118,6 +118,31 @@ def test_edges_that_ogb_makes_to_two_are_two_beside_each_other(tmp_path):
     assert np.array_equal(found.edge_data[ETYPE]["weight"], np.repeat(data.edge_data[ETYPE]["weight"], 2))
 
 
+@pytest.mark.parametrize("name, by, start, source, times", [
+    ("ogbn_products", "time", "ogbn_products", ".", 2), ("ogbn_products", "time", "ogbn_products", "raw", 2),
+    ("ogbn_products", "time", "ogbn_products/raw", ".", 2), ("ogbn_proteins_dgl", "time", ".", "ogbn_proteins_dgl", 2),
+    ("products", "sales_ranking", ".", "products", 2), ("mine", "species", "mine", ".", 2),
+    ("link", "time", ".", "link", 2), ("products", "time", ".", "products", 1)])
+def test_such_a_set_is_known_wherever_it_was_unpacked(name, by, start, source, times, tmp_path, monkeypatch):
+    root = write_one_type(tmp_path / ("ogbn_products" if name == "link" else name), random_graph(), binary=False)
+    (root / "split/time").rename(root / "split" / by)
+    if name == "link":
+        (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(tmp_path / start)
+    data = read_source(source)
+    assert data.csc[ETYPE].num_edges == times * random_graph().csc[ETYPE].num_edges and data.splits[NTYPE]
+
+
+@pytest.mark.parametrize("name, marks", [("ogbl_collab", ()), ("ppa", ("train.pt",))])
+def test_a_set_of_links_is_refused(name, marks, tmp_path):
+    root = write_one_type(tmp_path / name, random_graph(), binary=False)
+    for mark in marks:
+        (root / "split/time" / mark).touch()
+    for source in (root, root / "raw"):
+        with pytest.raises(DataError, match=f"{name}.*a data set of links .* only those of nodes"):
+            read_source(source)
+
+
 def test_a_label_that_is_missing_is_unknown(tmp_path):
     root = write_one_type(tmp_path / "set", random_graph(num_nodes=3), binary=False)
     for name in ("train", "valid", "test"):
@@ -178,6 +203,8 @@ BAD = {
         r / "raw/triplet-type-list.csv.gz", "paper,cites,paper", "author,writes"),
     "triplet-type-list.csv.gz: not a table that can be read": lambda r: (r / "raw/triplet-type-list.csv.gz").unlink(),
     "valid.csv.gz: row 2: 30 is not in 0..29": lambda r: write(r / "split/time/paper/valid.csv.gz", [1, 30]),
+    "valid.csv.gz: has 2 columns, expected one id a line": lambda r: write(
+        r / "split/time/paper/valid.csv.gz", [[1, 2], [3, 4]]),
     "test.csv.gz: no such file": lambda r: (r / "split/time/paper/test.csv.gz").unlink(),
     "holds several ways to split: other, time; leave one": lambda r: (r / "split/other").mkdir(),
     "split_dict.pt: splits are read from train.csv.gz": lambda r: [

@@ -18,15 +18,27 @@ from mpignn.graph.types import GraphData, parse_etype
 from mpignn.storage.form import Form, folder_with
 from mpignn.storage.forms.dgl_graph import USUAL
 from mpignn.storage.forms.npy import is_folder, read_npy
+from mpignn.storage.forms.tables import DESCRIPTION
 from mpignn.storage.named_arrays import checked_pairs, data_of_type, typed
 
 METADATA = "metadata.json"
 _MOST_BYTES = 1 << 28
+_TYPES = ("node_type", "edge_type")
 
 
 def is_chunked(path: Path) -> bool:
-    """Whether a folder has such metadata, and no arrays that `mpignn.storage.forms.npy` reads beside it."""
-    return folder_with(METADATA)(path) and not is_folder(path)
+    """Whether a folder has such metadata, and beside it no arrays or description that say themselves what they are.
+
+    A file of this name that other programs have written does not count; one that cannot be read does, so that it is
+    told.
+    """
+    if not folder_with(METADATA)(path) or is_folder(path) or (path / DESCRIPTION).exists():
+        return False
+    try:
+        found = _parsed(path / METADATA)
+    except DataError:
+        return True
+    return isinstance(found, dict) and any(key in found for key in _TYPES)
 
 
 def read_chunks(folder: Path) -> GraphData:
@@ -57,15 +69,19 @@ def read_chunks(folder: Path) -> GraphData:
     return typed(arrays, str(meta.path))
 
 
+def _parsed(path: Path) -> Any:
+    try:
+        return json.loads(read_file(path, _MOST_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not metadata of DGL's chunked format that can be read: {error}") from error
+
+
 class _Metadata:
     """What ``metadata.json`` says; raises `DataError` with the key where it does not say it."""
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            self._all = self.object(json.loads(read_file(path, _MOST_BYTES)), "all of it")
-        except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{path}: not metadata of DGL's chunked format that can be read: {error}") from error
+        self._all = self.object(_parsed(path), "all of it")
 
     def object(self, value: Any, what: str) -> Mapping[str, Any]:
         """``value``, which must be an object of JSON."""

@@ -1,6 +1,6 @@
 """HDF5 files with the arrays of a graph."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -8,40 +8,51 @@ import numpy as np
 
 from mpignn.errors import DataError
 from mpignn.graph.types import GraphData
+from mpignn.storage.arrays import damage_named
 from mpignn.storage.form import Form, file_named
 from mpignn.storage.named_arrays import graph_of_arrays
 
+_MEND = "write it again, in HDF5"
+
 
 def read_hdf5(path: Path) -> GraphData:
-    """A graph of either kind, its arrays named as in an .npz file; groups are what stands before a slash."""
-    try:
-        with h5py.File(path, "r") as file:
-            return graph_of_arrays(_Datasets(file, path), str(path))
-    except OSError as error:
-        raise DataError(f"{path}: not an HDF5 file that can be read: {error}") from error
+    """A graph of either kind, its arrays named as in an .npz file; groups are what stands before a slash.
+
+    An array may have several names, hard and soft links; each counts.  Links into other files are refused.
+    """
+    with damage_named(str(path), _MEND), h5py.File(path, "r") as file:
+        arrays = {name: _array(found, f"{path}: {name}") for name, found in _datasets(file, str(path), "", (file,))}
+        return graph_of_arrays(arrays, str(path))
 
 
-class _Datasets(Mapping[str, np.ndarray]):
-    """The datasets of a file by path, read when asked for.  Links that lead elsewhere are not followed."""
+def _datasets(group: h5py.Group, path: str, before: str, above: tuple[h5py.Group, ...]
+              ) -> Iterator[tuple[str, h5py.Dataset]]:
+    """All datasets by every name that they have; `h5py.Group.visititems` tells one only.
 
-    def __init__(self, file: h5py.File, path: Path):
-        self._file, self._path = file, path
-        self._names: list[str] = []
-        file.visititems(lambda name, found: self._names.append(name) if isinstance(found, h5py.Dataset) else None)
+    Args:
+        group: Where to look.
+        path: What errors call the file.
+        before: What stands before the names in the group.
+        above: The group and those that hold it.
+    """
+    for last in group:
+        name, link = before + last, group.get(last, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise DataError(f"{path}: {name} is a link into another file, {link.filename}: store the array itself")
+        if isinstance(link, h5py.SoftLink) and group.get(last) is None:
+            raise DataError(f"{path}: {name} is a link to {link.path}, which is not there: store the array itself")
+        found = group[last]
+        if isinstance(found, h5py.Dataset):
+            yield name, found
+        elif isinstance(found, h5py.Group):
+            if found in above:
+                raise DataError(f"{path}: {name} is a link to a group that holds it: leave it out")
+            yield from _datasets(found, path, f"{name}/", (*above, found))
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
 
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(name)
-        try:
-            return np.asarray(self._file[name][()])
-        except (OSError, TypeError, ValueError) as error:
-            raise DataError(f"{self._path}: {name}: not an array that can be read: {error}") from error
+def _array(dataset: h5py.Dataset, where: str) -> np.ndarray:
+    with damage_named(where, _MEND):
+        return np.asarray(dataset[()])
 
 
 FORMS = (Form("an .h5 or .hdf5 file with arrays that are named as in an .npz file", file_named(".h5", ".hdf5"),

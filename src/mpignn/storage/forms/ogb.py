@@ -1,4 +1,4 @@
-"""Data sets of the Open Graph Benchmark, as its program has unpacked them: folders ``raw``, ``split`` and ``mapping``.
+"""Data sets of nodes of the Open Graph Benchmark, as unpacked: folders ``raw``, ``split`` and ``mapping``.
 
 ``raw`` holds tables of numbers in text, or .npz files where the data set is large, of a graph of one type or several.
 
@@ -8,6 +8,7 @@ Shapes: N nodes, E edges of a type.
 import csv
 import gzip
 import logging
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,9 @@ log = logging.getLogger(__name__)
 
 _SPLITS = {"train": "train", "valid": "val", "test": "test"}
 _USUAL = {"node-feat": "features", "node-label": "labels", "edge-feat": "feat", "species": "species"}
-_STORED_ONCE = ("ogbn_products", "ogbn_proteins")      # edges that OGB makes to two when it loads them
+# Sets whose edges OGB makes to two when it loads them: by their folders, and by what their splits go by, for the zips
+# unpack into folders of other names.
+_STORED_ONCE, _SPLITS_OF_THESE = ("ogbn_products", "ogbn_proteins"), ("sales_ranking", "species")
 _END = ".csv.gz"
 
 
@@ -46,12 +49,16 @@ def read_ogb(folder: Path) -> GraphData:
 
     ``node-feat`` are the features, ``edge-feat`` is the edge data ``feat``, ``node_year`` the node data ``year``, and
     the split ``valid`` is ``val``.  Names that ``mapping`` gives to nodes and classes are kept.  Where OGB makes each
-    edge of a data set to two, both ways, so does this.
+    edge of its own set to two, both ways, so does this, whatever the folder is called now.
+
+    Raises:
+        DataError: A set of links, whose edges are not all in ``raw``, or nothing that can be read.
     """
     inside = folder / "raw"
+    root = folder if inside.is_dir() else Path(os.path.abspath(folder)).parent
+    _refuse_links(root)
     raw = _read_raw(inside if inside.is_dir() else folder)
-    root = folder if inside.is_dir() else folder.parent
-    twice = 2 if root.name in _STORED_ONCE else 1
+    twice = 2 if _is_stored_once(root) else 1
     if twice == 2:
         log.info("%s: each edge becomes two, both ways, as OGB does with this data set", root)
     arrays: dict[str, np.ndarray] = {f"num_nodes/{ntype}": np.array(count) for ntype, count in raw.num_nodes.items()}
@@ -76,6 +83,23 @@ def read_ogb(folder: Path) -> GraphData:
     data = typed(arrays | _splits(root / "split", raw.num_nodes), str(folder))
     return replace(data, user_ids=_user_ids(root / "mapping", raw.num_nodes),
                    class_names=_class_names(root / "mapping", data.node_data))
+
+
+def _names(root: Path) -> set[str]:
+    """What a folder is called, with links and without, as OGB's releases for PyG and DGL did, too."""
+    return {Path(path).name.removesuffix("_pyg").removesuffix("_dgl")
+            for path in (os.path.abspath(root), os.path.realpath(root))}
+
+
+def _is_stored_once(root: Path) -> bool:
+    return not _names(root).isdisjoint(_STORED_ONCE) or any((root / "split" / by).is_dir() for by in _SPLITS_OF_THESE)
+
+
+def _refuse_links(root: Path) -> None:
+    links = next(root.glob("split/*/train.pt"), None)
+    if links is not None or any(name.startswith("ogbl_") for name in _names(root)):
+        raise DataError(f"{links or root}: a data set of links of the Open Graph Benchmark; only those of nodes "
+                        "(ogbn_) are read: load it by its own package, and store edges and splits as an .npz file")
 
 
 def _read_raw(raw: Path) -> _Raw:
@@ -170,6 +194,8 @@ def _splits(folder: Path, num_nodes: Mapping[str, int]) -> dict[str, np.ndarray]
         for name, ours in _SPLITS.items():
             path = of_type / f"{name}{_END}"
             ids = _text(path)
+            if ids.shape[1] != 1:
+                raise DataError(f"{path}: has {ids.shape[1]} columns, expected one id a line")
             ids = ids[:, 0] if len(ids) else np.empty(0, np.int64)
             bad = np.flatnonzero((ids < 0) | (ids >= num_nodes[ntype]) | (ids % 1 != 0))
             if bad.size:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mpignn.graph.types import GraphData
 from mpignn.storage.form import Form, file_named
 
-_DESCRIPTION = "graph.toml"
+DESCRIPTION = "graph.toml"
 _OPTIONS = ("keep_dtype", "on_unknown")
 
 
@@ -25,15 +25,15 @@ def read_tables(path: Path, keep_dtype: bool = False, on_unknown: str | None = N
     from mpignn.tables.build import build
     from mpignn.tables.guess import guessed
 
-    if (path / _DESCRIPTION).exists():
-        return read_described(path / _DESCRIPTION, keep_dtype, on_unknown)
+    if (path / DESCRIPTION).exists():
+        return read_described(path / DESCRIPTION, keep_dtype, on_unknown)
     return build(guessed(path), keep_dtype, on_unknown)
 
 
 def _is_folder(path: Path) -> bool:
     from mpignn.tables.guess import has_tables
 
-    return path.is_dir() and ((path / _DESCRIPTION).exists() or has_tables(path))
+    return path.is_dir() and ((path / DESCRIPTION).exists() or has_tables(path))
 
 
 def _is_table(path: Path) -> bool:
