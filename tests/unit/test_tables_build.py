@@ -212,19 +212,58 @@ def _toml(folder):
     (["b", "a", None], [1, 0, -1], ("a", "b")), ([1, 0, None], [1, 0, -1], None), ([1, 0, -1], [1, 0, -1], None),
     ([7, 1990, 7], [0, 1, 0], ("7", "1990")), ([True, False, None], [1, 0, -1], ("false", "true")),
     ([1.0, 0.0, float("nan")], [1, 0, -1], None), ([0.5, 1.5, None], [0.5, 1.5, np.nan], None),
-    ([-2, 3, 4], [-2, 3, 4], None),
+    ([-2, 3, 4], [-2, 3, 4], None), ([-3, None, 2], [-3, np.nan, 2], None), ([-1, None, -3], [-1, np.nan, -3], None),
+    ([-1, 0.5, None], [-1, 0.5, np.nan], None),
 ])
 def test_labels_are_classes_or_numbers(tmp_path, column, labels, names):
     data = small(tmp_path, {"y": column}, more_nodes='labels = "y"')
     found = data.node_data["paper"]["labels"][:]
     assert np.array_equal(found, labels, equal_nan=True) and data.class_names.get("paper", {}).get("labels") == names
-    assert found.dtype == (np.float32 if isinstance(labels[0], float) or labels[0] < -1 else np.int64)
+    assert found.dtype == (np.int64 if all(isinstance(label, int) and label >= -1 for label in labels) else np.float32)
+
+
+def test_a_number_to_predict_that_is_missing_is_in_no_split(tmp_path):
+    data = small(tmp_path, {"y": [5, -3, None]}, more_nodes='labels = "y"\nsplit = "1/0/0"')
+    assert data.splits["paper"]["train"].tolist() == [0, 1]
 
 
 def test_several_labels_are_a_row_each(tmp_path):
     data = small(tmp_path, {"y": [1, 0, None], "z": [0, 0, None]}, more_nodes='labels = ["y", "z"]\nsplit = "1/0/0"')
     assert np.array_equal(data.node_data["paper"]["labels"], [[1, 0], [0, 0], [np.nan, np.nan]], equal_nan=True)
-    assert data.splits["paper"]["train"].tolist() == [0, 1]
+    assert data.splits["paper"]["train"].tolist() == [0, 1] and data.class_names["paper"]["labels"] == ("y", "z")
+
+
+def labeled(folder, *files, dtype=None):
+    """Labels that are lists, in one file or in several."""
+    for number, lists in enumerate(files):
+        ids = [f"{number}.{row}" for row in range(len(lists))]
+        table = pa.table({"id": ids, "y": pa.array(lists, dtype or pa.list_(pa.int64()))})
+        parquet.write_table(table, folder / f"{number}.parquet")
+    write_table(folder / "e.csv", {"s": ["0.0"], "d": ["0.1"]})
+    names = ", ".join(f'"{number}.parquet"' for number in range(len(files)))
+    data = read(folder, f'[nodes.paper]\nfiles = [{names}]\nid = "id"\nlabels = "y"\nsplit = "1/0/0"\n'
+                        '[edges."paper:cites:paper"]\nfiles = "e.csv"\nsrc = "s"\ndst = "d"')
+    assert "paper" not in data.class_names
+    return data.node_data["paper"]["labels"], data.splits.get("paper", {}).get("train", np.empty(0)).tolist()
+
+
+@pytest.mark.parametrize("dtype", [pa.list_(pa.int64()), pa.list_(pa.float32(), 2), pa.large_list(pa.int8())])
+def test_a_list_that_is_missing_is_a_row_of_unknown_labels(tmp_path, dtype):
+    gap = [np.nan, np.nan]
+    found, train = labeled(tmp_path, [None, None], [None, [1, 0], [None, 1]], dtype=dtype)
+    assert np.array_equal(found, [gap, gap, gap, [1, 0], [np.nan, 1]], equal_nan=True) and train == [3, 4]
+    found, train = labeled(tmp_path, [None, None])
+    assert found.tolist() == [-1, -1] and train == []
+
+
+@pytest.mark.parametrize("files, told", [
+    ([[[1, 2], [3, 4]], [[5, 6], None, [1, 2, 3]]], "1.parquet, row 3: y has 3 entries, where the rows before have 2"),
+    ([[[1, 2], []]], "0.parquet, row 2: y has 0 entries, where the rows before have 2"),
+    ([[None, []]], "0.parquet, row 2: y has 0 entries, which is no label"),
+])
+def test_lists_of_labels_are_of_one_length_in_all_files(tmp_path, files, told):
+    with pytest.raises(DataError, match=told):
+        labeled(tmp_path, *files)
 
 
 def test_a_row_without_a_label_is_in_no_split(tmp_path, caplog):
@@ -283,6 +322,44 @@ def test_edges_both_ways(tmp_path):
     assert data.edge_data[back]["message"].tolist() == [True, False]
 
 
+def messages(folder, pairs, more):
+    """For each edge its ends, and in which splits it is; and those that may carry messages."""
+    edges = {"from": [pair[0] for pair in pairs], "to": [pair[1] for pair in pairs]}
+    data = small(folder, {"id": sorted({end for pair in pairs for end in pair})}, edges, more_edges=more)
+    ends = edges_of(data)
+    return ({name: [ends[i] for i in ids] for name, ids in data.splits["paper:cites:paper"].items()},
+            [pair for pair, may in zip(ends, data.edge_data[CITES]["message"], strict=True) if may], data)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh")), max_size=40),
+       st.sampled_from(("true", "false", '"back"')))
+def test_no_link_to_predict_carries_a_message_or_is_in_another_split(tmp_path_factory, pairs, reverse):
+    pairs = [("a", "b"), ("c", "d"), ("e", "f"), ("g", "h"), ("a", "h"), *pairs]
+    splits, carried, data = messages(tmp_path_factory.mktemp("links"), pairs,
+                                     f'split = "0.6/0.2/0.2"\nreverse = {reverse}')
+    same = (lambda pair: tuple(sorted(pair))) if reverse == "true" else (lambda pair: pair)
+    keys = {name: set(map(same, ends)) for name, ends in splits.items()}
+    distinct = set(map(same, pairs))
+    assert sum(map(len, keys.values())) == len(set().union(*keys.values())) == len(distinct)
+    for name, share in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
+        assert abs(len(keys.get(name, ())) - share * len(distinct)) <= 1
+    assert sum(map(len, splits.values())) == len(pairs)
+    assert set(map(same, carried)) == keys["train"]
+    if reverse == '"back"':
+        back = ("paper", "back", "paper")
+        may = data.edge_data[back]["message"]
+        held_out = {(v, u) for i, (u, v) in enumerate(edges_of(data, back)) if not may[i]}
+        assert held_out == keys.get("val", set()) | keys.get("test", set())
+
+
+def test_an_edge_carries_no_message_if_one_between_the_same_nodes_is_to_be_predicted(tmp_path):
+    edges = {"from": ["a", "b", "a", "b"], "to": ["b", "a", "c", "c"], "s": ["train", "test", None, "val"]}
+    data = small(tmp_path, edges=edges, more_edges='split = "s"\nreverse = true')
+    assert data.edge_data[CITES]["message"].tolist() == [False, False, True, False] * 2
+    data = small(tmp_path, edges=edges, more_edges='split = "s"')
+    assert data.edge_data[CITES]["message"].tolist() == [True, False, True, False]
+
+
 @pytest.mark.parametrize("more, kept", [
     ("", [0, 1, 2, 3, 4]), ("drop_duplicates = true", [0, 1, 3, 4]), ("drop_self_loops = true", [0, 1, 2, 4]),
     ("drop_duplicates = true\ndrop_self_loops = true", [0, 1, 4]),
@@ -320,6 +397,28 @@ def test_unknown_ends_are_an_error_or_dropped(tmp_path, caplog):
         small(tmp_path, edges=edges, more_edges='on_unknown = "drop"', on_unknown="error")
     with pytest.raises(ConfigError, match="on_unknown is 'ignore'; it must be error or drop"):
         small(tmp_path, on_unknown="ignore")
+
+
+def test_what_stands_in_an_edge_that_is_dropped_does_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr("mpignn.tables.delimited._BLOCK_BYTES", 64)
+    count = 40
+    known = [row % 3 == 1 and not 10 <= row < 25 for row in range(count)]       # some blocks are dropped as a whole
+    edges = {"from": ["a" if ok else "z" for ok in known], "to": ["b"] * count,
+             "w": [row if ok else None for row, ok in enumerate(known)],
+             "y": [f"u{row % 2}" if ok else "another" for row, ok in enumerate(known)],
+             "n": [3 if ok else 1000 for ok in known], "kind": ["k" if ok else "b" for ok in known]}
+    data = small(tmp_path, edges=edges, more_edges='weights = "w"\non_unknown = "drop"\nlabels = "y"\n'
+                 'split = "0.5/0.5/0"\n'
+                 'data = {n = {column = "n", as = "standard"}, kind = {column = "kind", as = "code"}}')
+    rows, found = np.flatnonzero(known), data.edge_data[CITES]
+    assert found["weight"].tolist() == rows.tolist() and found["labels"].tolist() == (rows % 2).tolist()
+    assert not found["n"].any() and not found["kind"].any()
+    assert data.class_names["paper:cites:paper"] == {"labels": ("u0", "u1"), "kind": ("k",)}
+    splits = data.splits["paper:cites:paper"]
+    assert sorted(np.concatenate([splits["train"], splits["val"]])) == list(range(rows.size))
+    edges["w"][28] = None
+    with pytest.raises(DataError, match="cites.csv, line 30: w is missing"):
+        small(tmp_path, edges=edges, more_edges='weights = "w"\non_unknown = "drop"')
 
 
 @pytest.mark.parametrize("nodes, more, told", [

@@ -1,6 +1,6 @@
 """The edges of one type out of their table.
 
-Shapes: R rows of a block, E edges that are kept, and with those the other way round.
+Shapes: R rows of a table or a block, E edges that are kept, and with those the other way round.
 """
 
 import logging
@@ -21,7 +21,9 @@ from mpignn.tables.table import Block, Table
 log = logging.getLogger(__name__)
 
 MESSAGE = "message"
-"""Edge data that is false on the edges of val and test, and on those the other way round: they are to be predicted."""
+"""Edge data that is false on the edges of val and test, and on all that join the same nodes: they are to be predicted.
+
+Where edges hold both ways, those the other way round join the same nodes."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +63,21 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
     src, dst = ends.read(seeds)
     kept = _kept(src, dst, edges, etype)
     _tell_dropped(table, src, kept, ends.unknown)
-    labels, splits = seeds.found(src.size, kept, str(table.paths[0]))
-    data, names = read_data(table, {name: (column,) for name, column in edges.all_data().items()},
-                            in_split(splits, SPLITS[0], src.size), what, keep_dtype)
+    if not kept.all():
+        src, dst = src[kept], dst[kept]
+    predicted = edges.split is not None and not edges.labels
+    alike = _first_alike(src, dst, edges) if predicted and not edges.drop_duplicates else None
+    labels, splits = seeds.found(kept, str(table.paths[0]), alike)
+    wanted = {name: (column,) for name, column in edges.all_data().items()}
+    data, names = read_data(table, wanted, in_split(splits, SPLITS[0], src.size), what, keep_dtype, kept)
     if labels is not None:
         data[LABELS] = labels.values
         if labels.names is not None:
             names[LABELS] = labels.names
     elif len(splits) > 1 and MESSAGE not in data:
-        data[MESSAGE] = ~np.any([in_split(splits, name, src.size) for name in SPLITS[1:]], axis=0)
+        held_out = np.any([in_split(splits, name, src.size) for name in SPLITS[1:]], axis=0)
+        data[MESSAGE] = ~(held_out if alike is None else _spread(held_out, alike))
     found = EdgeRows(src, dst, data, splits, names)
-    if not kept.all():
-        found = _rows(found, np.flatnonzero(kept))
     return _both_ways(found) if edges.reverse is True else found
 
 
@@ -150,13 +155,31 @@ def _kept(src: np.ndarray, dst: np.ndarray, edges: Edges, etype: EType) -> np.nd
     kept: np.ndarray = (src >= 0) & (dst >= 0)
     if edges.drop_self_loops and etype[0] == etype[2]:
         kept &= src != dst
-    if edges.drop_duplicates and src.size:
-        # Where edges hold both ways, the same two nodes joined the other way round are the same edge.
-        one, other = (np.minimum(src, dst), np.maximum(src, dst)) if edges.reverse is True else (src, dst)
-        order = np.lexsort((one, other))
-        again = order[1:][(one[order[1:]] == one[order[:-1]]) & (other[order[1:]] == other[order[:-1]])]
-        kept[again] = False
+    if edges.drop_duplicates:
+        kept &= _first_alike(src, dst, edges) == np.arange(src.size)
     return kept
+
+
+def _first_alike(src: np.ndarray, dst: np.ndarray, edges: Edges) -> np.ndarray:
+    """(E,) int64: the first edge that joins the same nodes as each.
+
+    Where edges hold both ways, the same two nodes joined the other way round are the same edge.
+    """
+    one, other = (np.minimum(src, dst), np.maximum(src, dst)) if edges.reverse is True else (src, dst)
+    order = np.lexsort((one, other))
+    begins = np.ones(src.size, bool)
+    begins[1:] = (one[order[1:]] != one[order[:-1]]) | (other[order[1:]] != other[order[:-1]])
+    first = np.empty(src.size, np.int64)
+    first[order] = order[np.flatnonzero(begins)[np.cumsum(begins) - 1]]
+    return first
+
+
+def _spread(marked: np.ndarray, alike: np.ndarray) -> np.ndarray:
+    """(E,) booleans: the edges that are marked, and all that join the same nodes as one of these."""
+    found = np.zeros_like(marked)
+    found[alike[marked]] = True
+    spread: np.ndarray = found[alike]
+    return spread
 
 
 def _tell_dropped(table: Table, src: np.ndarray, kept: np.ndarray, unknown: int) -> None:
@@ -166,13 +189,6 @@ def _tell_dropped(table: Table, src: np.ndarray, kept: np.ndarray, unknown: int)
     others = src.size - int(np.count_nonzero(kept)) - unknown
     if others:
         log.info("%s: %d of %d edges are left out, as duplicates or self loops", table.paths[0], others, src.size)
-
-
-def _rows(found: EdgeRows, rows: np.ndarray) -> EdgeRows:
-    """Some of the edges, among them all that are in a split; ``rows`` ascend."""
-    return replace(found, src=found.src[rows], dst=found.dst[rows],
-                   data={name: array[rows] for name, array in found.data.items()},
-                   splits={name: np.searchsorted(rows, ids) for name, ids in found.splits.items()})
 
 
 def _both_ways(found: EdgeRows) -> EdgeRows:

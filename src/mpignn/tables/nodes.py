@@ -53,9 +53,10 @@ def read_nodes(nodes: Nodes, what: str, keep_dtype: bool) -> NodeRows:
     else:
         name = nodes.id
         ids = IdMap.build((block.columns[name] for block in blocks), table.where)
-    labels, splits = seeds.found(len(ids), None, str(table.paths[0]))
+    kept = np.ones(len(ids), bool)
+    labels, splits = seeds.found(kept, str(table.paths[0]))
     wanted = {FEATURES: nodes.features, **{name: (column,) for name, column in nodes.data.items()}}
-    data, names = read_data(table, wanted, in_split(splits, SPLITS[0], len(ids)), what, keep_dtype)
+    data, names = read_data(table, wanted, in_split(splits, SPLITS[0], len(ids)), what, keep_dtype, kept)
     if labels is not None:
         data[LABELS] = labels.values
         if labels.names is not None:

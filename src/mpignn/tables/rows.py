@@ -1,12 +1,13 @@
 """What the rows of nodes and of edges have in common: labels and splits, features and further data.
 
-Shapes: N rows of a table, F columns of features.
+Shapes: N rows of a table, K of them that are kept, F columns of features.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import numpy as np
+import pyarrow as pa
 
 from mpignn.errors import DataError
 from mpignn.options import nearest
@@ -75,33 +76,38 @@ class Seeds:
             self._labels.add(block.columns, where)
         self._split.add(block.columns, where)
 
-    def found(self, num_rows: int, kept: np.ndarray | None, what: str) -> tuple[Labels | None, dict[str, np.ndarray]]:
-        """The labels of all rows, and the sorted rows of each split; warns where there are no rows.  Not collective.
+    def found(self, kept: np.ndarray, what: str, alike: np.ndarray | None = None
+              ) -> tuple[Labels | None, dict[str, np.ndarray]]:
+        """What is known of the rows that are kept; warns where there are no rows at all.  Not collective.
 
         Args:
-            num_rows: N.
-            kept: (N,) booleans: rows that may be in a split; None: all.
+            kept: (N,) booleans: the rows that count; no other takes part in anything.
             what: The table, for messages.
+            alike: As in `mpignn.tables.splits.SplitReader.splits`.
+
+        Returns:
+            The labels of the rows that are kept, and the sorted places among them of each split.
         """
-        if not num_rows:
+        if not kept.size:
             log.warning("%s: there are no rows in it", what)
-        labels = None if self._labels is None else self._labels.labels()
-        return labels, self._split.splits(num_rows, labels, kept, what)
+        labels = None if self._labels is None else self._labels.labels(kept)
+        return labels, self._split.splits(kept, labels, alike, what)
 
 
-def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np.ndarray, what: str, keep_dtype: bool
-              ) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np.ndarray, what: str, keep_dtype: bool,
+              kept: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
     """Make data of columns, in one pass or, where all must be seen before, in two.  Not collective.
 
     Args:
         table: Where the columns are.
         wanted: The columns of each array: of `FEATURES` side by side, of all others one.
-        in_train: (N,) booleans: the rows that are learnt from.
+        in_train: (K,) booleans: those of the rows that are kept which are learnt from.
         what: Where the table is described, for messages.
         keep_dtype: Features are float64 where one of their columns is; else float32.
+        kept: (N,) booleans: the rows that count, K; what stands in others is not looked at.
 
     Returns:
-        The data by name, (N, F) for features; and by name the names of what became numbers by their order.
+        The data by name, (K, F) for features; and by name the names of what became numbers by their order.
 
     Raises:
         DataError: A value is missing, or is not what it should be; names the file and the line.
@@ -110,14 +116,14 @@ def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np
     if columns:
         table.batches(sorted({column.column for _, column in columns}))     # from here on it knows their types
     made = [_encoder(column, table, f"{what}: {name}") for name, column in columns]
-    _look([(column.column, one) for (_, column), one in zip(columns, made, strict=True) if one.looks], table, in_train)
+    _look([(column.column, one) for (_, column), one in zip(columns, made, strict=True) if one.looks], table, in_train,
+          kept)
     data, begins = _arrays(columns, made, in_train.size, keep_dtype)
-    for block in table.batches(sorted({column.column for _, column in columns})) if columns else ():
-        where, rows = where_of(table, block), slice(block.first_row, block.first_row + block.num_rows)
+    for arrays, rows, where in _kept_rows(table, {column.column for _, column in columns}, kept):
         for (name, column), one, begin in zip(columns, made, begins, strict=True):
-            values = one.rows(block.columns[column.column], where)
+            values = one.rows(arrays[column.column], where)
             if name == FEATURES:
-                _put(data[name][rows], begin, values.reshape(block.num_rows, -1), column.column, where)
+                _put(data[name][rows], begin, values.reshape(rows.stop - rows.start, -1), column.column, where)
             else:
                 data[name][rows] = values
     return data, {name: one.names for (name, _), one in zip(columns, made, strict=True) if one.names is not None
@@ -131,11 +137,29 @@ def _encoder(column: Column, table: Table, what: str) -> Encoder:
         raise DataError(f"{what}: {table.paths[0]}: {error}") from error
 
 
-def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: np.ndarray) -> None:
-    for block in table.batches(sorted({column for column, _ in made})) if made else ():
+def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: np.ndarray, kept: np.ndarray) -> None:
+    for arrays, rows, where in _kept_rows(table, {column for column, _ in made}, kept):
         for column, one in made:
-            one.look(block.columns[column], in_train[block.first_row:block.first_row + block.num_rows],
-                     where_of(table, block))
+            one.look(arrays[column], in_train[rows], where)
+
+
+def _kept_rows(table: Table, columns: Set[str], kept: np.ndarray
+               ) -> Iterator[tuple[Mapping[str, pa.Array], slice, Where]]:
+    """Columns block by block, the rows that are kept alone, and their places among all that are; none if no column."""
+    first = 0
+    for block in table.batches(sorted(columns)) if columns else ():
+        chosen = np.flatnonzero(kept[block.first_row:block.first_row + block.num_rows])
+        if chosen.size == block.num_rows:
+            yield block.columns, slice(first, first + chosen.size), where_of(table, block)
+        elif chosen.size:
+            arrays = {name: array.take(pa.array(chosen)) for name, array in block.columns.items()}
+            yield arrays, slice(first, first + chosen.size), _where_of_some(where_of(table, block), chosen)
+        first += chosen.size
+
+
+def _where_of_some(where: Where, chosen: np.ndarray) -> Where:
+    """Where some rows of a block stand."""
+    return lambda row: where(int(chosen[row]))
 
 
 def _arrays(columns: Sequence[tuple[str, Column]], made: Sequence[Encoder], num_rows: int, keep_dtype: bool

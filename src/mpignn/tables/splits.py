@@ -60,28 +60,30 @@ class SplitReader:
             case ByMask(columns):
                 self._blocks.append(_marked({name: arrays[column] for name, column in columns}, where))
 
-    def splits(self, num_rows: int, labels: Labels | None, kept: np.ndarray | None, what: str
+    def splits(self, kept: np.ndarray, labels: Labels | None, alike: np.ndarray | None, what: str
                ) -> dict[str, np.ndarray]:
-        """The sorted int64 rows of each split that has some.  Not collective.
+        """The sorted int64 places, among the rows that are kept, of each split that has some.  Not collective.
 
         Args:
-            num_rows: N.
-            labels: Rows without one are in no split; None: there are no labels.
-            kept: (N,) booleans: the others are in no split, either; None: all are kept.
+            kept: (N,) booleans: the rows that count.
+            labels: Those of the rows that are kept; rows without one are in no split; None: there are no labels.
+            alike: For each row that is kept the place of the first one that it must share a split with, if splits are
+                drawn by shares; None: each is drawn on its own.
             what: The table, for messages.
         """
         if self._split is None:
             return {}
-        kept = np.ones(num_rows, bool) if kept is None else kept
-        known = kept if labels is None else kept & labels.known
+        count = int(np.count_nonzero(kept))
+        known = np.ones(count, bool) if labels is None else labels.known
         if isinstance(self._split, ByShare):
-            rows = np.flatnonzero(known)
+            rows = np.flatnonzero(known if alike is None else known & (alike == np.arange(count)))
             classes = None if labels is None or labels.classes is None else labels.classes[rows]
-            number = np.full(num_rows, _NONE, np.int8)
+            number = np.full(count, _NONE, np.int8)
             number[rows] = by_share(self._split.shares, rows.size, classes, self._seed)
+            number = number if alike is None else number[alike]
         else:
-            number = np.concatenate([*self._blocks, np.empty(0, np.int8)])
-            without = np.count_nonzero((number != _NONE) & kept & ~known)
+            number = np.concatenate([*self._blocks, np.empty(0, np.int8)])[kept]
+            without = np.count_nonzero((number != _NONE) & ~known)
             if without:
                 log.warning("%s: %d rows of %s have no label, and are in no split", what, without, "/".join(SPLITS))
             number = np.where(known, number, _NONE)
