@@ -5,6 +5,7 @@ import datetime
 import gzip
 import json
 import re
+import weakref
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 import graphs  # noqa: F401  (its settings of hypothesis)
 from mpignn.errors import ConfigError, DataError
+from mpignn.graph.csc import csc_from_coo
 from mpignn.storage.canonical import canonical
 from mpignn.storage.validate import validate
 from mpignn.tables.build import build
@@ -474,6 +476,20 @@ def test_dates_become_seconds(tmp_path):
     moment = datetime.datetime(2020, 1, 2, 3, 4, 5)
     data = small(tmp_path, edges={"t": [str(moment), str(moment)]}, more_edges='time = "t"')
     assert data.edge_data[CITES]["time"][0] == moment.replace(tzinfo=datetime.UTC).timestamp()
+
+
+def test_ends_of_edges_are_let_go_type_by_type(tmp_path, monkeypatch):
+    ends, held = [], []
+
+    def sort(src, dst, num_dst):
+        held.append(sum(end() is not None for end in ends))
+        ends.extend(map(weakref.ref, (src, dst)))
+        return csc_from_coo(src, dst, num_dst)
+
+    monkeypatch.setattr("mpignn.tables.build.csc_from_coo", sort)
+    write_table(tmp_path / "e.csv", {"s": ["b", "a"], "d": ["a", "c"]})
+    read(tmp_path, "\n".join(f'[edges."paper:{name}:paper"]\nfiles = "e.csv"\nsrc = "s"\ndst = "d"' for name in "uvw"))
+    assert held == [0, 0, 0]
 
 
 def test_codes_keep_the_names_of_what_they_stand_for(tmp_path):

@@ -14,7 +14,9 @@ from mpignn.errors import ConfigError
 from mpignn.graph.user_ids import UserIds
 from mpignn.tables import write_rows
 from mpignn.tables.columns import Coded
+from mpignn.tables.delimited import MISSING
 from mpignn.tables.endings import TABLES, table_of
+from mpignn.tables.table import Table
 from mpignn.tables.write_rows import TableWriter
 
 TEXTS = ["plain", "", "a,b", 'say "no"', "two\nlines", "tab\there", "Größe 𝄞", "cr\rhere", " blank ", "1e5"]
@@ -54,6 +56,15 @@ def test_lines_are_those_that_other_programs_read(tmp_path, ending):
     assert list(map(int, found["number"])) == NUMBERS.tolist() and list(map(int, found["of, whom"])) == LARGE.tolist()
     assert np.array_equal(np.array(found["share"], np.float32), SHARES)     # all digits that a float32 has
     assert text.startswith('id,"of, whom"' if "csv" in ending else "id\tof, whom") and "\nplain" in text
+
+
+@pytest.mark.parametrize("ending", TABLES)
+def test_ids_that_look_as_if_they_were_missing_are_read_back(tmp_path, ending):
+    ids = [text for text in MISSING if text] + ["plain", "NAME", "nah", " NA"]
+    with TableWriter(tmp_path / f"a{ending}", TABLES[ending]) as writer:
+        writer.append({"id": UserIds.of_texts(ids), "n": np.arange(len(ids))})
+    (block,) = Table.open([tmp_path / f"a{ending}"], as_text=["id"]).batches(["id"])
+    assert block.columns["id"].to_pylist() == ids
 
 
 @pytest.mark.parametrize("group_bytes", [1 << 25, 1])

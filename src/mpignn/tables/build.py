@@ -1,7 +1,7 @@
 """From described tables to a graph in memory.
 
 Tables are read in blocks.  What is held is the graph: ids, ends of edges and data, in the types in which they are
-stored, and while the edges of a type are sorted, these once more.
+stored, and while the edges of a type are sorted, these once more.  Ends are let go type by type.
 """
 
 from collections.abc import Mapping
@@ -48,13 +48,17 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
         chosen = table if on_unknown is None else replace(table, drop_unknown=on_unknown == "drop")
         edges |= _edges(etype, chosen, ids, description.where, keep_dtype)
     num_nodes = {ntype: len(found) for ntype, found in ids.items()}
-    csc = {etype: _csc(found, num_nodes[etype[2]]) for etype, found in edges.items()}
-    class_names = {**{ntype: found.class_names for ntype, found in rows.items()},
-                   **{etype_key(etype): found.class_names for etype, found in edges.items()}}
-    splits = {**{ntype: found.splits for ntype, found in rows.items()},
-              **{etype_key(etype): found.splits for etype, found in edges.items()}}
-    return GraphData(num_nodes, csc, _given({ntype: found.data for ntype, found in rows.items()}),
-                     {etype: found.data for etype, found in edges.items() if found.data},
+    csc: dict[EType, CSC] = {}
+    edge_data: dict[EType, Mapping[str, np.ndarray]] = {}
+    class_names = {ntype: found.class_names for ntype, found in rows.items()}
+    splits = {ntype: found.splits for ntype, found in rows.items()}
+    for etype in tuple(edges):
+        of_type = edges.pop(etype)
+        csc[etype] = csc_from_coo(of_type.src, of_type.dst, num_nodes[etype[2]])
+        class_names[etype_key(etype)], splits[etype_key(etype)] = of_type.class_names, of_type.splits
+        if of_type.data:
+            edge_data[etype] = of_type.data
+    return GraphData(num_nodes, csc, _given({ntype: found.data for ntype, found in rows.items()}), edge_data,
                      _given(splits), _user_ids(ids), _given(class_names))
 
 
@@ -62,10 +66,6 @@ def _edges(etype: EType, table: Edges, ids: Mapping[str, Ids], where: str, keep_
     found = read_edges(etype, table, ids, f'{where}: [edges."{etype_key(etype)}"]', keep_dtype)
     back = reversed_type(etype, table)
     return {etype: found} if back is None else {etype: found, back: turned(found)}
-
-
-def _csc(found: EdgeRows, num_dst: int) -> CSC:
-    return csc_from_coo(found.src, found.dst, num_dst)
 
 
 def _given(named: Mapping[str, Mapping[str, V]]) -> dict[str, Mapping[str, V]]:

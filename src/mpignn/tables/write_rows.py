@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from mpignn.tables.columns import Coded, Column
+from mpignn.tables.delimited import MISSING
 from mpignn.tables.endings import TableKind
 
 _GROUP_BYTES = 1 << 25      # of columns, in a row group of a Parquet file
@@ -96,7 +97,8 @@ class _TextRows:
 
     def _quoted(self, texts: pa.Array) -> pa.Array:
         """Texts, those in quotation marks that would be read as something else without."""
-        special = pc.match_substring_regex(texts, f'["\r\n{self._separator}]|^$')
+        special = pc.or_(pc.match_substring_regex(texts, f'["\r\n{self._separator}]'),
+                         pc.is_in(texts, pa.array(MISSING)))
         if not pc.any(special).as_py():
             return texts
         doubled = pc.replace_substring(texts, '"', '""')
