@@ -495,3 +495,12 @@ def test_ends_of_edges_are_let_go_type_by_type(tmp_path, monkeypatch):
 def test_codes_keep_the_names_of_what_they_stand_for(tmp_path):
     data = small(tmp_path, {"kind": ["u", "v", "u"]}, more_nodes='data = {kind = {column = "kind", as = "code"}}')
     assert data.node_data["paper"]["kind"].tolist() == [0, 1, 0] and data.class_names["paper"]["kind"] == ("u", "v")
+
+
+def test_ids_that_look_like_dates_are_as_they_are_written(tmp_path):
+    (tmp_path / "n.jsonl").write_text('{"id": "2021-05-01"}\n{"id": "2021-05-02T10:00:00"}\n')
+    write_table(tmp_path / "e.csv", {"s": ["2021-05-01"], "d": ["2021-05-02T10:00:00"]})
+    data = read(tmp_path, '[nodes.paper]\nfiles = "n.jsonl"\nid = "id"\n[edges."paper:cites:paper"]\n'
+                          'files = "e.csv"\nsrc = "s"\ndst = "d"')
+    assert of_ids(data) == ["2021-05-01", "2021-05-02T10:00:00"]
+    assert edges_of(data) == [("2021-05-01", "2021-05-02T10:00:00")]

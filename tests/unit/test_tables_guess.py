@@ -7,6 +7,7 @@ import pytest
 
 from mpignn.errors import DataError
 from mpignn.tables.column_names import ends_by_name, id_column, singular, words
+from mpignn.tables.delimited import DelimitedFile
 from mpignn.tables.description import USUAL_SHARES, ByColumn, ByMask, Column
 from mpignn.tables.guess import describe, guess, guessed
 from mpignn.tables.toml import read_description
@@ -62,6 +63,46 @@ def test_a_description_holds_in_the_folder_and_where_it_was_asked_for(tmp_path, 
         Path(where).write_text(text)
         files = [file for table in read_description(Path(where)).nodes.values() for file in table.files]
         assert files == [Path("tables/nodes.csv")]
+
+
+def test_types_of_all_columns_are_settled_in_one_pass(tmp_path, monkeypatch):
+    asked = []
+    settled = DelimitedFile.settled
+    monkeypatch.setattr(DelimitedFile, "settled", lambda self, types: asked.append(list(types)) or settled(self, types))
+    guessed(folder(tmp_path, nodes=["id,f,g,h,label", "7,0.5,1,2,u", "8,1,1,100,v"], edges=["source,target", "7,8"]))
+    assert asked == [["f", "g", "h"]]
+
+
+def test_a_column_that_is_no_number_to_its_end_is_no_feature(tmp_path, monkeypatch):
+    monkeypatch.setattr("mpignn.tables.delimited._BLOCK_BYTES", 64)
+    nodes = ["id,x,z", *[f"{i},{i},{i}" for i in range(100)], "100,u,1"]
+    found = guessed(folder(tmp_path, nodes=nodes, edges=["source,target", "7,8"])).nodes["node"]
+    assert [column.column for column in found.features] == ["z"]
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_numbers_of_rows_are_left_out(tmp_path, name):
+    folder(tmp_path, nodes=[f"{name},id,f", "0,a,0.5", "1,b,1"], edges=[f"{name},x,y", "0,a,b"])
+    (tmp_path / "graph.toml").write_text(describe(tmp_path))
+    found, told = read_description(tmp_path / "graph.toml"), (tmp_path / "graph.toml").read_text()
+    assert found.nodes["node"].features == (Column("f"),) and found.nodes["node"].id == "id"
+    edges = found.edges["node", "edge", "node"]
+    assert (edges.src, edges.dst, edges.data) == ("x", "y", {})
+    assert told.count(f"# left out: {name or 'the column without a name'}, numbers of rows\n") == 2
+
+
+def test_line_breaks_in_names_do_not_break_the_description(tmp_path):
+    papers = ['paper_id,x,"two\nlines",d', "p1,1,T,2020-01-01", "p2,2,U,2020-01-01"]
+    folder(tmp_path, papers=papers, cites=["citing,cited", "p1,p2"], odd=['"one\nand",two,three', "1,2,3"])
+    (tmp_path / "graph.toml").write_text(describe(tmp_path))
+    assert read_description(tmp_path / "graph.toml").nodes["paper"].features == (Column("x"),)
+    assert r"# left out: two\nlines, which is text" in (tmp_path / "graph.toml").read_text()
+
+
+def test_columns_are_proposed_of_texts_with_few_values(tmp_path):
+    rows = [f"p{i},title {i},venue {i % 3}" for i in range(200)]
+    text = describe(folder(tmp_path, papers=["paper_id,title,venue", *rows], cites=["citing,cited", "p1,p2"]))
+    assert '{column = "venue", as = "onehot"}' in text and "# left out: title, which is text of many values\n" in text
 
 
 def test_masks_are_a_split(tmp_path):

@@ -16,6 +16,9 @@ import pyarrow.types as pt
 from mpignn.errors import DataError
 from mpignn.tables.description import MEAN, Column
 
+MOST_COLUMNS = 1000
+"""How many values a column of which ``onehot`` makes columns may have."""
+
 Where = Callable[[int], str]
 """File and line of a row of a block, for messages."""
 
@@ -69,6 +72,9 @@ def encoder(column: Column, kind: pa.DataType) -> Encoder:
         if is_list(kind):
             raise DataError(f"{column.column!r} holds lists, which are no values to be told apart: take them as "
                             "numbers")
+        if not (is_text(kind) or is_number(kind) or pt.is_null(kind)):
+            raise DataError(f"{column.column!r} holds values of type {kind}, which are not told apart: leave it out, "
+                            "or write it as texts or numbers")
         return _Categories(column)
     if is_text(kind):
         raise DataError(f"{column.column!r} holds texts, not numbers: write {{column = \"{column.column}\", as = "
@@ -130,11 +136,13 @@ class _Numbers:
                             f"number, or {MEAN!r}")
         entry = kind.value_type if self._lists else kind
         self.dtype = plain(pa.array([], entry))[0].dtype if is_number(entry) else np.dtype(np.float64)
-        if self._moments is not None or (isinstance(column.fill, float) and column.fill % 1 != 0):
-            self.dtype = np.dtype(np.float64)
         if not (is_number(entry) or pt.is_null(entry)):
             raise DataError(f"{column.column!r} holds values of type {kind}, of which no numbers are made: leave it "
                             "out")
+        if self._moments is not None:
+            self.dtype = np.dtype(np.float64)
+        if column.fill is not None and column.fill != MEAN:
+            self.dtype = _with_fill(self.dtype, column)
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -152,18 +160,25 @@ class _Numbers:
         if missing.any():
             values = np.where(missing, self._fill(where(int(np.argwhere(missing)[0, 0]))), values)
         if self._column.how == "standard" and self._moments is not None:
-            values = (values - self._moments.mean()) / self._moments.deviation()
-        bad = np.flatnonzero(np.isinf(values).any(axis=1))
-        if bad.size:
-            raise DataError(f"{where(int(bad[0]))}: {self._column.column} is not finite")
+            deviation = self._moments.deviation()
+            if not np.isfinite(deviation).all():
+                raise DataError(f"{where(0)}: {self._column.column} holds numbers of which some are too large to be "
+                                "squared, as their deviation needs: scale them")
+            values = (values - self._moments.mean()) / deviation
         return values.astype(self.dtype, copy=False).reshape(len(array), *self.row_shape)
 
     def _values(self, array: pa.Array, where: Where) -> tuple[np.ndarray, np.ndarray]:
-        """(R, W) numbers, and booleans: those that are missing."""
-        if not self._lists:
-            values, absent = plain(array)
-            return values[:, None], absent[:, None]
+        """(R, W) numbers, and booleans: those that are missing; raises where one is infinite."""
+        values, missing = self._of_lists(array, where) if self._lists else (part[:, None] for part in plain(array))
+        bad = np.flatnonzero(np.isinf(values).any(axis=1))
+        if bad.size:
+            raise DataError(f"{where(int(bad[0]))}: {self._column.column} is not finite")
+        return values, missing
+
+    def _of_lists(self, array: pa.Array, where: Where) -> tuple[np.ndarray, np.ndarray]:
         width = self._width or 0
+        if not width and len(array):
+            raise DataError(f"{where(0)}: {self._column.column} holds lists without entries: leave it out")
         lengths = pc.list_value_length(array)
         wrong = np.flatnonzero(np.asarray(lengths.fill_null(width)) != width)
         if wrong.size:
@@ -187,37 +202,77 @@ class _Numbers:
         return np.array(fill, self.dtype)
 
 
+def _with_fill(dtype: np.dtype, column: Column) -> np.dtype:
+    """The type that holds the numbers of a column and what fills it exactly; raises if there is none."""
+    refused = DataError(f"{column.column!r} holds numbers of type {dtype}, and cannot be filled with {column.fill}: "
+                        "give a number that such a type holds")
+    try:
+        fill = float(column.fill or 0)
+    except OverflowError as error:
+        raise refused from error
+    if not np.isfinite(fill):
+        raise refused
+    if dtype.kind == "f" or not fill.is_integer():
+        with np.errstate(over="ignore"):
+            return dtype if dtype.kind == "f" and dtype.type(fill) == fill else np.dtype(np.float64)
+    if dtype.kind == "b":
+        if fill in (0, 1):
+            return dtype
+        dtype = np.dtype(np.int64)
+    found = np.result_type(dtype, np.min_scalar_type(int(column.fill or 0)))
+    if found.kind not in "iu":
+        raise refused
+    return found
+
+
 class _Moments:
-    """Mean and deviation of the training rows, and of all rows where none is for training."""
+    """Mean and deviation of the training rows, and of all rows where none is for training.
+
+    Moments of blocks are merged as in Chan, Golub and LeVeque 1979, Updating formulae and a pairwise algorithm for
+    computing sample variances.
+    """
 
     def __init__(self) -> None:
-        self._shift: np.ndarray | None = None       # sums of what is far from 0 would cancel
-        self._sums = [np.zeros((3, 1)), np.zeros((3, 1))]       # of 1, of values and of squares; training, all
+        # Rows: how many values, their mean, sum of the squares of what they differ from it by, the largest.
+        self._of_train, self._of_all = np.zeros((4, 1)), np.zeros((4, 1))
 
     def add(self, values: np.ndarray, missing: np.ndarray, in_train: np.ndarray) -> None:
         """Take a block, (R, W)."""
-        if self._shift is None and len(values):
-            self._shift = np.where(missing[0], 0, values[0]).astype(np.float64)
-        shifted = np.where(missing, 0, values - (0 if self._shift is None else self._shift))
-        for i, rows in enumerate((in_train, np.ones_like(in_train))):
-            self._sums[i] = self._sums[i] + np.stack([part[rows].sum(axis=0) for part in
-                                                      (~missing, shifted, shifted**2)])
+        values = np.where(missing, 0, values).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):      # what is no number then is refused
+            self._of_train = _merged(self._of_train, _moments(values[in_train], missing[in_train]))
+            self._of_all = _merged(self._of_all, _moments(values, missing))
 
     def mean(self) -> np.ndarray:
-        count, total, _ = self._of()
-        mean: np.ndarray = total / count + (0 if self._shift is None else self._shift)
+        mean: np.ndarray = self._found()[1]
         return mean
 
     def deviation(self) -> np.ndarray:
-        """That of a column; 1 where all its values are equal."""
-        count, total, squares = self._of()
-        variance = squares / count - (total / count)**2
-        found: np.ndarray = np.where(variance > 0, np.sqrt(np.maximum(variance, 0)), 1)
+        """That of a column; 1 where all its values are equal, but for the rounding of their mean."""
+        count, _, squares, largest = self._found()
+        deviation = np.sqrt(squares / np.maximum(count, 1))
+        found: np.ndarray = np.where(deviation <= 4 * np.finfo(np.float64).eps * largest, 1, deviation)
         return found
 
-    def _of(self) -> np.ndarray:
-        sums = self._sums[0] if self._sums[0][0].any() else self._sums[1]
-        return np.vstack([np.maximum(sums[:1], 1), sums[1:]])
+    def _found(self) -> np.ndarray:
+        return self._of_train if self._of_train[0].any() else self._of_all
+
+
+def _moments(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """(4, W) of the (R, W) numbers of a block, which are 0 where they are missing."""
+    count = np.count_nonzero(~missing, axis=0)
+    mean = values.sum(axis=0) / np.maximum(count, 1)
+    mean = mean + np.where(missing, 0, values - mean).sum(axis=0) / np.maximum(count, 1)   # less what sums round
+    apart = np.where(missing, 0, values - mean)
+    return np.stack([count, mean, (apart**2).sum(axis=0), np.abs(values).max(axis=0, initial=0)])
+
+
+def _merged(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    count = one[0] + other[0]
+    share = other[0] / np.maximum(count, 1)
+    step = other[1] - one[1]
+    return np.stack([count, one[1] + step * share, one[2] + other[2] + step**2 * one[0] * share,
+                     np.maximum(one[3], other[3])])
 
 
 class _Categories:
@@ -244,6 +299,10 @@ class _Categories:
 
     def look(self, array: pa.Array, in_train: np.ndarray, where: Where) -> None:
         self._found.update(pc.unique(self._filled(array, where)).to_pylist())
+        if self._column.how == "onehot" and len(self._found) > MOST_COLUMNS:
+            raise DataError(f"{where(0)}: {self._column.column} has {len(self._found)} values up to here, of which "
+                            f'as = "onehot" would make as many columns, at most {MOST_COLUMNS}: leave it out, or make '
+                            'numbers of it by as = "code"')
 
     def rows(self, array: pa.Array, where: Where) -> np.ndarray:
         array = self._filled(array, where)
@@ -269,7 +328,7 @@ class _Categories:
                             "which `mpignn describe` begins, what stands for it: fill = \"unknown\"")
         try:
             fill = pa.scalar(self._column.fill, array.type)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowException, OverflowError) as error:
             raise DataError(f"{self._column.column!r} holds {array.type}, and cannot be filled with "
                             f"{self._column.fill!r}") from error
         return pc.if_else(pa.array(missing), fill, array)

@@ -40,11 +40,11 @@ from mpignn.tables.description import (
 )
 from mpignn.tables.encoders import is_list, is_number, is_text
 from mpignn.tables.formats import ending
+from mpignn.tables.sheet import Sheet
 from mpignn.tables.table import Table
-from mpignn.tables.toml import checked, to_toml
+from mpignn.tables.toml import checked, comment, to_toml
 
-_SAMPLE = 1000
-_LARGE = 10         # beyond which numbers are standardized
+_FEW = 50           # values of a text, of which columns can well be made
 _FOR_PEOPLE = ("readme", "license", "licence", "notes", "changelog", "requirements")
 _ALL_NODES, _ALL_EDGES = "node", "edge"         # names of types where the tables give none
 _PLAIN_NODES = ("node", "vertex", "vertice")
@@ -64,43 +64,17 @@ class Guess:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Sheet:
-    """A table, and what its name says."""
-
-    path: Path
-    table: Table
-
-    @property
-    def stem(self) -> str:
-        name = self.path.name
-        end = ending(self.path) if self.path.is_file() else None
-        return name if end is None else name[:name.lower().rindex(end)]
-
-    @property
-    def names(self) -> Sequence[str]:
-        return self.table.names
-
-    def kind(self, column: str) -> pa.DataType:
-        return self.table.types[column]
-
-    def sample(self, column: str) -> pa.Array:
-        """Some values, as texts."""
-        for block in self.table.batches([column], {column: pa.string()}):
-            return block.columns[column].slice(0, _SAMPLE).drop_null()
-        return pa.array([], pa.string())
-
-
 def guess(path: Path) -> Guess:
     """Look at the tables of a folder, or at one table of edges.  Not collective.
 
     Raises:
         DataError: There is no table, or one cannot be read.
     """
-    sheets = [_Sheet(file, Table.open([file])) for file in _tables(path)]
+    sheets = [Sheet(file, Table.open([file])) for file in _tables(path)]
     for sheet in sheets:
-        if all(name.strip().lstrip("-").replace(".", "").isdigit() for name in sheet.names):
-            raise DataError(f"{sheet.path}: its first line is {', '.join(sheet.names)}, which are no names of columns: "
+        names = sheet.table.names
+        if all(name.strip().lstrip("-").replace(".", "").isdigit() for name in names):
+            raise DataError(f"{sheet.path}: its first line is {', '.join(names)}, which are no names of columns: "
                             "write a first line such as: src,dst")
     if path.is_dir():
         return _of_sheets(path, sheets)
@@ -126,7 +100,7 @@ def describe(path: Path) -> str:
         DataError: There is no table, or one cannot be read.
     """
     found = guess(path)
-    return "".join(f"# {problem}\n" for problem in found.problems) + to_toml(found.description)
+    return "".join(f"{comment(problem)}\n" for problem in found.problems) + to_toml(found.description)
 
 
 def guessed(path: Path) -> Description:
@@ -166,9 +140,9 @@ def _is_table(entry: Path) -> bool:
     return ending(entry) is not None
 
 
-def _of_sheets(path: Path, sheets: Sequence[_Sheet], one_table: bool = False) -> Guess:
+def _of_sheets(path: Path, sheets: Sequence[Sheet], one_table: bool = False) -> Guess:
     by_ends = {sheet.path: ends_by_name(sheet.names) for sheet in sheets}
-    of_nodes: dict[str, tuple[_Sheet, str | None]] = {}
+    of_nodes: dict[str, tuple[Sheet, str | None]] = {}
     others, problems = [], []
     for sheet in sheets:
         if one_table or not _is_of_nodes(sheet, by_ends[sheet.path]):
@@ -205,7 +179,7 @@ def _of_sheets(path: Path, sheets: Sequence[_Sheet], one_table: bool = False) ->
     return Guess(Description(str(path), nodes, edges), tuple(problems))
 
 
-def _is_of_nodes(sheet: _Sheet, ends: tuple[str, str] | None) -> bool:
+def _is_of_nodes(sheet: Sheet, ends: tuple[str, str] | None) -> bool:
     """Whether a table has nodes as rows; ``ends`` are columns that could be those of edges."""
     column = id_column(sheet.names, sheet.stem)
     if ends is None or _is_called(sheet, _PLAIN_NODES):
@@ -216,7 +190,7 @@ def _is_of_nodes(sheet: _Sheet, ends: tuple[str, str] | None) -> bool:
     return is_called_as_table(column, sheet.stem)
 
 
-def _is_called(sheet: _Sheet, names: Sequence[str]) -> bool:
+def _is_called(sheet: Sheet, names: Sequence[str]) -> bool:
     return singular(sheet.stem.casefold()) in names
 
 
@@ -224,10 +198,10 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
 
 
-_OfNodes = Mapping[str, tuple[_Sheet, str | None]]
+_OfNodes = Mapping[str, tuple[Sheet, str | None]]
 
 
-def _ends_by_type(sheet: _Sheet, of_nodes: _OfNodes) -> tuple[str, str] | None:
+def _ends_by_type(sheet: Sheet, of_nodes: _OfNodes) -> tuple[str, str] | None:
     """The only two columns that are called as types of nodes are."""
     found = [name for name in sheet.names if _hint(name, of_nodes) in of_nodes]
     if len(found) != 2:
@@ -235,7 +209,7 @@ def _ends_by_type(sheet: _Sheet, of_nodes: _OfNodes) -> tuple[str, str] | None:
     return (found[0], found[1]) if len(found) == 2 else None
 
 
-def _only_two(sheet: _Sheet) -> tuple[str, str] | None:
+def _only_two(sheet: Sheet) -> tuple[str, str] | None:
     """The two columns of a table without others, of which none is called as the ids of its rows."""
     if len(sheet.names) != 2 or id_column(sheet.names, sheet.stem) is not None:
         return None
@@ -253,7 +227,7 @@ def _hint(column: str, of_nodes: _OfNodes) -> str | None:
     return known.get(name, name)
 
 
-def _type_of(sheet: _Sheet, column: str, of_nodes: _OfNodes) -> str | None:
+def _type_of(sheet: Sheet, column: str, of_nodes: _OfNodes) -> str | None:
     """The type of the nodes that a column names; None: not clear."""
     hint = _hint(column, of_nodes)
     if hint in of_nodes:
@@ -272,7 +246,7 @@ def _type_of(sheet: _Sheet, column: str, of_nodes: _OfNodes) -> str | None:
     return hint if best == 0 else None
 
 
-def _share(sample: pa.Array, sheet: _Sheet, column: str) -> float:
+def _share(sample: pa.Array, sheet: Sheet, column: str) -> float:
     """How much of a sample is among the values of a column."""
     if not len(sample):
         return 0
@@ -293,9 +267,9 @@ def _relation(stem: str, src: str, dst: str) -> str:
     return name.replace(":", "_").replace("/", "_")
 
 
-def _nodes(sheet: _Sheet, column: str | None, of_nodes: _OfNodes) -> Nodes:
-    features, notes, labels = [], [], None
-    split = _by_masks(sheet)
+def _nodes(sheet: Sheet, column: str | None, of_nodes: _OfNodes) -> Nodes:
+    features, notes, labels = [], list(sheet.notes), None
+    split, large = _by_masks(sheet), sheet.large([name for name in sheet.names if name != column])
     masks = split_columns(split)
     for name in sheet.names:
         kind, plain = sheet.kind(name), "_".join(words(name))
@@ -312,10 +286,11 @@ def _nodes(sheet: _Sheet, column: str | None, of_nodes: _OfNodes) -> Nodes:
         elif words(name)[-1:] in (["id"], ["ids"]):
             notes.append(f"left out: {name}, which seems to hold ids")
         elif _is_feature(kind):
-            features.append(Column(name, "standard") if _is_wide(sheet, name) else Column(name))
+            features.append(Column(name, "standard") if name in large else Column(name))
         elif is_text(kind):
+            few = len(pc.unique(sheet.sample(name))) <= _FEW
             notes.append(f'left out: {name}, which is text; as features: {{column = "{name}", as = "onehot"}}; to be '
-                         f'predicted: labels = "{name}"')
+                         f'predicted: labels = "{name}"' if few else f"left out: {name}, which is text of many values")
         else:
             notes.append(f"left out: {name}, of type {kind}")
     if labels is not None and split is None:
@@ -330,20 +305,10 @@ def _is_feature(kind: pa.DataType) -> bool:
     return is_number(kind) and not (pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
-def _is_wide(sheet: _Sheet, column: str) -> bool:
-    """Whether numbers are so large that a network would see nothing beside them, as years are."""
-    if is_list(sheet.kind(column)):
-        return False
-    for block in sheet.table.batches([column]):
-        largest = pc.max(pc.abs(block.columns[column].slice(0, _SAMPLE).cast(pa.float64()))).as_py()
-        return largest is not None and bool(largest > _LARGE)
-    return False
-
-
-def _edges(sheet: _Sheet, ends: tuple[str, str], etype: EType) -> Edges:
+def _edges(sheet: Sheet, ends: tuple[str, str], etype: EType) -> Edges:
     src, relation, dst = etype
     found = Edges(files=(sheet.path,), src=ends[0], dst=ends[1])
-    notes: list[str] = []
+    notes = list(sheet.notes)
     for name in sheet.names:
         kind, plain = sheet.kind(name), "_".join(words(name))
         if name in ends:
@@ -366,14 +331,14 @@ def _edges(sheet: _Sheet, ends: tuple[str, str], etype: EType) -> Edges:
     return replace(found, notes=tuple(notes))
 
 
-def _by_masks(sheet: _Sheet) -> Split | None:
+def _by_masks(sheet: Sheet) -> Split | None:
     """The split that columns such as ``train_mask`` tell."""
     by_words = {tuple(words(name)): name for name in sheet.names if is_number(sheet.kind(name))}
     found = [(split, by_words[split, "mask"]) for split in SPLITS if (split, "mask") in by_words]
     return ByMask(tuple(found)) if found else None
 
 
-def _tells_split(sheet: _Sheet, column: str) -> bool:
+def _tells_split(sheet: Sheet, column: str) -> bool:
     if not is_text(sheet.kind(column)):
         return False
     return all(split_of(text) is not None for text in pc.unique(sheet.sample(column)).to_pylist())
@@ -384,14 +349,14 @@ def _twice(one: Path, other: Path, name: str) -> str:
             f'table: files = ["{one}", "{other}"]')
 
 
-def _what_is_it(sheet: _Sheet) -> str:
+def _what_is_it(sheet: Sheet) -> str:
     columns = ", ".join(sheet.names)
     return (f"{sheet.path}: are these nodes or edges? Its columns are {columns}. Write into graph.toml: "
             f'[nodes.{singular(sheet.stem)}] with files = "{sheet.path}" and id = one of the columns, or '
             f'[edges."SOURCE:{sheet.stem}:DESTINATION"] with files, src = and dst = one of the columns')
 
 
-def _whose_ends(sheet: _Sheet, ends: tuple[str, str], of_nodes: _OfNodes) -> str:
+def _whose_ends(sheet: Sheet, ends: tuple[str, str], of_nodes: _OfNodes) -> str:
     return (f"{sheet.path}: which nodes are {ends[0]} and {ends[1]}? The node types are {', '.join(of_nodes)}. Write "
             f'into graph.toml: [edges."SOURCE:{sheet.stem}:DESTINATION"] with files = "{sheet.path}", src = '
             f'"{ends[0]}", dst = "{ends[1]}"')

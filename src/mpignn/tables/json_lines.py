@@ -25,7 +25,7 @@ class JsonLines:
     Args:
         path: Its path.
         packed: As in `mpignn.tables.delimited.DelimitedFile`.
-        as_text: Columns whose numbers must not be rounded.
+        as_text: Columns whose numbers must not be rounded, nor their texts read as times.
     """
 
     exact = False
@@ -35,9 +35,11 @@ class JsonLines:
         self._packed = packed
         with self._explained():
             schema = self._reader({}, "infer").schema
-            wide = {name: pa.uint64() for name in as_text if name in schema.names
-                    and pt.is_floating(schema.field(name).type)}
-            # Arrow rounds integers above 2^63 unless it is told what they are.
+            # Arrow rounds integers above 2^63 unless it is told what they are, and takes texts such as 2021-05-01 for
+            # times.
+            kinds = {name: schema.field(name).type for name in as_text if name in schema.names}
+            wide = {name: pa.uint64() if pt.is_floating(kind) else pa.string() for name, kind in kinds.items()
+                    if pt.is_floating(kind) or pt.is_timestamp(kind)}
             schema = self._reader(wide, "infer").schema if wide else schema
             self.types: Mapping[str, pa.DataType] = dict(zip(schema.names, schema.types, strict=True))
 
@@ -128,4 +130,4 @@ _WORDS = {bool: "true or false", int: "a number", float: "a number", str: "a tex
 def _word(kind: pa.DataType) -> str:
     if pt.is_integer(kind) or pt.is_floating(kind):
         return "a number"
-    return "a text" if pt.is_string(kind) else str(kind)
+    return "a text" if pt.is_string(kind) or pt.is_timestamp(kind) else str(kind)

@@ -103,7 +103,8 @@ def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np
         wanted: The columns of each array: of `FEATURES` side by side, of all others one.
         in_train: (K,) booleans: those of the rows that are kept which are learnt from.
         what: Where the table is described, for messages.
-        keep_dtype: Features are float64 where one of their columns is; else float32.
+        keep_dtype: Features are float64 where one of their columns is, or holds integers of more than 16 bits; else
+            float32.
         kept: (N,) booleans: the rows that count, K; what stands in others is not looked at.
 
     Returns:
@@ -171,7 +172,7 @@ def _arrays(columns: Sequence[tuple[str, Column]], made: Sequence[Encoder], num_
         begins.append(width if name == FEATURES else 0)
         if name == FEATURES:
             width += int(np.prod(one.row_shape, dtype=np.int64))
-            wide |= keep_dtype and one.dtype == np.float64
+            wide |= keep_dtype and (one.dtype == np.float64 or (one.dtype.kind in "iu" and one.dtype.itemsize > 2))
         else:
             data[name] = np.empty((num_rows, *one.row_shape), one.dtype)
     if width:
@@ -180,13 +181,26 @@ def _arrays(columns: Sequence[tuple[str, Column]], made: Sequence[Encoder], num_
 
 
 def _put(features: np.ndarray, begin: int, values: np.ndarray, column: str, where: Where) -> None:
-    """Store a column of features, or several, in the type of all."""
+    """Store a column of features, or several, in the type of all; raises where that changes a whole number."""
     place = features[:, begin:begin + values.shape[1]]
     with np.errstate(over="ignore"):
         place[:] = values
+    if values.dtype.kind in "iu":
+        changed = np.argwhere(~_holds(place, values))
+        if changed.size:
+            row, entry = changed[0]
+            more = ", or keep its type by --keep-dtype" if place.dtype == np.float32 else ""
+            raise DataError(f"{where(int(row))}: {column} is {values[row, entry]}, which {place.dtype} does not hold: "
+                            f'scale it, such as by as = "standard"{more}')
     too_large = np.flatnonzero(np.isinf(place).any(axis=1))
     if too_large.size:
         raise DataError(f"{where(int(too_large[0]))}: {column} is more than float32 holds: scale it, such as by as = "
                         "\"standard\", or keep its type by --keep-dtype")
 
 
+def _holds(cast: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Where floating-point numbers are those of the integers that they were made of."""
+    limit = 2.0**(values.dtype.itemsize * 8 - (values.dtype.kind == "i"))
+    inside = (cast >= -limit) & (cast < limit)
+    holds: np.ndarray = inside & (np.where(inside, cast, 0).astype(values.dtype) == values)
+    return holds

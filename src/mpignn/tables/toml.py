@@ -262,6 +262,11 @@ def _by_share(section: _Section, text: str) -> ByShare:
     return ByShare((train, val, test))
 
 
+def comment(text: str) -> str:
+    """A line of a TOML file that is there to be read by people; control characters are spelt out.  Not collective."""
+    return "# " + re.sub(r"[\x00-\x08\x0a-\x1f\x7f]", lambda found: repr(found[0])[1:-1], text)
+
+
 def to_toml(description: Description) -> str:
     """The text of the file that describes the same tables, with the remarks as comments.  Not collective."""
     tables: list[tuple[str, Rows]] = [(f"nodes.{_key(name)}", nodes) for name, nodes in description.nodes.items()
@@ -278,7 +283,7 @@ def _lines(rows: Rows) -> Iterator[str]:
             yield f"{key} = {_shown(key, value)}"
     if isinstance(rows, Edges) and rows.drop_unknown:
         yield 'on_unknown = "drop"'
-    yield from (f"# {note}" for note in rows.notes)
+    yield from map(comment, rows.notes)
 
 
 def _shown(key: str, value: Any) -> str:

@@ -1,0 +1,71 @@
+"""A table of which is guessed what it means: what its names and its first values tell."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mpignn.tables.encoders import is_number
+from mpignn.tables.formats import ending
+from mpignn.tables.table import Table
+
+_SAMPLE = 1000
+_LARGE = 10         # beyond which a network sees nothing beside numbers, as beside years
+_NUMBERS_OF_ROWS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")     # as pandas calls those that it writes
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table, and what its name says."""
+
+    path: Path
+    table: Table
+
+    @property
+    def stem(self) -> str:
+        """The name of the file without its ending."""
+        name = self.path.name
+        end = ending(self.path) if self.path.is_file() else None
+        return name if end is None else name[:name.lower().rindex(end)]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The columns, but for numbers of rows that a program has written beside them."""
+        return [name for name in self.table.names if not _NUMBERS_OF_ROWS.fullmatch(name)]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Remarks on the columns that are not in `names`."""
+        return [f"left out: {name or 'the column without a name'}, numbers of rows" for name in self.table.names
+                if _NUMBERS_OF_ROWS.fullmatch(name)]
+
+    def kind(self, column: str) -> pa.DataType:
+        """The type of a column, so far as `mpignn.tables.table.Table` knows it."""
+        return self.table.types[column]
+
+    def sample(self, column: str) -> pa.Array:
+        """Some values, as texts."""
+        for block in self.table.batches([column], {column: pa.string()}):
+            return block.columns[column].slice(0, _SAMPLE).drop_null()
+        return pa.array([], pa.string())
+
+    def large(self, columns: Sequence[str]) -> set[str]:
+        """Those of some columns that begin with large numbers.
+
+        The types of those that seem to hold numbers are settled, all in one pass: what is a number in all rows.
+        """
+        columns = [name for name in columns if is_number(self.kind(name))]
+        if not columns:
+            return set()
+        block = next(iter(self.table.batches(columns)), None)
+        return set() if block is None else {name for name, array in block.columns.items() if _is_large(array)}
+
+
+def _is_large(array: pa.Array) -> bool:
+    if not is_number(array.type) or pa.types.is_date(array.type) or pa.types.is_timestamp(array.type):
+        return False
+    largest = pc.max(pc.abs(array.slice(0, _SAMPLE).cast(pa.float64()))).as_py()
+    return largest is not None and bool(largest > _LARGE)
