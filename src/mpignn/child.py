@@ -27,12 +27,16 @@ def call_apart(function: Callable[[], np.ndarray], count: int) -> np.ndarray:
         (count,) int64.
 
     Raises:
-        RuntimeError: The function failed, or something ended the child, as the system does when memory is out.
+        RuntimeError: The function failed, no child could be made, or something ended it, as the system does when memory
+            is out.
     """
     if "mpi4py.MPI" in sys.modules:
         return function().astype(np.int64)
-    shared = mmap.mmap(-1, count * 8 + _TEXT_BYTES)
-    pid = os.fork()
+    try:
+        shared = mmap.mmap(-1, count * 8 + _TEXT_BYTES)
+        pid = os.fork()
+    except OSError as error:
+        raise RuntimeError(f"no process of its own could be started: {error.strerror}") from error
     if pid == 0:
         _work(function, shared, count)
     try:

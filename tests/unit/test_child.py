@@ -1,5 +1,6 @@
 """What a call in a child process returns, and how it fails."""
 
+import errno
 import os
 import signal
 import time
@@ -25,6 +26,16 @@ def test_a_call_apart_that_fails_says_how():
         call_apart(fail, 3)
     with pytest.raises(RuntimeError, match="^ended by SIGKILL$"):
         call_apart(lambda: os.kill(os.getpid(), signal.SIGKILL), 3)
+
+
+@pytest.mark.parametrize("call", ["os.fork", "mmap.mmap"])
+def test_a_call_apart_that_cannot_start_says_why(call, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(call, refuse)
+    with pytest.raises(RuntimeError, match="^no process of its own could be started: Cannot allocate memory$"):
+        call_apart(lambda: np.zeros(1), 1)
 
 
 def test_an_exception_of_a_handler_ends_a_call_apart(tmp_path):

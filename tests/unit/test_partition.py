@@ -1,5 +1,6 @@
 """Assigning nodes to partitions, numbering them anew, and the report."""
 
+import errno
 import os
 import tempfile
 
@@ -129,6 +130,27 @@ def test_errors_of_kaminpar_say_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
     with pytest.raises(ResourceError, match="set TMPDIR"):
         assign(data, 4, "kaminpar")
+
+
+@pytest.mark.parametrize("method, name", [("metis", "METIS"), ("kaminpar", "KaMinPar")])
+def test_where_no_process_can_be_started_the_library_is_named_and_no_folder(method, name, monkeypatch):
+    def refuse():
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("os.fork", refuse)
+    with pytest.raises(ResourceError, match=f"{name} failed .no process of its own could be started: Resource tempora"):
+        assign(ring_of_cliques()[0], 4, method)
+
+
+@pytest.mark.parametrize("what", ["_write_parhip", "tempfile.TemporaryFile"])
+def test_a_file_for_kaminpar_that_cannot_be_written_is_told(what, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"mpignn.partition.kaminpar.{what}", refuse)
+    monkeypatch.setattr(tempfile, "gettempdir", refuse)
+    with pytest.raises(ResourceError, match="cannot be written: No space left on device; set TMPDIR"):
+        assign(ring_of_cliques()[0], 4, "kaminpar")
 
 
 def test_where_kaminpar_is_not_installed_it_is_said_what_to_do(monkeypatch):

@@ -199,6 +199,25 @@ def test_a_damaged_or_pickled_array_is_refused(tmp_path):
         read_source(tmp_path / "g.npz")
 
 
+@pytest.mark.parametrize("offset, value", [(6, 1), (8, 99)])        # of a zip's local header: encrypted; how compressed
+@pytest.mark.parametrize("arrays, why", [
+    (FLAT, "not an array that can be read"),
+    ({"format": np.array(b"coo"), "shape": np.array([3, 3]), "data": np.ones(3), "row": np.arange(3),
+      "col": np.arange(3)}, "not a sparse matrix that can be read")])
+def test_an_npz_file_that_is_locked_or_compressed_in_another_way_is_refused(arrays, why, offset, value, tmp_path):
+    np.savez(tmp_path / "g.npz", **arrays)
+    raw = bytearray((tmp_path / "g.npz").read_bytes())
+    for mark, place in ((b"PK\3\4", offset), (b"PK\1\2", offset + 2)):
+        for found in re.finditer(re.escape(mark), bytes(raw)):
+            raw[found.start() + place] = value
+    (tmp_path / "g.npz").write_bytes(raw)
+    with pytest.raises(DataError, match=f"g.npz: .*{why}|g.npz: {why}"):
+        read_source(tmp_path / "g.npz")
+    (tmp_path / "g.npz").rename(tmp_path / "src.npy")
+    with pytest.raises(DataError, match="src.npy: not an array that can be read: it holds several"):
+        read_source(tmp_path)
+
+
 @pytest.mark.parametrize("labels", [np.array([0.5, np.nan, 1, 2]), np.array([[0, 1], [-1, 1], [0, -1], [1, 1]]),
                                     np.array([[0, 1], [np.nan, 1], [0, np.nan], [1, 1]])])
 def test_entries_of_labels_that_are_not_known_are_taken_in_splits_too(tmp_path, labels):
@@ -298,6 +317,15 @@ def test_a_matrix_that_scipy_has_saved_is_read(layout, tmp_path):
     data = read_source(tmp_path / "graph.npz")
     found = [(src, dst, data.edge_data[ETYPE]["value"][edge]) for dst, src, edge in edge_list(data, ETYPE)]
     assert [entry for entry in sorted(found) if entry[2]] == [(0, 1, 2), (2, 0, 3), (2, 2, 4)]
+
+
+@pytest.mark.parametrize("layout, pairs", [("coo", [(0, 0), (1, 1)]), ("csr", [(0, 0), (1, 1)]),
+                                           ("csc", [(0, 0), (1, 1)]), ("dia", [(1, 1)]),
+                                           ("bsr", [(0, 0), (0, 1), (1, 0), (1, 1)])])
+def test_entries_of_a_matrix_that_are_zero_are_edges_as_the_layout_has_it(layout, pairs):
+    made = sparse.coo_array((np.array([0.0, 1]), (np.arange(2), np.arange(2))), shape=(2, 2))
+    made = made.tobsr((2, 2)) if layout == "bsr" else made.asformat(layout)
+    assert sorted((src, dst) for dst, src, _ in edge_list(read_source(made), ETYPE)) == pairs
 
 
 @pytest.mark.parametrize("change, why", [({"indices": None}, "not a sparse matrix that can be read"),

@@ -109,6 +109,20 @@ def test_lists_in_parquet_are_rows(tmp_path):
     assert np.array_equal(read_source(folder).node_data["paper"]["features"], rows)
 
 
+def test_ends_may_be_unsigned_and_a_type_without_nodes_may_have_no_files(tmp_path):
+    data = random_hetero_graph(2)
+    folder = write_chunked(tmp_path / "chunks", data, 2, "numpy")
+    for path in folder.glob("edges-*.npy"):
+        np.save(path, np.load(path).astype(np.uint64))
+    meta = json.loads((folder / "metadata.json").read_text())
+    meta["node_type"].append("shop")
+    meta["num_nodes_per_chunk"].append([])
+    meta["node_data"]["shop"] = {"feat": {"format": {"name": "numpy"}, "data": []}}
+    (folder / "metadata.json").write_text(json.dumps(meta))
+    found = read_source(folder)
+    assert all(np.array_equal(ends(found, e), ends(data, e)) for e in data.csc) and found.num_nodes["shop"] == 0
+
+
 def edges_file(folder):
     return folder / "edges-author:writes:paper-1"
 
@@ -144,6 +158,8 @@ BAD = {
     "edges-author:writes:paper-1: no such file": lambda f: edges_file(f).unlink(),
     "edges-author:writes:paper-1: not a file": lambda f: (edges_file(f).unlink(), edges_file(f).mkdir()),
     "paper-features-0.npy: not an array that can be read": lambda f: (f / "paper-features-0.npy").write_text("x"),
+    "paper-features-1.npy: not an array that can be read: it holds several": lambda f: (
+        np.savez(f / "several.npz", a=np.ones(15)), (f / "several.npz").rename(f / "paper-features-1.npy")),
     "paper-features-1.npy: has rows of shape (2,), but those of": lambda f: np.save(f / "paper-features-1.npy",
                                                                                    np.ones((15, 2))),
     "node_data/paper/feat: its 2 files have 16 rows, expected 30": lambda f: np.save(f / "paper-features-1.npy",
@@ -154,6 +170,8 @@ BAD = {
         set_meta("num_nodes_per_chunk", to=[[1, 2]]),
     "name must be csv, numpy or parquet, got 'orc'": set_meta("edges", "author:writes:paper", "format", "name",
                                                               to="orc"),
+    "delimiter must be one character of ASCII, got 'é'": set_meta("edges", "author:writes:paper", "format",
+                                                                  "delimiter", to="é"),
     "delimiter must be one character": set_meta("edges", "author:writes:paper", "format", "delimiter", to=""),
     "data must be a list of files": set_meta("edges", "author:writes:paper", "data", to="file"),
     "node_data is given for 'shop', which is not in node_type": set_meta("node_data", "shop", to={}),

@@ -116,12 +116,21 @@ def test_what_else_a_data_has_for_each_node_or_edge_is_data_and_the_rest_is_name
 
 
 def test_an_attribute_of_nodes_is_told_from_one_of_edges_by_its_name_where_there_are_as_many():
-    made = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=2, a=torch.arange(2), edge_a=torch.arange(2))
+    made = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=2, a=torch.arange(2), edge_a=torch.arange(2),
+                knowledge=torch.arange(2))
     data = read_source(made)
-    assert set(data.node_data[NTYPE]) == {"a"} and set(data.edge_data[ETYPE]) == {"a"}
+    assert set(data.node_data[NTYPE]) == {"a", "knowledge"} and set(data.edge_data[ETYPE]) == {"a"}
+
+
+def test_a_split_of_a_data_may_be_given_twice_if_it_is_the_same():
+    mask = torch.tensor([True, False, False, True])
+    data = read_source(small_data(train_mask=mask, train_idx=torch.tensor([3, 0])))
+    assert data.splits[NTYPE]["train"].tolist() == [0, 3]
 
 
 BAD_DATA = {
+    "Data: train_mask has 1 of them, train_idx 2, and these are not the same": {
+        "train_mask": torch.tensor([True, False, False, False]), "train_idx": torch.tensor([3, 0])},
     "Data: x has shape (3, 2), expected one row for each of 4 nodes": {"x": torch.ones(3, 2), "num_nodes": 4},
     "Data: y has shape (), expected one row": {"y": torch.tensor(1)},
     "Data: train_mask: expected one entry for each of 4": {"train_mask": torch.ones(5).bool()},
@@ -225,7 +234,22 @@ def test_labels_of_networkx_nodes_may_be_texts_and_may_be_missing(caplog):
     assert "attributes of nodes that are no numbers are left out: color" in caplog.text
 
 
+@pytest.mark.parametrize("labels, codes, names", [
+    (["red", float("nan"), "", None], [0, -1, -1, -1], ("red",)), ([1, None, np.nan, 0], [1, -1, -1, 0], None),
+    (["1", "10", "", "2"], [0, 1, -1, 2], ("1", "10", "2"))])
+def test_labels_of_networkx_nodes_that_are_missing_are_no_class(labels, codes, names):
+    made = nx.path_graph(4)
+    nx.set_node_attributes(made, dict(enumerate(labels)), "labels")
+    data = read_source(made)
+    assert data.node_data[NTYPE]["labels"].tolist() == codes
+    assert data.class_names == ({} if names is None else {NTYPE: {"labels": names}})
+
+
 @pytest.mark.parametrize("change, why", [
+    (lambda g: (g.nodes["a"].update(labels="1"), g.nodes["b"].update(labels=1)),
+     "node 'b' has the label 1, where another has a text: make all texts, or all numbers"),
+    (lambda g: g.nodes["a"].update(labels="\udc80"), "node 'a' has the label '\\udc80', which cannot be written"),
+    (lambda g: g.add_node("\udc80"), "there is a node '\\udc80', which cannot be written in UTF-8"),
     (lambda g: g.nodes["a"].update(age=3), "node 'b' has no 'age', where another has a number"),
     (lambda g: (g.nodes["a"].update(p=[1, 2]), g.nodes["b"].update(p=[1])), "node 'b' has [1] as 'p', where another"),
     (lambda g: (g.nodes["a"].update(p=1), g.nodes["b"].update(p="x")), "node 'b' has 'x' as 'p', where another has a"),

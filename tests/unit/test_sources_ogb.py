@@ -167,6 +167,16 @@ def test_names_of_nodes_and_classes_are_kept(tmp_path, caplog):
     assert "author_entidx2name.csv.gz: two have the same name, so names are left out" in caplog.text
 
 
+@pytest.mark.parametrize("names, ids", [
+    (("0007", "8"), ["0007", "8"]), (("2020-01-02", "2021-03-04"), ["2020-01-02", "2021-03-04"]),
+    (("true", "1.50"), ["true", "1.50"]), (("0x10", "-0"), ["0x10", "-0"]), (("NA", "nan"), ["NA", "nan"]),
+    ((str(2**63), "1"), [2**63, 1]), ((str(2**64), "1"), [str(2**64), "1"]), (("-5", str(2**62)), [-5, 2**62])])
+def test_names_of_nodes_stay_as_they_are_written(names, ids, tmp_path):
+    root = write_one_type(tmp_path / "set", random_graph(seed=1, num_nodes=2), binary=False)
+    write_lines(root / "mapping/nodeidx2id.csv.gz", "idx,idx", *(f"{i},{name}" for i, name in enumerate(names)))
+    assert read_source(root).user_ids[NTYPE].of(0, 2) == ids
+
+
 @pytest.mark.parametrize("name, lines, why", [
     ("nodeidx2id", ("0,a", "0,b", "1,c"), "its first column does not hold each of 0 to 2 once"),
     ("nodeidx2id", ("0,a", "1,b"), "has 2 names of nodes, expected 3"),

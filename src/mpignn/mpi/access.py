@@ -10,7 +10,7 @@ from typing import Any
 
 from mpignn.roles import BOTH, Topology
 
-AUTO, RMA, OWNER = ACCESS = ("auto", "rma", "owner")
+AUTO, RMA, OWNER = "auto", "rma", "owner"
 
 BULK, SMALL = (2_500, 400), (100, 16)       # rows and their bytes: features of a batch, ends of adjacency rows
 _SMALL_PER_BULK = 4     # a batch of two hops: two structure requests a hop for every one of features
@@ -46,7 +46,7 @@ class Access:
     """How rows of other nodes come, and why.
 
     Attributes:
-        asked: One of `ACCESS`.
+        asked: ``auto`` or a name of `mpignn.ways.WAYS`.
         ways: (M, M) the way from each node to each: ``rma`` or ``owner``.
         passive_get: Whether a one-sided read ends while its target computes; None: not tried, or never answered.
         measured: What the choice rests on.

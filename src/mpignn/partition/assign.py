@@ -36,7 +36,7 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
             ``(indptr, indices, num_parts, weights) -> (N,) partitions``, called with the symmetric graph of all types
             without self loops, int32 or int64, and a weight of 1 for each node.
         seed: Seed of a method with a name.
-        balance: What partitions shall have equally much of, to within 5 %: some of
+        balance: What no partition shall have more than 5 % above the mean of: some of
             `mpignn.partition.balance.BALANCES`, or these with commas; for methods that say so.
 
     Returns:

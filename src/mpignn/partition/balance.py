@@ -35,7 +35,7 @@ def check_balance(balance: Sequence[str]) -> tuple[str, ...]:
 
 
 def balanced(data: GraphData, assignment: Assignment, num_parts: int, balance: Sequence[str]) -> Assignment:
-    """Move nodes until all that is asked for is within 5 % of the mean, and then to where fewer edges are cut.
+    """Move nodes until no partition has more than 5 % above the mean of what is asked for, then to cut fewer edges.
 
     Not collective.  A number that the mean divides badly, such as 5 of 4 partitions, is as even as it can be.  What
     cannot be reached, since one node has too much, is told as a warning.

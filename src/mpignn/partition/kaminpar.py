@@ -28,7 +28,7 @@ _CHUNK = 1 << 20        # of numbers in hand at a time
 
 
 def cut_by_kaminpar(data: GraphData, num_parts: int, seed: int) -> np.ndarray:
-    """Few edges between partitions, equal numbers of nodes to within 3 %.  Not collective.
+    """Few edges between partitions, none with more than 3 % above the mean number of nodes.  Not collective.
 
     Args:
         data: A graph with edges.
@@ -51,9 +51,10 @@ def cut_by_kaminpar(data: GraphData, num_parts: int, seed: int) -> np.ndarray:
             file.flush()
             return call_apart(lambda: _cut(f"/proc/self/fd/{file.fileno()}", num_parts, seed),
                               sum(data.num_nodes.values()))
-    except OSError as error:
-        raise ResourceError(f"{tempfile.gettempdir()}: KaMinPar reads the graph from a file there: {error.strerror}; "
-                            "set TMPDIR to a folder with room, or use --method metis") from error
+    except OSError as error:        # of the file: `call_apart` raises none
+        raise ResourceError("KaMinPar reads the graph from a file in the folder for temporary files, which cannot be "
+                            f"written: {error.strerror}; set TMPDIR to a folder with room, or use --method metis"
+                            ) from error
     except (RuntimeError, MemoryError) as error:
         raise ResourceError(f"KaMinPar failed ({error}): use --method random or a machine with more memory") from error
 

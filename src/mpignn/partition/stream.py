@@ -13,7 +13,7 @@ _TOLERANCE = 0.03
 
 
 def cut_by_streaming(indptr: np.ndarray, indices: np.ndarray, num_parts: int, seed: int) -> np.ndarray:
-    """Few edges between partitions, equal numbers of nodes to within 3 %.  Not collective.
+    """Few edges between partitions, none with more than 3 % above the mean number of nodes.  Not collective.
 
     The first pass takes nodes with many neighbors first, which others then follow; later ones first those whose place
     is least in doubt: Awadelkarim and Ugander 2020.  At last nodes move as `Loads.refine` says.

@@ -160,7 +160,7 @@ def checked_pairs(pairs: np.ndarray, counts: tuple[int, int], where: str) -> np.
         where: What errors call the file.
 
     Returns:
-        (E, 2).
+        (E, 2) int64.
 
     Raises:
         DataError: Another shape, no whole numbers, or no such node; names the row, counted from 1.
@@ -174,7 +174,7 @@ def checked_pairs(pairs: np.ndarray, counts: tuple[int, int], where: str) -> np.
         row, end = np.argwhere((pairs < 0) | (pairs >= np.array(counts)))[0]
         raise DataError(f"{where}: row {row + 1}: {('source', 'destination')[end]} {pairs[row, end]} is not in "
                         f"0..{counts[end] - 1}")
-    return pairs
+    return pairs.astype(np.int64, copy=False)
 
 
 def _structure(arrays: Mapping[str, np.ndarray], num_src: int, num_dst: int, where: str) -> CSC:

@@ -125,6 +125,8 @@ class _Metadata:
     def array(self, named: Mapping[str, Any], name: str, what: str, count: int) -> np.ndarray:
         """An array of ``count`` rows, whole."""
         found = self.chunks(named, name, what, [count])
+        if not found:       # no file, of no rows
+            return np.empty(0, np.float32)
         filled = [(path, array) for path, array in found if len(array)] or found
         for path, array in filled[1:]:
             if array.shape[1:] != filled[0][1].shape[1:]:
@@ -141,8 +143,8 @@ def _read(path: Path, style: Mapping[str, Any], what: str) -> np.ndarray:
             array = read_npy(path)
         case "csv":
             delimiter = style.get("delimiter", ",")
-            if not isinstance(delimiter, str) or len(delimiter) != 1:
-                raise DataError(f"{what}: delimiter must be one character, got {delimiter!r}")
+            if not isinstance(delimiter, str) or len(delimiter) != 1 or not delimiter.isascii():
+                raise DataError(f"{what}: delimiter must be one character of ASCII, got {delimiter!r}")
             array = numbers.read_text(path, delimiter)
             array = array[:, 0] if array.shape[1] == 1 else array
         case "parquet":

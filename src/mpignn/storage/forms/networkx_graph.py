@@ -30,7 +30,8 @@ def is_networkx(source: object) -> bool:
 def read_networkx(source: Any) -> GraphData:
     """A homogeneous graph; an edge without a direction becomes two, both ways, and a self loop one.
 
-    Attributes that are numbers, or as many numbers for each, become data; labels may be texts, and may be missing.
+    Attributes that are numbers, or as many numbers for each, become data; labels may be texts, and may be missing, as
+    None, NaN or an empty text.
     What nodes are called becomes their user ids, but for 0 to N - 1.
     """
     nodes, edges, key = list(source.nodes), list(source.edges(data=True)), etype_key(ETYPE)
@@ -61,9 +62,7 @@ def _columns(rows: Sequence[Mapping[Any, Any]], kind: str, called: Sequence[Hash
     for name in dict.fromkeys(name for row in rows for name in row):
         values = [row.get(name) for row in rows]
         if name == LABELS and any(isinstance(value, str) for value in values):
-            class_names = tuple(sorted({str(value) for value in values if value is not None}))
-            codes = {text: code for code, text in enumerate(class_names)}
-            found[name] = np.array([-1 if value is None else codes[str(value)] for value in values])
+            found[name], class_names = _classes(values, kind, called)
         elif any(map(_is_number, values)):
             unknown = np.nan if name == LABELS else None
             known = [unknown if value is None else value for value in values]
@@ -73,6 +72,33 @@ def _columns(rows: Sequence[Mapping[Any, Any]], kind: str, called: Sequence[Hash
     if left_out:
         log.warning("%s: attributes of %ss that are no numbers are left out: %s", _WHERE, kind, ", ".join(left_out))
     return found, class_names
+
+
+def _classes(values: Sequence[Any], kind: str, called: Sequence[Hashable]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The number of the class of each label, -1 where it is missing, and the names of classes in order."""
+    known = [value if _is_known(value) else None for value in values]
+    for value, name in zip(known, called, strict=True):
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"{_WHERE}: {kind} {name!r} has the label {value!r}, where another has a text: "
+                            "make all texts, or all numbers")
+        _encodable(value or "", f"{kind} {name!r} has the label")
+    class_names = tuple(sorted({value for value in known if value is not None}))
+    codes = {text: code for code, text in enumerate(class_names)}
+    return np.array([-1 if value is None else codes[value] for value in known]), class_names
+
+
+def _is_known(value: Any) -> bool:
+    """Whether a label is neither None nor NaN nor an empty text."""
+    if isinstance(value, float | np.floating):
+        return not np.isnan(value)
+    return value is not None and not (isinstance(value, str) and not value)
+
+
+def _encodable(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{_WHERE}: {what} {text!r}, which cannot be written in UTF-8: rename it") from error
 
 
 def _numbers(values: Sequence[Any], problem: str, called: Sequence[Hashable]) -> np.ndarray:
@@ -104,6 +130,7 @@ def _user_ids(nodes: Sequence[Any]) -> UserIds | None:
     by_text: dict[str, Any] = {}
     for node in nodes:
         text = str(node)
+        _encodable(text, "there is a node")
         if text in by_text:
             raise DataError(f"{_WHERE}: nodes {by_text[text]!r} and {node!r} are both written {text!r}: rename one, as "
                             "networkx.relabel_nodes does")

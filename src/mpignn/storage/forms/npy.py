@@ -34,10 +34,12 @@ def read_npy(path: Path) -> np.ndarray:
     if path.exists() and not path.is_file():        # a pipe would be waited on for ever
         raise DataError(f"{path}: not a file")
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array
-    except (OSError, ValueError, EOFError) as error:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
         raise DataError(f"{path}: not an array that can be read: {_readable(error)}") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path}: not an array that can be read: it holds several, as an .npz file does")
+    return array
 
 
 def read_npz(path: Path) -> GraphData:
@@ -72,7 +74,7 @@ class Npz(Mapping[str, np.ndarray]):
         self._path = path
         try:
             self._file = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
             raise DataError(f"{path}: not an .npz file that can be read: {error}; expected {_WANTED}") from error
         if not isinstance(self._file, np.lib.npyio.NpzFile):
             raise DataError(f"{path}: a single array is not a graph; expected {_WANTED}")
@@ -89,7 +91,7 @@ class Npz(Mapping[str, np.ndarray]):
         try:
             array: np.ndarray = self._file[name]
             return array
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             raise DataError(f"{self._path}: {name}: not an array that can be read: {_readable(error)}") from error
 
 

@@ -29,7 +29,7 @@ def read_data(source: Any) -> GraphData:
     ends = _ends(named, "Data")
     of_edges = {name: values for name, values in named.items()
                 if name not in _USUAL and not name.endswith("_idx") and _rows(values) == ends.shape[1]
-                and ("edge" in name or ends.shape[1] != num_nodes)}
+                and (name.startswith("edge_") or ends.shape[1] != num_nodes)}
     of_nodes = {name: values for name, values in named.items() if name not in of_edges}
     return typed({f"num_nodes/{NTYPE}": np.array(num_nodes)} | _data(NTYPE, num_nodes, of_nodes, "Data")
                  | _edges(etype_key(ETYPE), ends, of_edges, "Data"), "Data")
@@ -84,7 +84,14 @@ def _data(key: str, count: int, named: Mapping[str, Any], where: str) -> dict[st
         log.warning("%s: left out, for these have no row for each of %d %s: %s", where, count,
                     "edges" if ":" in key else "nodes", ", ".join(left_out))
     usual = {name: name.removeprefix("edge_") for name in kept} if ":" in key else {}
-    return data_of_type(key, count, kept, where, usual | _USUAL) | splits
+    found = data_of_type(key, count, kept, where, usual | _USUAL)
+    for split, ids in splits.items():
+        given = np.flatnonzero(ids) if ids.dtype == bool else np.sort(ids, axis=None)
+        if split in found and not np.array_equal(found[split], given):
+            name = split.rpartition("/")[2]
+            raise DataError(f"{where}: {name}_mask has {len(found[split])} of them, {name}_idx {given.size}, and these "
+                            "are not the same: leave one out")
+    return found | splits
 
 
 def _num_nodes(number: int | None, where: str) -> int:

@@ -1,7 +1,8 @@
 """Sparse matrices of SciPy, in memory and in files that it has written.
 
 An entry in row i and column j is an edge from node i to node j, and its value the edge data ``value``; of booleans, no
-data.  Entries that are there twice are two edges, and those that are zero are edges, too.
+data.  Entries that are there twice are two edges.  Entries that are stored and zero are edges, too, in the layouts coo,
+csr and csc; in dia they are not, and in bsr all entries of a block that is there are edges.
 """
 
 import zipfile
@@ -58,7 +59,7 @@ def read_matrix_file(path: Path) -> GraphData:
 
     try:
         matrix = sparse.load_npz(path)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError, EOFError, zipfile.BadZipFile,
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, EOFError, zipfile.BadZipFile,
             zlib.error) as error:
         raise DataError(f"{path}: not a sparse matrix that can be read: {error}") from error
     return read_matrix(matrix, str(path))
