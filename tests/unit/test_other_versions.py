@@ -25,7 +25,7 @@ from mpignn.train.trained_model import TrainedModel, read_trained
 from older import OLD, as_of
 
 TOLD = r"is of format mpignn-checkpoint/1, written by mpignn 0\.0\.9; this is mpignn .*: use the version that wrote it"
-WRITTEN = {"mpignn-checkpoint/2": "2098cf7871627b14"}
+WRITTEN = {"mpignn-checkpoint/3": "20666a63803dc31e"}
 
 
 def write(folder: Path, step: int) -> Path:

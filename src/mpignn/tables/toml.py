@@ -332,5 +332,5 @@ def _key(name: str) -> str:
 
 def _quoted(text: str) -> str:
     """A basic string; TOML escapes as JSON does, but for DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(text, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
