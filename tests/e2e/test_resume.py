@@ -408,14 +408,14 @@ def test_a_folder_that_cannot_be_written_costs_no_checkpoint(graphs, tmp_path, c
 
 @pytest.mark.parametrize(("mpi", "rank"), [("mpich", 2), pytest.param("openmpi", 0, marks=pytest.mark.long)])
 def test_ranks_that_wait_for_a_silent_one_end_the_job(graphs, tmp_path, mpi, rank):
-    more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "20", "--access", "owner", "--ranks-per-node",
+    more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "30", "--access", "owner", "--ranks-per-node",
             "2"]
     with Job(command(graphs["metis4"], tmp_path, *more), 4, mpi, tmp_path, fresh=True) as job:
         job.wait_for_steps(5)
         os.kill(job.ranks()[rank], signal.SIGSTOP)
         code, output = job.end()
     assert code != 0 and "given up (--hang-timeout)" in output, output
-    assert re.search(r"nothing has happened for 2\d s in phase 'epoch .*, waiting for", output), output
+    assert re.search(r"nothing has happened for 3\d s in phase 'epoch .*, waiting for", output), output
     assert "Thread" in output and "train/loop.py" in output, output     # where it waits
 
 
