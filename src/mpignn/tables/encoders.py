@@ -15,6 +15,7 @@ import pyarrow.types as pt
 
 from mpignn.errors import DataError
 from mpignn.tables.description import MEAN, Column
+from mpignn.tables.kinds import is_list, is_number, is_text
 
 MOST_COLUMNS = 1000
 """How many values a column of which ``onehot`` makes columns may have."""
@@ -80,20 +81,6 @@ def encoder(column: Column, kind: pa.DataType) -> Encoder:
         raise DataError(f"{column.column!r} holds texts, not numbers: write {{column = \"{column.column}\", as = "
                         "\"onehot\"}, or as = \"code\", or leave it out")
     return _Numbers(column, kind)
-
-
-def is_text(kind: pa.DataType) -> bool:
-    return bool(pt.is_string(kind) or pt.is_large_string(kind))
-
-
-def is_list(kind: pa.DataType) -> bool:
-    return bool(pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind))
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether values of this type are numbers, or become some, as times do."""
-    return bool(pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_decimal(kind)
-                or pt.is_date(kind) or pt.is_timestamp(kind))
 
 
 def plain(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:

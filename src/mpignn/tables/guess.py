@@ -38,8 +38,8 @@ from mpignn.tables.description import (
     split_columns,
     split_of,
 )
-from mpignn.tables.encoders import is_list, is_number, is_text
 from mpignn.tables.formats import ending
+from mpignn.tables.kinds import is_list, is_number, is_text
 from mpignn.tables.sheet import Sheet
 from mpignn.tables.table import Table
 from mpignn.tables.toml import checked, comment, to_toml

@@ -12,8 +12,9 @@ import pyarrow.types as pt
 
 from mpignn.errors import DataError
 from mpignn.graph.user_ids import UserIds
-from mpignn.tables.encoders import is_text, plain
+from mpignn.tables.encoders import plain
 from mpignn.tables.id_map import IdMap
+from mpignn.tables.kinds import is_text
 
 
 class Ids(Protocol):

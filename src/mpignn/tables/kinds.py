@@ -1,10 +1,24 @@
-"""Types of columns: which one holds the values of two, and which value does not fit one."""
+"""Types of columns: what they hold, which one holds the values of two, and which value does not fit one."""
 
 import pyarrow as pa
 import pyarrow.types as pt
 
 TYPED = (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("s"), pa.timestamp("ns"))
 """What the words of a text can be, but text, the narrowest first."""
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return bool(pt.is_string(kind) or pt.is_large_string(kind))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    return bool(pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of this type are numbers, or become some, as times do."""
+    return bool(pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_decimal(kind)
+                or pt.is_date(kind) or pt.is_timestamp(kind))
 
 
 def value_type(kind: pa.DataType) -> pa.DataType:

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from mpignn.errors import DataError
-from mpignn.tables.encoders import Where, is_list, is_number, is_text, plain
+from mpignn.tables.encoders import Where, plain
+from mpignn.tables.kinds import is_list, is_number, is_text
 
 _UNKNOWN_TEXTS = ("", "-1", "nan")
 

@@ -15,6 +15,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
 from mpignn.errors import DataError
+from mpignn.tables.kinds import is_list
 
 _BLOCK_BYTES = 1 << 24
 
@@ -64,7 +65,7 @@ def read_parquet(path: Path) -> np.ndarray:
         if array.size != np.prod(shape, dtype=np.int64):
             raise DataError(f"{path}: holds {array.size} numbers, but notes the shape {noted}")
         return array.reshape(shape)
-    return array[:, 0] if table.num_columns == 1 and not _is_list(table.schema.types[0]) else array
+    return array[:, 0] if table.num_columns == 1 and not is_list(table.schema.types[0]) else array
 
 
 def _array(table: pa.Table, path: Path) -> np.ndarray:
@@ -77,7 +78,7 @@ def _array(table: pa.Table, path: Path) -> np.ndarray:
 def _numbers(column: pa.ChunkedArray, number: int, path: Path) -> np.ndarray:
     """(R, 1) numbers of a column, or (R, C) of one of lists."""
     kind, rows = column.type, len(column)
-    if _is_list(kind):
+    if is_list(kind):
         lengths = {len(value) if value.is_valid else 0 for value in column} if rows else {0}
         if len(lengths) > 1:
             raise DataError(f"{path}: column {number + 1} holds lists of different lengths: {sorted(lengths)[:2]}")
@@ -105,10 +106,6 @@ def _is_number(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind))
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mpignn.tables.encoders import is_number
 from mpignn.tables.formats import ending
+from mpignn.tables.kinds import is_number
 from mpignn.tables.table import Table
 
 _SAMPLE = 1000

@@ -23,7 +23,8 @@ from mpignn.tables.description import (
     split_columns,
     split_of,
 )
-from mpignn.tables.encoders import Where, absent, is_number, is_text, plain
+from mpignn.tables.encoders import Where, absent, plain
+from mpignn.tables.kinds import is_number, is_text
 from mpignn.tables.labels import Labels
 
 log = logging.getLogger(__name__)
