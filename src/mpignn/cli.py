@@ -157,7 +157,8 @@ def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict[str,
     check_version(run)
     flags = {name: value for name, value in vars(arguments).items() if name in field_names()}
     config = of_run(run, None, {**flags, "run_dir": str(run / what)})
-    check_moved(config.model.model, load_config(None, {}, run / CONFIG).model.model, run)
+    if "model" in flags:
+        check_moved(config.model.model, load_config(None, {}, run / CONFIG).model.model, run)
     check_effects(config, flags)
     return config, flags, run
 
@@ -227,7 +228,7 @@ def _environment() -> str | None:
         f"cores       {len(os.sched_getaffinity(0))} of {os.cpu_count()} for this rank"])
 
 
-_PACKAGES = ("mpi4py", "torch", "numpy", "h5py", "scipy", "numba", "pymetis")
+_PACKAGES = ("mpi4py", "torch", "numpy", "h5py", "scipy", "numba", "pymetis", "pyarrow")
 
 
 def _plan(arguments: argparse.Namespace) -> list[str]:
