@@ -1,7 +1,7 @@
 """Names that users give to what has another name here."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 _ALIASES = {
     "features": ("x", "feat", "feats", "h", "attr", "attrs", "embedding", "embeddings", "node_feat", "node_features"),
@@ -32,3 +32,10 @@ def likely(wanted: str, names: Collection[str]) -> str | None:
 def misnamed_splits(names: Collection[str]) -> list[tuple[str, str]]:
     """Splits that no job uses, each with the one that it probably is."""
     return [(found, split) for split in SPLITS if (found := likely(split, set(names) - (set(SPLITS) - {split})))]
+
+
+def one_of(word: str, known: Iterable[str]) -> str:
+    """``one of: A, B``, for an error about a word that is none of these, with the one that is probably meant."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, 1)
+    return f"one of: {', '.join(names)}" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -3,7 +3,6 @@
 Shapes: N nodes of all types together, N_t of one type, E edges of the symmetric graph, P partitions.
 """
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike
 from mpignn.arguments import whole_number
 from mpignn.errors import ConfigError, DataError
 from mpignn.files import read_file
+from mpignn.graph.likeness import one_of
 from mpignn.graph.types import GraphData
 from mpignn.partition.balance import balanced, check_balance
 from mpignn.partition.methods import METHODS
@@ -88,9 +88,7 @@ def checked_assignment(num_nodes: Mapping[str, int], assignment: Mapping[str, np
 def _read_lines(path: str | Path, count: int) -> np.ndarray:
     """(count,) partitions, if the file is one of these: the caller looks at their number."""
     if not Path(path).is_file():
-        near = difflib.get_close_matches(str(path), METHODS, 1)
-        raise ConfigError(f"method {str(path)!r} is neither a file nor one of: {', '.join(METHODS)}"
-                          + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise ConfigError(f"method {str(path)!r} is neither a file nor {one_of(str(path), METHODS)}")
     try:
         lines = read_file(path, _FILE_BYTES + count * _LINE_BYTES).decode().splitlines()
     except UnicodeDecodeError as error:

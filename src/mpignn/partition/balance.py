@@ -3,13 +3,13 @@
 Shapes: N nodes of all types together, N_t of one type, P partitions.
 """
 
-import difflib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from mpignn.errors import ConfigError
+from mpignn.graph.likeness import one_of
 from mpignn.graph.types import GraphData, parse_etype
 from mpignn.partition.union import Amounts, Assignment, by_ntype, first_nodes, union_graph
 
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _TOLERANCE = 0.05       # of the mean
 _STAGES = (1, 0.5, 0.25, 0.12, 0.04)         # little by little, so that neighbors follow those that have to move
+
 
 def check_balance(balance: Sequence[str]) -> tuple[str, ...]:
     """Names of `BALANCES`.  Not collective.
@@ -28,9 +29,7 @@ def check_balance(balance: Sequence[str]) -> tuple[str, ...]:
         balance = [name.strip() for name in balance.split(",") if balance.strip()]
     for name in balance:
         if name not in BALANCES:
-            near = difflib.get_close_matches(str(name), BALANCES, 1)
-            raise ConfigError(f"balance {name!r} is not one of: {', '.join(BALANCES)}"
-                              + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise ConfigError(f"balance {name!r} is not {one_of(str(name), BALANCES)}")
     return tuple(balance)
 
 
