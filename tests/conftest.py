@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from forks import FORKS
-from mpirun import MPIS, missing, mpirun, sweep_shared
+from mpirun import MPIS, compile_kernels, missing, mpirun, sweep_shared
 
 
 def pytest_addoption(parser):
@@ -31,6 +31,8 @@ def pytest_addoption(parser):
 
 def pytest_sessionstart(session):
     session.stash[_STARTED] = time.time()
+    if _is_first(session.config):
+        compile_kernels()
 
 
 def pytest_sessionfinish(session):
@@ -150,6 +152,11 @@ _MPI = "mpi4py.MPI"
 _VERDICTS = pytest.StashKey[dict]()
 _SECONDS = pytest.StashKey[float]()
 _STARTED = pytest.StashKey[float]()
+
+
+def _is_first(config) -> bool:
+    """Whether this process starts the others of the session, if it has any."""
+    return not hasattr(config, "workerinput")
 
 
 def _is_ranks(item) -> bool:

@@ -51,7 +51,8 @@ def preload() -> None:
         if found.name != "mpignn.__main__" and not found.name.startswith("mpignn.tables."):
             with contextlib.suppress(_NeedsMPI):
                 importlib.import_module(found.name)
-    _load_kernels()
+    for load in importlib.import_module("common_kernels").GROUPS.values():
+        load()
     sys.meta_path.remove(_Guard)
     sys.modules.pop("mpi4py", None)         # it knows by now what the program asked of it, and others may ask otherwise
     for name in ("pymetis", "pytest"):
@@ -63,28 +64,6 @@ def preload() -> None:
     assert len(threads) == 1, f"{len(threads)} threads would not be forked"
     gc.collect()
     gc.freeze()     # what is here stays shared with the children
-
-
-def _load_kernels() -> None:
-    """Do what a trainer does before its first batch, for graphs and models of the common types.
-
-    Kernels that nobody has compiled on this machine are compiled here, and kept.
-    """
-    import numpy as np
-
-    from mpignn.kernels import segment, sparse
-    from mpignn.models import MODELS
-    from mpignn.sampling.warm import _small_graph, warming
-    edges, nodes = {np.dtype(np.float32), np.dtype(np.bool_)}, {np.dtype(np.int64)}
-    for warm in warming([_small_graph(np.dtype(index), edges, nodes) for index in (np.int32, np.int64)], None):
-        warm()
-    by_dtype = {"segment", "dropout", *(name for model in MODELS.values() for name in model.kernels)}
-    for dtype in np.float32, np.float64:
-        for name in by_dtype:
-            importlib.import_module(f"mpignn.kernels.{name}").warm(dtype)
-        for optimizer in "sgd", "adagrad", "adam":
-            sparse.warm(optimizer, dtype)
-    segment.warm(np.uint16)         # bfloat16
 
 
 class Server:

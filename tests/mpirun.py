@@ -15,11 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common_kernels import GROUPS
 from forks import FORKS
 
 ROOT = Path(__file__).resolve().parent.parent
 MPIS = ("mpich", "openmpi")
 _TOKEN = "MPIGNN_TEST_RUN"      # in the environment of all processes of a run, by which they are found again
+_COMPILE_S = 600
 _OF_MPI_ITSELF = ("mpich", "sm_segment", "vader", "osc", "psm", "ucx", "sem.")
 
 
@@ -131,6 +133,17 @@ def run(command: Sequence[str], timeout: float = 120, env: Mapping[str, str] | N
     finally:
         kill(processes(token))
     return Run(process.returncode, stdout, stderr, time.monotonic() - began, timed_out)
+
+
+def compile_kernels() -> None:
+    """Compile the kernels that jobs need, unless they are kept already: on a new machine more than a minute of CPU.
+
+    A test that comes first would pay for it, beside others that pay for it as well, and reach its time limit.
+    """
+    compiling = [subprocess.Popen([python(), Path(__file__).parent / "common_kernels.py", group], env=environment())
+                 for group in GROUPS]
+    for process in compiling:
+        assert process.wait(_COMPILE_S) == 0, f"kernels do not compile: {process.args}"
 
 
 def start(command: Sequence[str], token: str, env: Mapping[str, str] | None = None,
