@@ -18,12 +18,13 @@ def refuse_mpirun(command: str) -> None:
 
 def partition_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", help="a graph in a form that docs/data.md lists: folder of tables "
-                                                      "or .npy files, .toml, .npz, .mtx, a bundled data set, ...")
+                                                      "or .npy files, .toml, .npz, .mtx, a bundled data set, a "
+                                                      "partitioned graph, ...")
     parser.add_argument("out", metavar="OUT", help="folder to write; must not exist")
-    parser.add_argument("--parts", "-k", type=int, required=True, help="number of partitions")
+    parser.add_argument("--parts", "-k", type=int, help="number of partitions (default: those that SRC has, if it is "
+                                                        "partitioned already)")
     named = "; ".join(f"{method.name}: {method.text}" for method in METHODS.values())
-    parser.add_argument("--method", default="metis", help=f"{named}; or a file with one partition per line "
-                                                          "(default: metis)")
+    parser.add_argument("--method", help=f"{named}; or a file with one partition per line (default: metis)")
     parser.add_argument("--seed", type=int, default=0, help="of a method that draws (default: 0)")
     parser.add_argument("--balance", metavar="WHAT,...", default="", help="no partition more than 5 %% above the mean "
                         f"of these: {', '.join(BALANCES)} (default: nodes, 3 %%)")

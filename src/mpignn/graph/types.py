@@ -116,6 +116,21 @@ class ArrayInfo:
 
 
 @dataclass(frozen=True)
+class Partitioning:
+    """How a graph was partitioned before.
+
+    Attributes:
+        source_id: Hash of the source that was partitioned first.
+        num_parts: P.
+        parts: (N,) int32 partition of each node by node type.
+    """
+
+    source_id: str
+    num_parts: int
+    parts: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class GraphData:
     """A whole graph in one process, in original ids.
 
@@ -130,6 +145,8 @@ class GraphData:
         user_ids: What users call the nodes of a type, where that is something else than the original ids.
         class_names: ``class_names[key][name][c]`` is what users call class ``c`` of the labels ``name`` of a node
             type, or of an edge type by its `etype_key`.
+        partitioning: How the graph was partitioned before, if it was.  Its numbers are as they are stored, and a split
+            of its edges is in the order of the source's edges, which their ids have lost, instead of sorted.
     """
 
     num_nodes: Mapping[str, int]
@@ -139,6 +156,7 @@ class GraphData:
     splits: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     user_ids: Mapping[str, UserIds] = field(default_factory=dict)
     class_names: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    partitioning: Partitioning | None = None
 
     def __repr__(self) -> str:
         edges = {etype_key(etype): csc.num_edges for etype, csc in self.csc.items()}

@@ -72,6 +72,18 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
     return checked_assignment(sizes, balanced(data, found, num_parts, balance) if balance else found, num_parts)
 
 
+def kept(data: GraphData) -> tuple[dict[str, np.ndarray], int]:
+    """The partitions that a graph has, as `assign` returns them, and how many there are.  Not collective.
+
+    Raises:
+        ConfigError: It was not partitioned.
+    """
+    if data.partitioning is None:
+        raise ConfigError("parts: say into how many the graph shall be cut, as in --parts 4; only of a graph that is "
+                          "partitioned already they are kept")
+    return {t: parts.astype(np.int64) for t, parts in data.partitioning.parts.items()}, data.partitioning.num_parts
+
+
 def checked_assignment(num_nodes: Mapping[str, int], assignment: Mapping[str, np.ndarray],
                        num_parts: int) -> dict[str, np.ndarray]:
     """An assignment made elsewhere, as `assign` returns it.

@@ -73,12 +73,15 @@ def canonical(data: GraphData, keep_dtype: bool = False) -> GraphData:
     """A graph with all its numbers as they are stored.  Not collective.
 
     Args:
-        data: Arrays of any type, or what NumPy makes arrays of, such as lists and tensors.
+        data: Arrays of any type, or what NumPy makes arrays of, such as lists and tensors.  A graph that was
+            partitioned before stays as it is.
         keep_dtype: Store the numbers of nodes and edges in the type that they have; classes are int64 even so.
 
     Raises:
         DataError: What cannot be stored; names the array and the first bad entry.
     """
+    if data.partitioning is not None:
+        return data
     splits = {key: {name: integers(ids, f"split {name!r} of {key!r}").astype(np.int64, copy=False)
                     for name, ids in named.items()} for key, named in data.splits.items()}
     return replace(data, splits=splits,

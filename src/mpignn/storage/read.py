@@ -138,6 +138,10 @@ class GraphFile:
                 for name in (ArrayKey.node(t, "new_id").path for t in self.schema.ntypes)}
         return self.infos | maps
 
+    def stored(self, name: str, part: int) -> StoredArray:
+        """Where the rows are that a part file has of one of ``infos``."""
+        return self._stored(part, self.infos[name])
+
     def num_rows(self, name: str) -> int:
         """Global rows of an array, those of all parts together."""
         return int(axis(ArrayKey.parse(self._info(name).name), self.book)[0][-1])

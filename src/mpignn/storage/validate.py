@@ -106,6 +106,8 @@ def _check_splits(data: GraphData) -> None:
                 raise DataError(f"{what}: expected integers in one dimension, got {ids.dtype} {ids.shape}")
             if ids.size and (ids.min() < 0 or ids.max() >= count):
                 raise DataError(f"{what}: id {ids[(ids < 0) | (ids >= count)][0]} is not in 0..{count - 1}")
+            if data.partitioning is not None and key in edges:
+                ids = np.sort(ids)
             if (ids[1:] <= ids[:-1]).any():
                 raise DataError(f"{what}: id {ids[1:][ids[1:] <= ids[:-1]][0]} is not above the one before it; "
                                 "ids must ascend and be there once")

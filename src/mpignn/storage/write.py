@@ -15,14 +15,14 @@ import h5py
 import numpy as np
 
 from mpignn.arguments import whole_number
-from mpignn.errors import DataError
+from mpignn.errors import ConfigError, DataError
 from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import in_edges, out_edges, row_chunks
 from mpignn.graph.likeness import likely, misnamed_splits
 from mpignn.graph.types import EType, GraphData, etype_key
 from mpignn.json_text import to_json
-from mpignn.partition.assign import Partitioner, assign, checked_assignment
+from mpignn.partition.assign import Partitioner, assign, checked_assignment, kept
 from mpignn.partition.relabel import Relabeling, new_indptr, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
 from mpignn.storage.array_writers import ArrayWriter, write_array
@@ -52,8 +52,8 @@ _CHUNK_EDGES = 1 << 21          # edges in hand at a time, at 40 bytes each
 _CHUNK_BYTES = 1 << 24          # of rows of a feature
 
 
-def partition_graph(source: object, out: str | Path, num_parts: int,
-                    method: str | Path | Partitioner = "metis", seed: int = 0, out_edges: bool = False,
+def partition_graph(source: object, out: str | Path, num_parts: int | None = None,
+                    method: str | Path | Partitioner | None = None, seed: int = 0, out_edges: bool = False,
                     keep_dtype: bool = False, on_unknown: str | None = None,
                     balance: Sequence[str] = ()) -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Not collective; one process.
@@ -62,9 +62,10 @@ def partition_graph(source: object, out: str | Path, num_parts: int,
         source: A path, the name of a bundled data set, or a graph that the program has in memory, in one of the forms
             that ``docs/data.md`` lists.
         out: Folder to create; it appears complete or not at all.
-        num_parts: P; independent of the number of ranks that will use it.
-        method: ``metis`` or another of `mpignn.partition.methods.METHODS`, a file with one partition per line, or a
-            function, as `mpignn.partition.assign.assign` takes them.
+        num_parts: P; independent of the number of ranks that will use it.  None: of a graph that is partitioned
+            already, the partitions that it has.
+        method: ``metis``, which is the default, or another of `mpignn.partition.methods.METHODS`, a file with one
+            partition per line, or a function, as `mpignn.partition.assign.assign` takes them.
         seed: Seed of the method.
         out_edges: Store each edge a second time with its source, for `DistGraph.out_degrees` and for sampling along
             the edges; 12 bytes more an edge, on disk and in the servers' memory.
@@ -78,16 +79,25 @@ def partition_graph(source: object, out: str | Path, num_parts: int,
         The report of `mpignn.partition.report.make_report`.
 
     Raises:
-        ConfigError: ``out`` exists, or an unknown method or impossible number of partitions.
+        ConfigError: ``out`` exists, or an unknown method or impossible number of partitions; or none, for a graph
+            that is not partitioned, or with a method, seed or balance.
         DataError: A source that is not a sound graph.
         ResourceError: Not enough room on the disk.
     """
-    out, num_parts = Path(out), whole_number(num_parts, "parts", 1)
+    out = Path(out)
+    if num_parts is not None:
+        num_parts = whole_number(num_parts, "parts", 1)
+    elif method is not None or seed or balance:
+        raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or say "
+                          "how many parts there shall be")
     check_new(out)
     data = read_source(source, keep_dtype, on_unknown)
     for doubt in _misnamed(data):
         log.warning("%s", doubt)
-    parts = assign(data, num_parts, method, seed, balance)
+    if num_parts is None:
+        parts, num_parts = kept(data)
+    else:
+        parts = assign(data, num_parts, "metis" if method is None else method, seed, balance)
     return _write(data, parts, num_parts, out, out_edges)
 
 
@@ -134,6 +144,8 @@ def _misnamed(data: GraphData) -> Iterator[str]:
 
 def source_id(data: GraphData) -> str:
     """Hash of a graph in original ids: the same however it is cut.  Not collective."""
+    if data.partitioning is not None:
+        return data.partitioning.source_id
     digest = hashlib.blake2b(repr((data.schema, dict(data.num_nodes))).encode(), digest_size=16)
     arrays = {ArrayKey.edge(e, what).path: array for e, csc in data.csc.items()
               for what, array in (("indptr", csc.indptr), ("indices", csc.indices), ("edge_ids", csc.edge_ids))

@@ -56,4 +56,4 @@ def _array(dataset: h5py.Dataset, where: str) -> np.ndarray:
 
 
 FORMS = (Form("an .h5 or .hdf5 file with arrays that are named as in an .npz file", file_named(".h5", ".hdf5"),
-              read_hdf5),)
+              read_hdf5, last=True),)       # so is graph.h5 of a partitioned graph

@@ -1,0 +1,126 @@
+"""Rows of a partitioned graph by original id, read from the part files when they are asked for.
+
+Shapes: N nodes and E edges of a type, n rows asked for, P partitions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mpignn.graph.array_key import ArrayKey
+from mpignn.storage.arrays import StoredArray, verify_block
+from mpignn.storage.read import GraphFile
+from mpignn.storage.schema import axis
+
+Places = Callable[[np.ndarray], np.ndarray]     # of original ids: the global rows where these are stored
+
+
+@dataclass(frozen=True)
+class EdgePlaces:
+    """Where the edges of a type are stored.  They are numbered by destination, its edges in neighbor order.
+
+    Attributes:
+        indptr: (N + 1,) int64 first edge of each destination, by original id.
+        stored: (N + 1,) int64 the same by new id, of the edges as they are stored.
+        new_id, orig_id: (N,) int64 ids of the destinations.
+    """
+
+    indptr: np.ndarray
+    stored: np.ndarray
+    new_id: np.ndarray
+    orig_id: np.ndarray
+
+    @staticmethod
+    def of(stored: np.ndarray, new_id: np.ndarray, orig_id: np.ndarray) -> "EdgePlaces":
+        """Number the edges whose stored ``indptr`` is given."""
+        indptr = np.zeros(stored.size, np.int64)
+        np.cumsum(np.diff(stored)[new_id], out=indptr[1:])
+        return EdgePlaces(indptr, stored, new_id, orig_id)
+
+    def places(self, edges: np.ndarray) -> np.ndarray:
+        """(n,) int64 global ids of the edges of these numbers."""
+        return _moved(edges, self.indptr, self.stored, self.new_id)
+
+    def numbers(self, places: np.ndarray) -> np.ndarray:
+        """(n,) int64 numbers of the edges of these global ids."""
+        return _moved(places, self.stored, self.indptr, self.orig_id)
+
+
+def _moved(ids: np.ndarray, here: np.ndarray, there: np.ndarray, row_there: np.ndarray) -> np.ndarray:
+    """Edges numbered by rows that lie in another order, in which each begins where ``there`` says."""
+    rows = np.searchsorted(here, ids, side="right") - 1
+    moved: np.ndarray = there[row_there[rows]] + (ids - here[rows])
+    return moved
+
+
+class OriginalRows:
+    """An array of a partitioned graph in order of original id: indexed by ids or a slice, it reads these rows.
+
+    A block of a file is verified when the first of its rows is read.  The files must stay as they are.
+
+    Attributes:
+        shape: (N, ...) or (E, ...).
+        dtype: Type of an element.
+    """
+
+    def __init__(self, graph: GraphFile, key: ArrayKey, places: Places) -> None:
+        """Not collective.
+
+        Args:
+            graph: Open; it may be closed afterwards.
+            key: One of its arrays, but no ``indptr``.
+            places: Where the rows of original ids are stored.
+
+        Raises:
+            DataError: A part file that is damaged.
+        """
+        info = graph.infos[key.path]
+        self._starts, _ = axis(key, graph.book)
+        self.shape, self.dtype = (int(self._starts[-1]), *info.row_shape), info.dtype
+        self._parts = [graph.stored(key.path, part) for part in range(graph.num_parts)]
+        self._places = places
+        self._verified: set[tuple[int, int]] = set()
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Rows of these original ids.
+
+        Raises:
+            DataError: A block is damaged.
+        """
+        ids = np.arange(*rows.indices(self.shape[0])) if isinstance(rows, slice) else rows
+        places = self._places(ids)
+        order = np.argsort(places, kind="stable")
+        places = places[order]
+        out = np.empty((ids.size, *self.shape[1:]), self.dtype)
+        cuts = np.searchsorted(places, self._starts)
+        for part in np.flatnonzero(np.diff(cuts)).tolist():
+            begin, end = cuts[part:part + 2]
+            out[order[begin:end]] = self._read(part, places[begin:end] - self._starts[part])
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
+
+    def _read(self, part: int, rows: np.ndarray) -> np.ndarray:
+        """Rows of a part file, at least one, in ascending order."""
+        array: StoredArray = self._parts[part]
+        for number in range(rows[0] // array.block_rows, rows[-1] // array.block_rows + 1):
+            if (part, number) not in self._verified:
+                verify_block(array, number)
+                self._verified.add((part, number))
+        found: np.ndarray = np.memmap(array.path, array.dtype, "r", array.start(), array.shape)[rows]
+        return found
