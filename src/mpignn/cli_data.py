@@ -1,6 +1,7 @@
 """Commands that make graphs and look at them, in one process: `partition`, `describe`, `check`, `data`, `synth`."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from mpignn import launcher, say
@@ -34,6 +35,9 @@ def partition_arguments(parser: argparse.ArgumentParser) -> None:
                         "no node are an error or are left out (default: as the description says, or error)")
     parser.add_argument("--keep-dtype", action="store_true", help="store numbers in the type that they have (default: "
                                                                   "features and other rows of numbers as float32)")
+    parser.add_argument("--put", metavar="NAME=FILE", action="append", default=[], help="add an array, or take it "
+                        "instead of that in SRC: an .npy file in original ids, named as in an .npz file, such as "
+                        "node/paper/features or split/paper/train; may be repeated")
 
 
 def partition(arguments: argparse.Namespace) -> int:
@@ -42,9 +46,22 @@ def partition(arguments: argparse.Namespace) -> int:
     from mpignn.storage.write import partition_graph
     partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
                     out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype,
-                    on_unknown=arguments.on_unknown, balance=arguments.balance)
+                    on_unknown=arguments.on_unknown, balance=arguments.balance, put=_put(arguments.put))
     say.tell(shown(arguments.out))
     return 0
+
+
+def _put(words: Sequence[str]) -> dict[str, object]:
+    """Paths of arrays by name, out of ``NAME=FILE``."""
+    found: dict[str, object] = {}
+    for word in words:
+        name, _, path = word.partition("=")
+        if not name or not path:
+            raise ConfigError(f"--put {word}: expected NAME=FILE, as in --put node/paper/features=new.npy")
+        if name in found:
+            raise ConfigError(f"--put {name} is there twice: leave one out")
+        found[name] = path
+    return found
 
 
 def describe_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,7 +38,7 @@ from mpignn.storage.validate import ids_of_mask
 
 FLAT = "indptr and indices, or src and dst"
 TYPED = "num_nodes/<ntype> and edge/<src:rel:dst>/..."
-_STRUCTURE = ("indptr", "indices", "src", "dst", "num_nodes")
+STRUCTURE = ("indptr", "indices", "src", "dst", "num_nodes")
 
 
 def graph_of_arrays(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
@@ -56,7 +56,7 @@ def graph_of_arrays(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
 
 def flat(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
     """A homogeneous graph; arguments and errors as those of `graph_of_arrays`."""
-    others = {name: arrays[name] for name in arrays if name not in _STRUCTURE}
+    others = {name: arrays[name] for name in arrays if name not in STRUCTURE}
     num_nodes = _flat_num_nodes(arrays, others, where)
     csc = _structure(arrays, num_nodes, num_nodes, where)
     node_data, edge_data, splits = {}, {}, {}

@@ -7,6 +7,7 @@ which type numbers are stored says `mpignn.storage.canonical`.
 import importlib
 import os
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from mpignn.graph.types import GraphData
 from mpignn.storage import forms as folder
 from mpignn.storage.canonical import canonical
 from mpignn.storage.form import Form
+from mpignn.storage.put import with_arrays
 from mpignn.storage.validate import validate
 
 
-def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None = None) -> GraphData:
+def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None = None,
+                put: Mapping[str, object] | None = None) -> GraphData:
     """Read a graph, its numbers as they are stored, and make sure that it is sound.  Not collective.
 
     Args:
@@ -26,12 +29,15 @@ def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None
         keep_dtype: As in `mpignn.storage.canonical.canonical`.
         on_unknown: Whether edges with an end that is no node are an ``error``, or ``drop`` leaves them out; None: as
             the source says itself.  For tables only.
+        put: Arrays to add or to take instead of those there, as `mpignn.storage.put.with_arrays` takes them.
 
     Raises:
-        ConfigError: ``on_unknown`` is something else, or has no effect; or a description that cannot be meant.
+        ConfigError: ``on_unknown`` is something else, or has no effect; or a description or a name in ``put`` that
+            cannot be meant.
         DataError: Nothing that can be read, or a graph that is not sound; names the array and the first bad entry.
     """
     data = canonical(_read(source, keep_dtype=keep_dtype, on_unknown=on_unknown), keep_dtype)
+    data = with_arrays(data, put or {}, keep_dtype)
     validate(data)
     return data
 

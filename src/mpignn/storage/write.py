@@ -55,7 +55,7 @@ _CHUNK_BYTES = 1 << 24          # of rows of a feature
 def partition_graph(source: object, out: str | Path, num_parts: int | None = None,
                     method: str | Path | Partitioner | None = None, seed: int = 0, out_edges: bool = False,
                     keep_dtype: bool = False, on_unknown: str | None = None,
-                    balance: Sequence[str] = ()) -> dict[str, Any]:
+                    balance: Sequence[str] = (), put: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Not collective; one process.
 
     Args:
@@ -74,6 +74,8 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         on_unknown: For tables: ``drop`` leaves edges out that have an end that is no node, for ``error`` they are one;
             None: as their description says.
         balance: What partitions shall have equally much of, as `mpignn.partition.assign.assign` takes it.
+        put: Data and splits to add or to take instead of those that the source has, by name, arrays or paths of .npy
+            files in original ids, as `mpignn.storage.put.with_arrays` takes them.
 
     Returns:
         The report of `mpignn.partition.report.make_report`.
@@ -91,7 +93,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or say "
                           "how many parts there shall be")
     check_new(out)
-    data = read_source(source, keep_dtype, on_unknown)
+    data = read_source(source, keep_dtype, on_unknown, put)
     for doubt in _misnamed(data):
         log.warning("%s", doubt)
     if num_parts is None:
