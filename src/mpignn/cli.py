@@ -183,6 +183,7 @@ def _infer(arguments: argparse.Namespace) -> int:
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", nargs="?", help="partitioned graph; without it: the environment")
+    parser.add_argument("--degrees", action="store_true", help="count the in-degrees of each edge type")
     parser.add_argument("--plan", action="store_true", help="show how much memory a training job would take")
     parser.add_argument("-np", dest="np", metavar="N", type=int, help="ranks of that job (default: 2)")
     parser.add_argument("--nodes", metavar="M", type=int,
@@ -193,26 +194,36 @@ def _info_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _info(arguments: argparse.Namespace) -> int:
     flags = [name for name in vars(arguments) if name in field_names() - {"graph"}]
-    if arguments.graph is None or not arguments.plan:
-        if arguments.plan:
-            raise ConfigError("info --plan: name the graph that the job would train on: info GRAPH --plan")
+    for what in ("plan", "degrees"):
+        if arguments.graph is None and getattr(arguments, what):
+            raise ConfigError(f"info --{what}: name the graph, as in info GRAPH --{what}")
+    if arguments.plan and arguments.degrees:
+        raise ConfigError("info: --plan tells of a job and --degrees of the graph: leave one out")
+    if not arguments.plan:
+        # How a graph is sampled tells something without a job.
+        told = {"fanouts", "batch_size"} if arguments.graph is not None and "fanouts" in flags else set()
         own = {"-np": arguments.np, "--nodes": arguments.nodes, "--config": arguments.config}
-        idle = ["--" + name.replace("_", "-") for name in flags] + [flag for flag, value in own.items()
-                                                                   if value is not None]
+        idle = ["--" + name.replace("_", "-") for name in flags if name not in told] + [
+            flag for flag, value in own.items() if value is not None]
         for what in idle[:1]:
             raise ConfigError(f"info: {what} has no effect without --plan: leave it out, or give info GRAPH --plan")
     if arguments.graph is not None:
         cli_data.refuse_mpirun("info GRAPH")
-        if arguments.plan:
-            say.deliver("\n".join(_plan(arguments)))
-            return 0
-        from mpignn.storage.describe import describe
-        say.deliver(describe(arguments.graph))
+        say.deliver("\n".join(_plan(arguments)) if arguments.plan else _described(arguments))
         return 0
     text = _environment()
     if text is not None:        # told behind the job, which a reader that has seen enough shall not abort
         say.deliver(text)
     return 0
+
+
+def _described(arguments: argparse.Namespace) -> str:
+    """What `describe` says of a graph, and of sampling it where fanouts are given."""
+    from mpignn.storage.describe import describe
+    given = {name: value for name, value in vars(arguments).items() if name in ("fanouts", "batch_size")}
+    config = load_config(None, given)
+    return describe(arguments.graph, arguments.degrees, config.sampling.fanouts if given else (),
+                    config.loader.batch_size)
 
 
 def _environment() -> str | None:

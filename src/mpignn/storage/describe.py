@@ -10,24 +10,33 @@ import numpy as np
 from mpignn.graph.array_key import EDGE, NODE, ArrayKey
 from mpignn.graph.types import etype_key
 from mpignn.partition.report import balance_of_all
+from mpignn.storage.degrees import in_degrees
 from mpignn.storage.read import GraphFile
+from mpignn.storage.remote_share import remote_shares
 from mpignn.storage.user_names import IdReader
 
 _SHOWN_PARTS = 8
 _SHOWN_NAMES = 5
 
 
-def describe(path: str | Path) -> str:
+def describe(path: str | Path, degrees: bool = False, fanouts: Sequence[int] = (), batch_size: int = 1000) -> str:
     """Sizes, data, splits, balance and edge cut of a partitioned graph, in lines.  Not collective.
+
+    Args:
+        path: The folder, or graph.h5 in it.
+        degrees: Count the in-degrees, too.
+        fanouts: Tell how much of what a batch samples so is remote, as `remote_shares` does; none: nothing of that.
+        batch_size: Seeds of such a batch.
 
     Raises:
         DataError: A graph that cannot be read.
     """
     with GraphFile(path) as graph:
-        return "\n".join(_lines(graph))
+        lines = list(_lines(graph, degrees))
+        return "\n".join(lines + list(_sampled(graph, fanouts, batch_size) if fanouts else ()))
 
 
-def _lines(graph: GraphFile) -> Iterable[str]:
+def _lines(graph: GraphFile, degrees: bool) -> Iterable[str]:
     report, data = graph.report, _data(graph)
     files = [graph.path, *graph.part_paths]
     yield (f"{graph.path.parent}: {graph.num_parts} partitions, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB, "
@@ -45,7 +54,10 @@ def _lines(graph: GraphFile) -> Iterable[str]:
         of = report["edges"][key]
         yield f"edges {key}: {of['count']:,}{''.join(data[EDGE, key])}"
         yield (f"  per partition {_parts(of['per_part'])}, balance {of['balance']:.3f}; cut {of['cut']:,} "
-               f"({of['cut_share']:.1%})")
+               f"({of['cut_share']:.1%}), of neighbors drawn {of['remote_share']:.1%}")
+        if degrees:
+            found = in_degrees(graph, etype)
+            yield f"  in-degrees {found.text()}; at most {found.largest:,}"
         yield from _classes(graph, key)
         yield from _splits(report, key)
     if len(report["nodes"]) + len(report["edges"]) > 2:
@@ -53,6 +65,16 @@ def _lines(graph: GraphFile) -> Iterable[str]:
                f"{balance_of_all(report, 'edges'):.3f}")
     yield (f"edge cut {report['cut_share']:.1%}; of the neighbors that uniform sampling picks, "
            f"{report['remote_share']:.1%} are of another partition")
+
+
+def _sampled(graph: GraphFile, fanouts: Sequence[int], batch_size: int) -> Iterable[str]:
+    found = remote_shares(graph, fanouts, batch_size)
+    seeds = "training nodes" if found.of_training else "nodes"
+    yield f"batches of {found.num_seeds:,.0f} {seeds}, those of a batch in one partition; on average:"
+    for number, (fanout, hop) in enumerate(zip(reversed(fanouts), found.hops, strict=True), 1):
+        yield (f"  hop {number}, fanout {fanout}: {hop.count:,.0f} edges, {hop.share:.1%} of them from another "
+               "partition")
+    yield f"  features of {found.inputs.count:,.0f} nodes, {found.inputs.share:.1%} of them in another partition"
 
 
 def _ids(graph: GraphFile, ntype: str) -> Iterable[str]:

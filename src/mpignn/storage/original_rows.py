@@ -1,6 +1,6 @@
 """Rows of a partitioned graph by original id, read from the part files when they are asked for.
 
-Shapes: N nodes and E edges of a type, n rows asked for, P partitions.
+Shapes: N nodes and E edges of a type, n rows asked for.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from mpignn.graph.array_key import ArrayKey
-from mpignn.storage.arrays import StoredArray, verify_block
+from mpignn.storage.mapped import MappedRows
 from mpignn.storage.read import GraphFile
-from mpignn.storage.schema import axis
 
 Places = Callable[[np.ndarray], np.ndarray]     # of original ids: the global rows where these are stored
 
@@ -58,8 +57,6 @@ def _moved(ids: np.ndarray, here: np.ndarray, there: np.ndarray, row_there: np.n
 class OriginalRows:
     """An array of a partitioned graph in order of original id: indexed by ids or a slice, it reads these rows.
 
-    A block of a file is verified when the first of its rows is read.  The files must stay as they are.
-
     Attributes:
         shape: (N, ...) or (E, ...).
         dtype: Type of an element.
@@ -76,12 +73,8 @@ class OriginalRows:
         Raises:
             DataError: A part file that is damaged.
         """
-        info = graph.infos[key.path]
-        self._starts, _ = axis(key, graph.book)
-        self.shape, self.dtype = (int(self._starts[-1]), *info.row_shape), info.dtype
-        self._parts = [graph.stored(key.path, part) for part in range(graph.num_parts)]
-        self._places = places
-        self._verified: set[tuple[int, int]] = set()
+        self._rows, self._places = MappedRows(graph, key, verified=True), places
+        self.shape, self.dtype = self._rows.shape, self._rows.dtype
 
     @property
     def ndim(self) -> int:
@@ -102,25 +95,7 @@ class OriginalRows:
             DataError: A block is damaged.
         """
         ids = np.arange(*rows.indices(self.shape[0])) if isinstance(rows, slice) else rows
-        places = self._places(ids)
-        order = np.argsort(places, kind="stable")
-        places = places[order]
-        out = np.empty((ids.size, *self.shape[1:]), self.dtype)
-        cuts = np.searchsorted(places, self._starts)
-        for part in np.flatnonzero(np.diff(cuts)).tolist():
-            begin, end = cuts[part:part + 2]
-            out[order[begin:end]] = self._read(part, places[begin:end] - self._starts[part])
-        return out
+        return self._rows.read(self._places(ids))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
-
-    def _read(self, part: int, rows: np.ndarray) -> np.ndarray:
-        """Rows of a part file, at least one, in ascending order."""
-        array: StoredArray = self._parts[part]
-        for number in range(rows[0] // array.block_rows, rows[-1] // array.block_rows + 1):
-            if (part, number) not in self._verified:
-                verify_block(array, number)
-                self._verified.add((part, number))
-        found: np.ndarray = np.memmap(array.path, array.dtype, "r", array.start(), array.shape)[rows]
-        return found
