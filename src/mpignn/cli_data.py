@@ -33,6 +33,8 @@ def partition_arguments(parser: argparse.ArgumentParser) -> None:
                                                                  "out-degrees and sampling along the edges")
     parser.add_argument("--on-unknown", choices=("error", "drop"), help="of tables: whether edges with an end that is "
                         "no node are an error or are left out (default: as the description says, or error)")
+    parser.add_argument("--like", metavar="GRAPH", help="of tables: make the columns, codes and classes of this graph "
+                        "of them, and learn nothing from them: a model trained on it can be used on them")
     parser.add_argument("--keep-dtype", action="store_true", help="store numbers in the type that they have (default: "
                                                                   "features and other rows of numbers as float32)")
     parser.add_argument("--put", metavar="NAME=FILE", action="append", default=[], help="add an array, or take it "
@@ -46,7 +48,8 @@ def partition(arguments: argparse.Namespace) -> int:
     from mpignn.storage.write import partition_graph
     partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
                     out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype,
-                    on_unknown=arguments.on_unknown, balance=arguments.balance, put=_put(arguments.put))
+                    on_unknown=arguments.on_unknown, balance=arguments.balance, put=_put(arguments.put),
+                    like=arguments.like)
     say.tell(shown(arguments.out))
     return 0
 

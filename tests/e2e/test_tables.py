@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from mpignn.storage.read import GraphFile
 from mpirun import MPIS, ROOT, missing, mpirun, run
 
 TRAIN = ["--run-dir", "run", "--epochs", "2", "--fanouts", "3,3", "--hidden", "8"]
@@ -89,6 +90,36 @@ def test_a_description_that_cannot_be_meant_is_refused(tmp_path):
     refused(mpignn("describe", "nowhere", cwd=tmp_path), 3, "nowhere: No such file or directory")
     refused(mpignn("partition", "wordnet", "out", "--parts", "2", "--on-unknown", "drop", cwd=tmp_path), 2,
             "it is for tables")
+
+
+def test_new_tables_become_a_graph_like_the_first_or_are_refused(tmp_path):
+    folder = tables(tmp_path, 100)
+    done = mpignn("partition", "tables", "mine", "--parts", "2", cwd=tmp_path)
+    assert done.returncode == 0, str(done)
+    folder.rename(tmp_path / "new")
+    lines = (tmp_path / "new" / "papers.csv").read_text().splitlines()
+    unlabelled = [line.rpartition(",")[0] for line in lines]
+    (tmp_path / "new" / "papers.csv").write_text("\n".join(unlabelled))
+    done = mpignn("partition", "new", "out", "--parts", "3", "--like", "mine", cwd=tmp_path)
+    assert done.returncode == 0 and "nodes paper: 300; features float32 [9]\n" in done.stdout, str(done)
+    rows = [[], []]
+    for number, out in enumerate(("mine", "out")):
+        with GraphFile(tmp_path / out) as graph:
+            for ntype in ("paper", "author"):
+                info = graph.infos[f"node/{ntype}/data/features"]
+                array = np.empty(graph.book.num_nodes(ntype) * info.width, info.dtype)
+                graph.read(info.name, 0, graph.book.num_nodes(ntype), array)
+                rows[number].append(array.reshape(-1, info.width)[graph.new_ids(ntype)])
+    assert all(np.array_equal(one, other) for one, other in zip(*rows, strict=True))
+    (tmp_path / "new" / "authors.csv").unlink()
+    refused(mpignn("partition", "new", "other", "--parts", "2", "--like", "mine", cwd=tmp_path), 3,
+            "new: there is no table of [nodes.author]: call it authors.csv")
+    refused(mpignn("partition", "new", "other", "--parts", "2", "--like", "tables", cwd=tmp_path), 3, "no such file")
+    refused(mpignn("partition", "new", "other", "--parts", "2", "--like", "mine", "--keep-dtype", cwd=tmp_path), 2,
+            "has no effect with --like")
+    refused(mpignn("partition", "wordnet", "other", "--parts", "2", "--like", "mine", cwd=tmp_path), 2,
+            "it is for tables")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_list_of_edges_is_a_graph(tmp_path):

@@ -77,7 +77,7 @@ def test_every_key_is_read(tmp_path):
     writes = found.edges["author", "writes", "paper"]
     assert writes == Edges(files=(tmp_path / "writes.csv",), src="author_id", dst="paper_id", weights="share",
                            time="when", reverse="written_by", drop_unknown=True)
-    assert writes.all_data() == {"weight": Column("share"), "time": Column("when")}
+    assert writes.made() == {"weight": (Column("share"),), "time": (Column("when"),)}
     cites = found.edges["paper", "cites", "paper"]
     assert cites.reverse is cites.drop_duplicates is cites.drop_self_loops is True and not cites.drop_unknown
     assert str(cites.files[0]) == "/data/cites.csv" and cites.split == ByTime("when", (2017, 2018.5))

@@ -145,6 +145,7 @@ class GraphData:
         user_ids: What users call the nodes of a type, where that is something else than the original ids.
         class_names: ``class_names[key][name][c]`` is what users call class ``c`` of the labels ``name`` of a node
             type, or of an edge type by its `etype_key`.
+        tables: How the data was made of tables, as JSON can hold it: see `mpignn.tables.record`.  None: it was not.
         partitioning: How the graph was partitioned before, if it was.  Its numbers are as they are stored, and a split
             of its edges is in the order of the source's edges, which their ids have lost, instead of sorted.
     """
@@ -156,6 +157,7 @@ class GraphData:
     splits: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     user_ids: Mapping[str, UserIds] = field(default_factory=dict)
     class_names: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    tables: Mapping[str, Any] | None = None
     partitioning: Partitioning | None = None
 
     def __repr__(self) -> str:

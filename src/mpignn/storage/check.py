@@ -166,7 +166,8 @@ class _Content:
         keys = [*graph.schema.ntypes, *map(etype_key, graph.schema.etypes)]
         splits = {key: {name: graph.split(key, name) for name in graph.splits(key)} for key in keys}
         found = make_report(book, tallies, {key: named for key, named in splits.items() if named})
-        found |= {name: graph.report[name] for name in ("user_ids", "class_names") if name in graph.report}     # read
+        of_users = ("user_ids", "class_names", "tables")        # read
+        found |= {name: graph.report[name] for name in of_users if name in graph.report}
         for place in _differences(found, graph.report):
             yield f"{graph.path}: the report's {place} is not what the edges give"
 

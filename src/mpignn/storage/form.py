@@ -1,12 +1,25 @@
 """What a form of graphs is: how one is known, and how it is read."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mpignn.graph.types import GraphData
+
+
+@dataclass(frozen=True)
+class Like:
+    """A graph that was made of tables, and that new tables shall be made like.
+
+    Attributes:
+        path: Its path, for messages.
+        tables: How it was made, as `mpignn.tables.record` says.
+    """
+
+    path: Path
+    tables: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Shapes: N nodes, E edges of a type.
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ _WHERE = "put"
 def with_arrays(data: GraphData, put: Mapping[str, object], keep_dtype: bool = False) -> GraphData:
     """A graph with more data and splits, or with others under the same names.  Not collective.
 
-    Names of classes go with the labels that they are of.
+    Names of classes go with the labels that they are of; and what is known of the tables that data was made of, with
+    any of that data, since new tables would not become what took its place.
 
     Args:
         data: The graph, canonical.
@@ -53,10 +54,11 @@ def with_arrays(data: GraphData, put: Mapping[str, object], keep_dtype: bool = F
              _typed(data, {name: array for name, array in arrays.items() if "/" in name})]
     splits = _merged(data.splits, *(some.splits for some in found))
     new = [canonical(replace(some, splits=splits), keep_dtype) for some in found]
+    before = data.partitioning
     return replace(data, node_data=_merged(data.node_data, *(some.node_data for some in new)),
                    edge_data=_merged(data.edge_data, *(some.edge_data for some in new)), splits=splits,
-                   class_names=_kept_names(data, new), partitioning=None if data.partitioning is None else replace(
-                       data.partitioning, source_id=_other_id(data.partitioning.source_id, arrays)))
+                   class_names=_kept_names(data, new), tables=_kept_tables(data, new),
+                   partitioning=before and replace(before, source_id=_other_id(before.source_id, arrays)))
 
 
 def _check_name(name: str, schema: Schema) -> None:
@@ -113,8 +115,7 @@ def _merged(*by_type: Mapping[Any, Mapping[str, V]]) -> dict[Any, dict[str, V]]:
 
 def _kept_names(data: GraphData, new: Iterable[GraphData]) -> dict[str, dict[str, tuple[str, ...]]]:
     """The names of classes of what was not replaced."""
-    replaced = {(key, name) for some in new for key, named in some.node_data.items() for name in named}
-    replaced |= {(etype_key(etype), name) for some in new for etype, named in some.edge_data.items() for name in named}
+    replaced = {place for some in new for place in _places(some)}
     kept: dict[str, dict[str, tuple[str, ...]]] = {}
     for key, named in data.class_names.items():
         for name, texts in named.items():
@@ -124,6 +125,22 @@ def _kept_names(data: GraphData, new: Iterable[GraphData]) -> dict[str, dict[str
             else:
                 kept.setdefault(key, {})[name] = texts
     return kept
+
+
+def _kept_tables(data: GraphData, new: Iterable[GraphData]) -> Mapping[str, Any] | None:
+    """How the data was made of tables, if all that was made is still there."""
+    replaced = sorted(set(_places(data)) & {place for some in new for place in _places(some)})
+    if data.tables is None or not replaced:
+        return data.tables
+    log.warning("%s was made of tables and is replaced, so no new tables can be made like this graph (--like)",
+                "/".join(replaced[0]))
+    return None
+
+
+def _places(data: GraphData) -> Iterator[tuple[str, str]]:
+    """Type and name of all data."""
+    yield from ((ntype, name) for ntype, named in data.node_data.items() for name in named)
+    yield from ((etype_key(etype), name) for etype, named in data.edge_data.items() for name in named)
 
 
 def _other_id(source_id: str, arrays: Mapping[str, np.ndarray]) -> str:

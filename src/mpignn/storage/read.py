@@ -4,7 +4,7 @@ Shapes: P partitions, N nodes of a type.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -125,6 +125,15 @@ class GraphFile:
         """What users call nodes and classes: where the ids are, and the names."""
         sizes = {ntype: self.book.num_nodes(ntype) for ntype in self.schema.ntypes}
         return read_names(self._file, str(self.path), self.report, sizes)
+
+    @property
+    def tables(self) -> Mapping[str, Any] | None:
+        """How its data was made of tables, as `mpignn.tables.record` says; None: it was not."""
+        if not self.report.get("tables", False):
+            return None
+        with damage_named(f"{self.path}: tables"):
+            found: Mapping[str, Any] = json.loads(self._texts("tables")[0])
+            return found
 
     def new_ids(self, ntype: str) -> np.ndarray:
         """(N,) int64 new id of each original id of a node type."""

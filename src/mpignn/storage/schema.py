@@ -9,6 +9,7 @@
       /split/<ntype | src:rel:dst>/{train,val,test}           int64 new ids, in order of original id
       /ids/<ntype>/values   /ids/<ntype>/bounds               ids that users gave, by original id, if they gave any
       /names/<ntype | src:rel:dst>/<labels>                   (C,) texts: names of classes, if they have any
+      /tables                                                 JSON text: how data was made of tables, if it was
       /report                                                 JSON text
       /parts/{crc32,bytes}                                    (P,) of each whole part file
       /parts/part-00000.h5 ...                                external links to the part files

@@ -15,13 +15,14 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.graph.types import GraphData
 from mpignn.storage import forms as folder
 from mpignn.storage.canonical import canonical
-from mpignn.storage.form import Form
+from mpignn.storage.form import Form, Like
 from mpignn.storage.put import with_arrays
+from mpignn.storage.read import GraphFile
 from mpignn.storage.validate import validate
 
 
 def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None = None,
-                put: Mapping[str, object] | None = None) -> GraphData:
+                put: Mapping[str, object] | None = None, like: str | Path | None = None) -> GraphData:
     """Read a graph, its numbers as they are stored, and make sure that it is sound.  Not collective.
 
     Args:
@@ -30,13 +31,22 @@ def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None
         on_unknown: Whether edges with an end that is no node are an ``error``, or ``drop`` leaves them out; None: as
             the source says itself.  For tables only.
         put: Arrays to add or to take instead of those there, as `mpignn.storage.put.with_arrays` takes them.
+        like: A partitioned graph that was made of tables: those of the source get the columns, codes, means and
+            classes of that one; None: it has its own.
 
     Raises:
-        ConfigError: ``on_unknown`` is something else, or has no effect; or a description or a name in ``put`` that
-            cannot be meant.
+        ConfigError: ``on_unknown`` is something else, or an option has no effect; or a description or a name in
+            ``put`` that cannot be meant.
         DataError: Nothing that can be read, or a graph that is not sound; names the array and the first bad entry.
     """
-    data = canonical(_read(source, keep_dtype=keep_dtype, on_unknown=on_unknown), keep_dtype)
+    given = None
+    if like is not None:
+        if keep_dtype:
+            raise ConfigError(f"--keep-dtype (keep_dtype=True) has no effect with --like: numbers have the types of "
+                              f"{like}; leave it out")
+        given = _read_like(Path(like))
+        keep_dtype = given.tables["keep_dtype"]
+    data = canonical(_read(source, keep_dtype=keep_dtype, on_unknown=on_unknown, like=given), keep_dtype)
     data = with_arrays(data, put or {}, keep_dtype)
     validate(data)
     return data
@@ -55,12 +65,22 @@ def _read(source: object, **options: object) -> GraphData:
         source = Path(source)
     for form in forms():
         if form.in_memory != isinstance(source, Path) and form.claims(source):
-            if options["on_unknown"] is not None and "on_unknown" not in form.options:
-                raise ConfigError(f"on_unknown has no effect for {form.words}: it is for tables; leave it out")
+            for name in ("on_unknown", "like"):
+                if options[name] is not None and name not in form.options:
+                    raise ConfigError(f"{name} has no effect for {form.words}: it is for tables; leave it out")
             return form.read(source, **{name: options[name] for name in form.options})
     in_memory = not isinstance(source, Path)
     accepted = "; ".join(form.words for form in forms() if form.in_memory == in_memory)
     raise DataError(f"{_unknown(source)}; expected {accepted}")
+
+
+def _read_like(path: Path) -> Like:
+    with GraphFile(path) as graph:
+        tables = graph.tables
+    if tables is None:
+        raise DataError(f"{path} was not made of tables, or by a version of mpignn that kept nothing of them, so none "
+                        "can be made like it: make it of its tables again")
+    return Like(path, tables)
 
 
 def _unknown(source: object) -> str:

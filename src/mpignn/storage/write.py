@@ -55,7 +55,8 @@ _CHUNK_BYTES = 1 << 24          # of rows of a feature
 def partition_graph(source: object, out: str | Path, num_parts: int | None = None,
                     method: str | Path | Partitioner | None = None, seed: int = 0, out_edges: bool = False,
                     keep_dtype: bool = False, on_unknown: str | None = None,
-                    balance: Sequence[str] = (), put: Mapping[str, object] | None = None) -> dict[str, Any]:
+                    balance: Sequence[str] = (), put: Mapping[str, object] | None = None,
+                    like: str | Path | None = None) -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Not collective; one process.
 
     Args:
@@ -76,6 +77,8 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         balance: What partitions shall have equally much of, as `mpignn.partition.assign.assign` takes it.
         put: Data and splits to add or to take instead of those that the source has, by name, arrays or paths of .npy
             files in original ids, as `mpignn.storage.put.with_arrays` takes them.
+        like: A partitioned graph that was made of tables.  The tables of ``source`` get the columns, codes, means and
+            classes of that one, by the names of their columns; nothing is learnt from them.
 
     Returns:
         The report of `mpignn.partition.report.make_report`.
@@ -93,7 +96,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or say "
                           "how many parts there shall be")
     check_new(out)
-    data = read_source(source, keep_dtype, on_unknown, put)
+    data = read_source(source, keep_dtype, on_unknown, put, like)
     for doubt in _misnamed(data):
         log.warning("%s", doubt)
     if num_parts is None:
@@ -206,6 +209,9 @@ class _Writer:
         splits = {key: {name: self._new_split(key, ids) for name, ids in sorted(named.items())}
                   for key, named in sorted(self.data.splits.items())}
         report = make_report(self.book, tallies, splits) | names_report(self.data)
+        if self.data.tables is not None:
+            report["tables"] = True
+            self._note("tables", to_json(self.data.tables))
         for key, named in splits.items():
             for name, ids in named.items():
                 self._note(f"split/{key}/{name}", zlib.crc32(ids.data))
@@ -233,8 +239,9 @@ class _Writer:
     def _write_metadata(self, file: h5py.File, splits: Mapping[str, Mapping[str, np.ndarray]],
                         report: dict[str, Any]) -> None:
         schema = self.book.schema
+        tables = [] if self.data.tables is None else [("tables", [to_json(self.data.tables)])]
         for name, texts in (("types/ntype", schema.ntypes), ("types/etype", schema.etypes),
-                            ("arrays", self._arrays()), ("report", [to_json(report)])):
+                            ("arrays", self._arrays()), *tables, ("report", [to_json(report)])):
             encoded = np.char.encode(np.array(texts), "utf-8")
             write_array(file, name, encoded, h5py.string_dtype("utf-8", encoded.dtype.itemsize))
         for ntype in schema.ntypes:

@@ -6,6 +6,7 @@ stored, and while the edges of a type are sorted, these once more.  Ends are let
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +18,11 @@ from mpignn.tables.description import ON_UNKNOWN, Description, Edges, reversed_t
 from mpignn.tables.edges import EdgeRows, read_edges, turned
 from mpignn.tables.ids import Ids, NewIds
 from mpignn.tables.nodes import NodeRows, read_nodes
+from mpignn.tables.record import to_record
 
 
-def build(description: Description, keep_dtype: bool = False, on_unknown: str | None = None) -> GraphData:
+def build(description: Description, keep_dtype: bool = False, on_unknown: str | None = None,
+          record: Mapping[str, Any] | None = None) -> GraphData:
     """Read all tables of a graph.  Not collective.
 
     Args:
@@ -27,6 +30,7 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
         keep_dtype: Features are float64 where their columns are.
         on_unknown: ``drop`` leaves edges out that have an end that is no node, for ``error`` they are one; None: as
             each table is described.
+        record: That of the graph that this one shall be like; None: it gets one of its own.
 
     Returns:
         The graph: nodes in the order of their rows, edges likewise.  It is as canonical as the values of its tables.
@@ -44,9 +48,11 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
             rows[ntype] = read_nodes(nodes, f"{description.where}: [nodes.{ntype}]", keep_dtype)
         ids[ntype] = rows[ntype].ids if nodes.files else NewIds()
     edges: dict[EType, EdgeRows] = {}
+    learnt = {ntype: found.learnt for ntype, found in rows.items()}
     for etype, table in description.edges.items():
         chosen = table if on_unknown is None else replace(table, drop_unknown=on_unknown == "drop")
         edges |= _edges(etype, chosen, ids, description.where, keep_dtype)
+        learnt[etype_key(etype)] = edges[etype].learnt
     num_nodes = {ntype: len(found) for ntype, found in ids.items()}
     csc: dict[EType, CSC] = {}
     edge_data: dict[EType, Mapping[str, np.ndarray]] = {}
@@ -59,7 +65,8 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
         if of_type.data:
             edge_data[etype] = of_type.data
     return GraphData(num_nodes, csc, _given({ntype: found.data for ntype, found in rows.items()}), edge_data,
-                     _given(splits), _user_ids(ids), _given(class_names))
+                     _given(splits), _user_ids(ids), _given(class_names),
+                     to_record(description, learnt, keep_dtype) if record is None else record)
 
 
 def _edges(etype: EType, table: Edges, ids: Mapping[str, Ids], where: str, keep_dtype: bool) -> dict[EType, EdgeRows]:

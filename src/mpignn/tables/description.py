@@ -10,6 +10,10 @@ from pathlib import Path
 
 from mpignn.graph.likeness import SPLITS
 from mpignn.graph.types import EType
+from mpignn.tables.learnt import Learnt
+
+FEATURES, LABELS = "features", "labels"
+"""Data of rows that training looks for."""
 
 Fill = float | str
 Moment = float | datetime.datetime | datetime.date
@@ -81,7 +85,12 @@ class ByTime:
     at: tuple[Moment, Moment]
 
 
-Split = ByColumn | ByMask | ByShare | ByTime
+@dataclass(frozen=True)
+class ForTest:
+    """All rows are for test; where there are labels, those that have one."""
+
+
+Split = ByColumn | ByMask | ByShare | ByTime | ForTest
 USUAL_SHARES = ByShare((0.8, 0.1, 0.1))
 
 
@@ -95,6 +104,8 @@ class Rows:
         split: What is learnt from; None: nothing.
         data: Further columns, by the names that they shall have.
         seed: Seed of what is drawn.
+        learnt: What was learnt of these columns in other tables, by which those of these are made; None: it is learnt
+            from these.
         notes: Remarks on what was guessed, for the reader.
     """
 
@@ -103,6 +114,7 @@ class Rows:
     split: Split | None = None
     data: Mapping[str, Column] = field(default_factory=dict)
     seed: int = 0
+    learnt: Learnt | None = field(default=None, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def columns(self) -> Iterator[tuple[str, str]]:
@@ -113,6 +125,19 @@ class Rows:
             yield "split", name
         for column in self.data.values():
             yield "data", column.column
+
+    def made(self) -> dict[str, tuple[Column, ...]]:
+        """The columns of each array of data, by its name: of features several side by side, of all others one."""
+        return {name: (column,) for name, column in self.data.items()}
+
+    def learnt_sorts(self) -> Iterator[tuple[str, str]]:
+        """The columns of which something is learnt in other tables, each with what it held there."""
+        if self.learnt is not None:
+            for name, columns in self.made().items():
+                for made_of, learnt in zip(columns, self.learnt.columns[name], strict=True):
+                    yield made_of.column, learnt.sort
+            if self.learnt.labels is not None:
+                yield from ((column, self.learnt.labels.sort) for column in self.labels)
 
 
 @dataclass(frozen=True)
@@ -133,6 +158,9 @@ class Nodes(Rows):
         for column in self.features:
             yield "features", column.column
         yield from super().columns()
+
+    def made(self) -> dict[str, tuple[Column, ...]]:
+        return ({FEATURES: self.features} if self.features else {}) | super().made()
 
 
 @dataclass(frozen=True)
@@ -166,11 +194,10 @@ class Edges(Rows):
             yield "time", self.time
         yield from super().columns()
 
-    def all_data(self) -> dict[str, Column]:
-        """The columns that become edge data, by its names."""
-        named = {name: Column(column) for name, column in (("weight", self.weights), ("time", self.time))
+    def made(self) -> dict[str, tuple[Column, ...]]:
+        named = {name: (Column(column),) for name, column in (("weight", self.weights), ("time", self.time))
                  if column is not None}
-        return named | dict(self.data)
+        return named | super().made()
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import pyarrow as pa
 from mpignn.errors import DataError
 from mpignn.graph.likeness import SPLITS
 from mpignn.graph.types import EType
-from mpignn.tables.description import Edges
+from mpignn.tables.description import LABELS, Edges
 from mpignn.tables.ids import Ids, NewIds
-from mpignn.tables.rows import LABELS, Seeds, in_split, open_table, read_data, where_of
+from mpignn.tables.learnt import Learnt
+from mpignn.tables.rows import Seeds, in_split, open_table, read_data, where_of
 from mpignn.tables.table import Block, Table
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class EdgeRows:
         data: By name, (E, ...).
         splits: Sorted edges of each split.
         class_names: By name of the data, what users call its numbers, where that is something else.
+        learnt: What makes data of other rows likewise.
     """
 
     src: np.ndarray
@@ -42,6 +44,7 @@ class EdgeRows:
     data: dict[str, np.ndarray]
     splits: dict[str, np.ndarray]
     class_names: dict[str, tuple[str, ...]]
+    learnt: Learnt
 
 
 def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, keep_dtype: bool) -> EdgeRows:
@@ -67,17 +70,19 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
         src, dst = src[kept], dst[kept]
     predicted = edges.split is not None and not edges.labels
     alike = _first_alike(src, dst, edges) if predicted and not edges.drop_duplicates else None
-    labels, splits = seeds.found(kept, str(table.paths[0]), alike)
-    wanted = {name: (column,) for name, column in edges.all_data().items()}
-    data, names = read_data(table, wanted, in_split(splits, SPLITS[0], src.size), what, keep_dtype, kept)
+    labels, splits = seeds.found(kept, table, alike)
+    in_train = in_split(splits, SPLITS[0], src.size)
+    data, names, columns = read_data(table, edges.made(), in_train, what, keep_dtype, kept, edges.learnt)
     if labels is not None:
         data[LABELS] = labels.values
         if labels.names is not None:
             names[LABELS] = labels.names
-    elif len(splits) > 1 and MESSAGE not in data:
+    holds_out = len(splits) > 1 if edges.learnt is None else edges.learnt.held_out
+    if labels is None and holds_out and MESSAGE not in data:
         held_out = np.any([in_split(splits, name, src.size) for name in SPLITS[1:]], axis=0)
         data[MESSAGE] = ~(held_out if alike is None else _spread(held_out, alike))
-    found = EdgeRows(src, dst, data, splits, names)
+    learnt = Learnt(columns, None if labels is None else labels.learnt, labels is None and holds_out)
+    found = EdgeRows(src, dst, data, splits, names, learnt)
     return _both_ways(found) if edges.reverse is True else found
 
 
@@ -85,7 +90,7 @@ def turned(found: EdgeRows) -> EdgeRows:
     """The same edges the other way round, with their data, but not what is to be learnt of them."""
     data = {name: array for name, array in found.data.items() if name != LABELS}
     names = {name: some for name, some in found.class_names.items() if name != LABELS}
-    return EdgeRows(found.dst, found.src, data, {}, names)
+    return EdgeRows(found.dst, found.src, data, {}, names, found.learnt)
 
 
 class _Ends:

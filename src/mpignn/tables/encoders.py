@@ -1,12 +1,12 @@
 """What becomes of a column: numbers as they are or standardised, and values by number or as columns of 0 and 1.
 
-An `Encoder` looks at all blocks of a column, where it `looks`, and then makes rows of numbers of each block.
+An `Encoder` looks at all blocks of a column, where it `looks`, and then makes rows of numbers of each block.  One that
+is given what another has learnt makes the same numbers of new rows, without a look at them.
 
 Shapes: R rows of a block, W numbers made of each.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from mpignn.errors import DataError
+from mpignn.tables.categories import Categories
 from mpignn.tables.description import MEAN, Column
-from mpignn.tables.kinds import is_list, is_number, is_text
-
-MOST_COLUMNS = 1000
-"""How many values a column of which ``onehot`` makes columns may have."""
-
-Where = Callable[[int], str]
-"""File and line of a row of a block, for messages."""
+from mpignn.tables.kinds import is_list, is_number, is_text, sort_of
+from mpignn.tables.learnt import LearntColumn, LearntNumbers, LearntValues, check_sort, nothing_stands_for
+from mpignn.tables.values import Where, plain
 
 
 class Encoder(Protocol):
@@ -30,8 +27,9 @@ class Encoder(Protocol):
     Attributes:
         looks: Whether it must see all blocks before it makes numbers of any.
         row_shape: Shape of what is made of a value: () or (W,); known once it has looked.
-        dtype: Type of the numbers that it makes.
+        dtype: Type in which the numbers that it makes are stored.
         names: What users call the numbers that it makes, if these stand for values.
+        learnt: What it has learnt, once it has looked.
     """
 
     @property
@@ -39,6 +37,9 @@ class Encoder(Protocol):
 
     @property
     def names(self) -> tuple[str, ...] | None: ...
+
+    @property
+    def learnt(self) -> LearntColumn: ...
 
     @property
     def row_shape(self) -> tuple[int, ...]: ...
@@ -56,19 +57,26 @@ class Encoder(Protocol):
         """
 
     def rows(self, array: pa.Array, where: Where) -> np.ndarray:
-        """(R, *row_shape) numbers of type ``dtype``.  Not collective.
+        """(R, *row_shape) numbers, which ``dtype`` holds, or those that it has learnt from do.  Not collective.
 
         Raises:
             DataError: A value is missing, or cannot be such a number; names the file and the line.
         """
 
 
-def encoder(column: Column, kind: pa.DataType) -> Encoder:
+def encoder(column: Column, kind: pa.DataType, learnt: LearntColumn | None = None) -> Encoder:
     """What makes numbers of a column of this type.  Not collective.
 
+    Args:
+        column: What is made of it.
+        kind: Its type.
+        learnt: What was learnt of that column of other tables; None: it learns from this one.
+
     Raises:
-        DataError: Nothing can as it is described.
+        DataError: Nothing can as it is described, or the column holds something else than that of the other tables.
     """
+    if learnt is not None:
+        check_sort(column.column, kind, learnt.sort)
     if column.how in ("onehot", "code"):
         if is_list(kind):
             raise DataError(f"{column.column!r} holds lists, which are no values to be told apart: take them as "
@@ -76,35 +84,13 @@ def encoder(column: Column, kind: pa.DataType) -> Encoder:
         if not (is_text(kind) or is_number(kind) or pt.is_null(kind)):
             raise DataError(f"{column.column!r} holds values of type {kind}, which are not told apart: leave it out, "
                             "or write it as texts or numbers")
-        return _Categories(column)
+        assert learnt is None or isinstance(learnt, LearntValues), "as described"
+        return Categories(column, kind, learnt)
     if is_text(kind):
         raise DataError(f"{column.column!r} holds texts, not numbers: write {{column = \"{column.column}\", as = "
                         "\"onehot\"}, or as = \"code\", or leave it out")
-    return _Numbers(column, kind)
-
-
-def plain(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """(R,) numbers, and (R,) booleans: those that are missing.  Not collective.
-
-    Times are int64 seconds since 1970; a missing number is NaN among floating-point ones, and 0 among whole ones.
-
-    Args:
-        array: Numbers, truth values, dates or times.
-    """
-    kind = array.type
-    if pt.is_date(kind) or pt.is_timestamp(kind):
-        seconds = array if pt.is_date(kind) else pc.floor_temporal(array, unit="second")
-        return plain(seconds.cast(pa.timestamp("s", getattr(kind, "tz", None))).cast(pa.int64()))
-    if pt.is_decimal(kind) or pt.is_null(kind):
-        array = array.cast(pa.float64())
-    missing = np.asarray(array.is_null())
-    if array.null_count:
-        gap = False if pt.is_boolean(kind) else float("nan") if pt.is_floating(array.type) else 0
-        array = array.fill_null(pa.scalar(gap, array.type))
-    values = np.asarray(array)
-    if values.dtype.kind == "f":
-        missing = missing | np.isnan(values)
-    return values, missing
+    assert learnt is None or isinstance(learnt, LearntNumbers), "as described"
+    return _Numbers(column, kind, learnt)
 
 
 class _Numbers:
@@ -112,16 +98,20 @@ class _Numbers:
 
     names = None
 
-    def __init__(self, column: Column, kind: pa.DataType) -> None:
-        self._column = column
-        self._lists = is_list(kind)
+    def __init__(self, column: Column, kind: pa.DataType, learnt: LearntNumbers | None) -> None:
+        self._column, self._kind, self._given = column, kind, learnt
+        self._lists = is_list(kind) if learnt is None else learnt.width is not None
         self._width: int | None = kind.list_size if pt.is_fixed_size_list(kind) else None if self._lists else 1
-        self._moments = _Moments() if column.how == "standard" or column.fill == MEAN else None
-        self.looks = self._moments is not None or self._width is None
+        needs_moments = column.how == "standard" or column.fill == MEAN
+        self._moments: _Moments | _KnownMoments | None = _Moments() if needs_moments else None
+        if learnt is not None:
+            self._width = 1 if learnt.width is None else learnt.width
+            self._moments = _KnownMoments(learnt) if needs_moments else None
+        self.looks = learnt is None and (needs_moments or self._width is None)
         if isinstance(column.fill, str) and column.fill != MEAN:
             raise DataError(f"{column.column!r} holds numbers, and cannot be filled with {column.fill!r}: give a "
                             f"number, or {MEAN!r}")
-        entry = kind.value_type if self._lists else kind
+        entry = kind.value_type if is_list(kind) else kind
         self.dtype = plain(pa.array([], entry))[0].dtype if is_number(entry) else np.dtype(np.float64)
         if not (is_number(entry) or pt.is_null(entry)):
             raise DataError(f"{column.column!r} holds values of type {kind}, of which no numbers are made: leave it "
@@ -130,6 +120,20 @@ class _Numbers:
             self.dtype = np.dtype(np.float64)
         if column.fill is not None and column.fill != MEAN:
             self.dtype = _with_fill(self.dtype, column)
+        self._made = self.dtype
+        if learnt is not None:
+            self.dtype = np.dtype(learnt.dtype)
+
+    @property
+    def learnt(self) -> LearntNumbers:
+        if self._given is not None:
+            return self._given
+        mean: list[float] = [] if self._moments is None else self._moments.mean().tolist()
+        deviation: list[float] = []
+        if self._moments is not None and self._column.how == "standard":
+            deviation = self._moments.deviation().tolist()
+        return LearntNumbers(sort_of(self._kind), str(self.dtype), (self._width or 0) if self._lists else None,
+                             tuple(mean), tuple(deviation))
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -139,7 +143,7 @@ class _Numbers:
         if self._width is None:
             lengths = pc.drop_null(pc.list_value_length(array))
             self._width = int(lengths[0].as_py()) if len(lengths) else None
-        if self._moments is not None and self._width is not None:
+        if isinstance(self._moments, _Moments) and self._width is not None:
             self._moments.add(*self._values(array, where), in_train)
 
     def rows(self, array: pa.Array, where: Where) -> np.ndarray:
@@ -152,11 +156,15 @@ class _Numbers:
                 raise DataError(f"{where(0)}: {self._column.column} holds numbers of which some are too large to be "
                                 "squared, as their deviation needs: scale them")
             values = (values - self._moments.mean()) / deviation
-        return values.astype(self.dtype, copy=False).reshape(len(array), *self.row_shape)
+        return values.astype(self._made, copy=False).reshape(len(array), *self.row_shape)
 
     def _values(self, array: pa.Array, where: Where) -> tuple[np.ndarray, np.ndarray]:
         """(R, W) numbers, and booleans: those that are missing; raises where one is infinite."""
-        values, missing = self._of_lists(array, where) if self._lists else (part[:, None] for part in plain(array))
+        if self._lists:
+            lists = array if is_list(array.type) else array.cast(pa.list_(pa.float64()))
+            values, missing = self._of_lists(lists, where)
+        else:
+            values, missing = (part[:, None] for part in plain(array))
         bad = np.flatnonzero(np.isinf(values).any(axis=1))
         if bad.size:
             raise DataError(f"{where(int(bad[0]))}: {self._column.column} is not finite")
@@ -180,13 +188,15 @@ class _Numbers:
     def _fill(self, place: str) -> np.ndarray:
         """What stands for what is missing, (W,) or of one number; raises that of the first, if nothing does."""
         column, fill = self._column.column, self._column.fill
+        if fill is None and self._given is not None:
+            raise nothing_stands_for(place, column)
         if fill is None:
             raise DataError(f'{place}: {column} is missing; write it there, or into graph.toml, which `mpignn '
                             f'describe` begins, what stands for it: {{column = "{column}", fill = 0}}, or fill = '
                             f'"{MEAN}"')
         if self._moments is not None and fill == MEAN:
             return self._moments.mean()
-        return np.array(fill, self.dtype)
+        return np.array(fill, self._made)
 
 
 def _with_fill(dtype: np.dtype, column: Column) -> np.dtype:
@@ -245,6 +255,19 @@ class _Moments:
         return self._of_train if self._of_train[0].any() else self._of_all
 
 
+class _KnownMoments:
+    """Mean and deviation that were learnt from other rows."""
+
+    def __init__(self, learnt: LearntNumbers) -> None:
+        self._learnt = learnt
+
+    def mean(self) -> np.ndarray:
+        return np.array(self._learnt.mean)
+
+    def deviation(self) -> np.ndarray:
+        return np.array(self._learnt.deviation)
+
+
 def _moments(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """(4, W) of the (R, W) numbers of a block, which are 0 where they are missing."""
     count = np.count_nonzero(~missing, axis=0)
@@ -260,70 +283,3 @@ def _merged(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     step = other[1] - one[1]
     return np.stack([count, one[1] + step * share, one[2] + other[2] + step**2 * one[0] * share,
                      np.maximum(one[3], other[3])])
-
-
-class _Categories:
-    """Values that are told apart, and by their order become numbers."""
-
-    looks = True
-
-    def __init__(self, column: Column) -> None:
-        self._column = column
-        self._found: set[Any] = set()
-        self._values: pa.Array | None = None
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        return None if self._column.how == "onehot" else tuple(map(str, self._sorted()))
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(np.float32 if self._column.how == "onehot" else np.int64)
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        return (len(self._found),) if self._column.how == "onehot" else ()
-
-    def look(self, array: pa.Array, in_train: np.ndarray, where: Where) -> None:
-        self._found.update(pc.unique(self._filled(array, where)).to_pylist())
-        if self._column.how == "onehot" and len(self._found) > MOST_COLUMNS:
-            raise DataError(f"{where(0)}: {self._column.column} has {len(self._found)} values up to here, of which "
-                            f'as = "onehot" would make as many columns, at most {MOST_COLUMNS}: leave it out, or make '
-                            'numbers of it by as = "code"')
-
-    def rows(self, array: pa.Array, where: Where) -> np.ndarray:
-        array = self._filled(array, where)
-        if self._values is None:
-            self._values = pa.array(self._sorted(), array.type)
-        codes: np.ndarray = np.asarray(pc.index_in(array, self._values)).astype(np.int64)
-        if self._column.how == "code":
-            return codes
-        rows = np.zeros((codes.size, len(self._found)), np.float32)
-        rows[np.arange(codes.size), codes] = 1
-        return rows
-
-    def _sorted(self) -> list[Any]:
-        return sorted(self._found)
-
-    def _filled(self, array: pa.Array, where: Where) -> pa.Array:
-        missing = absent(array)
-        if not missing.any():
-            return array
-        if self._column.fill is None:
-            row = int(np.flatnonzero(missing)[0])
-            raise DataError(f"{where(row)}: {self._column.column} is missing; write it there, or into graph.toml, "
-                            "which `mpignn describe` begins, what stands for it: fill = \"unknown\"")
-        try:
-            fill = pa.scalar(self._column.fill, array.type)
-        except (pa.ArrowException, OverflowError) as error:
-            raise DataError(f"{self._column.column!r} holds {array.type}, and cannot be filled with "
-                            f"{self._column.fill!r}") from error
-        return pc.if_else(pa.array(missing), fill, array)
-
-
-def absent(array: pa.Array) -> np.ndarray:
-    """(R,) booleans: null, no number, or a text without letters.  Not collective."""
-    missing = array.is_null(nan_is_null=True)
-    if is_text(array.type):
-        missing = pc.or_(missing, pc.equal(array, "").fill_null(True))
-    return np.asarray(missing)

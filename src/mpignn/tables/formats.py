@@ -32,6 +32,12 @@ def ending(path: Path) -> str | None:
     return next((e for e in (*_TEXTS, *(_BINARY if plain == name else ())) if plain.endswith(e)), None)
 
 
+def plain_name(path: Path) -> str:
+    """The name of a file, or of a folder of files, without the ending that tells the format."""
+    end = ending(path)
+    return path.name if end is None else path.name[:path.name.lower().rindex(end)]
+
+
 def open_file(path: Path, header: _Header, as_text: Sequence[str]) -> TableFile:
     """Open one file of a table.
 

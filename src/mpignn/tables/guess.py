@@ -70,7 +70,7 @@ def guess(path: Path) -> Guess:
     Raises:
         DataError: There is no table, or one cannot be read.
     """
-    sheets = [Sheet(file, Table.open([file])) for file in _tables(path)]
+    sheets = [Sheet(file, Table.open([file])) for file in tables_at(path)]
     for sheet in sheets:
         names = sheet.table.names
         if all(name.strip().lstrip("-").replace(".", "").isdigit() for name in names):
@@ -120,7 +120,12 @@ def guessed(path: Path) -> Description:
     return checked(found.description)
 
 
-def _tables(path: Path) -> list[Path]:
+def tables_at(path: Path) -> list[Path]:
+    """The table at a path, or those of a folder in the order of their names.  Not collective.
+
+    Raises:
+        DataError: There is none.
+    """
     if path.is_file():
         return [path]
     found = sorted(entry for entry in path.iterdir() if _is_table(entry))

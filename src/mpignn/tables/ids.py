@@ -12,9 +12,9 @@ import pyarrow.types as pt
 
 from mpignn.errors import DataError
 from mpignn.graph.user_ids import UserIds
-from mpignn.tables.encoders import plain
 from mpignn.tables.id_map import IdMap
 from mpignn.tables.kinds import is_text
+from mpignn.tables.values import plain
 
 
 class Ids(Protocol):

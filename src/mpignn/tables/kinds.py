@@ -6,6 +6,9 @@ import pyarrow.types as pt
 TYPED = (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("s"), pa.timestamp("ns"))
 """What the words of a text can be, but text, the narrowest first."""
 
+TEXTS, NUMBERS, NOTHING = "texts", "numbers", "nothing"
+"""Some of what `sort_of` says; the last of a column without values."""
+
 
 def is_text(kind: pa.DataType) -> bool:
     return bool(pt.is_string(kind) or pt.is_large_string(kind))
@@ -19,6 +22,19 @@ def is_number(kind: pa.DataType) -> bool:
     """Whether values of this type are numbers, or become some, as times do."""
     return bool(pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_decimal(kind)
                 or pt.is_date(kind) or pt.is_timestamp(kind))
+
+
+def sort_of(kind: pa.DataType) -> str:
+    """What values of a type are, in words that are the same for types of which one can stand for the other."""
+    if is_list(kind):
+        return f"lists of {sort_of(kind.value_type)}"
+    if is_text(kind):
+        return TEXTS
+    if pt.is_date(kind) or pt.is_timestamp(kind):
+        return "times"
+    if pt.is_null(kind):
+        return NOTHING
+    return NUMBERS if is_number(kind) else f"values of type {kind}"
 
 
 def value_type(kind: pa.DataType) -> pa.DataType:

@@ -1,6 +1,7 @@
 """Columns that shall be predicted: classes by name or number, or numbers.
 
-Shapes: N rows of a table, K of them that are kept, R rows of a block, W labels of a column, L labels of a row.
+Shapes: N rows of a table, K of them that are kept, R rows of a block, W labels of a column, L labels of a row, C
+classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from mpignn.errors import DataError
-from mpignn.tables.encoders import Where, plain
-from mpignn.tables.kinds import is_list, is_number, is_text
+from mpignn.graph.types import listed
+from mpignn.tables.kinds import NOTHING, TEXTS, is_list, is_number, is_text, sort_of
+from mpignn.tables.learnt import LearntLabels, check_sort
+from mpignn.tables.values import Where, plain
 
 _UNKNOWN_TEXTS = ("", "-1", "nan")
+_TRUTH = ("false", "true")
+_NEW = -2       # a class that was not learnt
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,13 @@ class Labels:
         names: What users call each class, where that is not its number, or each column of several; None: classes are
             numbers, or there are none.
         known: (K,) booleans: the rows that have a label.
+        learnt: What makes labels of other rows likewise.
     """
 
     values: np.ndarray
     names: tuple[str, ...] | None
     known: np.ndarray
+    learnt: LearntLabels
 
     @property
     def classes(self) -> np.ndarray | None:
@@ -40,11 +47,17 @@ class Labels:
 
 
 class LabelReader:
-    """Takes labels block by block, and makes numbers of them once it has all."""
+    """Takes labels block by block, and makes numbers of them once it has all.
 
-    def __init__(self, columns: Sequence[str]) -> None:
-        self._columns = columns
-        self._several = [_Entries(name) for name in columns]
+    Args:
+        columns: Those that hold them.
+        learnt: What was learnt of those of other tables; None: it learns from these.
+    """
+
+    def __init__(self, columns: Sequence[str], learnt: LearntLabels | None = None) -> None:
+        self._columns, self._learnt = columns, learnt
+        width = None if learnt is None or len(columns) > 1 else learnt.width
+        self._several = [_Entries(name, width) for name in columns]
         self._blocks: list[pa.Array] = []
 
     def add(self, arrays: Mapping[str, pa.Array], where: Where) -> None:
@@ -58,6 +71,9 @@ class LabelReader:
             DataError: A value cannot be a label.
         """
         chosen = [arrays[name] for name in self._columns]
+        for name, array in zip(self._columns, chosen, strict=True):
+            if self._learnt is not None:
+                check_sort(name, array.type, self._learnt.sort)
         if len(chosen) > 1 or is_list(chosen[0].type):
             for several, array in zip(self._several, chosen, strict=True):
                 several.add(array, where)
@@ -69,44 +85,72 @@ class LabelReader:
             raise DataError(f"{where(0)}: {self._columns[0]} is of type {chosen[0].type}, which is no label: give "
                             "texts or numbers")
 
-    def labels(self, kept: np.ndarray) -> Labels:
+    def labels(self, kept: np.ndarray, where: Where) -> Labels:
         """What the rows hold that are kept.  Not collective.
 
         Args:
             kept: (N,) booleans: the rows that count.
+            where: Where a row of the table stands.
+
+        Raises:
+            DataError: A class was not learnt; names the file and the line.
         """
         if self._several[0].blocks:
             rows = np.hstack([several.rows() for several in self._several])[kept]
             names = tuple(self._columns) if rows.shape[1] == len(self._columns) > 1 else None
-            return Labels(rows, names, ~np.isnan(rows).all(axis=1))
+            learnt = LearntLabels(self._several[0].sort, None, names, rows.shape[1])
+            return Labels(rows, names, ~np.isnan(rows).all(axis=1), self._learnt or learnt)
         column = pa.chunked_array(self._blocks) if self._blocks else pa.chunked_array([], pa.null())
         if not kept.all():
             column = column.filter(pa.array(kept))
+        if self._learnt is not None:
+            return self._as_learnt(column, self._learnt, lambda row: where(int(np.flatnonzero(kept)[row])))
+        return _of_texts(column) if pt.is_dictionary(column.type) else _of_plain(column)
+
+    def _as_learnt(self, column: pa.ChunkedArray, learnt: LearntLabels, where: Where) -> Labels:
+        """The labels of (K,) rows by what was learnt from others."""
+        if pt.is_null(column.type):
+            unknown = np.full(len(column), -1) if learnt.num_classes is not None else np.full(len(column), np.nan)
+            kind = np.int64 if learnt.num_classes is not None else np.float32
+            return Labels(unknown.astype(kind), learnt.names, np.zeros(len(column), bool), learnt)
         if pt.is_dictionary(column.type):
-            return _of_texts(column)
-        values, missing = plain(column.combine_chunks())
-        if values.dtype.kind == "b":
-            found = np.where(missing, -1, values).astype(np.int64)
-            return Labels(found, ("false", "true"), ~missing)
-        unknown = missing | (values == -1)
-        known = values[~unknown]
-        # Whole numbers below 0 are no classes, and among numbers that are none -1 is one like others.
-        if known.min(initial=0) < 0 or (values.dtype.kind == "f" and ((known % 1 != 0).any()
-                                                                     or known.max(initial=0) >= 1 << 53)):
-            return Labels(np.where(missing, np.nan, values).astype(np.float32), None, ~missing)
-        return _of_numbers(values, unknown)
+            texts, codes = _coded(column)
+            place: dict[str | None, int] = {name: number for number, name in enumerate(learnt.names or ())}
+            classes = np.array([-1 if _is_unknown(text) else place.get(text, _NEW) for text in texts], np.int64)[codes]
+        else:
+            values, missing = plain(column.combine_chunks())
+            if learnt.num_classes is None:
+                return Labels(np.where(missing, np.nan, values).astype(np.float32), None, ~missing, learnt)
+            of_class = np.arange(learnt.num_classes)
+            if learnt.names not in (None, _TRUTH):
+                of_class = np.array([int(name) for name in learnt.names or ()], np.int64)
+            found = np.minimum(np.searchsorted(of_class, values), max(0, of_class.size - 1))
+            is_known = of_class[found] == values if of_class.size else np.zeros(values.size, bool)
+            classes = np.where(missing | (values == -1), -1, np.where(is_known, found, _NEW)).astype(np.int64)
+        new = np.flatnonzero(classes == _NEW)
+        if new.size:
+            names = listed(learnt.names or map(str, range(learnt.num_classes or 0)))
+            raise DataError(f"{where(int(new[0]))}: {self._columns[0]} is {column[int(new[0])].as_py()!r}, which is no "
+                            f"class of training: write one of {names}; or nothing, where it is not known")
+        return Labels(classes, learnt.names, classes >= 0, learnt)
 
 
 class _Entries:
     """Several labels in a row, or those of one column of several, taken block by block.
 
+    Args:
+        name: The column.
+        width: W, if it is known before.
+
     Attributes:
+        sort: What the column holds, by `mpignn.tables.kinds.sort_of`.
         blocks: (R, W) float32 numbers each, NaN for unknown; of no column where W is not known by then.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, width: int | None) -> None:
         self._name = name
-        self._width: int | None = None
+        self._width = width
+        self.sort = NOTHING
         self.blocks: list[np.ndarray] = []
 
     def add(self, array: pa.Array, where: Where) -> None:
@@ -115,6 +159,7 @@ class _Entries:
         Raises:
             DataError: A value is no number, or a list is not as long as those before.
         """
+        self.sort = sort_of(array.type)
         if not is_list(array.type):
             self._width = 1
             self.blocks.append(self._numbers(array, where)[:, None])
@@ -150,27 +195,50 @@ class _Entries:
         return numbers
 
 
-def _of_numbers(values: np.ndarray, missing: np.ndarray) -> Labels:
+def _of_plain(column: pa.ChunkedArray) -> Labels:
+    """Numbers are classes if they can be, and else to be predicted."""
+    sort = sort_of(column.type)
+    values, missing = plain(column.combine_chunks())
+    if values.dtype.kind == "b":
+        found = np.where(missing, -1, values).astype(np.int64)
+        return Labels(found, _TRUTH, ~missing, LearntLabels(sort, 2, _TRUTH))
+    unknown = missing | (values == -1)
+    known = values[~unknown]
+    # Whole numbers below 0 are no classes, and among numbers that are none -1 is one like others.
+    if known.min(initial=0) < 0 or (values.dtype.kind == "f" and ((known % 1 != 0).any()
+                                                                 or known.max(initial=0) >= 1 << 53)):
+        return Labels(np.where(missing, np.nan, values).astype(np.float32), None, ~missing, LearntLabels(sort))
+    return _of_numbers(values, unknown, sort)
+
+
+def _of_numbers(values: np.ndarray, missing: np.ndarray, sort: str) -> Labels:
     """Whole numbers are classes: as they are if each from 0 on is there, else by their order."""
     found, codes = np.unique(values[~missing], return_inverse=True)
     classes = np.full(values.size, -1, np.int64)
     classes[~missing] = codes
     dense = bool((found == np.arange(found.size)).all())
-    return Labels(classes, None if dense else tuple(str(int(number)) for number in found), ~missing)
+    names = None if dense else tuple(str(int(number)) for number in found)
+    return Labels(classes, names, ~missing, LearntLabels(sort, found.size, names))
 
 
 def _of_texts(column: pa.ChunkedArray) -> Labels:
+    texts, codes = _coded(column)
+    used = np.bincount(codes, minlength=len(texts)) > 0       # rows that are not kept leave their texts behind
+    names = tuple(sorted({text for text, there in zip(texts, used, strict=True)
+                          if there and text is not None and not _is_unknown(text)}))
+    place: dict[str | None, int] = {name: number for number, name in enumerate(names)}
+    classes = np.array([place.get(text, -1) for text in texts], np.int64)[codes]
+    return Labels(classes, names, classes >= 0, LearntLabels(TEXTS, len(names), names))
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[list[str | None], np.ndarray]:
+    """The texts of a column, the last of them None, and (K,) which of them each row has."""
     unified = column.unify_dictionaries().combine_chunks()
     if isinstance(unified, pa.ChunkedArray):
         unified = unified.chunk(0) if unified.num_chunks else pa.array([], column.type)
     texts = unified.dictionary.to_pylist()
-    indices = np.asarray(unified.indices.fill_null(len(texts)))
-    used = np.bincount(indices, minlength=len(texts) + 1) > 0       # rows that are not kept leave their texts behind
-    names = sorted({text for text, there in zip(texts, used[:-1], strict=True)
-                    if there and text is not None and text.strip().casefold() not in _UNKNOWN_TEXTS})
-    place = {name: number for number, name in enumerate(names)}
-    code = np.array([place.get(text, -1) for text in texts] + [-1], np.int64)     # the last for what is null
-    classes = code[indices]
-    return Labels(classes, tuple(names), classes >= 0)
+    return [*texts, None], np.asarray(unified.indices.fill_null(len(texts)))
 
 
+def _is_unknown(text: str | None) -> bool:
+    return text is None or text.strip().casefold() in _UNKNOWN_TEXTS

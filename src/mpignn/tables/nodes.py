@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpignn.graph.likeness import SPLITS
-from mpignn.tables.description import Nodes
+from mpignn.tables.description import LABELS, Nodes
 from mpignn.tables.id_map import IdMap
 from mpignn.tables.ids import Ids, RowNumbers
-from mpignn.tables.rows import FEATURES, LABELS, Seeds, in_split, open_table, read_data, where_of
+from mpignn.tables.learnt import Learnt
+from mpignn.tables.rows import Seeds, in_split, open_table, read_data, where_of
 from mpignn.tables.table import Block, Table
 
 
@@ -25,12 +26,14 @@ class NodeRows:
         data: By name, (N, ...).
         splits: Sorted nodes of each split.
         class_names: By name of the data, what users call its numbers, where that is something else.
+        learnt: What makes data of other rows likewise.
     """
 
     ids: Ids
     data: dict[str, np.ndarray]
     splits: dict[str, np.ndarray]
     class_names: dict[str, tuple[str, ...]]
+    learnt: Learnt
 
 
 def read_nodes(nodes: Nodes, what: str, keep_dtype: bool) -> NodeRows:
@@ -54,14 +57,14 @@ def read_nodes(nodes: Nodes, what: str, keep_dtype: bool) -> NodeRows:
         name = nodes.id
         ids = IdMap.build((block.columns[name] for block in blocks), table.where)
     kept = np.ones(len(ids), bool)
-    labels, splits = seeds.found(kept, str(table.paths[0]))
-    wanted = {FEATURES: nodes.features, **{name: (column,) for name, column in nodes.data.items()}}
-    data, names = read_data(table, wanted, in_split(splits, SPLITS[0], len(ids)), what, keep_dtype, kept)
+    labels, splits = seeds.found(kept, table)
+    in_train = in_split(splits, SPLITS[0], len(ids))
+    data, names, columns = read_data(table, nodes.made(), in_train, what, keep_dtype, kept, nodes.learnt)
     if labels is not None:
         data[LABELS] = labels.values
         if labels.names is not None:
             names[LABELS] = labels.names
-    return NodeRows(ids, data, splits, names)
+    return NodeRows(ids, data, splits, names, Learnt(columns, None if labels is None else labels.learnt))
 
 
 def _first_pass(table: Table, seeds: Seeds, column: str) -> Iterator[Block]:

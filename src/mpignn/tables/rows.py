@@ -10,18 +10,18 @@ import numpy as np
 import pyarrow as pa
 
 from mpignn.errors import DataError
+from mpignn.graph.types import listed
 from mpignn.options import nearest
-from mpignn.tables.description import Column, Rows
-from mpignn.tables.encoders import Encoder, Where, encoder
+from mpignn.tables.description import FEATURES, Column, Rows
+from mpignn.tables.encoders import Encoder, encoder
+from mpignn.tables.kinds import NUMBERS, TEXTS, is_text
 from mpignn.tables.labels import LabelReader, Labels
+from mpignn.tables.learnt import Learnt, LearntColumn
 from mpignn.tables.splits import SplitReader
 from mpignn.tables.table import Block, Table
+from mpignn.tables.values import Where
 
 log = logging.getLogger(__name__)
-
-FEATURES, LABELS = "features", "labels"
-"""Data of rows that training looks for."""
-
 
 def open_table(rows: Rows, what: str, ids: Sequence[str]) -> Table:
     """The table of nodes or edges, which has all columns that its description names.  Not collective.
@@ -35,10 +35,29 @@ def open_table(rows: Rows, what: str, ids: Sequence[str]) -> Table:
         DataError: A column is not there, or the table cannot be read.
     """
     table = Table.open(rows.files)
-    for key, column in rows.columns():
-        if column not in table.names:
-            raise DataError(f"{what}: {key}: {table.paths[0]} has no column {column!r}{nearest(column, table.names)}")
-    return Table.open(rows.files, as_text=ids) if ids else table
+    missing = [(key, column) for key, column in rows.columns() if column not in table.names]
+    if missing and rows.learnt is not None:
+        columns = listed(dict.fromkeys(column for _, column in missing))
+        raise DataError(f"{what}: {table.paths[0]} has no column {columns}, which training had: add it by this name")
+    for key, column in missing:
+        raise DataError(f"{what}: {key}: {table.paths[0]} has no column {column!r}{nearest(column, table.names)}")
+    texts = [*ids, *(column for column, sort in rows.learnt_sorts() if sort == TEXTS)]
+    table = Table.open(rows.files, as_text=texts) if texts else table
+    _check_numbers(table, [column for column, sort in rows.learnt_sorts() if sort == NUMBERS])
+    return table
+
+
+def _check_numbers(table: Table, columns: Sequence[str]) -> None:
+    """Raise that of the first value that is no number, if a column holds texts that held numbers in training."""
+    if columns:
+        table.batches(columns)      # from here on it knows their types
+    for column in columns:
+        if is_text(table.types[column]):
+            try:
+                for _ in table.batches([column], {column: pa.float64()}):
+                    pass
+            except DataError as error:
+                raise DataError(f"{error}: {column} held numbers in training") from error
 
 
 def in_split(splits: Mapping[str, np.ndarray], name: str, num_rows: int) -> np.ndarray:
@@ -62,7 +81,8 @@ class Seeds:
     """
 
     def __init__(self, rows: Rows) -> None:
-        self._labels = LabelReader(rows.labels) if rows.labels else None
+        learnt = None if rows.learnt is None else rows.learnt.labels
+        self._labels = LabelReader(rows.labels, learnt) if rows.labels else None
         self._split = SplitReader(rows.split, rows.seed)
         self.columns = (*rows.labels, *self._split.columns)
 
@@ -76,26 +96,31 @@ class Seeds:
             self._labels.add(block.columns, where)
         self._split.add(block.columns, where)
 
-    def found(self, kept: np.ndarray, what: str, alike: np.ndarray | None = None
+    def found(self, kept: np.ndarray, table: Table, alike: np.ndarray | None = None
               ) -> tuple[Labels | None, dict[str, np.ndarray]]:
         """What is known of the rows that are kept; warns where there are no rows at all.  Not collective.
 
         Args:
             kept: (N,) booleans: the rows that count; no other takes part in anything.
-            what: The table, for messages.
+            table: Theirs, for messages.
             alike: As in `mpignn.tables.splits.SplitReader.splits`.
 
         Returns:
             The labels of the rows that are kept, and the sorted places among them of each split.
+
+        Raises:
+            DataError: A class was not learnt; names the file and the line.
         """
+        what = str(table.paths[0])
         if not kept.size:
             log.warning("%s: there are no rows in it", what)
-        labels = None if self._labels is None else self._labels.labels(kept)
+        labels = None if self._labels is None else self._labels.labels(kept, table.where)
         return labels, self._split.splits(kept, labels, alike, what)
 
 
 def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np.ndarray, what: str, keep_dtype: bool,
-              kept: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+              kept: np.ndarray, learnt: Learnt | None
+              ) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]], dict[str, tuple[LearntColumn, ...]]]:
     """Make data of columns, in one pass or, where all must be seen before, in two.  Not collective.
 
     Args:
@@ -106,17 +131,23 @@ def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np
         keep_dtype: Features are float64 where one of their columns is, or holds integers of more than 16 bits; else
             float32.
         kept: (N,) booleans: the rows that count, K; what stands in others is not looked at.
+        learnt: What was learnt of these columns in another table; None: it is learnt from this one.
 
     Returns:
-        The data by name, (K, F) for features; and by name the names of what became numbers by their order.
+        The data by name, (K, F) for features; by name the names of what became numbers by their order; and what was
+        learnt of the columns of each array.
 
     Raises:
         DataError: A value is missing, or is not what it should be; names the file and the line.
     """
     columns = [(name, column) for name, some in wanted.items() for column in some]
+    given: list[LearntColumn | None] = [None] * len(columns)
+    if learnt is not None:
+        given = [one for name in wanted for one in learnt.columns.get(name, ())]
     if columns:
         table.batches(sorted({column.column for _, column in columns}))     # from here on it knows their types
-    made = [_encoder(column, table, f"{what}: {name}") for name, column in columns]
+    made = [_encoder(column, table, f"{what}: {name}", known) for (name, column), known in
+            zip(columns, given, strict=True)]
     _look([(column.column, one) for (_, column), one in zip(columns, made, strict=True) if one.looks], table, in_train,
           kept)
     data, begins = _arrays(columns, made, in_train.size, keep_dtype)
@@ -126,14 +157,17 @@ def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np
             if name == FEATURES:
                 _put(data[name][rows], begin, values.reshape(rows.stop - rows.start, -1), column.column, where)
             else:
-                data[name][rows] = values
+                _put_as_learnt(data[name][rows], values, column.column, where)
+    found: dict[str, tuple[LearntColumn, ...]] = {name: () for name, some in wanted.items() if some}
+    for (name, _), one in zip(columns, made, strict=True):
+        found[name] += (one.learnt,)
     return data, {name: one.names for (name, _), one in zip(columns, made, strict=True) if one.names is not None
-                  and name != FEATURES}
+                  and name != FEATURES}, found
 
 
-def _encoder(column: Column, table: Table, what: str) -> Encoder:
+def _encoder(column: Column, table: Table, what: str, learnt: LearntColumn | None) -> Encoder:
     try:
-        return encoder(column, table.types[column.column])
+        return encoder(column, table.types[column.column], learnt)
     except DataError as error:
         raise DataError(f"{what}: {table.paths[0]}: {error}") from error
 
@@ -196,6 +230,17 @@ def _put(features: np.ndarray, begin: int, values: np.ndarray, column: str, wher
     if too_large.size:
         raise DataError(f"{where(int(too_large[0]))}: {column} is more than float32 holds: scale it, such as by as = "
                         "\"standard\", or keep its type by --keep-dtype")
+
+
+def _put_as_learnt(data: np.ndarray, values: np.ndarray, column: str, where: Where) -> None:
+    """Store rows in the type in which the same column was stored, whole numbers as whole numbers."""
+    data[:] = values
+    if data.dtype.kind in "iub" and values.dtype != data.dtype:
+        changed = np.argwhere(data != values)
+        if changed.size:
+            place = tuple(changed[0])
+            raise DataError(f"{where(int(place[0]))}: {column} is {values[place]}, which {data.dtype} does not hold, "
+                            "as which it was stored in training")
 
 
 def _holds(cast: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mpignn.tables.formats import ending
+from mpignn.tables.formats import plain_name
 from mpignn.tables.kinds import is_number
 from mpignn.tables.table import Table
 
@@ -27,9 +27,7 @@ class Sheet:
     @property
     def stem(self) -> str:
         """The name of the file without its ending."""
-        name = self.path.name
-        end = ending(self.path) if self.path.is_file() else None
-        return name if end is None else name[:name.lower().rindex(end)]
+        return plain_name(self.path) if self.path.is_file() else self.path.name
 
     @property
     def names(self) -> Sequence[str]:

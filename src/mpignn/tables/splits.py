@@ -18,14 +18,15 @@ from mpignn.tables.description import (
     ByMask,
     ByShare,
     ByTime,
+    ForTest,
     Moment,
     Split,
     split_columns,
     split_of,
 )
-from mpignn.tables.encoders import Where, absent, plain
 from mpignn.tables.kinds import is_number, is_text
 from mpignn.tables.labels import Labels
+from mpignn.tables.values import Where, absent, plain
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,8 @@ class SplitReader:
             number = np.full(count, _NONE, np.int8)
             number[rows] = by_share(self._split.shares, rows.size, classes, self._seed)
             number = number if alike is None else number[alike]
+        elif isinstance(self._split, ForTest):
+            number = np.where(known, SPLITS.index("test"), _NONE)
         else:
             number = np.concatenate([*self._blocks, np.empty(0, np.int8)])[kept]
             without = np.count_nonzero((number != _NONE) & ~known)

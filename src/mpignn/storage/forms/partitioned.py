@@ -53,7 +53,7 @@ def read_partitioned(path: Path) -> GraphData:
             {e: _csc(graph, e, found, orig[e[0]]) for e, found in edges.items()}, node_data, edge_data,
             {key: {name: _split(graph, key, name, orig, numbers) for name in named}
              for key, named in graph.report["splits"].items()},
-            {t: _user_ids(found) for t, found in names.ids.items()}, names.classes,
+            {t: _user_ids(found) for t, found in names.ids.items()}, names.classes, graph.tables,
             Partitioning(graph.source_id, graph.num_parts,
                          {t: _parts(graph.book.node_ranges[t], ids) for t, ids in new.items()}))
 

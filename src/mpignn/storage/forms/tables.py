@@ -1,4 +1,4 @@
-"""Tables with the users' own ids and labels; what they mean is described, or guessed.
+"""Tables with the users' own ids and labels; what they mean is described, guessed, or known of other tables.
 
 All of `mpignn.tables` is imported when it is needed: who reads other forms needs no Apache Arrow.
 """
@@ -6,28 +6,37 @@ All of `mpignn.tables` is imported when it is needed: who reads other forms need
 from pathlib import Path
 
 from mpignn.graph.types import GraphData
-from mpignn.storage.form import Form, file_named
+from mpignn.storage.form import Form, Like, file_named
 
 DESCRIPTION = "graph.toml"
-_OPTIONS = ("keep_dtype", "on_unknown")
+_OPTIONS = ("keep_dtype", "on_unknown", "like")
 
 
-def read_described(path: Path, keep_dtype: bool = False, on_unknown: str | None = None) -> GraphData:
+def read_described(path: Path, keep_dtype: bool = False, on_unknown: str | None = None, like: Like | None = None
+                   ) -> GraphData:
     """The graph that a TOML file describes."""
     from mpignn.tables.build import build
+    from mpignn.tables.like import described_like
     from mpignn.tables.toml import read_description
 
-    return build(read_description(path), keep_dtype, on_unknown)
+    given = read_description(path)
+    if like is None:
+        return build(given, keep_dtype, on_unknown)
+    return build(described_like(given, like.tables, str(like.path)), keep_dtype, on_unknown, like.tables)
 
 
-def read_tables(path: Path, keep_dtype: bool = False, on_unknown: str | None = None) -> GraphData:
-    """The graph of the tables of a folder, by a description there or by what they seem to mean."""
+def read_tables(path: Path, keep_dtype: bool = False, on_unknown: str | None = None, like: Like | None = None
+                ) -> GraphData:
+    """The graph of a table, or of those of a folder, by a description there or by what they seem to mean."""
     from mpignn.tables.build import build
     from mpignn.tables.guess import guessed
+    from mpignn.tables.like import found_like
 
     if (path / DESCRIPTION).exists():
-        return read_described(path / DESCRIPTION, keep_dtype, on_unknown)
-    return build(guessed(path), keep_dtype, on_unknown)
+        return read_described(path / DESCRIPTION, keep_dtype, on_unknown, like)
+    if like is None:
+        return build(guessed(path), keep_dtype, on_unknown)
+    return build(found_like(path, like.tables, str(like.path)), keep_dtype, on_unknown, like.tables)
 
 
 def _is_folder(path: Path) -> bool:
