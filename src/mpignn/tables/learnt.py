@@ -70,8 +70,8 @@ class Learnt:
     """What is learnt from the rows of a type.
 
     Attributes:
-        columns: By name of the data, of each column that it is made of, in their order.
-        labels: Of the labels; None: there are none.
+        columns: By name of the data, for each column that it is made of, in their order.
+        labels: The same for the labels; None: there are none.
         held_out: Whether the rows are edges, of which some may be held out: the data ``message`` says which.
     """
 
