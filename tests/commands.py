@@ -151,7 +151,8 @@ def _other(rng: random.Random, names: dict) -> list[str]:
 def _some_flags(rng: random.Random, command: str, names: dict, count: int) -> list[str]:
     """Flags of a command with values, most of them good."""
     parser = cli._subparser(cli._parser(), command)
-    actions = [a for a in parser._actions if a.option_strings and a.dest not in ("help", "config", "run_dir", "out")]
+    actions = [action for action in parser._actions
+               if action.option_strings and action.dest not in ("help", "config", "run_dir", "out", "stage")]
     return [_flag(rng, action, names) for action in rng.sample(actions, min(count, len(actions)))]
 
 

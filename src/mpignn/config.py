@@ -75,6 +75,8 @@ class WorldConfig:
                              choices=("none", "topology", "all"))
     replicate_nodes: int = _aside(1, "nodes that share such a copy between them", low=1,
                                   only={"replicate": ("topology", "all")})
+    stage: str | None = _aside(None, "folder on each node's own disk, where servers copy the part files that they "
+                                     "read, and find them in the next job")
     access: str = _aside("auto", "how rows of other nodes come: "
                          + "".join(f"{way.name} ({way.text}), " for way in WAYS.values())
                          + "or auto: the one of rma and owner that measures faster at start", choices=("auto", *WAYS))

@@ -132,7 +132,7 @@ class Job:
 
         Args:
             paths: The partitioned graphs.
-            config: What is copied to the nodes.
+            config: What is copied to the nodes, and from where it is read.
             check, plan: As for `open_graph`, and each told of every graph.
 
         Raises:
@@ -140,7 +140,8 @@ class Job:
         """
         copies = config.world.replicate, config.world.replicate_nodes
         with ExitStack() as graphs:
-            yield [graphs.enter_context(open_graph(self.world, path, *copies, check, plan)) for path in paths]
+            yield [graphs.enter_context(open_graph(self.world, path, *copies, check, plan, config.world.stage))
+                   for path in paths]
 
     def _choose_access(self) -> None:
         """Choose the ways to rows of other nodes.  Collective over the world."""

@@ -21,8 +21,10 @@ from mpignn.job.memory_plan import MemoryPlan, make_plan, plan_inference
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.storage.read import GraphFile
+from mpignn.storage.stage import stage as stage_parts
+from mpignn.storage.stage import staged as staged_parts
 from mpignn.storage.user_names import UserNames
-from mpignn.store.cut import Placement, place
+from mpignn.store.cut import Placement, parts_of, place
 from mpignn.store.graph import DistGraph
 from mpignn.store.published import PublishedGraph
 
@@ -95,7 +97,7 @@ class Opened:
 
 
 def open_graph(world: "World", path: str | Path, replicate: str = "none", replicate_nodes: int = 1,
-               check: Check | None = None, plan: Plan = Opened.plan_data) -> DistGraph:
+               check: Check | None = None, plan: Plan = Opened.plan_data, stage: str | Path | None = None) -> DistGraph:
     """Publish a graph of the job.  Collective over the world.
 
     Several graphs may be open at a time.  A graph is a context manager; where the ``with`` block ends, and in
@@ -107,8 +109,11 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
         replicate, replicate_nodes: What is copied to every node, or every so many nodes, as in `mpignn.config`.
         check: Told of the metadata on the first rank, before anything is loaded; raises what is wrong with it.
         plan: Says on the first rank how much memory the job takes with this graph.
+        stage: A folder on each node's own disk.  Servers copy the part files that they read there, and read them there
+            if an earlier job has.
 
     Raises:
+        ConfigError: On all ranks: part files cannot be copied there.
         DataError: On all ranks: a file is missing, damaged, or of another graph.
         ResourceError: On all ranks: too little memory.
         Stopped: On all ranks: one of them was asked to stop meanwhile.
@@ -116,9 +121,11 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
     with phase("open graph"):
         opened, memory = _open(world, Path(path), replicate, replicate_nodes, check, plan)
     _check_memory(world, memory)
-    transport = _transport(world, opened.placement.specs(world.node_id))
+    specs = opened.placement.specs(world.node_id)
+    staged = {} if stage is None else _stage(world, opened, specs, Path(stage))
+    transport = _transport(world, specs)
     try:
-        world.all.agree(_load(world, transport, opened.path))
+        world.all.agree(_load(world, transport, opened.path, staged))
         stop.check(world.all, "while the graph was being read")
     except MpignnError:
         transport.free()
@@ -139,7 +146,8 @@ class GraphServer:
             mpignn.GraphServer(world, path).serve()
     """
 
-    def __init__(self, world: "World", path: str | Path, replicate: str = "none", replicate_nodes: int = 1) -> None:
+    def __init__(self, world: "World", path: str | Path, replicate: str = "none", replicate_nodes: int = 1,
+                 stage: str | Path | None = None) -> None:
         """Load this server's share into memory that all ranks of the node map, and publish it.
 
         Collective over the world, together with `open_graph` on the trainers; arguments and errors are those of it.
@@ -149,7 +157,7 @@ class GraphServer:
         """
         if world.is_trainer:
             raise ConfigError(f"rank {world.rank} is a trainer and cannot only serve: use open_graph there")
-        self._graph = open_graph(world, path, replicate, replicate_nodes)
+        self._graph = open_graph(world, path, replicate, replicate_nodes, stage=stage)
 
     def serve(self) -> None:
         """Serve until the trainers have closed the graph.  Collective over the world, with `DistGraph.close` there."""
@@ -209,7 +217,33 @@ def _transport(world: "World", specs: list[ArraySpec]) -> Transport:
         return MpiTransport(world, specs)
 
 
-def _load(world: "World", transport: Transport, path: Path) -> MpignnError | None:
+def _stage(world: "World", opened: Opened, specs: Sequence[ArraySpec], folder: Path) -> dict[int, Path]:
+    """Copy the part files that the servers of each node read, unless they are there.  Collective over the world.
+
+    Returns:
+        Where this node has them, by number.
+
+    Raises:
+        MpignnError: On all ranks.
+    """
+    problem, parts = None, list[int]()
+    if world.server_index is not None:
+        first, last = world.topology.servers_of(world.node_id)
+        book = opened.placement.book
+        parts = sorted(set().union(*(parts_of(specs, book, server) for server in range(first, last))))
+        try:
+            with phase("copy part files"), paths_named():
+                stage_parts(opened.path, folder, parts[world.server_index - first::last - first])
+        except Stopped:
+            pass        # all will find out
+        except MpignnError as error:
+            problem = error
+    world.all.agree(problem)
+    stop.check(world.all, "while part files were being copied")
+    return staged_parts(folder, opened.graph_id, parts)
+
+
+def _load(world: "World", transport: Transport, path: Path, staged: Mapping[int, Path]) -> MpignnError | None:
     """Read what this rank serves; returns what is wrong with it, to be agreed on."""
     if world.server_index is None:
         return None
@@ -218,7 +252,7 @@ def _load(world: "World", transport: Transport, path: Path) -> MpignnError | Non
     first, last = world.topology.servers_of(world.node_id)
     try:
         with paths_named():
-            server.load(transport, path, world.server_index, max(1, len(usable_cores()) // (last - first)))
+            server.load(transport, path, world.server_index, max(1, len(usable_cores()) // (last - first)), staged)
     except Stopped:
         return None         # all will find out
     except MpignnError as error:

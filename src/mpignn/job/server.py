@@ -5,6 +5,7 @@ A server never imports torch.
 
 import logging
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from mpignn.storage.read import GraphFile
 log = logging.getLogger(__name__)
 
 
-def load(transport: Transport, path: Path, server: int, threads: int = 1) -> None:
+def load(transport: Transport, path: Path, server: int, threads: int = 1, staged: Mapping[int, Path] | None = None
+         ) -> None:
     """Read the rows that a server owns straight into its shards.  Not collective.
 
     Args:
@@ -29,6 +31,7 @@ def load(transport: Transport, path: Path, server: int, threads: int = 1) -> Non
         path: The partitioned graph.
         server: Number of this server.
         threads: That read at a time: most of the time goes into making pages for what is read, and into checksums.
+        staged: Copies of part files to read instead, by number.
 
     Raises:
         DataError: A file is missing, damaged, of another graph, or holds ids outside the graph.
@@ -40,7 +43,7 @@ def load(transport: Transport, path: Path, server: int, threads: int = 1) -> Non
         name: _Extremes(shard.dtype, transport.store) if ArrayKey.parse(name).what in ("indices", "edge_id")
         else partial(_store, transport.store) for name, shard in shards.items()}
     size = sum(shard.nbytes for shard in shards.values())
-    with phase("load graph"), GraphFile(path) as file:
+    with phase("load graph"), GraphFile(path, staged=staged) as file:
         file.read_many([(name, array.spec.bounds[server], array.spec.bounds[server + 1], shards[name], stores[name])
                         for name, array in transport.arrays.items()], threads)
         for name, shard in shards.items():

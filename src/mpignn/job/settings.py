@@ -10,8 +10,8 @@ from mpignn.job import runs
 from mpignn.models import is_own
 from mpignn.options import load_config, settings_given
 
-# They fit a number of ranks and nodes, and a run goes on, and is used, with any.
-_OF_THE_LAUNCH = ("servers_per_node", "server_nodes", "ranks_per_node", "replicate_nodes")
+# They fit some ranks and nodes, and a run goes on, and is used, with any.
+_OF_THE_LAUNCH = ("servers_per_node", "server_nodes", "ranks_per_node", "replicate_nodes", "stage")
 
 
 def configure(path: str | Path | None, flags: dict[str, Any]) -> Config:

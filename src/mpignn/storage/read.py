@@ -53,14 +53,16 @@ class GraphFile:
         DataError: A file that is missing, damaged, or of another graph.
     """
 
-    def __init__(self, path: str | Path, partial: bool = False) -> None:
+    def __init__(self, path: str | Path, partial: bool = False, staged: Mapping[int, Path] | None = None) -> None:
         """Open a graph.
 
         Args:
             path: The folder, or graph.h5 in it.
             partial: Open it also if part files are missing or have the wrong size.
+            staged: Copies of part files that are read instead of those beside graph.h5, by number.
         """
         path = Path(path)
+        self._staged = staged or {}
         self.path = path / GRAPH_FILE if path.is_dir() else path
         if not self.path.is_file():
             raise DataError(f"{self.path}: no such file; `mpignn partition SRC OUT` makes a graph")
@@ -284,7 +286,10 @@ class GraphFile:
         return out
 
     def _part_path(self, part: int) -> Path:
-        return self.path.parent / part_file(part)
+        return self._staged.get(part, self.path.parent / part_file(part))
+
+    def _mend(self, part: int) -> str:
+        return "remove it, and the next job copies it again" if part in self._staged else MEND
 
     def _stored(self, part: int, info: ArrayInfo) -> StoredArray:
         """An array of a part file, compared with the metadata when it is first asked for."""
@@ -296,7 +301,7 @@ class GraphFile:
         if info.name not in known:
             ranges, extra = axis(ArrayKey.parse(info.name), self.book)
             with damage_named(f"{path}: {info.name}"):
-                data = stored_array(file, path, info.name)
+                data = stored_array(file, path, info.name, self._mend(part))
                 _expect(data, info.dtype, (int(ranges[part + 1] - ranges[part]) + extra, *info.row_shape))
                 known[info.name] = data
         return known[info.name]
@@ -311,7 +316,7 @@ class GraphFile:
         if found != (self.graph_id, part):
             file.close()
             raise DataError(f"{path}: expected part {part} of graph {self.graph_id}, got part {found[1]} of graph "
-                            f"{found[0]}: the file belongs to another graph; {MEND}")
+                            f"{found[0]}: the file belongs to another graph; {self._mend(part)}")
         self._parts[part] = file, {}
 
     def _info(self, name: str) -> ArrayInfo:

@@ -13,6 +13,7 @@ from mpignn.graph.array_key import EDGE, IN, NODE, OUT, ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, etype_key
 from mpignn.roles import Topology
+from mpignn.storage.schema import axis
 
 REPLICATED = ("none", "topology", "all")
 """What each node, or each group of nodes, may hold a copy of: nothing, the structure, or everything."""
@@ -98,6 +99,24 @@ def array_specs(book: RangePartitionBook, infos: Iterable[ArrayInfo], num_server
     if copies is not None and copied:
         specs += cut_all(copied, cut(copies.first, copies.last))
     return specs
+
+
+def parts_of(specs: Iterable[ArraySpec], book: RangePartitionBook, server: int) -> set[int]:
+    """The partitions that a server has rows of.  Not collective.
+
+    Args:
+        specs: How the arrays are cut, as seen from the server's node.
+        book: Ranges of the partitions.
+        server: Number of the server.
+    """
+    found: set[int] = set()
+    for spec in specs:
+        ranges, _ = axis(ArrayKey.parse(spec.name), book)
+        lo, hi = spec.bounds[server:server + 2]
+        if lo < hi:
+            first, last = np.searchsorted(ranges, lo, side="right") - 1, np.searchsorted(ranges, hi)
+            found.update((first + np.flatnonzero(np.diff(ranges[first:last + 1]))).tolist())
+    return found
 
 
 @dataclass(frozen=True)
