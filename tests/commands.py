@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpignn import cli, config, options
+from mpignn import cli, cli_data, config, options
 from mpignn.models import MODELS
 from mpignn.partition.balance import BALANCES
 from mpignn.partition.methods import METHODS
@@ -25,11 +25,13 @@ from mpignn.partition.methods import METHODS
 _NTYPES = ("n", "user", "even", "type", "to", "train", "a.b", "a_b", "self", "_N", "forward", "node")
 _RELATIONS = ("r", "to", "rev_r", "a.b", "a_b", "even", "data", "weight")
 _JUNK = {int: ("-2", "x", "", "1.5", "99999999999999999999"), float: ("nan", "inf", "-1", "x", "1e400"),
-         str: ("nosuch", "", "a b", "*", "ü", "../up", "a:b:c")}
+         str: ("nosuch", "", "a b", "*", "ü", "../up", "a:b:c"),
+         cli_data.num_bytes: ("0", "-1", "x", "1.5X", "1e9", "")}
 _FRACTIONS = ("0", "0.1", "0.5", "0.01")
 # What would take long, or ends a job on purpose, is drawn from these.
 _SHORT = {"epochs": ("0", "1", "2"), "hang_timeout": ("0", "300"), "time_limit": ("600", "0"), "nodes": ("30", "60"),
-          "resume": (None, "auto", "nosuch"), "seed": tuple("01234567"), "avg_degree": ("3", "0"), "device": ("cpu",)}
+          "resume": (None, "auto", "nosuch"), "seed": tuple("01234567"), "avg_degree": ("3", "0"), "device": ("cpu",),
+          "memory": ("1K", "20k", "0.1G")}
 _TASK_DATA = {"node_classification": "labels", "node_multilabel": "tags", "node_regression": "size",
               "edge_classification": "kind", "edge_regression": "weight"}
 _DATA = ("labels", "tags", "size", "kind", "weight", "features", "keep", "other")

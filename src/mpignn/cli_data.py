@@ -1,11 +1,18 @@
-"""Commands that make graphs and look at them, in one process: `partition`, `describe`, `check`, `data`, `synth`."""
+"""Commands that make graphs and look at them: `partition`, which any number of ranks do together, and in one process
+`describe`, `check`, `data`, `synth`."""
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mpignn import launcher, say
+from mpignn.comm.group import Group, LocalGroup
+from mpignn.config import Config, WorldConfig
 from mpignn.errors import ConfigError, DataError
+from mpignn.mpi.access import OWNER
+from mpignn.mpi.host import available_memory
 from mpignn.partition.balance import BALANCES
 from mpignn.partition.methods import METHODS
 
@@ -31,6 +38,9 @@ def partition_arguments(parser: argparse.ArgumentParser) -> None:
                         f"of these: {', '.join(BALANCES)} (default: nodes, 3 %%)")
     parser.add_argument("--out-edges", action="store_true", help="store each edge with its source, too, for "
                                                                  "out-degrees and sampling along the edges")
+    parser.add_argument("--memory", type=num_bytes, metavar="BYTES", help="what each rank may take for edges and rows "
+                        "in hand, such as 500M or 1.5G; what does not fit goes through files beside OUT (default: half "
+                        "of the free memory, divided by the ranks of the machine)")
     parser.add_argument("--on-unknown", choices=("error", "drop"), help="of tables: whether edges with an end that is "
                         "no node are an error or are left out (default: as the description says, or error)")
     parser.add_argument("--like", metavar="GRAPH", help="of tables: make the columns, codes and classes of this graph "
@@ -43,14 +53,16 @@ def partition_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def partition(arguments: argparse.Namespace) -> int:
-    refuse_mpirun("partition")
     from mpignn.storage.describe import describe as shown
     from mpignn.storage.write import partition_graph
-    partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
-                    out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype,
-                    on_unknown=arguments.on_unknown, balance=arguments.balance, put=_put(arguments.put),
-                    like=arguments.like)
-    say.tell(shown(arguments.out))
+    with _all_ranks() as (group, memory):
+        partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
+                        out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype,
+                        on_unknown=arguments.on_unknown, balance=arguments.balance, put=_put(arguments.put),
+                        like=arguments.like,
+                        memory=memory if arguments.memory is None else arguments.memory, group=group)
+        if group.rank == 0:
+            say.tell(shown(arguments.out))
     return 0
 
 
@@ -65,6 +77,33 @@ def _put(words: Sequence[str]) -> dict[str, object]:
             raise ConfigError(f"--put {name} is there twice: leave one out")
         found[name] = path
     return found
+
+
+@contextmanager
+def _all_ranks() -> Iterator[tuple[Group, int]]:
+    """The ranks of this job, or this process alone, and how many bytes each may take: half of what is free.
+
+    Collective over the job.
+    """
+    if launcher.count() == 1:
+        yield LocalGroup(), available_memory()[0] // 2
+        return
+    from mpignn.job.job import Job
+    with Job.start(Config(world=WorldConfig(servers_per_node=0, access=OWNER))) as job:
+        free = job.world.host.allgather(available_memory()[0])
+        yield job.world.all, min(free) // 2 // job.world.host.size
+
+
+def num_bytes(text: str) -> int:
+    """The bytes that a text such as ``500M`` or ``1.5G`` means: a number with K, M, G or T, or of bytes.
+
+    Raises:
+        argparse.ArgumentTypeError: It means none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d*)?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f"expected a number of bytes such as 500M or 1.5G, got {text!r}")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
 def describe_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from test_storage import fresh, read_all
 from graphs import edge_list, graphs, random_assignment, random_graph
 from mpignn.errors import DataError
 from mpignn.graph.types import ETYPE, etype_key
-from mpignn.storage import write
+from mpignn.storage import scratch
 from mpignn.storage.check import check
 from mpignn.storage.read import GraphFile
 from mpignn.storage.write import partition_graph, write_graph
@@ -35,7 +35,7 @@ def new_edge_ids(data, etype, orig_dst):
 @given(data=graphs(), num_parts=st.integers(1, 5))
 @files_reused
 def test_each_edge_is_with_its_source_in_order_of_original_ids(data, num_parts, tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "_CHUNK_EDGES", 7)
+    monkeypatch.setattr(scratch, "_MOST_ROWS", 7)
     write_graph(data, random_assignment(data, num_parts), num_parts, fresh(tmp_path / "g"), out_edges=True)
     assert check(tmp_path / "g") == []
     with GraphFile(tmp_path / "g") as graph:

@@ -12,8 +12,9 @@ from graphs import edge_list, random_graph, random_hetero_graph
 from mpignn.errors import DataError
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
 from mpignn.storage.check import check
+from mpignn.storage.source_id import source_id
 from mpignn.storage.sources import forms, read_source
-from mpignn.storage.write import partition_graph, source_id
+from mpignn.storage.write import partition_graph
 
 INDPTR = np.array([0, 2, 2, 3, 5])
 INDICES = np.array([1, 3, 0, 2, 2])

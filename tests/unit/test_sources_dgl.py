@@ -16,8 +16,9 @@ from graphs import as_stored, ends, graphs, masks, random_hetero_graph
 from mpignn.errors import DataError
 from mpignn.graph.types import etype_key
 from mpignn.storage.check import check
+from mpignn.storage.source_id import source_id
 from mpignn.storage.sources import read_source
-from mpignn.storage.write import partition_graph, source_id
+from mpignn.storage.write import partition_graph
 
 
 def write_array(path: Path, array: np.ndarray, form: str) -> dict:

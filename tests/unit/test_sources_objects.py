@@ -20,8 +20,9 @@ from graphs import as_stored, edge_list, ends, graphs, masks, random_graph, rand
 from mpignn.errors import DataError
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
 from mpignn.storage.check import check
+from mpignn.storage.source_id import source_id
 from mpignn.storage.sources import read_source
-from mpignn.storage.write import partition_graph, source_id
+from mpignn.storage.write import partition_graph
 
 SRC = Path(__file__).parents[2] / "src"
 

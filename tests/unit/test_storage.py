@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from graphs import edge_list, graphs, random_assignment, random_graph, random_hetero_graph
 from mpignn.errors import ConfigError, DataError, IDError, ResourceError, UnknownName
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
-from mpignn.storage import arrays, atomic, write
+from mpignn.storage import arrays, atomic, scratch, write
 from mpignn.storage.check import check
 from mpignn.storage.describe import describe
 from mpignn.storage.read import GraphFile
@@ -32,7 +32,7 @@ def small_blocks(monkeypatch):
     """Blocks of 64 bytes, chunks of a few rows: what takes gigabytes happens with a few."""
     monkeypatch.setattr(arrays, "BLOCK_BYTES", 64)
     monkeypatch.setattr(write, "_CHUNK_EDGES", 7)
-    monkeypatch.setattr(write, "_CHUNK_BYTES", 100)
+    monkeypatch.setattr(scratch, "_MOST_ROWS", 5)
 
 
 def read_all(graph, name, lo=0, hi=None):

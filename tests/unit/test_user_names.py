@@ -18,8 +18,9 @@ from mpignn.storage import arrays, user_names
 from mpignn.storage.check import check
 from mpignn.storage.describe import describe
 from mpignn.storage.read import GraphFile
+from mpignn.storage.source_id import source_id
 from mpignn.storage.user_names import IdReader, longest_text
-from mpignn.storage.write import partition_graph, source_id, write_graph
+from mpignn.storage.write import partition_graph, write_graph
 
 TEXTS = [f"paper-{'ü' * (i % 4)}{i}" if i % 7 else "" if i == 14 else f"{i}," for i in range(40)]
 CLASSES = ("Theory", "Größe", "", "a,b")

@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 
 class Group(ABC):
-    """A communicator as the rest of the program needs it.  Every method is collective over the group.
+    """A communicator as the rest of the program needs it.  Methods are collective over the group, but for those that
+    say otherwise.
 
     Attributes:
         rank: This process's number in the group.
@@ -57,6 +58,10 @@ class Group(ABC):
         Raises:
             MpignnError: On all ranks: the problem of the lowest rank that has one.
         """
+
+    def share(self, count: int) -> tuple[int, int]:
+        """The first of ``count`` things that this rank has to do, and one past its last.  Not collective."""
+        return count * self.rank // self.size, count * (self.rank + 1) // self.size
 
     def agree(self, problem: MpignnError | None) -> None:
         """Raise the problem of the lowest rank that has one, on all ranks; else return.

@@ -12,16 +12,14 @@ from mpignn.graph.csc import CSC
 
 @dataclass(frozen=True)
 class Relabeling:
-    """New and original ids of the nodes of one type.
+    """New ids of the nodes of one type.
 
     Attributes:
         new_id: (N,) int64 new id of each original id.
-        orig_id: (N,) int64 original id of each new id.
         ranges: (P + 1,) int64; partition p owns the new ids ``ranges[p]:ranges[p + 1]``.
     """
 
     new_id: np.ndarray
-    orig_id: np.ndarray
     ranges: np.ndarray
 
 
@@ -32,16 +30,21 @@ def relabel(parts: np.ndarray, num_parts: int) -> Relabeling:
         parts: (N,) integers in ``0:num_parts``, the partition of each node.
     """
     small = parts.astype(np.uint16) if num_parts <= 1 << 16 else parts      # NumPy sorts 16 bits by radix
-    orig_id = np.argsort(small, kind="stable").astype(np.int64, copy=False)
-    new_id = np.empty_like(orig_id)
-    new_id[orig_id] = np.arange(orig_id.size)
+    new_id = np.empty(parts.size, np.int64)
+    new_id[np.argsort(small, kind="stable")] = np.arange(parts.size)
     ranges = np.zeros(num_parts + 1, np.int64)
     np.cumsum(np.bincount(parts, minlength=num_parts), out=ranges[1:])
-    return Relabeling(new_id, orig_id, ranges)
+    return Relabeling(new_id, ranges)
 
 
-def new_indptr(csc: CSC, destinations: Relabeling) -> np.ndarray:
-    """(D + 1,) int64: the in-edges of the new id v get the edge ids ``result[v]:result[v + 1]``."""
+def new_indptr(csc: CSC, new_id: np.ndarray) -> np.ndarray:
+    """(D + 1,) int64: the in-edges of the new id v get the edge ids ``result[v]:result[v + 1]``.
+
+    Args:
+        csc: The in-edges, in original ids.
+        new_id: (D,) int64 new id of each destination.
+    """
     indptr = np.zeros(csc.num_dst + 1, np.int64)
-    np.cumsum(np.diff(csc.indptr)[destinations.orig_id], out=indptr[1:])
+    indptr[1:][new_id] = np.diff(csc.indptr)
+    np.cumsum(indptr, out=indptr)
     return indptr

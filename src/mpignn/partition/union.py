@@ -24,7 +24,8 @@ def union_graph(data: GraphData) -> tuple[np.ndarray, np.ndarray]:
     from mpignn.kernels.threads import over_rows
 
     first, total = first_nodes(data), sum(data.num_nodes.values())
-    edges = [(csc.indptr, csc.indices, first[src], first[dst]) for (src, _, dst), csc in data.csc.items()]
+    edges = [(np.asarray(csc.indptr), np.asarray(csc.indices), first[src], first[dst])
+             for (src, _, dst), csc in data.csc.items()]
     counts = np.zeros(total, np.int64)
     for some in edges:
         union.count_ends(*some, counts)

@@ -37,6 +37,26 @@ class Piece:
     crc: int
 
 
+def joined(pieces: Iterable[Piece], arrays: Mapping[str, ArrayType]) -> list[Piece]:
+    """The same pieces, those that follow each other in a block as one.
+
+    Args:
+        pieces: In any order.
+        arrays: Those that they are of, by name.
+    """
+    found: list[Piece] = []
+    for piece in sorted(pieces, key=lambda piece: (piece.name, piece.first)):
+        last = found[-1] if found and found[-1].name == piece.name else None
+        array = arrays[piece.name]
+        if (last is not None and last.first + last.size // array.row_bytes == piece.first
+                and last.first // array.block_rows == piece.first // array.block_rows):
+            found[-1] = Piece(piece.name, last.first, last.size + piece.size,
+                              crc32_combine(last.crc, piece.crc, piece.size))
+        else:
+            found.append(piece)
+    return found
+
+
 def block_crcs(array: ArrayType, pieces: Iterable[Piece]) -> tuple[int, ...]:
     """The checksums of an array's blocks, by all pieces that were written of it, in any order."""
     ordered = sorted(pieces, key=lambda piece: piece.first)
@@ -113,7 +133,7 @@ def make_file(path: Path, arrays: Mapping[str, ArrayType], attributes: Mapping[s
     return made
 
 
-def write_crcs(path: Path, arrays: Mapping[str, ArrayType], pieces: Iterable[Piece]) -> None:
+def write_crcs(path: Path, arrays: Mapping[str, ArrayType], pieces: Iterable[Piece]) -> dict[str, tuple[int, ...]]:
     """Complete a file of `make_file` by its checksums.  Not collective.
 
     Args:
@@ -121,13 +141,17 @@ def write_crcs(path: Path, arrays: Mapping[str, ArrayType], pieces: Iterable[Pie
         arrays: As it was given.
         pieces: What all writers wrote: every row once.
 
+    Returns:
+        Those of each array, by name.
+
     Raises:
         OSError: The disk is full.
     """
-    crcs = crcs_by_name(arrays, pieces)
+    crcs = {name: tuple(_kept_crcs(arrays[name], found)) for name, found in crcs_by_name(arrays, pieces).items()}
     with writing(path, "r+") as file:
-        for name, array in arrays.items():
-            file[name].attrs.modify(CRCS, np.array(_kept_crcs(array, crcs[name]), np.uint32))
+        for name in arrays:
+            file[name].attrs.modify(CRCS, np.array(crcs[name], np.uint32))
+    return crcs
 
 
 def crcs_by_name(arrays: Mapping[str, ArrayType], pieces: Iterable[Piece]) -> dict[str, tuple[int, ...]]:
@@ -183,13 +207,13 @@ class RowWriter:
         os.posix_fadvise(self._handle, place, rows.size, os.POSIX_FADV_DONTNEED)
         self.pieces.append(Piece(array.name, first, rows.size, crc))
 
-    def close(self) -> None:
-        """Return when all that was written is on the disk.
+    def close(self, sync: bool = True) -> None:
+        """Close the file; with ``sync``, when all that was written is on the disk.
 
         Raises:
             OSError: It cannot be written.
         """
-        sync_and_close(self._handle)
+        (sync_and_close if sync else os.close)(self._handle)
 
 
 def _cut(array: ArrayType, first: int, last: int) -> Iterator[tuple[int, int]]:

@@ -19,7 +19,7 @@ Shapes: N nodes of a type, E edges of a type.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ import numpy as np
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import GraphData, Kind, etype_key
+from mpignn.storage.large_arrays import Cast, FileArray
 from mpignn.storage.validate import LABELS, chunks
 
 log = logging.getLogger(__name__)
@@ -36,37 +37,6 @@ FEATURES = "features"
 
 _WIDER = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64, np.dtype(np.uint64): np.int64}
 _KEEP = "keep the type by --keep-dtype (keep_dtype=True)"
-
-
-@dataclass(frozen=True)
-class Cast:
-    """An array that is read in another type, some rows at a time: the whole may be larger than memory."""
-
-    source: np.ndarray
-    dtype: np.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.source.shape
-
-    @property
-    def ndim(self) -> int:
-        return self.source.ndim
-
-    @property
-    def size(self) -> int:
-        return self.source.size
-
-    @property
-    def nbytes(self) -> int:
-        return self.source.size * self.dtype.itemsize
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        read: np.ndarray = self.source[rows].astype(self.dtype)
-        return read
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.source.astype(self.dtype if dtype is None else dtype)
 
 
 def canonical(data: GraphData, keep_dtype: bool = False) -> GraphData:
@@ -126,6 +96,8 @@ def as_array(values: Any, what: str) -> np.ndarray:
     """``values`` as an array; raises `DataError` where NumPy cannot make one of them."""
     if isinstance(values, np.ndarray):
         return values
+    if isinstance(values, FileArray | Cast):
+        return values.rows
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:       # each library has its own way
@@ -155,10 +127,10 @@ def _stored(values: Any, name: str, what: str, kind: str, splits: Mapping[str, n
     array = as_array(values, what)
     is_labels = name == LABELS and array.ndim > 0 and array.shape[1:] in ((), (1,))
     if is_labels:
-        array = _labels(array.reshape(-1), what, kind, splits)
+        array = _labels(np.asarray(array).reshape(-1), what, kind, splits)
     is_features = kind == "node" and name == FEATURES
     if is_features and array.ndim == 1:
-        array = array[:, None]
+        array = np.asarray(array)[:, None]
     wanted = _dtype(array, is_features, is_labels, keep_dtype)
     if wanted == array.dtype:
         return array

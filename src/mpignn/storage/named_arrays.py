@@ -25,7 +25,7 @@ split/<ntype or src:rel:dst>/<name>              integer ids of the split <name>
 Shapes: N nodes, E edges of a type.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,31 +34,38 @@ from mpignn.errors import DataError
 from mpignn.graph.csc import CSC, csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, EType, GraphData, etype_key, parse_etype
 from mpignn.storage.canonical import as_array, integers, whole
+from mpignn.storage.large_arrays import FileArray
+from mpignn.storage.scratch import Scratch
+from mpignn.storage.sort_edges import Edges, sort_edges
 from mpignn.storage.validate import ids_of_mask
 
 FLAT = "indptr and indices, or src and dst"
 TYPED = "num_nodes/<ntype> and edge/<src:rel:dst>/..."
+_SORT_BYTES, _EDGE_BYTES = 40, 64       # of an edge while all are sorted in memory; of one in hand
 STRUCTURE = ("indptr", "indices", "src", "dst", "num_nodes")
 
 
-def graph_of_arrays(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
-    """A graph of either kind: types are named with a slash.  Not collective.
+def graph_of_arrays(arrays: Mapping[str, np.ndarray], where: str, scratch: Scratch | None = None) -> GraphData:
+    """A graph of either kind: types are named with a slash.
+
+    Collective over the group of ``scratch``, if there is one.
 
     Args:
         arrays: Array by name.
         where: What errors call the whole of them, such as the path of a file.
+        scratch: Where edges are grouped that do not fit memory; None: all fit.
 
     Raises:
         DataError: Names the array and the first bad entry.
     """
-    return (typed if any("/" in key for key in arrays) else flat)(arrays, where)
+    return (typed if any("/" in key for key in arrays) else flat)(arrays, where, scratch)
 
 
-def flat(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
-    """A homogeneous graph; arguments and errors as those of `graph_of_arrays`."""
+def flat(arrays: Mapping[str, np.ndarray], where: str, scratch: Scratch | None = None) -> GraphData:
+    """A homogeneous graph; as `graph_of_arrays`."""
     others = {name: arrays[name] for name in arrays if name not in STRUCTURE}
     num_nodes = _flat_num_nodes(arrays, others, where)
-    csc = _structure(arrays, num_nodes, num_nodes, where)
+    csc = _structure(arrays, num_nodes, num_nodes, where, scratch)
     node_data, edge_data, splits = {}, {}, {}
     for name, array in others.items():
         if name.endswith("_mask"):
@@ -82,12 +89,12 @@ def _flat_num_nodes(arrays: Mapping[str, np.ndarray], others: Mapping[str, np.nd
     for name in ("features", "labels", "train_mask"):
         if name in others and others[name].ndim:
             return len(others[name])
-    ends = [integers(arrays[end], f"{where}: {end}") for end in ("src", "dst") if end in arrays]
+    ends = [np.asarray(integers(arrays[end], f"{where}: {end}")) for end in ("src", "dst") if end in arrays]
     return 1 + max((int(ids.max(initial=-1)) for ids in ends), default=-1)
 
 
-def typed(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
-    """A graph of several types, or of one that has a name; arguments and errors as those of `graph_of_arrays`."""
+def typed(arrays: Mapping[str, np.ndarray], where: str, scratch: Scratch | None = None) -> GraphData:
+    """A graph of several types, or of one that has a name; as `graph_of_arrays`."""
     num_nodes: dict[str, int] = {}
     node_data: dict[str, dict[str, np.ndarray]] = {}
     edges: dict[EType, dict[str, np.ndarray]] = {}
@@ -111,7 +118,8 @@ def typed(arrays: Mapping[str, np.ndarray], where: str) -> GraphData:
         for end in (etype[0], etype[2]):
             if end not in num_nodes:
                 raise DataError(f"{where}: num_nodes/{end} is missing, but there are edges {etype_key(etype)}")
-    csc = {etype: _structure(named, num_nodes[etype[0]], num_nodes[etype[2]], f"{where}: edge/{etype_key(etype)}")
+    csc = {etype: _structure(named, num_nodes[etype[0]], num_nodes[etype[2]], f"{where}: edge/{etype_key(etype)}",
+                             scratch)
            for etype, named in edges.items()}
     sizes = {**num_nodes, **{etype_key(e): c.num_edges for e, c in csc.items()}}
     splits: dict[str, dict[str, np.ndarray]] = {}
@@ -177,7 +185,8 @@ def checked_pairs(pairs: np.ndarray, counts: tuple[int, int], where: str) -> np.
     return pairs.astype(np.int64, copy=False)
 
 
-def _structure(arrays: Mapping[str, np.ndarray], num_src: int, num_dst: int, where: str) -> CSC:
+def _structure(arrays: Mapping[str, np.ndarray], num_src: int, num_dst: int, where: str,
+               scratch: Scratch | None = None) -> CSC:
     """The in-edges of one type; of src and dst only what would keep them from being grouped is checked."""
     if "indptr" in arrays and "indices" in arrays:
         indptr = integers(arrays["indptr"], f"{where}: indptr")
@@ -188,11 +197,27 @@ def _structure(arrays: Mapping[str, np.ndarray], num_src: int, num_dst: int, whe
     src, dst = (integers(arrays[end], f"{where}: {end}") for end in ("src", "dst"))
     if src.shape != dst.shape:
         raise DataError(f"{where}: src has {src.size} entries and dst {dst.size}; expected one of each for an edge")
-    for end, ids, count in (("src", src, num_src), ("dst", dst, num_dst)):
-        bad = np.flatnonzero((ids < 0) | (ids >= count))
-        if bad.size:
-            raise DataError(f"{where}: {end}[{bad[0]}] = {ids[bad[0]]} but there are {count} nodes")
-    return csc_from_coo(src, dst, num_dst)
+    if scratch is None or scratch.fits(_SORT_BYTES * src.size):
+        src, dst = np.asarray(src), np.asarray(dst)
+        for end, ids, count in (("src", src, num_src), ("dst", dst, num_dst)):
+            _check_ends(ids, 0, count, f"{where}: {end}")
+        return csc_from_coo(src, dst, num_dst)
+    ends = FileArray.of(src), FileArray.of(dst)
+
+    def edges() -> Iterator[Edges]:
+        for first, last in scratch.pieces(src.size, _EDGE_BYTES):
+            some = ends[0][first:last], ends[1][first:last]
+            for end, ids, count in (("src", some[0], num_src), ("dst", some[1], num_dst)):
+                _check_ends(ids, first, count, f"{where}: {end}")
+            yield *some, np.arange(first, last)
+
+    return sort_edges(edges, src.size, num_src, num_dst, src.dtype, scratch)
+
+
+def _check_ends(ids: np.ndarray, first: int, count: int, what: str) -> None:
+    bad = np.flatnonzero((ids < 0) | (ids >= count))
+    if bad.size:
+        raise DataError(f"{what}[{first + bad[0]}] = {ids[bad[0]]} but there are {count} nodes")
 
 
 def _split_ids(array: np.ndarray, count: int, what: str) -> np.ndarray:

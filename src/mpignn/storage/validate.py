@@ -88,7 +88,7 @@ def _check_csc(csc: CSC, num_src: int, num_dst: int, what: str) -> None:
         if rows.min() < 0 or rows.max() >= num_src:
             bad = int(np.flatnonzero((rows < 0) | (rows >= num_src))[0])
             raise DataError(f"{what}: indices[{begin + bad}] = {rows[bad]} but there are {num_src} sources")
-    if csc.edge_ids is not None:
+    if isinstance(csc.edge_ids, np.ndarray):        # those in files are made here, of places in the source
         seen = np.zeros(csc.num_edges, bool)
         inside = csc.edge_ids[(csc.edge_ids >= 0) & (csc.edge_ids < csc.num_edges)]
         seen[inside] = True
@@ -173,6 +173,7 @@ def ids_of_mask(mask: np.ndarray, count: int, what: str) -> np.ndarray:
     Raises:
         DataError: Another shape, or another value.
     """
+    mask = np.asarray(mask)
     if mask.shape not in ((count,), (count, 1)):
         mend = ("; ids are made a mask by mask = np.zeros(N, bool); mask[ids] = True"
                 if mask.ndim == 1 and mask.dtype.kind in "iu" else "")

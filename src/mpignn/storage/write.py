@@ -1,63 +1,58 @@
-"""From a graph in one process to partitions on disk.
+"""From a graph to partitions on disk, by one process or by all ranks of a job.
 
 Shapes: N nodes and E edges of a type, P partitions.
 """
 
 import hashlib
 import logging
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from zlib_ng.zlib_ng import crc32
 
 from mpignn.arguments import whole_number
+from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import ConfigError, DataError
-from mpignn.graph.array_key import ArrayKey
-from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.csc import in_edges, out_edges, row_chunks
+from mpignn.graph.array_key import EDGE, NODE, OUT, ArrayKey
+from mpignn.graph.csc import row_chunks
 from mpignn.graph.likeness import likely, misnamed_splits
-from mpignn.graph.types import EType, GraphData, etype_key
+from mpignn.graph.types import GraphData
 from mpignn.json_text import to_json
 from mpignn.partition.assign import Partitioner, assign, checked_assignment, kept
-from mpignn.partition.relabel import Relabeling, new_indptr, relabel
+from mpignn.partition.relabel import Relabeling, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
-from mpignn.storage.array_writers import ArrayWriter, write_array
+from mpignn.storage.array_writers import write_array
 from mpignn.storage.arrays import file_crc
 from mpignn.storage.atomic import check_new, check_space, new_folder
 from mpignn.storage.canonical import FEATURES, canonical
 from mpignn.storage.check import check
-from mpignn.storage.schema import (
-    GRAPH_FILE,
-    HEAD_BYTES,
-    SCHEMA,
-    edge_path,
-    head_line,
-    index_dtype,
-    node_path,
-    out_path,
-    part_file,
-)
+from mpignn.storage.part_files import PartFiles
+from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, SCHEMA, edge_path, head_line, node_path, out_path
+from mpignn.storage.scratch import Scratch, scratch_in
 from mpignn.storage.sink import writing
+from mpignn.storage.source_id import array_crc, source_id
 from mpignn.storage.sources import read_source
 from mpignn.storage.user_names import named_arrays, names_report, write_names
 from mpignn.storage.validate import LABELS, validate
+from mpignn.storage.write_parts import PartWriter
 
 log = logging.getLogger(__name__)
 
-_CHUNK_EDGES = 1 << 21          # edges in hand at a time, at 40 bytes each
-_CHUNK_BYTES = 1 << 24          # of rows of a feature
+_CHUNK_EDGES = 1 << 21          # counted at a time
 
 
 def partition_graph(source: object, out: str | Path, num_parts: int | None = None,
                     method: str | Path | Partitioner | None = None, seed: int = 0, out_edges: bool = False,
                     keep_dtype: bool = False, on_unknown: str | None = None,
                     balance: Sequence[str] = (), put: Mapping[str, object] | None = None,
-                    like: str | Path | None = None) -> dict[str, Any]:
-    """Cut a graph into partitions and write them to a new folder.  Not collective; one process.
+                    like: str | Path | None = None, memory: int | None = None, group: Group | None = None) -> dict[str, Any]:
+    """Cut a graph into partitions and write them to a new folder.  Collective over the group, if there is one.
+
+    The files are the same for any group and any memory.
 
     Args:
         source: A path, the name of a bundled data set, or a graph that the program has in memory, in one of the forms
@@ -79,6 +74,9 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
             files in original ids, as `mpignn.storage.put.with_arrays` takes them.
         like: A partitioned graph that was made of tables.  The tables of ``source`` get the columns, codes, means and
             classes of that one, by the names of their columns; nothing is learnt from them.
+        memory: Bytes that a rank may take for edges and rows in hand; what does not fit goes through files beside
+            ``out``.  None: half of what is free.
+        group: The ranks that do it together, which all see the folder of ``out``; None: this process alone.
 
     Returns:
         The report of `mpignn.partition.report.make_report`.
@@ -89,21 +87,24 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         DataError: A source that is not a sound graph.
         ResourceError: Not enough room on the disk.
     """
-    out = Path(out)
+    out, group = Path(out), group or LocalGroup()
     if num_parts is not None:
         num_parts = whole_number(num_parts, "parts", 1)
     elif method is not None or seed or balance:
         raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or say "
                           "how many parts there shall be")
-    check_new(out)
-    data = read_source(source, keep_dtype, on_unknown, put, like)
-    for doubt in _misnamed(data):
-        log.warning("%s", doubt)
-    if num_parts is None:
-        parts, num_parts = kept(data)
-    else:
-        parts = assign(data, num_parts, "metis" if method is None else method, seed, balance)
-    return _write(data, parts, num_parts, out, out_edges)
+    group.by_first(lambda: check_new(out))
+    with _new_folder(out, group) as folder, scratch_in(folder, out, group, memory) as scratch:
+        data = read_source(source, keep_dtype, on_unknown, put, like, scratch)
+
+        def assigned() -> tuple[Mapping[str, np.ndarray], int]:
+            for doubt in _misnamed(data):
+                log.warning("%s", doubt)
+            if num_parts is None:
+                return kept(data)
+            return assign(data, num_parts, "metis" if method is None else method, seed, balance), num_parts
+
+        return _write(data, _relabeled(assigned, scratch), folder, out_edges, scratch)
 
 
 def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: str | Path,
@@ -117,20 +118,46 @@ def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts
 
     Returns and raises: As `partition_graph`.
     """
-    data = canonical(data)
+    data, out, group = canonical(data), Path(out), LocalGroup()
     validate(data)
-    return _write(data, checked_assignment(data.num_nodes, assignment, num_parts), num_parts, Path(out), out_edges)
+    parts = checked_assignment(data.num_nodes, assignment, num_parts)
+    with _new_folder(out, group) as folder, scratch_in(folder, out, group) as scratch:
+        return _write(data, _relabeled(lambda: (parts, num_parts), scratch), folder, out_edges, scratch)
 
 
-def _write(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: Path,
-           by_source: bool) -> dict[str, Any]:
-    writer = _Writer(data, assignment, num_parts, by_source)
-    with new_folder(out) as folder:
-        check_space(out, writer.num_bytes())
-        report = writer.write(folder)
+@contextmanager
+def _new_folder(out: Path, group: Group) -> Iterator[Path]:
+    """`mpignn.storage.atomic.new_folder` of all ranks.  Collective over the group."""
+    with group.all_or_none(), ExitStack() as stack:
+        yield group.by_first(lambda: stack.enter_context(new_folder(out)))
+
+
+def _relabeled(assigned: Callable[[], tuple[Mapping[str, np.ndarray], int]], scratch: Scratch
+               ) -> dict[str, Relabeling]:
+    """New ids by an assignment and the number of partitions, which the first rank makes; the others read the ids in
+    files.  Collective over the group of ``scratch``."""
+    def relabeled() -> dict[str, Relabeling]:
+        assignment, num_parts = assigned()
+        found = {ntype: relabel(parts, num_parts) for ntype, parts in assignment.items()}
+        if scratch.group.size > 1:
+            found = {ntype: Relabeling(scratch.kept(of.new_id).rows, of.ranges) for ntype, of in found.items()}
+        return found
+
+    return scratch.group.by_first(relabeled)
+
+
+def _write(data: GraphData, nodes: Mapping[str, Relabeling], folder: Path, by_source: bool, scratch: Scratch
+           ) -> dict[str, Any]:
+    writer = _Writer(data, nodes, by_source, scratch)
+    scratch.group.by_first(lambda: check_space(scratch.out, writer.num_bytes()))
+    report = writer.write(folder)
+
+    def verify() -> None:
         problems = check(folder)
         if problems:
-            raise DataError(f"{out}: what was written does not verify and is removed: {problems[0]}")
+            raise DataError(f"{scratch.out}: what was written does not verify and is removed: {problems[0]}")
+
+    scratch.group.by_first(verify)
     return report
 
 
@@ -147,215 +174,133 @@ def _misnamed(data: GraphData) -> Iterator[str]:
             yield f"{key} has a split named {found!r} and none named {wanted!r}, which jobs look for: rename it"
 
 
-def source_id(data: GraphData) -> str:
-    """Hash of a graph in original ids: the same however it is cut.  Not collective."""
-    if data.partitioning is not None:
-        return data.partitioning.source_id
-    digest = hashlib.blake2b(repr((data.schema, dict(data.num_nodes))).encode(), digest_size=16)
-    arrays = {ArrayKey.edge(e, what).path: array for e, csc in data.csc.items()
-              for what, array in (("indptr", csc.indptr), ("indices", csc.indices), ("edge_ids", csc.edge_ids))
-              if array is not None}
-    for base, named in (*((node_path(t), named) for t, named in data.node_data.items()),
-                        *((edge_path(e), named) for e, named in data.edge_data.items()),
-                        *((f"split/{key}", named) for key, named in data.splits.items())):
-        arrays |= {f"{base}/{name}": array for name, array in named.items()}
-    for name, array in sorted((arrays | dict(named_arrays(data))).items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape} {_crc(array)}\n".encode())
-    return digest.hexdigest()
-
-
-def _crc(array: np.ndarray) -> int:
-    crc, step = 0, max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
-    for first in range(0, array.shape[0], step):
-        crc = zlib.crc32(np.ascontiguousarray(array[first:first + step]).data, crc)
-    return crc
-
-
 class _Writer:
-    def __init__(self, data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, by_source: bool) -> None:
-        self.data = data
-        self.nodes: dict[str, Relabeling] = {t: relabel(assignment[t], num_parts) for t in data.num_nodes}
-        self.indptr = {e: new_indptr(csc, self.nodes[e[2]]) for e, csc in data.csc.items()}
-        self.out = {e: out_edges(csc, data.num_nodes[e[0]]) for e, csc in data.csc.items() if by_source}
-        self.out_indptr = {e: new_indptr(out, self.nodes[e[0]]) for e, out in self.out.items()}
-        self.book = RangePartitionBook(
-            data.schema, {t: found.ranges for t, found in self.nodes.items()},
-            {e: indptr[self.nodes[e[2]].ranges] for e, indptr in self.indptr.items()},
-            {e: indptr[self.nodes[e[0]].ranges] for e, indptr in self.out_indptr.items()})
-        # Where each original edge went; wanted for the splits and the out-edges only.
-        self.new_edge = {e: np.empty(csc.num_edges, np.int64) for e, csc in data.csc.items()
-                         if e in self.out or data.splits.get(etype_key(e))}
-        self._digest = hashlib.blake2b(digest_size=16)
+    """Writes the files of a graph."""
+
+    def __init__(self, data: GraphData, nodes: Mapping[str, Relabeling], by_source: bool, scratch: Scratch) -> None:
+        """Collective over the group of ``scratch``.
+
+        Args:
+            data: The graph; what users call things is needed on the first rank only.
+            nodes: New ids of the nodes of each type.
+            by_source: Whether each edge is stored with its source, too.
+            scratch: Where to keep what does not fit memory.
+        """
+        self._data, self._nodes, self._scratch = data, nodes, scratch
+        self._parts = PartWriter(data, nodes, by_source, scratch)
+        self._book = self._parts.book
 
     def num_bytes(self) -> int:
-        """Bytes on disk, to within the few KB of HDF5's own."""
-        total = sum(2 * 8 * n for n in self.data.num_nodes.values())
-        for etype, csc in self.data.csc.items():
-            total += 8 * csc.num_dst + index_dtype(self.data.num_nodes[etype[0]]).itemsize * csc.num_edges
-        for etype, out in self.out.items():
-            total += 8 * out.num_dst + (8 + index_dtype(self.data.num_nodes[etype[2]]).itemsize) * out.num_edges
-        for named in (*self.data.node_data.values(), *self.data.edge_data.values()):
-            total += sum(array.nbytes for array in named.values())
-        total += sum(array.nbytes for _, array in named_arrays(self.data))
-        return total + sum(8 * ids.size for named in self.data.splits.values() for ids in named.values())
+        """Bytes on disk, to within the few KB of HDF5's own.  Not collective."""
+        data = self._data
+        total = sum(array.num_bytes for part in range(self._book.num_partitions())
+                    for array in self._parts.arrays(part).values())
+        total += sum(8 * n for n in data.num_nodes.values()) + sum(array.nbytes for _, array in named_arrays(data))
+        return total + sum(8 * ids.size for named in data.splits.values() for ids in named.values())
 
     def write(self, folder: Path) -> dict[str, Any]:
-        parts = range(self.book.num_partitions())
-        tallies = [self._write_part(folder / part_file(part), part) for part in parts]
-        for part in parts if self.out else ():      # once all edges have their ids
-            with writing(folder / part_file(part), "r+") as file:
-                for etype in self.out:
-                    self._write_out_edges(file, etype, part)
-        splits = {key: {name: self._new_split(key, ids) for name, ids in sorted(named.items())}
-                  for key, named in sorted(self.data.splits.items())}
-        report = make_report(self.book, tallies, splits) | names_report(self.data)
-        if self.data.tables is not None:
-            report["tables"] = True
-            self._note("tables", to_json(self.data.tables))
-        for key, named in splits.items():
-            for name, ids in named.items():
-                self._note(f"split/{key}/{name}", zlib.crc32(ids.data))
-        for name, array in named_arrays(self.data):
-            self._note(f"{name} {array.dtype.str}", _crc(array))
-        self._note("graph", [self.book.schema, {t: r.tolist() for t, r in self.book.node_ranges.items()}])
-        graph_id = self._digest.hexdigest()
-        for part in parts:
-            with writing(folder / part_file(part), "r+") as file:
+        """Write all files; returns the report.  Collective over the group.
+
+        Raises:
+            ResourceError: On all ranks: the disk is full.
+        """
+        group = self._scratch.group
+        files = PartFiles(folder, self._book.num_partitions(), self._parts.arrays, self._scratch)
+        self._parts.write(files)
+        crcs = files.finish()
+        tallies = files.each(lambda part: self._tally(files, part))
+        source = source_id(self._data, group)
+        report, graph_id = group.by_first(lambda: self._end(tallies, crcs))
+
+        def stamp(part: int) -> tuple[int, int]:
+            with writing(files.paths[part], "r+") as file:
                 _stamp(file, graph_id, part=part)
-        with writing(folder / GRAPH_FILE, userblock_size=HEAD_BYTES) as file:
-            _stamp(file, graph_id, num_parts=len(parts))
-            file.attrs["source_id"] = np.bytes_(source_id(self.data))
-            self._write_metadata(file, splits, report)
-            paths = [folder / part_file(part) for part in parts]
-            write_array(file, "parts/bytes", np.array([p.stat().st_size for p in paths], np.int64))
-            write_array(file, "parts/crc32", np.array([file_crc(p) for p in paths], np.uint32))
-            for path in paths:
-                file[f"parts/{path.name}"] = h5py.ExternalLink(path.name, "/")
-        line = head_line(file_crc(folder / GRAPH_FILE, HEAD_BYTES))
-        with open(folder / GRAPH_FILE, "r+b") as raw:
-            raw.write(line)
+            return files.paths[part].stat().st_size, file_crc(files.paths[part])
+
+        stamped = files.each(stamp)
+        with self._scratch.alone():
+            if group.rank == 0:
+                with writing(folder / GRAPH_FILE, userblock_size=HEAD_BYTES) as file:
+                    _stamp(file, graph_id, num_parts=len(stamped))
+                    file.attrs["source_id"] = np.bytes_(source)
+                    self._write_metadata(file, report)
+                    write_array(file, "parts/bytes", np.array([size for size, _ in stamped], np.int64))
+                    write_array(file, "parts/crc32", np.array([crc for _, crc in stamped], np.uint32))
+                    for path in files.paths:
+                        file[f"parts/{path.name}"] = h5py.ExternalLink(path.name, "/")
+                line = head_line(file_crc(folder / GRAPH_FILE, HEAD_BYTES))
+                with open(folder / GRAPH_FILE, "r+b") as raw:
+                    raw.write(line)
         return report
 
-    def _write_metadata(self, file: h5py.File, splits: Mapping[str, Mapping[str, np.ndarray]],
-                        report: dict[str, Any]) -> None:
-        schema = self.book.schema
-        tables = [] if self.data.tables is None else [("tables", [to_json(self.data.tables)])]
-        for name, texts in (("types/ntype", schema.ntypes), ("types/etype", schema.etypes),
-                            ("arrays", self._arrays()), *tables, ("report", [to_json(report)])):
+    def _tally(self, files: PartFiles, part: int) -> Tally:
+        """Count what the edges of a part come from, by its file."""
+        tally = PartTally(self._book, part)
+        for etype in self._book.canonical_etypes:
+            starts = files.read(part, ArrayKey.edge(etype, "indptr").path)[:]
+            indices = files.read(part, ArrayKey.edge(etype, "indices").path)
+            for begin, end in row_chunks(starts, 0, starts.size - 1, _CHUNK_EDGES):
+                lo, hi = (int(starts[row] - starts[0]) for row in (begin, end))
+                tally.add(etype, np.diff(starts[begin:end + 1]), indices[lo:hi])
+        return tally.cut, tally.remote, tally.halo()
+
+    def _end(self, tallies: Sequence[Tally], crcs: Sequence[Mapping[str, tuple[int, ...]]]
+             ) -> tuple[dict[str, Any], str]:
+        """The report, and the id of the graph.  The first rank alone."""
+        data, splits = self._data, self._new_splits()
+        report = make_report(self._book, tallies, splits) | names_report(data)
+        digest = hashlib.blake2b(digest_size=16)
+
+        def note(what: str, content: object) -> None:
+            digest.update(f"{what} {content}\n".encode())
+
+        if data.tables is not None:
+            report["tables"] = True
+
+        infos = {info.name: (info, ArrayKey.parse(info.name)) for info in self._parts.infos}
+        for of_kind in ((NODE, EDGE), (OUT,)):
+            for of_part in crcs:
+                for name, (info, key) in infos.items():
+                    if key.kind in of_kind:
+                        kind = "" if key.data_name is None else f" {info.dtype} {info.row_shape}"
+                        note(name + kind, list(of_part[name]))
+        if data.tables is not None:
+            note("tables", to_json(data.tables))
+        for of, named in splits.items():
+            for name, ids in named.items():
+                note(f"split/{of}/{name}", crc32(ids))
+        for name, array in named_arrays(data):
+            note(f"{name} {array.dtype.str}", array_crc(array))
+        note("graph", [self._book.schema, {t: r.tolist() for t, r in self._book.node_ranges.items()}])
+        return report, digest.hexdigest()
+    def _new_splits(self) -> dict[str, dict[str, np.ndarray]]:
+        """(n,) int64 new ids of each split."""
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for key, named in sorted(self._data.splits.items()):
+            of_type = self._nodes[key].new_id if key in self._nodes else self._parts.new_edge[
+                self._book.to_canonical_etype(key)]
+            found[key] = {name: of_type[ids] for name, ids in sorted(named.items())}
+        return found
+
+    def _write_metadata(self, file: h5py.File, report: dict[str, Any]) -> None:
+        schema = self._book.schema
+        arrays = [(info.name, info.dtype.str, " ".join(map(str, info.row_shape))) for info in self._parts.infos]
+        tables = [] if self._data.tables is None else [("tables", [to_json(self._data.tables)])]
+        for name, texts in (("types/ntype", schema.ntypes), ("types/etype", schema.etypes), ("arrays", arrays),
+                            *tables, ("report", [to_json(report)])):
             encoded = np.char.encode(np.array(texts), "utf-8")
             write_array(file, name, encoded, h5py.string_dtype("utf-8", encoded.dtype.itemsize))
         for ntype in schema.ntypes:
-            write_array(file, f"ranges/{node_path(ntype)}", self.book.node_ranges[ntype])
-            write_array(file, f"map/{ntype}", self.nodes[ntype].new_id)
+            write_array(file, f"ranges/{node_path(ntype)}", self._book.node_ranges[ntype])
+            write_array(file, f"map/{ntype}", np.asarray(self._nodes[ntype].new_id))
         for etype in schema.etypes:
-            write_array(file, f"ranges/{edge_path(etype)}", self.book.edge_ranges[etype])
-        for etype, ranges in self.book.out_ranges.items():
+            write_array(file, f"ranges/{edge_path(etype)}", self._book.edge_ranges[etype])
+        for etype, ranges in self._book.out_ranges.items():
             write_array(file, f"ranges/{out_path(etype)}", ranges)
-        for key, named in splits.items():
+        for key, named in self._new_splits().items():
             for name, ids in named.items():
                 write_array(file, f"split/{key}/{name}", ids)
-        write_names(file, self.data)
-
-    def _arrays(self) -> list[tuple[str, str, str]]:
-        """Name, dtype and shape of a row of each array of a part file."""
-        found = []
-        for ntype in self.data.num_nodes:
-            found.append((ArrayKey.node(ntype, "orig_id").path, "<i8", ""))
-            found += _data_arrays(partial(ArrayKey.node_data, ntype), self.data.node_data.get(ntype, {}))
-        for etype in self.data.csc:
-            indices = index_dtype(self.data.num_nodes[etype[0]]).str
-            found += [(ArrayKey.edge(etype, what).path, dtype, "") for what, dtype in
-                      (("indptr", "<i8"), ("indices", indices))]
-            found += _data_arrays(partial(ArrayKey.edge_data, etype), self.data.edge_data.get(etype, {}))
-        for etype in self.out:
-            indices = index_dtype(self.data.num_nodes[etype[2]]).str
-            found += [(ArrayKey.out(etype, what).path, dtype, "") for what, dtype in
-                      (("indptr", "<i8"), ("indices", indices), ("edge_id", "<i8"))]
-        return found
-
-    def _write_part(self, path: Path, part: int) -> Tally:
-        """Write a part file all but its attributes; returns what `PartTally` counted."""
-        tally = PartTally(self.book, part)
-        with writing(path) as file:
-            for ntype in self.data.num_nodes:
-                self._write_nodes(file, ntype, part)
-            for etype in self.data.csc:
-                self._write_edges(file, etype, part, tally)
-        return tally.cut, tally.remote, tally.halo()
-
-    def _write_nodes(self, file: h5py.File, ntype: str, part: int) -> None:
-        lo, hi = self.book.node_ranges[ntype][part:part + 2]
-        orig = self.nodes[ntype].orig_id[lo:hi]
-        self._write_array(file, ArrayKey.node(ntype, "orig_id"), orig)
-        for name, array in sorted(self.data.node_data.get(ntype, {}).items()):
-            self._write_data(file, ArrayKey.node_data(ntype, name), array, orig)
-
-    def _write_edges(self, file: h5py.File, etype: EType, part: int, tally: PartTally) -> None:
-        csc, indptr = self.data.csc[etype], self.indptr[etype]
-        lo, hi = (int(i) for i in self.book.node_ranges[etype[2]][part:part + 2])
-        first_edge, num_edges = int(indptr[lo]), int(indptr[hi] - indptr[lo])
-        self._write_array(file, ArrayKey.edge(etype, "indptr"), indptr[lo:hi + 1])
-        new_src, path = self.nodes[etype[0]].new_id, ArrayKey.edge(etype, "indices").path
-        indices = ArrayWriter(file, path, (num_edges,), index_dtype(new_src.size))
-        edge_data = self.data.edge_data.get(etype, {})
-        orig_edges = np.empty(num_edges if edge_data else 0, np.int64)
-        for begin, end in row_chunks(indptr, lo, hi, _CHUNK_EDGES):
-            degree, src, edge_ids = in_edges(csc, self.nodes[etype[2]].orig_id[begin:end])
-            new = new_src[src]
-            tally.add(etype, degree, new)
-            indices.append(new)
-            place = int(indptr[begin])
-            if etype in self.new_edge:
-                self.new_edge[etype][edge_ids] = np.arange(place, place + edge_ids.size)
-            if edge_data:
-                orig_edges[place - first_edge:place - first_edge + edge_ids.size] = edge_ids
-        indices.close()
-        self._note(path, indices.crcs)
-        for name, array in sorted(edge_data.items()):
-            self._write_data(file, ArrayKey.edge_data(etype, name), array, orig_edges)
-
-    def _write_out_edges(self, file: h5py.File, etype: EType, part: int) -> None:
-        indptr, out = self.out_indptr[etype], partial(ArrayKey.out, etype)
-        lo, hi = (int(i) for i in self.book.node_ranges[etype[0]][part:part + 2])
-        shape, new_dst = (int(indptr[hi] - indptr[lo]),), self.nodes[etype[2]].new_id
-        self._write_array(file, out("indptr"), indptr[lo:hi + 1])
-        indices = ArrayWriter(file, out("indices").path, shape, index_dtype(new_dst.size))
-        ids = ArrayWriter(file, out("edge_id").path, shape, np.int64)
-        for begin, end in row_chunks(indptr, lo, hi, _CHUNK_EDGES):
-            _, dst, edge_ids = in_edges(self.out[etype], self.nodes[etype[0]].orig_id[begin:end])
-            indices.append(new_dst[dst])
-            ids.append(self.new_edge[etype][edge_ids])
-        for what, writer in ("indices", indices), ("edge_id", ids):
-            writer.close()
-            self._note(out(what).path, writer.crcs)
-
-    def _write_array(self, file: h5py.File, key: ArrayKey, rows: np.ndarray) -> None:
-        self._note(key.path, write_array(file, key.path, rows))
-
-    def _write_data(self, file: h5py.File, key: ArrayKey, array: np.ndarray, orig: np.ndarray) -> None:
-        """Write the rows ``orig`` of an array, some MiB at a time."""
-        writer = ArrayWriter(file, key.path, (orig.size, *array.shape[1:]), array.dtype.newbyteorder("="))
-        step = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
-        for begin in range(0, orig.size, step):
-            writer.append(array[orig[begin:begin + step]])
-        writer.close()
-        self._note(f"{key.path} {array.dtype} {array.shape[1:]}", writer.crcs)
-
-    def _new_split(self, key: str, ids: np.ndarray) -> np.ndarray:
-        if key in self.nodes:
-            new: np.ndarray = self.nodes[key].new_id[ids]
-        else:
-            new = self.new_edge[self.book.to_canonical_etype(key)][ids]
-        return new
-
-    def _note(self, what: str, content: object) -> None:
-        """Let the graph's id depend on a part of its content."""
-        self._digest.update(f"{what} {content}\n".encode())
-
-
-def _data_arrays(key: Callable[[str], ArrayKey], named: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
-    return [(key(name).path, array.dtype.newbyteorder("=").str, " ".join(map(str, array.shape[1:])))
-            for name, array in sorted(named.items())]
+        write_names(file, self._data)
 
 
 def _stamp(file: h5py.File, graph_id: str, **numbers: int) -> None:

@@ -15,6 +15,7 @@ from mpignn.graph.types import GraphData
 from mpignn.storage.form import Form, file_named, folder_with
 from mpignn.storage.forms.sparse import is_matrix_file, read_matrix_file
 from mpignn.storage.named_arrays import FLAT, TYPED, flat, graph_of_arrays
+from mpignn.storage.scratch import Scratch
 
 _WANTED = f"arrays named {FLAT}, or {TYPED}"
 
@@ -24,9 +25,9 @@ def is_folder(path: Path) -> bool:
     return folder_with("indptr.npy", "indices.npy", "src.npy", "dst.npy")(path)
 
 
-def read_folder(path: Path) -> GraphData:
-    """A homogeneous graph."""
-    return flat(_Folder(path), str(path))
+def read_folder(path: Path, scratch: Scratch | None = None) -> GraphData:
+    """A homogeneous graph.  Collective over the group of ``scratch``, if there is one."""
+    return flat(_Folder(path), str(path), scratch)
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -102,6 +103,6 @@ def _readable(error: Exception) -> str:
     return str(error)
 
 
-FORMS = (Form(f"a folder of .npy files, {FLAT}", is_folder, read_folder),
+FORMS = (Form(f"a folder of .npy files, {FLAT}", is_folder, read_folder, ("scratch",)),
          Form(f"an .npz file with the same arrays, with {TYPED}, or of "
               "scipy.sparse.save_npz", file_named(".npz", ".npy"), read_npz))

@@ -1,0 +1,153 @@
+"""Files for what does not fit memory while a graph is made, and how much fits.
+
+Shapes: N rows of an array.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from mpignn.comm.group import Group
+from mpignn.graph.csc import CSC
+from mpignn.graph.types import GraphData
+from mpignn.mpi.host import available_memory
+from mpignn.storage.atomic import full_disk_named
+from mpignn.storage.large_arrays import Cast, FileArray, LargeArray
+
+_MOST_ROWS = 1 << 21        # in hand, where nothing else is said
+_SMALL_BYTES = 1 << 16      # of arrays that are told rather than kept in a file
+
+
+class Scratch:
+    """A folder that all ranks of a group see, and goes when the graph is made.
+
+    Attributes:
+        out: What is made, as errors call it.
+        group: Those who make it together.
+        memory: Bytes that each of them may take for rows in hand.
+    """
+
+    def __init__(self, folder: Path, out: Path, group: Group, memory: int) -> None:
+        """Not collective.
+
+        Args:
+            folder: One that is there.
+        """
+        self.out, self.group, self.memory = out, group, memory
+        self._folder = folder
+        self._made: Counter[str] = Counter()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A block in which each rank writes alone: a full disk of one is an error of all.  Collective at its end.
+
+        Raises:
+            ResourceError: On all ranks: the disk is full.
+            MpignnError: On all ranks: what the block raises on any.
+        """
+        with self.group.all_or_none(), full_disk_named(self.out):
+            yield
+
+    def fits(self, num_bytes: int) -> bool:
+        """Whether one process alone makes the graph, and has as much memory.  Not collective."""
+        return self.group.size == 1 and num_bytes <= self.memory
+
+    def rows(self, row_bytes: int, most: int | None = None) -> int:
+        """How many rows to have in hand, where each takes so many bytes: at least one.  Not collective.
+
+        Args:
+            most: More gain nothing.
+        """
+        return max(1, min(most or _MOST_ROWS, self.memory // max(1, row_bytes)))
+
+    def array(self, dtype: DTypeLike, *shape: int) -> FileArray:
+        """An array without values, which any rank may write.  Collective over the group.
+
+        Raises:
+            ResourceError: On all ranks: the disk is full.
+        """
+        made = self._new("shared", dtype, shape)
+        with self.alone():
+            if self.group.rank == 0:
+                made.create()
+        return made
+
+    def kept(self, array: LargeArray) -> FileArray:
+        """An array of this rank, which all may read once they know of it.  Not collective.
+
+        Raises:
+            ResourceError: The disk is full.
+        """
+        made = self._new(f"of-{self.group.rank}", array.dtype, array.shape)
+        with full_disk_named(self.out):
+            made.create()
+            step = self.rows(array.nbytes // max(1, len(array)))
+            for first in range(0, len(array), step):
+                made.write(first, array[first:first + step])
+        return made
+
+    def _new(self, kind: str, dtype: DTypeLike, shape: tuple[int, ...]) -> FileArray:
+        self._made[kind] += 1       # all ranks make the same shared ones
+        return FileArray(self._folder / f"{kind}-{self._made[kind]}", np.dtype(dtype), shape)
+
+    def pieces(self, count: int, row_bytes: int) -> Iterator[tuple[int, int]]:
+        """This rank's share of so many rows, as many at a time as fit.  Not collective."""
+        first, last = self.group.share(count)
+        step = self.rows(row_bytes)
+        for begin in range(first, last, step):
+            yield begin, min(last, begin + step)
+
+
+@contextmanager
+def scratch_in(folder: Path, out: Path, group: Group, memory: int | None = None) -> Iterator[Scratch]:
+    """A `Scratch` for a block, whose files are removed at its end.  Collective over the group.
+
+    Args:
+        folder: In which it makes a folder of its own.
+        out, group: As for `Scratch`.
+        memory: As for `Scratch`; None: half of what is free.
+
+    Raises:
+        ResourceError: On all ranks: the disk is full.
+    """
+    own = folder / "scratch"
+    with full_disk_named(out):
+        group.by_first(own.mkdir)
+    yield Scratch(own, out, group, available_memory()[0] // 2 if memory is None else memory)
+    group.by_first(lambda: shutil.rmtree(own))
+
+
+def unmapped(data: GraphData) -> GraphData:
+    """A graph whose arrays that NumPy has mapped are read some rows at a time.  Not collective."""
+    return _each(data, FileArray.of)
+
+
+def shared(data: GraphData, scratch: Scratch) -> GraphData:
+    """A graph for other ranks: its larger arrays in files, and without what the first rank alone needs of it.
+
+    Not collective.
+    """
+    def keep(array: LargeArray) -> LargeArray:
+        if isinstance(array, FileArray) or isinstance(array, Cast) and isinstance(array.source, FileArray):
+            return array
+        return np.asarray(array) if array.nbytes <= _SMALL_BYTES else scratch.kept(array)
+
+    before = data.partitioning and replace(data.partitioning, parts={})
+    return replace(_each(data, keep), user_ids={}, class_names={}, partitioning=before)
+
+
+def _each(data: GraphData, change: Callable[[Any], Any]) -> GraphData:
+    def in_all(named: Mapping[Any, Mapping[str, Any]]) -> dict[Any, dict[str, Any]]:
+        return {key: {name: change(array) for name, array in of.items()} for key, of in named.items()}
+
+    csc = {etype: CSC(change(of.indptr), change(of.indices), None if of.edge_ids is None else change(of.edge_ids))
+           for etype, of in data.csc.items()}
+    return replace(data, csc=csc, node_data=in_all(data.node_data), edge_data=in_all(data.edge_data),
+                   splits=in_all(data.splits))

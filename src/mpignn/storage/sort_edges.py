@@ -1,0 +1,106 @@
+"""Edges by their destinations, where they do not fit memory: a sort in two passes through files.
+
+The first pass sends each edge to the bucket of its destination, a stretch of destinations whose edges fit memory; the
+second sorts each bucket.  Each rank has a share of the edges in the first pass, and of the buckets in the second.
+
+Shapes: D destinations, E edges, e of them in hand, B buckets.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from mpignn.graph.csc import CSC, row_chunks
+from mpignn.storage.scratch import Scratch
+
+Edges = tuple[np.ndarray, np.ndarray, np.ndarray]       # (e,) sources, destinations, ids
+
+_EDGE_BYTES = 64        # of an edge in hand: what is read, keys, their order, what is written
+_MOST_EDGES = 1 << 24       # in hand at a time: more gain nothing
+_MOST_BUCKETS = 1 << 16     # whose numbers NumPy sorts fast
+_BITS = 63      # of a key that int64 holds
+
+
+def sort_edges(edges: Callable[[], Iterator[Edges]], num_edges: int, num_src: int, num_dst: int, dtype: np.dtype,
+               scratch: Scratch) -> CSC:
+    """Group edges by destination, equal ones by source, equal ones of these as they come.
+
+    Args:
+        edges: The share of this rank, some at a time; asked for twice.  Those of rank 0 come first, then those of
+            rank 1, and so on.
+        num_edges: E, of all ranks.
+        num_src, num_dst: Number of sources, and D.
+        dtype: Of the sources that are returned.
+        scratch: Where to.
+
+    Returns:
+        Sources and ids in files; no ids where they are 0, 1, ... in this order.
+
+    Raises:
+        MpignnError: What ``edges`` raises, on all ranks.
+
+    Collective over the group of ``scratch``.
+    """
+    group = scratch.group
+    if not num_edges:
+        return CSC(np.zeros(num_dst + 1, np.int64), np.empty(0, dtype))
+    indptr = np.zeros(num_dst + 1, np.int64)
+    with group.all_or_none():
+        for _, dst, _ in edges():
+            low, high = int(dst.min()), int(dst.max()) + 1
+            indptr[low + 1:high + 1] += np.bincount(dst - low, minlength=high - low)
+    own = indptr[1:].copy()
+    np.cumsum(group.all_sum(indptr), out=indptr)
+    bounds = np.array(_bucket_bounds(indptr, num_src, scratch))
+    of_ranks = np.array(group.allgather(np.add.reduceat(own, bounds[:-1])))      # (ranks, B)
+    del own
+    places = indptr[bounds[:-1]] + of_ranks[:group.rank].sum(axis=0)
+    records = scratch.array(np.int64, num_edges, 2)
+    with group.all_or_none():
+        for src, dst, ids in edges():
+            bucket = np.searchsorted(bounds, dst, side="right") - 1
+            order = np.argsort(bucket.astype(np.uint16), kind="stable")
+            counts = np.bincount(bucket, minlength=bounds.size - 1)
+            rows = np.empty((dst.size, 2), np.int64)
+            rows[:, 0] = (dst - bounds[bucket])[order] * np.int64(num_src) + src[order]
+            rows[:, 1] = ids[order]
+            first = 0
+            for number in np.flatnonzero(counts).tolist():
+                records.write(int(places[number]), rows[first:first + counts[number]])
+                first += int(counts[number])
+            places += counts
+    group.barrier()
+    indices, edge_ids = scratch.array(dtype, num_edges), scratch.array(np.int64, num_edges)
+    moved = np.zeros(1, np.int64)
+    with group.all_or_none():
+        for number in range(group.rank, bounds.size - 1, group.size):
+            lo, hi = int(indptr[bounds[number]]), int(indptr[bounds[number + 1]])
+            sources, ids = _sorted(records[lo:hi], num_src)
+            indices.write(lo, sources)
+            edge_ids.write(lo, ids)
+            moved += not np.array_equal(ids, np.arange(lo, hi))
+    group.all_sum(moved)
+    if group.rank == 0:
+        records.path.unlink()
+    return CSC(indptr, indices.rows, edge_ids.rows if moved[0] else None)
+
+
+def _bucket_bounds(indptr: np.ndarray, num_src: int, scratch: Scratch) -> list[int]:
+    """(B + 1,) first destination of each bucket, and D.  A destination with more edges than fit is one of its own."""
+    num_dst = indptr.size - 1
+    most = max(scratch.rows(_EDGE_BYTES, _MOST_EDGES), int(indptr[-1]) // (_MOST_BUCKETS // 2))
+    rows = max(1, (1 << (_BITS - 1)) // max(1, num_src))        # whose keys int64 holds
+    return [0, *(end for lo, hi in row_chunks(indptr, 0, num_dst, most)
+                 for end in (*range(lo + rows, hi, rows), hi))]
+
+
+def _sorted(records: np.ndarray, num_src: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sources and ids of a bucket, by keys, equal ones as they came."""
+    keys, count = records[:, 0], len(records)
+    bits = count.bit_length()
+    if count and int(keys.max()).bit_length() + bits <= _BITS:      # several times faster than a stable sort
+        packed = (keys << bits) | np.arange(count)
+        packed.sort()
+        return (packed >> bits) % num_src, records[:, 1][packed & ((1 << bits) - 1)]
+    order = np.argsort(keys, kind="stable")
+    return keys[order] % max(num_src, 1), records[:, 1][order]

@@ -1,0 +1,281 @@
+"""The arrays of a graph, from original ids into part files, by all ranks of a group.
+
+Each rank has a share of the rows, in order of original id, which it reads some at a time.  Of such rows, those of one
+part follow each other in it, too: a part's nodes ascend by original id.
+
+Shapes: N nodes and E edges of a type, P partitions, R rows in hand, e edges in hand.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from mpignn.buffers import Pool
+from mpignn.errors import MpignnError
+from mpignn.graph.array_key import ArrayKey
+from mpignn.graph.book import RangePartitionBook
+from mpignn.graph.csc import CSC, in_edges, out_edges, row_chunks
+from mpignn.graph.types import ArrayInfo, EType, GraphData, etype_key
+from mpignn.partition.relabel import Relabeling, new_indptr
+from mpignn.storage.arrays import ArrayType
+from mpignn.storage.atomic import full_disk_named
+from mpignn.storage.large_arrays import LargeArray
+from mpignn.storage.part_files import PartFiles
+from mpignn.storage.schema import axis, index_dtype
+from mpignn.storage.scratch import Scratch
+from mpignn.storage.sort_edges import Edges, sort_edges
+
+_EDGE_BYTES, _ROW_BYTES = 48, 32        # of an edge, and of a row, in hand, its data not counted
+_PAGE = 512         # numbers of 8 bytes
+
+
+_Cut = tuple[int, int, tuple[int, int]]     # part, first row in it, and which of the rows in hand go there
+
+
+class PartWriter:
+    """Writes all arrays of all parts.  Its methods are collective over the group of ``scratch``.
+
+    Attributes:
+        book: Who owns what.
+        infos: The arrays of a part file, in the order in which they lie in it.
+        new_edge: (E,) int64 new id of each original edge, once they are written, by edge type where it is needed: of
+            those with splits or out-edges.
+    """
+
+    def __init__(self, data: GraphData, nodes: Mapping[str, Relabeling], with_out_edges: bool, scratch: Scratch
+                 ) -> None:
+        """Count how many edges each part has.
+
+        Args:
+            data: The graph.
+            nodes: New ids by node type.
+            with_out_edges: Whether each edge is stored with its source, too.
+            scratch: Where to keep what does not fit memory.
+        """
+        self._data, self._scratch = data, scratch
+        self._new_ids = {t: np.asarray(of.new_id) for t, of in nodes.items()}
+        self._out = {etype: by_source(csc, data.num_nodes[etype[0]], scratch)
+                     for etype, csc in data.csc.items() if with_out_edges}
+        ranges = {t: of.ranges for t, of in nodes.items()}
+        self.book = RangePartitionBook(
+            data.schema, ranges,
+            {e: new_indptr(csc, self._new_ids[e[2]])[ranges[e[2]]] for e, csc in data.csc.items()},
+            {e: new_indptr(out, self._new_ids[e[0]])[ranges[e[0]]] for e, out in self._out.items()})
+        self.infos = list(_infos(data, self.book))
+        self.new_edge: dict[EType, LargeArray] = {}
+
+    def arrays(self, part: int) -> dict[str, ArrayType]:
+        """The arrays of a part, by name.  Not collective."""
+        found = {}
+        for info in self.infos:
+            ranges, more = axis(ArrayKey.parse(info.name), self.book)
+            found[info.name] = ArrayType((int(ranges[part + 1] - ranges[part]) + more, *info.row_shape), info.dtype)
+        return found
+
+    def write(self, files: PartFiles) -> None:
+        """Write all rows.
+
+        Raises:
+            ResourceError: On all ranks: the disk is full.
+        """
+        for ntype in self._data.num_nodes:
+            with self._scratch.alone():
+                self._write_nodes(files, ntype)
+        for etype, csc in self._data.csc.items():
+            places = self._write_edges(files, etype, csc)
+            if etype in self._out or self._data.splits.get(etype_key(etype)):
+                self.new_edge[etype] = scattered(places, csc.num_edges, self._scratch)
+            else:
+                with self._scratch.alone():
+                    deque(places, maxlen=0)
+        for etype, out in self._out.items():
+            with self._scratch.alone():
+                self._write_out_edges(files, etype, out)
+
+    def _write_nodes(self, files: PartFiles, ntype: str) -> None:
+        data = sorted(self._data.node_data.get(ntype, {}).items())
+        for lo, hi in self._scratch.pieces(self._data.num_nodes[ntype], _ROW_BYTES):
+            rows, cuts = self._by_part(ntype, lo, hi)
+            for part, first, (begin, end) in cuts:
+                files.write(part, ArrayKey.node(ntype, "orig_id").path, first, rows[begin:end])
+            for name, array in data:
+                self._write_data(files, ArrayKey.node_data(ntype, name), array, rows, cuts)
+
+    def _write_edges(self, files: PartFiles, etype: EType, csc: CSC) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Write in-edges with their data, some at a time; yields their original and their new ids."""
+        indices, new_src = ArrayKey.edge(etype, "indices").path, self._new_ids[etype[0]]
+        indptr = new_indptr(csc, self._new_ids[etype[2]])
+        self._write_indptr(files, ArrayKey.edge(etype, "indptr"), indptr)
+        data = sorted(self._data.edge_data.get(etype, {}).items())
+        for edges in self._in_hand(etype[2], csc, indptr, self.book.edge_ranges[etype]):
+            new = new_src[edges.ends]
+            for part, first, (begin, end) in edges.cuts:
+                files.write(part, indices, first, new[begin:end])
+            for name, array in data:
+                self._write_data(files, ArrayKey.edge_data(etype, name), array, edges.ids, edges.cuts)
+            yield edges.ids, edges.places()
+
+    def _write_out_edges(self, files: PartFiles, etype: EType, out: CSC) -> None:
+        indices, edge_id = ArrayKey.out(etype, "indices").path, ArrayKey.out(etype, "edge_id").path
+        new_dst, new_edge = self._new_ids[etype[2]], self.new_edge[etype]
+        indptr = new_indptr(out, self._new_ids[etype[0]])
+        self._write_indptr(files, ArrayKey.out(etype, "indptr"), indptr)
+        for edges in self._in_hand(etype[0], out, indptr, self.book.out_ranges[etype]):
+            new, ids = new_dst[edges.ends], new_edge[edges.ids]
+            for part, first, (begin, end) in edges.cuts:
+                files.write(part, indices, first, new[begin:end])
+                files.write(part, edge_id, first, ids[begin:end])
+
+    def _in_hand(self, ntype: str, csc: CSC, new_indptr: np.ndarray, ranges: np.ndarray) -> Iterator["_InHand"]:
+        """The edges of this rank's rows, some at a time.
+
+        Args:
+            ntype: Type of the rows.
+            csc: Their edges.
+            new_indptr: (N + 1,) int64 by new id.
+            ranges: (P + 1,) of the edges.
+        """
+        # A row belongs to the share in which its first edge is.
+        begin, end = (csc.num_dst if place == csc.num_edges else int(np.searchsorted(csc.indptr, place))
+                      for place in self._scratch.group.share(csc.num_edges))
+        for lo, hi in row_chunks(csc.indptr, begin, end, self._scratch.rows(_EDGE_BYTES)):
+            first, last = int(csc.indptr[lo]), int(csc.indptr[hi])
+            piece = CSC(csc.indptr[lo:hi + 1] - first, csc.indices[first:last],
+                        None if csc.edge_ids is None else csc.edge_ids[first:last])
+            rows, cuts = self._by_part(ntype, lo, hi)
+            degree, ends, ids = in_edges(piece, rows - lo)
+            places = new_indptr[self._new_ids[ntype][rows]]
+            starts = np.zeros(rows.size + 1, np.int64)
+            np.cumsum(degree, out=starts[1:])
+            yield _InHand(places, starts, ends, ids if csc.edge_ids is not None else ids + first,
+                          [(part, int(places[begin] - ranges[part]), (int(starts[begin]), int(starts[end])))
+                           for part, _, (begin, end) in cuts])
+
+    def _by_part(self, ntype: str, lo: int, hi: int) -> tuple[np.ndarray, list[_Cut]]:
+        """The original ids ``lo:hi`` in order of their new ids, and what of them lies where in each part."""
+        ranges, new = self.book.node_ranges[ntype], self._new_ids[ntype][lo:hi]
+        order = np.argsort(new)
+        bounds = np.searchsorted(new[order], ranges)
+        cuts = [(part, int(new[order[begin]] - ranges[part]), (begin, end))
+                for part, (begin, end) in enumerate(pairwise(bounds.tolist())) if begin < end]
+        return order + lo, cuts
+
+    def _write_data(self, files: PartFiles, key: ArrayKey, array: LargeArray, rows: np.ndarray,
+                    cuts: list[_Cut]) -> None:
+        step = self._scratch.rows(2 * array.nbytes // max(1, array.shape[0]))
+        for part, first, (begin, end) in cuts:
+            for lo in range(begin, end, step):
+                files.write(part, key.path, first + lo - begin, array[rows[lo:min(end, lo + step)]])
+
+    def _write_indptr(self, files: PartFiles, key: ArrayKey, indptr: np.ndarray) -> None:
+        ranges, _ = axis(key, self.book)
+        for part in files.own():
+            files.write(part, key.path, 0, indptr[ranges[part]:ranges[part + 1] + 1])
+
+
+def scattered(pairs: Iterator[tuple[np.ndarray, np.ndarray]], count: int, scratch: Scratch) -> LargeArray:
+    """An array whose numbers come in any order.  Collective over the group of ``scratch``.
+
+    Args:
+        pairs: On each rank some of them: (e,) int64 places and (e,) int64 numbers; each place once on all ranks.
+        count: E, how many there are.
+
+    Returns:
+        (E,) int64.
+
+    Raises:
+        MpignnError: What ``pairs`` raises, on all ranks.
+    """
+    group, pool = scratch.group, Pool()
+    if scratch.fits(8 * count):
+        whole = np.empty(count, np.int64)
+        with scratch.alone():
+            for places, numbers in pairs:
+                whole[places] = numbers
+        return whole
+    made = scratch.array(np.int64, count)
+    # Files of two machines may not change in one page.
+    bounds = np.array([count * rank // group.size // _PAGE * _PAGE for rank in range(group.size)] + [count])
+    own = made.mapped(changes_file=True)
+    more = True
+    while more:
+        pair, problem = None, None
+        try:
+            with full_disk_named(scratch.out):
+                pair = next(pairs, None)
+        except MpignnError as error:
+            problem = error
+        places, numbers = (np.empty(0, np.int64),) * 2 if pair is None else pair
+        owner = np.searchsorted(bounds, places, side="right") - 1
+        order = np.argsort(owner.astype(np.uint16), kind="stable")
+        rows = np.stack([places[order], numbers[order]], axis=1)
+        got, _ = group.exchange(rows, np.bincount(owner, minlength=group.size), pool, problem)
+        own[got[:, 0]] = got[:, 1]
+        more = any(group.allgather(pair is not None))
+    del own
+    group.barrier()
+    return made
+
+
+def by_source(csc: CSC, num_src: int, scratch: Scratch) -> CSC:
+    """`mpignn.graph.csc.out_edges`, in files where it does not fit memory.
+
+    Collective over the group of ``scratch``.
+    """
+    if scratch.fits(_EDGE_BYTES * csc.num_edges):
+        return out_edges(csc, num_src)
+
+    def edges() -> Iterator[Edges]:
+        for first, last in scratch.pieces(csc.num_edges, _EDGE_BYTES):
+            dst = np.searchsorted(csc.indptr, np.arange(first, last), side="right") - 1
+            ids = np.arange(first, last) if csc.edge_ids is None else csc.edge_ids[first:last]
+            yield dst, csc.indices[first:last], ids
+
+    return sort_edges(edges, csc.num_edges, csc.num_dst, num_src, index_dtype(csc.num_dst), scratch)
+
+
+@dataclass(frozen=True)
+class _InHand:
+    """Edges of R rows, in order of the new ids of these.
+
+    Attributes:
+        first_place: (R,) int64 new place of the first edge of each row.
+        starts: (R + 1,) int64 where each row begins.
+        ends: (e,) other ends.
+        ids: (e,) int64 ids.
+        cuts: Where they go.
+    """
+
+    first_place: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    ids: np.ndarray
+    cuts: list[_Cut]
+
+    def places(self) -> np.ndarray:
+        """(e,) int64 new places."""
+        return np.repeat(self.first_place - self.starts[:-1], np.diff(self.starts)) + np.arange(self.ends.size)
+
+
+def _infos(data: GraphData, book: RangePartitionBook) -> Iterator[ArrayInfo]:
+    """The arrays of a part file, in the order in which they lie in it."""
+    for ntype in data.num_nodes:
+        yield ArrayInfo(ArrayKey.node(ntype, "orig_id").path, np.dtype(np.int64), ())
+        yield from _data_infos(partial(ArrayKey.node_data, ntype), data.node_data.get(ntype, {}))
+    for etype in data.csc:
+        yield ArrayInfo(ArrayKey.edge(etype, "indptr").path, np.dtype(np.int64), ())
+        yield ArrayInfo(ArrayKey.edge(etype, "indices").path, index_dtype(data.num_nodes[etype[0]]), ())
+        yield from _data_infos(partial(ArrayKey.edge_data, etype), data.edge_data.get(etype, {}))
+    for etype in book.out_ranges:
+        yield ArrayInfo(ArrayKey.out(etype, "indptr").path, np.dtype(np.int64), ())
+        yield ArrayInfo(ArrayKey.out(etype, "indices").path, index_dtype(data.num_nodes[etype[2]]), ())
+        yield ArrayInfo(ArrayKey.out(etype, "edge_id").path, np.dtype(np.int64), ())
+
+
+def _data_infos(key: Callable[[str], ArrayKey], named: Mapping[str, LargeArray]) -> Iterator[ArrayInfo]:
+    for name, array in sorted(named.items()):
+        yield ArrayInfo(key(name).path, array.dtype.newbyteorder("="), array.shape[1:])
