@@ -63,6 +63,8 @@ def sources(folder):
     yield write_npy(random_graph(4, 1, 0), folder / "no-edges")
     yield write_hdf5(random_hetero_graph(2, 40, 211), folder / "typed.h5")
     yield write_hdf5(random_hetero_graph(5, 9, 50), folder / "small.h5")
+    partition_graph(folder / "typed.h5", folder / "cut", 5, "random")
+    yield folder / "cut"
     yield "wordnet"
 
 

@@ -30,7 +30,7 @@ def sort_edges(edges: Callable[[], Iterator[Edges]], num_edges: int, num_src: in
             rank 1, and so on.
         num_edges: E, of all ranks.
         num_src, num_dst: Number of sources, and D.
-        dtype: Of the sources that are returned.
+        dtype: Type of the sources that are returned.
         scratch: Where to.
 
     Returns:

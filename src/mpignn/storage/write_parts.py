@@ -1,7 +1,7 @@
 """The arrays of a graph, from original ids into part files, by all ranks of a group.
 
-Each rank has a share of the rows, in order of original id, which it reads some at a time.  Of such rows, those of one
-part follow each other in it, too: a part's nodes ascend by original id.
+Each rank has a share of the rows, in order of original id, which it reads some at a time.  Those of one part among
+such rows follow each other in its file, too, since a part's nodes ascend by original id.
 
 Shapes: N nodes and E edges of a type, P partitions, R rows in hand, e edges in hand.
 """
