@@ -88,8 +88,8 @@ class Scratch:
         made = self._new(f"of-{self.group.rank}", array.dtype, array.shape)
         with full_disk_named(self.out):
             made.create()
-            step = self.rows(array.nbytes // max(1, len(array)))
-            for first in range(0, len(array), step):
+            step = self.rows(array.nbytes // max(1, array.shape[0]))
+            for first in range(0, array.shape[0], step):
                 made.write(first, array[first:first + step])
         return made
 
