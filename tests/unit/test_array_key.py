@@ -28,7 +28,7 @@ def test_no_other_module_spells_paths():
     """Sources and predictions are files of their own; `storage.schema` has the groups that hold the arrays."""
     src = Path(__file__).parents[2] / "src" / "mpignn"
     own = [path for path in src.rglob("*.py") if path.relative_to(src).parts[0] not in ("storage", "tables")
-           and path.relative_to(src) not in (Path("graph/array_key.py"), Path("train/predictions.py"), Path("cli_data.py"))]
+           and path.relative_to(src) not in map(Path, ("graph/array_key.py", "train/predictions.py", "cli_data.py"))]
     found = [f"{path.relative_to(src)}:{number}" for path in own
              for number, line in enumerate(path.read_text().splitlines(), 1)
              if re.search(r"""["'](node|edge|out)/|/(data|orig_id|new_id|indptr|indices)["'/]""", line)]

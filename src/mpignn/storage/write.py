@@ -49,7 +49,8 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
                     method: str | Path | Partitioner | None = None, seed: int = 0, out_edges: bool = False,
                     keep_dtype: bool = False, on_unknown: str | None = None,
                     balance: Sequence[str] = (), put: Mapping[str, object] | None = None,
-                    like: str | Path | None = None, memory: int | None = None, group: Group | None = None) -> dict[str, Any]:
+                    like: str | Path | None = None, memory: int | None = None, group: Group | None = None
+                    ) -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Collective over the group, if there is one.
 
     The files are the same for any group and any memory.
