@@ -143,10 +143,13 @@ def _checked(config: Config, flags: Mapping[str, Any]) -> Config:
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="folder of a run; if it has not ended: its best parameters so far")
     parser.add_argument("graph", metavar="GRAPH", nargs="?", default=argparse.SUPPRESS,
-                        help="the graph, however it is partitioned (default: that of the run)")
+                        help="the graph, however it is partitioned; or new tables, if the run's graph was made of such "
+                             "(default: that of the run)")
     taken = (*WorldConfig.__dataclass_fields__, "log", "model")
     add_flags(parser, skip=[name for name in field_names() if name not in taken])
     parser.add_argument("--sampled", action="store_true", help="sample neighbors as in training, do not take all")
+    parser.add_argument("--on-unknown", choices=("error", "drop"), help="of tables: whether edges with an end that is "
+                        "no node are an error or are left out (default: as when the run's graph was made)")
 
 
 def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict[str, Any], Path]:
@@ -165,7 +168,7 @@ def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict[str,
 
 def _eval(arguments: argparse.Namespace) -> int:
     config, flags, run = _of_run(arguments, "eval")
-    return launch(Evaluation(config, flags, run, arguments.sampled))
+    return launch(Evaluation(config, flags, run, arguments.sampled, arguments.on_unknown))
 
 
 def _infer_arguments(parser: argparse.ArgumentParser) -> None:
@@ -178,7 +181,8 @@ def _infer_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _infer(arguments: argparse.Namespace) -> int:
     config, flags, run = _of_run(arguments, "infer")
-    return launch(Inference(config, flags, run, arguments.sampled, Path(arguments.out), arguments.split))
+    return launch(Inference(config, flags, run, arguments.sampled, arguments.on_unknown, Path(arguments.out),
+                            arguments.split))
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,11 @@ import pytest
 from mpignn.config import CONFIG, METRICS, Config
 from mpignn.errors import ConfigError, DataError
 from mpignn.job import runs
-from mpignn.job.run_folder import RunFolder
+from mpignn.job.run_folder import NewTables, RunFolder
 from mpignn.options import load_config
 from mpignn.storage import claim
+from mpignn.storage.check import check
+from mpignn.storage.write import partition_graph
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +76,31 @@ def test_what_a_job_made_is_removed_and_nothing_else(tmp_path):
     (mine / "note").write_text("of the user")
     folder.discard()
     assert [path.name for path in mine.iterdir()] == ["note"]
+
+
+def test_a_graph_of_tables_lives_as_long_as_its_job(tmp_path):
+    Path("new").mkdir()
+    Path("new/e.csv").write_text("src,dst\na,b\n")
+    partition_graph(Path("new"), "g", 1)
+    config = load_config(None, {"run_dir": "run"})
+    folder = RunFolder(config, ["new"], 1, NewTables(lambda tables: Path("g")))
+    (graph,) = folder.graphs
+    assert check(graph) == [] and graph.parent == folder.path
+    folder.remove_tables()
+    assert not graph.exists()
+    graph.mkdir()       # of a job that was killed
+    folder.discard()
+    assert not Path("run").exists()
+
+    def refuse(tables: Path) -> Path:
+        raise DataError(f"{tables} are refused")
+
+    with pytest.raises(DataError, match="new are refused"):
+        RunFolder(config, ["new"], 1, NewTables(refuse))
+    with pytest.raises(ConfigError, match="--on-unknown has no effect, since g is no tables"):
+        RunFolder(config, ["g"], 1, NewTables(refuse, "drop"))
+    assert not Path("run").exists()
+    assert RunFolder(config, ["new"], 1).graphs == [Path("new")]        # of a job that takes no tables
 
 
 def test_a_folder_of_another_run_is_refused_and_left_as_it_was():

@@ -2,8 +2,8 @@
 
 import importlib
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -37,11 +37,21 @@ def launch(work: Work) -> int:
         job.watch(work.config)
         own_model.share(job.world, work.config)     # before anything is made or read
         folder = _choose_folder(job, work)
-        with folder.held():
+        with folder.held(), _cleared(job, folder):
             code = int(max(job.world.all.allgather(_run(job, folder, work))))
             if code in _REFUSED and job.world.rank == 0:
                 folder.discard()        # nothing, where the run has begun
             return code
+
+
+@contextmanager
+def _cleared(job: Job, folder: RunFolder) -> Iterator[None]:
+    """Remove, when all is done or nothing more can be, what only this job needed.  Not collective."""
+    try:
+        yield
+    finally:
+        if job.world.rank == 0:
+            folder.remove_tables()
 
 
 def _choose_folder(job: Job, work: Work) -> RunFolder:
@@ -55,7 +65,7 @@ def _choose_folder(job: Job, work: Work) -> RunFolder:
 
     def choose() -> RunFolder:
         with log.phase("open graph"), paths_named():
-            return RunFolder(work.config, work.graphs, len(world.topology.server_ranks))
+            return RunFolder(work.config, work.graphs, len(world.topology.server_ranks), work.tables)
 
     folder = world.all.by_first(choose)
     compiled.may_keep_in(folder.path / "kernels")

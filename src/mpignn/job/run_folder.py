@@ -3,8 +3,9 @@
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,27 @@ from mpignn.errors import ConfigError, MpignnError, ResourceError, os_errors
 from mpignn.job import runs
 from mpignn.json_text import to_json
 from mpignn.storage import claim
+from mpignn.storage.forms.tables import is_tables
 from mpignn.storage.schema import GRAPH_FILE
 
 log = logging.getLogger(__name__)
 
 _ACCESS = "access.json"
 _BUNDLED = "bundled-graph"      # in a run folder, the partitions of a bundled data set
+_OF_TABLES = "graph-of-tables"  # of tables, as long as the job goes on
+
+
+@dataclass(frozen=True)
+class NewTables:
+    """What a job makes of graphs that are tables.
+
+    Attributes:
+        like: Says, for some tables, which graph they become like; or raises what keeps the job from using them.
+        on_unknown: As `mpignn.storage.write.partition_graph` takes it.
+    """
+
+    like: Callable[[Path], Path]
+    on_unknown: str | None = None
 
 
 class RunFolder:
@@ -31,17 +47,20 @@ class RunFolder:
         graphs: The partitioned graphs of the job.
     """
 
-    def __init__(self, config: Config, names: Sequence[str], num_servers: int) -> None:
-        """Find or make the folder, and find the graphs; those that are bundled are cut for this job.  Not collective.
+    def __init__(self, config: Config, names: Sequence[str], num_servers: int, tables: NewTables | None = None) -> None:
+        """Find or make the folder, and find the graphs; those that are bundled or tables are cut for this job.
+
+        Not collective.
 
         Args:
             config: Settings of the job.
             names: Its graphs.
             num_servers: Servers that share a graph.
+            tables: What becomes of graphs that are tables; None: they are none that the job can use.
 
         Raises:
             ConfigError: It is another job's, or holds another run; or no graph is given.
-            DataError: There is no run to go on with.
+            DataError: There is no run to go on with; or what tables hold cannot become a graph like another.
             ResourceError: It cannot be written.
         """
         from mpignn.storage.datasets import bundled_names
@@ -51,13 +70,20 @@ class RunFolder:
         self.made = tuple(missing)
         self.number = self._claim(resumes=config.checkpoint.resume is not None)
         bundled = bundled_names()
-        self.graphs = [self.path / f"{_BUNDLED}-{number}" if name in bundled else Path(name)
-                       for number, name in enumerate(names)]
+        self.graphs: list[Path] = []
         try:
-            for name, path in zip(names, self.graphs, strict=True):
+            for number, name in enumerate(names):
+                path = Path(name)
                 if name in bundled:
+                    path = self.path / f"{_BUNDLED}-{number}"
                     _partition_bundled(name, path, num_servers)
-        except MpignnError:
+                elif tables is not None and is_tables(path):
+                    path = self.path / f"{_OF_TABLES}-{number}"
+                    _partition_tables(Path(name), path, num_servers, tables)
+                elif tables is not None and tables.on_unknown is not None:
+                    raise ConfigError(f"--on-unknown has no effect, since {name} is no tables: leave it out")
+                self.graphs.append(path)
+        except BaseException:
             self.discard()
             raise
 
@@ -94,12 +120,16 @@ class RunFolder:
                 (self.path / _ACCESS).write_text(to_json(access, 1) + "\n", encoding="utf-8")
         log.info("run folder %s; its config.toml has all settings", self.path)
 
+    def remove_tables(self) -> None:
+        """Remove the graphs that were made of tables; nobody may read them any more.  Not collective."""
+        _remove(self.path, _OF_TABLES)
+
     def discard(self) -> None:
         """Remove what this job has made so far: graphs that it cut for itself, its claim, and folders that are empty.
 
         What `fill` has written goes, too, where the job made the folder and nothing else is in it.  Not collective.
         """
-        _remove_bundled(self.path)
+        _remove(self.path, _BUNDLED, _OF_TABLES)
         claim.share(self.path, self.number).withdraw()
         if self.path in self.made and {path.name for path in self.path.iterdir()} <= {CONFIG, _ACCESS}:
             for name in (CONFIG, _ACCESS):
@@ -117,7 +147,7 @@ class RunFolder:
             mine.withdraw()
             raise ConfigError(f"{self.path} holds the metrics of another run: go on with it by --resume, give another "
                               "--run-dir, or remove it")
-        _remove_bundled(self.path)
+        _remove(self.path, _BUNDLED, _OF_TABLES)
         return mine.number
 
 
@@ -149,9 +179,18 @@ def _partition_bundled(name: str, out: Path, num_servers: int) -> None:
     partition_graph(load_bundled(name), out, num_servers)
 
 
-def _remove_bundled(path: Path) -> None:
-    for graph in path.glob(f"{_BUNDLED}-*"):
-        shutil.rmtree(graph)
+def _partition_tables(source: Path, out: Path, num_servers: int, tables: NewTables) -> None:
+    from mpignn.storage.write import partition_graph
+    like = tables.like(source)
+    log.info("making a graph of %s for %d servers, like %s", source, num_servers, like)
+    partition_graph(source, out, num_servers, on_unknown=tables.on_unknown, like=like)
+
+
+def _remove(path: Path, *kinds: str) -> None:
+    """Remove the graphs of some kinds that a job has made in its run folder."""
+    for kind in kinds:
+        for graph in path.glob(f"{kind}-*"):
+            shutil.rmtree(graph)
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

@@ -53,6 +53,11 @@ def of_run(run: Path, path: str | Path | None, flags: dict[str, Any]) -> Config:
     return load_config(path, flags, run / CONFIG, _OF_THE_LAUNCH)
 
 
+def graph_of_run(run: Path) -> Path:
+    """The graph that a run has trained on, as its settings name it."""
+    return Path(load_config(None, {}, run / CONFIG).graph.graph)
+
+
 def check_moved(model: str, trained: str, run: Path) -> None:
     """Raise `ConfigError` unless a model is the one of a run, or a class of the user's own that lies elsewhere now.
 

@@ -13,21 +13,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpignn.config import CHECKPOINTS, CONFIG, METRICS, Config
-from mpignn.errors import ConfigError
+from mpignn.errors import ConfigError, DataError
 from mpignn.job import runs
 from mpignn.job.memory_plan import MemoryPlan
 from mpignn.job.open_graph import Opened
+from mpignn.job.run_folder import NewTables
+from mpignn.job.settings import graph_of_run
 from mpignn.models import find_model
 from mpignn.options import check_taken
 from mpignn.storage import snapshot
 from mpignn.storage.atomic import check_file
+from mpignn.storage.forms.tables import files_of
+from mpignn.storage.read import GraphFile
 from mpignn.store.graph import DistGraph
 from mpignn.tables.endings import table_of
 from mpignn.train import survey
 from mpignn.train.compatibility import check_run
 from mpignn.train.tasks.goal import Goal, check_model, find_goal
 from mpignn.train.tasks.reverse import check_exclude
-from mpignn.train.trained_model import TrainedModel, check_graph, check_labels, read_trained
+from mpignn.train.trained_model import TrainedModel, check_graph, check_labels, check_new_nodes, read_trained
 
 if TYPE_CHECKING:
     from mpignn.mpi.world import World  # MPI starts when it is imported
@@ -51,6 +55,11 @@ class Work(ABC):
     def graphs(self) -> Sequence[str]:
         """The graphs that it reads: partitioned ones, or names of bundled data sets."""
         return [self.config.graph.graph]
+
+    @property
+    def tables(self) -> NewTables | None:
+        """What becomes of graphs that are tables; None: they are none."""
+        return None
 
     @property
     def is_own_program(self) -> bool:
@@ -115,10 +124,16 @@ class _OnRun(Work):
     Attributes:
         run: Folder of the run.
         sampled: By sampled neighbors, not by all.
+        on_unknown: Where the graph is tables, as `mpignn.storage.write.partition_graph` takes it.
     """
 
     run: Path
     sampled: bool
+    on_unknown: str | None
+
+    @property
+    def tables(self) -> NewTables:
+        return NewTables(self._trained_on, self.on_unknown)
 
     @cached_property
     def trained(self) -> TrainedModel:
@@ -134,6 +149,20 @@ class _OnRun(Work):
         check_graph(self.trained, placement.book.schema, placement.infos, opened.source_id)
         self.check_use(opened)
         _tell(self.config, self.trained.goal, opened)
+
+    def _trained_on(self, tables: Path) -> Path:
+        """The graph of the run, which new tables become like, if the network can be used on them."""
+        check_new_nodes(self.trained, "new tables may have any")
+        graph = graph_of_run(self.run)
+        try:
+            with GraphFile(graph) as file:
+                source_id = file.source_id
+        except DataError as error:
+            raise DataError(f"{self.run} was trained on {graph}, which says what new tables become: {error}") from error
+        if source_id != self.trained.source_id:
+            raise DataError(f"{graph} is another graph than {self.run} was trained on, so it does not say what new "
+                            "tables become: make it again of the tables that it was made of, or train anew")
+        return graph
 
     @abstractmethod
     def check_use(self, opened: Opened) -> None:
@@ -171,6 +200,10 @@ class Inference(_OnRun):
 
     out: Path
     split: str | None
+
+    def _trained_on(self, tables: Path) -> Path:
+        check_file(self.out, files_of(tables))
+        return super()._trained_on(tables)
 
     def check_use(self, opened: Opened) -> None:
         survey.check_split(self.trained.goal, self.split, opened.splits, of_all=table_of(self.out) is None)

@@ -94,10 +94,21 @@ def check_graph(trained: TrainedModel, schema: Schema, infos: Mapping[str, Array
         parts.append(f"edge data {goal.edge_mask}: there, not here")
     if parts:
         raise ConfigError(f"the network was trained on another kind of graph: {'; '.join(parts)}")
-    if trained.embedded and trained.source_id != source_id:
+    if trained.source_id != source_id:
+        check_new_nodes(trained, f"{trained.source_id} there, {source_id} here")
+
+
+def check_new_nodes(trained: TrainedModel, why: str) -> None:
+    """Raise `ConfigError` if a network has learnt rows of single nodes, where a graph has others.  Not collective.
+
+    Args:
+        trained: The network.
+        why: How one knows that it has.
+    """
+    if trained.embedded:
         raise ConfigError(f"the network has learnt rows of the single nodes of its graph ({', '.join(trained.embedded)}"
-                          f", --embed) and knows nothing of those of another one: {trained.source_id} there, "
-                          f"{source_id} here; train with --embed off, on features, to use it elsewhere")
+                          f", --embed) and knows nothing of those of another one: {why}; train with --embed off, on "
+                          "features, to use it elsewhere")
 
 
 def check_labels(trained: TrainedModel, infos: Mapping[str, ArrayInfo],

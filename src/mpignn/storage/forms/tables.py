@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mpignn.graph.types import GraphData
 from mpignn.storage.form import Form, Like, file_named
+from mpignn.storage.forms.partitioned import is_partitioned
 
 DESCRIPTION = "graph.toml"
 _OPTIONS = ("keep_dtype", "on_unknown", "like")
@@ -37,6 +38,30 @@ def read_tables(path: Path, keep_dtype: bool = False, on_unknown: str | None = N
     if like is None:
         return build(guessed(path), keep_dtype, on_unknown)
     return build(found_like(path, like.tables, str(like.path)), keep_dtype, on_unknown, like.tables)
+
+
+def is_tables(path: Path) -> bool:
+    """Whether a path is one of these forms, and no graph that is partitioned already.  Not collective."""
+    return not is_partitioned(path) and any(form.claims(path) for form in FORMS)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that are read of tables, so far as they are there.  Not collective.
+
+    Raises:
+        ConfigError: A description cannot be meant.
+        DataError: There is no table.
+    """
+    from mpignn.tables.guess import tables_at
+    from mpignn.tables.toml import read_description
+
+    described = path / DESCRIPTION if (path / DESCRIPTION).exists() else path
+    if described.suffix == ".toml":
+        given = read_description(described)
+        found = [file for rows in (*given.nodes.values(), *given.edges.values()) for file in rows.files]
+    else:
+        found = tables_at(path)
+    return [described, *found, *(inside for file in found if file.is_dir() for inside in file.iterdir())]
 
 
 def _is_folder(path: Path) -> bool:
