@@ -50,6 +50,8 @@ def partition_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--put", metavar="NAME=FILE", action="append", default=[], help="add an array, or take it "
                         "instead of that in SRC: an .npy file in original ids, named as in an .npz file, such as "
                         "node/paper/features or split/paper/train; may be repeated")
+    parser.add_argument("--put-tables", metavar="FILE", help="the same by tables of nodes with your own ids, which a "
+                        ".toml file describes")
 
 
 def partition(arguments: argparse.Namespace) -> int:
@@ -59,7 +61,7 @@ def partition(arguments: argparse.Namespace) -> int:
         partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
                         out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype,
                         on_unknown=arguments.on_unknown, balance=arguments.balance, put=_put(arguments.put),
-                        like=arguments.like,
+                        like=arguments.like, put_tables=arguments.put_tables,
                         memory=memory if arguments.memory is None else arguments.memory, group=group)
         if group.rank == 0:
             say.tell(shown(arguments.out))

@@ -45,7 +45,8 @@ def with_everything(data):
                 UserIds(rng.integers(1 << 63, (1 << 64) - 1, n, np.uint64)) for t, n in data.num_nodes.items()}
     first = next(iter(data.num_nodes))
     return replace(data, node_data=node_data, edge_data=edge_data, splits=splits, user_ids=user_ids,
-                   class_names={first: {"labels": ("a", "bé", "c", "d")}})
+                   class_names={first: {"labels": ("a", "bé", "c", "d")}},
+                   tables={"keep_dtype": False, "means": [0.1, 1e-300], "of": {"é": None}})
 
 
 def some(rng, count):

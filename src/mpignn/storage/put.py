@@ -19,6 +19,7 @@ from mpignn.graph.types import ETYPE, NTYPE, GraphData, Schema, V, etype_key
 from mpignn.storage.canonical import as_array, canonical
 from mpignn.storage.forms.npy import read_npy
 from mpignn.storage.named_arrays import STRUCTURE, flat, typed
+from mpignn.storage.user_names import named_arrays
 from mpignn.storage.validate import chunks
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ _FLAT_FORMS = "NAME, edge_NAME, NAME_mask"
 _WHERE = "put"
 
 
-def with_arrays(data: GraphData, put: Mapping[str, object], keep_dtype: bool = False) -> GraphData:
+def with_arrays(data: GraphData, put: Mapping[str, object], keep_dtype: bool = False,
+                tables: str | Path | None = None) -> GraphData:
     """A graph with more data and splits, or with others under the same names.  Not collective.
 
     Names of classes go with the labels that they are of; and what is known of the tables that data was made of, with
@@ -40,25 +42,32 @@ def with_arrays(data: GraphData, put: Mapping[str, object], keep_dtype: bool = F
             `mpignn.storage.named_arrays` lists them.  Edges of a graph that was partitioned before are numbered by
             destination, then by source, both by original id, and equal ones in the order of the source.
         keep_dtype: As for `canonical`.
+        tables: A TOML file that describes tables of nodes, with the users' ids, as `mpignn.tables.more` reads them.
 
     Raises:
-        ConfigError: A name that means nothing in this graph, or its structure.
-        DataError: A file that cannot be read, or an array that does not fit.
+        ConfigError: A name that means nothing in this graph, is there twice, or is that of its structure.
+        DataError: A file that cannot be read, or an array or table that does not fit.
     """
-    if not put:
+    if not put and tables is None:
         return data
     for name in put:
         _check_name(name, data.schema)
     arrays = {name: _array(name, found) for name, found in put.items()}
     found = [_flat(data, {name: array for name, array in arrays.items() if "/" not in name}),
              _typed(data, {name: array for name, array in arrays.items() if "/" in name})]
+    if tables is not None:
+        from mpignn.tables.more import read_more  # here, for who puts arrays needs no Apache Arrow
+
+        found.append(read_more(Path(tables), data, keep_dtype))
+    new_arrays = _each_once(found)
     splits = _merged(data.splits, *(some.splits for some in found))
     new = [canonical(replace(some, splits=splits), keep_dtype) for some in found]
     before = data.partitioning
     return replace(data, node_data=_merged(data.node_data, *(some.node_data for some in new)),
                    edge_data=_merged(data.edge_data, *(some.edge_data for some in new)), splits=splits,
-                   class_names=_kept_names(data, new), tables=_kept_tables(data, new),
-                   partitioning=before and replace(before, source_id=_other_id(before.source_id, arrays)))
+                   class_names=_merged(_kept_names(data, new), *(some.class_names for some in new)),
+                   tables=_kept_tables(data, new),
+                   partitioning=before and replace(before, source_id=_other_id(before.source_id, new_arrays)))
 
 
 def _check_name(name: str, schema: Schema) -> None:
@@ -111,6 +120,20 @@ def _merged(*by_type: Mapping[Any, Mapping[str, V]]) -> dict[Any, dict[str, V]]:
         for key, some in named.items():
             found[key] = {**found.get(key, {}), **some}
     return found
+
+
+def _each_once(found: Iterable[GraphData]) -> dict[str, np.ndarray]:
+    """All data, splits and names of some graphs by name; raises `ConfigError` if one is in two of them."""
+    arrays: dict[str, np.ndarray] = {}
+    for some in found:
+        named = {f"node/{ntype}/{name}": array for ntype, of in some.node_data.items() for name, array in of.items()}
+        named |= {f"edge/{etype_key(etype)}/data/{name}": array for etype, of in some.edge_data.items()
+                  for name, array in of.items()}
+        named |= {f"split/{key}/{name}": ids for key, of in some.splits.items() for name, ids in of.items()}
+        for name in sorted(named.keys() & arrays.keys()):
+            raise ConfigError(f"put {name!r} is there twice, under two names or in a table, too: leave one out")
+        arrays |= named | dict(named_arrays(some))
+    return arrays
 
 
 def _kept_names(data: GraphData, new: Iterable[GraphData]) -> dict[str, dict[str, tuple[str, ...]]]:

@@ -26,7 +26,7 @@ from mpignn.storage.validate import validate
 
 def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None = None,
                 put: Mapping[str, object] | None = None, like: str | Path | None = None,
-                scratch: Scratch | None = None) -> GraphData:
+                scratch: Scratch | None = None, put_tables: str | Path | None = None) -> GraphData:
     """Read a graph, its numbers as they are stored, and make sure that it is sound.
 
     Collective over the group of ``scratch``, if there is one.
@@ -40,6 +40,7 @@ def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None
         like: A partitioned graph that was made of tables: those of the source get the columns, codes, means and
             classes of that one; None: it has its own.
         scratch: Where to keep what does not fit memory, and who reads; None: all fits that of this process.
+        put_tables: A TOML file that describes tables of nodes to put likewise, by the users' ids.
 
     Returns:
         The graph.  What users call things, and how it was partitioned before, only the first rank knows.
@@ -70,7 +71,7 @@ def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None
     def sound() -> GraphData:
         nonlocal whole
         assert data is not None
-        found = with_arrays(canonical(unmapped(data), keep_dtype), put or {}, keep_dtype)
+        found = with_arrays(canonical(unmapped(data), keep_dtype), put or {}, keep_dtype, put_tables)
         validate(found)
         whole = found
         return found if scratch is None or group.size == 1 else shared(found, scratch)

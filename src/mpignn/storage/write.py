@@ -49,8 +49,8 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
                     method: str | Path | Partitioner | None = None, seed: int = 0, out_edges: bool = False,
                     keep_dtype: bool = False, on_unknown: str | None = None,
                     balance: Sequence[str] = (), put: Mapping[str, object] | None = None,
-                    like: str | Path | None = None, memory: int | None = None, group: Group | None = None
-                    ) -> dict[str, Any]:
+                    like: str | Path | None = None, memory: int | None = None, group: Group | None = None,
+                    put_tables: str | Path | None = None) -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Collective over the group, if there is one.
 
     The files are the same for any group and any memory.
@@ -78,6 +78,8 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         memory: Bytes that a rank may take for edges and rows in hand; what does not fit goes through files beside
             ``out``.  None: half of what is free.
         group: The ranks that do it together, which all see the folder of ``out``; None: this process alone.
+        put_tables: A TOML file that describes tables of nodes, which add data and splits by the users' ids, or replace
+            them.
 
     Returns:
         The report of `mpignn.partition.report.make_report`.
@@ -96,7 +98,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
                           "how many parts there shall be")
     group.by_first(lambda: check_new(out))
     with _new_folder(out, group) as folder, scratch_in(folder, out, group, memory) as scratch:
-        data = read_source(source, keep_dtype, on_unknown, put, like, scratch)
+        data = read_source(source, keep_dtype, on_unknown, put, like, scratch, put_tables)
 
         def assigned() -> tuple[Mapping[str, np.ndarray], int]:
             for doubt in _misnamed(data):

@@ -3,7 +3,7 @@
 Shapes: N nodes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +36,15 @@ class NodeRows:
     learnt: Learnt
 
 
-def read_nodes(nodes: Nodes, what: str, keep_dtype: bool) -> NodeRows:
+def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, trained: Callable[[Ids], np.ndarray] | None = None
+               ) -> NodeRows:
     """Read the nodes of a type in two or three passes: ids, labels and splits come first.  Not collective.
 
     Args:
         nodes: Their description, which names files.
         what: Where it stands, for messages.
         keep_dtype: As in `mpignn.tables.rows.read_data`.
+        trained: Says by their ids which rows are training nodes, where the table does not; (N,) booleans.
 
     Raises:
         DataError: A missing id, one that is there twice, a column that is not there, a value that is not what it
@@ -58,7 +60,7 @@ def read_nodes(nodes: Nodes, what: str, keep_dtype: bool) -> NodeRows:
         ids = IdMap.build((block.columns[name] for block in blocks), table.where)
     kept = np.ones(len(ids), bool)
     labels, splits = seeds.found(kept, table)
-    in_train = in_split(splits, SPLITS[0], len(ids))
+    in_train = in_split(splits, SPLITS[0], len(ids)) if trained is None or splits else trained(ids)
     data, names, columns = read_data(table, nodes.made(), in_train, what, keep_dtype, kept, nodes.learnt)
     if labels is not None:
         data[LABELS] = labels.values

@@ -41,6 +41,24 @@ def read_description(path: Path) -> Description:
     Raises:
         ConfigError: No such file, no TOML, an unknown key, or a value that cannot be meant; names the key.
     """
+    return checked(_read(path))
+
+
+def read_node_tables(path: Path) -> Description:
+    """The same of a file that describes tables of nodes alone, of nodes that a graph has already.  Not collective."""
+    found = _read(path)
+    for etype in found.edges:
+        raise ConfigError(f"{path}: [edges.{_quoted(etype_key(etype))}]: edges stay as they are: leave it out, and "
+                          "describe nodes")
+    for ntype, nodes in found.nodes.items():
+        if not nodes.files:
+            raise ConfigError(f'{path}: [nodes.{ntype}]: files is missing; write files = "nodes.csv"')
+    if not found.nodes:
+        raise ConfigError(f"{path}: no tables are described: write [nodes.TYPE]")
+    return found
+
+
+def _read(path: Path) -> Description:
     try:
         with os_errors(ConfigError, str(path)):
             tables = tomllib.loads(read_file(path, _MOST_BYTES).decode("utf-8-sig"))
@@ -56,7 +74,7 @@ def read_description(path: Path) -> Description:
             raise ConfigError(f'{section.where}: {error}, such as [edges."author:writes:paper"]') from error
         edges[etype] = _edges(section, path.parent)
     top.refuse_others("[nodes.TYPE] or [edges.\"SOURCE:RELATION:DESTINATION\"]")
-    return checked(Description(str(path), nodes, edges))
+    return Description(str(path), nodes, edges)
 
 
 def checked(description: Description) -> Description:
