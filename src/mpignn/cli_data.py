@@ -61,8 +61,9 @@ def partition(arguments: argparse.Namespace) -> int:
         partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
                         out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype,
                         on_unknown=arguments.on_unknown, balance=arguments.balance, put=_put(arguments.put),
-                        like=arguments.like, put_tables=arguments.put_tables,
-                        memory=memory if arguments.memory is None else arguments.memory, group=group)
+                        put_tables=arguments.put_tables, like=arguments.like,
+                        memory=memory if arguments.memory is None else arguments.memory, group=group,
+                        progress="auto")
         if group.rank == 0:
             say.tell(shown(arguments.out))
     return 0

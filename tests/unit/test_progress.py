@@ -4,9 +4,8 @@ import os
 
 import pytest
 
-from mpignn import terminal
-from mpignn.train import progress
-from mpignn.train.progress import Progress
+from mpignn import progress, terminal
+from mpignn.progress import Progress
 
 
 @pytest.fixture
@@ -27,6 +26,14 @@ def test_lines_tell_share_and_time_left_now_and_then(clock, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "step 211 of 400 (52 %), 0:03:09 left"
     assert 5 <= len(lines) <= 9 and "\x1b" not in "".join(lines)
+
+
+def test_things_that_come_by_the_thousand_have_a_rate(clock, capsys):
+    shown = Progress("lines", 60_000, 0, "write edges:", rate=True)
+    for _ in range(3):
+        clock[0] += 5.0
+        shown.advance(10_000)
+    assert capsys.readouterr().out == "write edges: 30,000 of 60,000 (50 %), 2,000 a second, 0:00:15 left\n"
 
 
 def test_a_bar_is_drawn_over_itself_and_makes_room_for_lines(clock, capsys):

@@ -18,7 +18,8 @@ from mpignn.comm.group import Group
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import GraphData
 from mpignn.mpi.host import available_memory
-from mpignn.storage.atomic import full_disk_named
+from mpignn.progress import Progress
+from mpignn.storage.atomic import check_space, full_disk_named
 from mpignn.storage.large_arrays import Cast, FileArray, LargeArray
 
 _MOST_ROWS = 1 << 21        # in hand, where nothing else is said
@@ -34,14 +35,15 @@ class Scratch:
         memory: Bytes that each of them may take for rows in hand.
     """
 
-    def __init__(self, folder: Path, out: Path, group: Group, memory: int) -> None:
+    def __init__(self, folder: Path, out: Path, group: Group, memory: int, progress: str) -> None:
         """Not collective.
 
         Args:
             folder: One that is there.
+            progress: How to tell how far a stage is, as `mpignn.progress.Progress` takes it.
         """
         self.out, self.group, self.memory = out, group, memory
-        self._folder = folder
+        self._folder, self._progress = folder, progress if group.rank == 0 else "none"
         self._made: Counter[str] = Counter()
 
     @contextmanager
@@ -54,6 +56,23 @@ class Scratch:
         """
         with self.group.all_or_none(), full_disk_named(self.out):
             yield
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A block whose work takes long; the first rank tells how far its share is.  Not collective.
+
+        Args:
+            name: What is done.
+            total: How many things this rank has to do.
+
+        Yields:
+            What to call with the number of those that are done.
+        """
+        shown = Progress(self._progress, total, 0, f"{name}:", rate=True)
+        try:
+            yield shown.advance
+        finally:
+            shown.erase()
 
     def fits(self, num_bytes: int) -> bool:
         """Whether one process alone makes the graph, and has as much memory.  Not collective."""
@@ -76,6 +95,7 @@ class Scratch:
         made = self._new("shared", dtype, shape)
         with self.alone():
             if self.group.rank == 0:
+                check_space(self.out, made.nbytes)
                 made.create()
         return made
 
@@ -106,12 +126,13 @@ class Scratch:
 
 
 @contextmanager
-def scratch_in(folder: Path, out: Path, group: Group, memory: int | None = None) -> Iterator[Scratch]:
+def scratch_in(folder: Path, out: Path, group: Group, memory: int | None = None, progress: str = "none"
+               ) -> Iterator[Scratch]:
     """A `Scratch` for a block, whose files are removed at its end.  Collective over the group.
 
     Args:
         folder: In which it makes a folder of its own.
-        out, group: As for `Scratch`.
+        out, group, progress: As for `Scratch`.
         memory: As for `Scratch`; None: half of what is free.
 
     Raises:
@@ -120,7 +141,7 @@ def scratch_in(folder: Path, out: Path, group: Group, memory: int | None = None)
     own = folder / "scratch"
     with full_disk_named(out):
         group.by_first(own.mkdir)
-    yield Scratch(own, out, group, available_memory()[0] // 2 if memory is None else memory)
+    yield Scratch(own, out, group, available_memory()[0] // 2 if memory is None else memory, progress)
     group.by_first(lambda: shutil.rmtree(own))
 
 

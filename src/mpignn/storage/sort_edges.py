@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from mpignn.graph.csc import CSC, row_chunks
+from mpignn.storage.large_arrays import FileArray
 from mpignn.storage.scratch import Scratch
 
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray]       # (e,) sources, destinations, ids
@@ -45,7 +46,7 @@ def sort_edges(edges: Callable[[], Iterator[Edges]], num_edges: int, num_src: in
     if not num_edges:
         return CSC(np.zeros(num_dst + 1, np.int64), np.empty(0, dtype))
     indptr = np.zeros(num_dst + 1, np.int64)
-    with group.all_or_none():
+    with scratch.alone():
         for _, dst, _ in edges():
             low, high = int(dst.min()), int(dst.max()) + 1
             indptr[low + 1:high + 1] += np.bincount(dst - low, minlength=high - low)
@@ -53,36 +54,53 @@ def sort_edges(edges: Callable[[], Iterator[Edges]], num_edges: int, num_src: in
     np.cumsum(group.all_sum(indptr), out=indptr)
     bounds = np.array(_bucket_bounds(indptr, num_src, scratch))
     of_ranks = np.array(group.allgather(np.add.reduceat(own, bounds[:-1])))      # (ranks, B)
-    del own
     places = indptr[bounds[:-1]] + of_ranks[:group.rank].sum(axis=0)
     records = scratch.array(np.int64, num_edges, 2)
-    with group.all_or_none():
-        for src, dst, ids in edges():
-            bucket = np.searchsorted(bounds, dst, side="right") - 1
-            order = np.argsort(bucket.astype(np.uint16), kind="stable")
-            counts = np.bincount(bucket, minlength=bounds.size - 1)
-            rows = np.empty((dst.size, 2), np.int64)
-            rows[:, 0] = (dst - bounds[bucket])[order] * np.int64(num_src) + src[order]
-            rows[:, 1] = ids[order]
-            first = 0
-            for number in np.flatnonzero(counts).tolist():
-                records.write(int(places[number]), rows[first:first + counts[number]])
-                first += int(counts[number])
-            places += counts
+    with scratch.alone(), scratch.stage("send edges to buckets", int(own.sum())) as advance:
+        for some in edges():
+            _send(some, bounds, num_src, records, places)
+            advance(some[0].size)
     group.barrier()
     indices, edge_ids = scratch.array(dtype, num_edges), scratch.array(np.int64, num_edges)
+    buckets = [(int(indptr[bounds[number]]), int(indptr[bounds[number + 1]]))
+               for number in range(group.rank, bounds.size - 1, group.size)]
     moved = np.zeros(1, np.int64)
-    with group.all_or_none():
-        for number in range(group.rank, bounds.size - 1, group.size):
-            lo, hi = int(indptr[bounds[number]]), int(indptr[bounds[number + 1]])
+    with scratch.alone(), scratch.stage("sort buckets of edges", sum(hi - lo for lo, hi in buckets)) as advance:
+        for lo, hi in buckets:
             sources, ids = _sorted(records[lo:hi], num_src)
             indices.write(lo, sources)
             edge_ids.write(lo, ids)
             moved += not np.array_equal(ids, np.arange(lo, hi))
+            advance(hi - lo)
     group.all_sum(moved)
     if group.rank == 0:
         records.path.unlink()
     return CSC(indptr, indices.rows, edge_ids.rows if moved[0] else None)
+
+
+def _send(edges: Edges, bounds: np.ndarray, num_src: int, records: FileArray, places: np.ndarray) -> None:
+    """Write edges to their buckets.
+
+    Args:
+        edges: (e,) sources, destinations and ids.
+        bounds: (B + 1,) int64 first destination of each bucket.
+        num_src: Number of sources.
+        records: (E, 2) int64, bucket after bucket: place of the destination in the bucket and source in one number,
+            and the id.
+        places: (B,) int64 where the next record of each bucket goes; counted up.
+    """
+    src, dst, ids = edges
+    bucket = np.searchsorted(bounds, dst, side="right") - 1
+    order = np.argsort(bucket.astype(np.uint16), kind="stable")
+    counts = np.bincount(bucket, minlength=bounds.size - 1)
+    rows = np.empty((dst.size, 2), np.int64)
+    rows[:, 0] = (dst - bounds[bucket])[order] * np.int64(num_src) + src[order]
+    rows[:, 1] = ids[order]
+    first = 0
+    for number in np.flatnonzero(counts).tolist():
+        records.write(int(places[number]), rows[first:first + counts[number]])
+        first += int(counts[number])
+    places += counts
 
 
 def _bucket_bounds(indptr: np.ndarray, num_src: int, scratch: Scratch) -> list[int]:

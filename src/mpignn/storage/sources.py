@@ -25,8 +25,8 @@ from mpignn.storage.validate import validate
 
 
 def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None = None,
-                put: Mapping[str, object] | None = None, like: str | Path | None = None,
-                scratch: Scratch | None = None, put_tables: str | Path | None = None) -> GraphData:
+                put: Mapping[str, object] | None = None, put_tables: str | Path | None = None,
+                like: str | Path | None = None, scratch: Scratch | None = None) -> GraphData:
     """Read a graph, its numbers as they are stored, and make sure that it is sound.
 
     Collective over the group of ``scratch``, if there is one.
@@ -37,10 +37,10 @@ def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None
         on_unknown: Whether edges with an end that is no node are an ``error``, or ``drop`` leaves them out; None: as
             the source says itself.  For tables only.
         put: Arrays to add or to take instead of those there, as `mpignn.storage.put.with_arrays` takes them.
+        put_tables: A TOML file that describes tables of nodes to put likewise, by the users' ids.
         like: A partitioned graph that was made of tables: those of the source get the columns, codes, means and
             classes of that one; None: it has its own.
         scratch: Where to keep what does not fit memory, and who reads; None: all fits that of this process.
-        put_tables: A TOML file that describes tables of nodes to put likewise, by the users' ids.
 
     Returns:
         The graph.  What users call things, and how it was partitioned before, only the first rank knows.

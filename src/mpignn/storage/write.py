@@ -49,8 +49,9 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
                     method: str | Path | Partitioner | None = None, seed: int = 0, out_edges: bool = False,
                     keep_dtype: bool = False, on_unknown: str | None = None,
                     balance: Sequence[str] = (), put: Mapping[str, object] | None = None,
-                    like: str | Path | None = None, memory: int | None = None, group: Group | None = None,
-                    put_tables: str | Path | None = None) -> dict[str, Any]:
+                    put_tables: str | Path | None = None, like: str | Path | None = None,
+                    memory: int | None = None, group: Group | None = None,
+                    progress: str = "none") -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Collective over the group, if there is one.
 
     The files are the same for any group and any memory.
@@ -73,13 +74,14 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         balance: What partitions shall have equally much of, as `mpignn.partition.assign.assign` takes it.
         put: Data and splits to add or to take instead of those that the source has, by name, arrays or paths of .npy
             files in original ids, as `mpignn.storage.put.with_arrays` takes them.
+        put_tables: A TOML file that describes tables of nodes, which add data and splits by the users' ids, or replace
+            them.
         like: A partitioned graph that was made of tables.  The tables of ``source`` get the columns, codes, means and
             classes of that one, by the names of their columns; nothing is learnt from them.
         memory: Bytes that a rank may take for edges and rows in hand; what does not fit goes through files beside
             ``out``.  None: half of what is free.
         group: The ranks that do it together, which all see the folder of ``out``; None: this process alone.
-        put_tables: A TOML file that describes tables of nodes, which add data and splits by the users' ids, or replace
-            them.
+        progress: How to tell how far the work is, as `mpignn.progress.Progress` takes it.
 
     Returns:
         The report of `mpignn.partition.report.make_report`.
@@ -97,8 +99,8 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or say "
                           "how many parts there shall be")
     group.by_first(lambda: check_new(out))
-    with _new_folder(out, group) as folder, scratch_in(folder, out, group, memory) as scratch:
-        data = read_source(source, keep_dtype, on_unknown, put, like, scratch, put_tables)
+    with _new_folder(out, group) as folder, scratch_in(folder, out, group, memory, progress) as scratch:
+        data = read_source(source, keep_dtype, on_unknown, put, put_tables, like, scratch)
 
         def assigned() -> tuple[Mapping[str, np.ndarray], int]:
             for doubt in _misnamed(data):

@@ -98,12 +98,15 @@ class PartWriter:
 
     def _write_nodes(self, files: PartFiles, ntype: str) -> None:
         data = sorted(self._data.node_data.get(ntype, {}).items())
-        for lo, hi in self._scratch.pieces(self._data.num_nodes[ntype], _ROW_BYTES):
-            rows, cuts = self._by_part(ntype, lo, hi)
-            for part, first, (begin, end) in cuts:
-                files.write(part, ArrayKey.node(ntype, "orig_id").path, first, rows[begin:end])
-            for name, array in data:
-                self._write_data(files, ArrayKey.node_data(ntype, name), array, rows, cuts)
+        first, last = self._scratch.group.share(self._data.num_nodes[ntype])
+        with self._scratch.stage(f"write nodes {ntype}", last - first) as advance:
+            for lo, hi in self._scratch.pieces(self._data.num_nodes[ntype], _ROW_BYTES):
+                rows, cuts = self._by_part(ntype, lo, hi)
+                for part, place, (begin, end) in cuts:
+                    files.write(part, ArrayKey.node(ntype, "orig_id").path, place, rows[begin:end])
+                for name, array in data:
+                    self._write_data(files, ArrayKey.node_data(ntype, name), array, rows, cuts)
+                advance(hi - lo)
 
     def _write_edges(self, files: PartFiles, etype: EType, csc: CSC) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Write in-edges with their data, some at a time; yields their original and their new ids."""
@@ -111,7 +114,8 @@ class PartWriter:
         indptr = new_indptr(csc, self._new_ids[etype[2]])
         self._write_indptr(files, ArrayKey.edge(etype, "indptr"), indptr)
         data = sorted(self._data.edge_data.get(etype, {}).items())
-        for edges in self._in_hand(etype[2], csc, indptr, self.book.edge_ranges[etype]):
+        for edges in self._in_hand(f"write edges {etype_key(etype)}", etype[2], csc, indptr,
+                                   self.book.edge_ranges[etype]):
             new = new_src[edges.ends]
             for part, first, (begin, end) in edges.cuts:
                 files.write(part, indices, first, new[begin:end])
@@ -124,16 +128,19 @@ class PartWriter:
         new_dst, new_edge = self._new_ids[etype[2]], self.new_edge[etype]
         indptr = new_indptr(out, self._new_ids[etype[0]])
         self._write_indptr(files, ArrayKey.out(etype, "indptr"), indptr)
-        for edges in self._in_hand(etype[0], out, indptr, self.book.out_ranges[etype]):
+        for edges in self._in_hand(f"write out-edges {etype_key(etype)}", etype[0], out, indptr,
+                                   self.book.out_ranges[etype]):
             new, ids = new_dst[edges.ends], new_edge[edges.ids]
             for part, first, (begin, end) in edges.cuts:
                 files.write(part, indices, first, new[begin:end])
                 files.write(part, edge_id, first, ids[begin:end])
 
-    def _in_hand(self, ntype: str, csc: CSC, new_indptr: np.ndarray, ranges: np.ndarray) -> Iterator["_InHand"]:
+    def _in_hand(self, name: str, ntype: str, csc: CSC, new_indptr: np.ndarray, ranges: np.ndarray
+                 ) -> Iterator["_InHand"]:
         """The edges of this rank's rows, some at a time.
 
         Args:
+            name: What is done with them.
             ntype: Type of the rows.
             csc: Their edges.
             new_indptr: (N + 1,) int64 by new id.
@@ -142,18 +149,21 @@ class PartWriter:
         # A row belongs to the share in which its first edge is.
         begin, end = (csc.num_dst if place == csc.num_edges else int(np.searchsorted(csc.indptr, place))
                       for place in self._scratch.group.share(csc.num_edges))
-        for lo, hi in row_chunks(csc.indptr, begin, end, self._scratch.rows(_EDGE_BYTES)):
-            first, last = int(csc.indptr[lo]), int(csc.indptr[hi])
-            piece = CSC(csc.indptr[lo:hi + 1] - first, csc.indices[first:last],
-                        None if csc.edge_ids is None else csc.edge_ids[first:last])
-            rows, cuts = self._by_part(ntype, lo, hi)
-            degree, ends, ids = in_edges(piece, rows - lo)
-            places = new_indptr[self._new_ids[ntype][rows]]
-            starts = np.zeros(rows.size + 1, np.int64)
-            np.cumsum(degree, out=starts[1:])
-            yield _InHand(places, starts, ends, ids if csc.edge_ids is not None else ids + first,
-                          [(part, int(places[begin] - ranges[part]), (int(starts[begin]), int(starts[end])))
-                           for part, _, (begin, end) in cuts])
+        indptr = np.asarray(csc.indptr)
+        with self._scratch.stage(name, int(indptr[end] - indptr[begin])) as advance:
+            for lo, hi in row_chunks(indptr, begin, end, self._scratch.rows(_EDGE_BYTES)):
+                first, last = int(indptr[lo]), int(indptr[hi])
+                piece = CSC(indptr[lo:hi + 1] - first, csc.indices[first:last],
+                            None if csc.edge_ids is None else csc.edge_ids[first:last])
+                rows, cuts = self._by_part(ntype, lo, hi)
+                degree, ends, ids = in_edges(piece, rows - lo)
+                places = new_indptr[self._new_ids[ntype][rows]]
+                starts = np.zeros(rows.size + 1, np.int64)
+                np.cumsum(degree, out=starts[1:])
+                yield _InHand(places, starts, ends, ids if csc.edge_ids is not None else ids + first,
+                              [(part, int(places[begin] - ranges[part]), (int(starts[begin]), int(starts[end])))
+                               for part, _, (begin, end) in cuts])
+                advance(last - first)
 
     def _by_part(self, ntype: str, lo: int, hi: int) -> tuple[np.ndarray, list[_Cut]]:
         """The original ids ``lo:hi`` in order of their new ids, and what of them lies where in each part."""

@@ -14,9 +14,9 @@ from mpignn import say
 from mpignn.config import METRICS, going_on
 from mpignn.errors import DataError, MpignnError, ResourceError, os_errors
 from mpignn.json_text import to_json
+from mpignn.progress import Progress
 from mpignn.storage import claim
 from mpignn.train.callback import Callback, Event
-from mpignn.train.progress import Progress
 
 log = logging.getLogger(__name__)
 

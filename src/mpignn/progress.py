@@ -1,4 +1,4 @@
-"""How far a run is, for whoever watches: a bar at a terminal, else a line now and then."""
+"""How far some work is, for whoever watches: a bar at a terminal, else a line now and then."""
 
 import time
 
@@ -13,25 +13,28 @@ _ERASE = "\r\x1b[K"
 
 
 class Progress:
-    """Shows steps of a run as they are made."""
+    """Shows steps, or other things that are counted, as they are made."""
 
-    def __init__(self, how: str, total: int, done: int) -> None:
+    def __init__(self, how: str, total: int, done: int, what: str = "step", rate: bool = False) -> None:
         """Not collective.
 
         Args:
             how: ``bar``, ``lines`` or ``none``; ``auto`` shows a bar where a terminal is watched, and lines elsewhere.
-            total: Steps of the run.
+            total: Steps of the work.
             done: Those that were made before.
+            what: What stands before their number.
+            rate: Whether to show how many come in a second.
         """
         self._columns = terminal.columns() if how in ("auto", "bar") else None
         self._how = how if how != "auto" else "lines" if self._columns is None else "bar"
         self._total, self._before, self._done = total, done, done
+        self._what, self._with_rate = what, rate
         self._began = self._shown = time.monotonic()
         self._drawn = False
 
-    def advance(self) -> None:
-        """A step was made.  Not collective."""
-        self._done += 1
+    def advance(self, count: int = 1) -> None:
+        """Some steps were made.  Not collective."""
+        self._done += count
         now = time.monotonic()
         passed, quiet = now - self._began, now - self._shown
         if self._how == "bar" and quiet > max(_BAR_S, _SHARE * min(passed, _LINES_S)):
@@ -50,6 +53,8 @@ class Progress:
             self._drawn = False
 
     def _text(self, passed: float) -> str:
-        left = int(passed / (self._done - self._before) * (self._total - self._done))
-        return (f"step {self._done} of {self._total} ({100 * self._done // self._total} %), "
+        made = self._done - self._before
+        left = int(passed / made * (self._total - self._done))
+        rate = f"{made / passed:,.0f} a second, " if self._with_rate else ""
+        return (f"{self._what} {self._done:,} of {self._total:,} ({100 * self._done // self._total} %), {rate}"
                 f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left")
