@@ -109,7 +109,7 @@ def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.Argume
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="mpignn", description=summary, allow_abbrev=False,
                      epilog="Without a command: train.  Start it as `mpirun -np N python -m mpignn ...`; "
-                            "only train, eval, infer and partition want more than one rank.")
+                            "only train, eval, infer, partition and check want more than one rank.")
     parser.add_argument("--version", action="version", version=f"mpignn {version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (text, add_arguments, run) in _COMMANDS.items():

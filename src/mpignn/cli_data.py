@@ -1,5 +1,5 @@
-"""Commands that make graphs and look at them: `partition`, which any number of ranks do together, and in one process
-`describe`, `check`, `data`, `synth`."""
+"""Commands that make graphs and look at them: `partition` and `check`, by any number of ranks together, and in one
+process `describe`, `data`, `synth`."""
 
 import argparse
 import re
@@ -125,14 +125,14 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    refuse_mpirun("check")
     from mpignn.storage.check import check
-    problems = check(arguments.graph)
-    for problem in problems:
-        say.deliver(problem)
-    if problems:
-        raise DataError(f"{arguments.graph}: {len(problems)} problem(s), listed above")
-    say.deliver(f"{arguments.graph}: no problem found")
+    with _all_ranks() as (group, _):
+        problems = check(arguments.graph, group)
+        if group.rank == 0:
+            for problem in problems or [f"{arguments.graph}: no problem found"]:
+                say.deliver(problem)
+        if problems:
+            raise DataError(f"{arguments.graph}: {len(problems)} problem(s), listed above").on_all()
     return 0
 
 

@@ -45,7 +45,7 @@ def problems_of(number: int, folder: Path, on_ranks=alone) -> list[str]:
     write_source(case, folder)
     for words in case.commands:
         before = set(folder.iterdir())
-        start = on_ranks if words[0] in ("train", "eval", "infer", "partition") else alone
+        start = on_ranks if words[0] in ("train", "eval", "infer", "partition", "check") else alone
         code, text = start(words, folder)
         made = set(folder.iterdir()) - before
         wrong = wrong_with(words, code, text, made, folder)

@@ -20,7 +20,7 @@ USES = {
     "slurm": (["{graph}"], "#SBATCH"),
     "synth": (["made", "--nodes", "1000", "--avg-degree", "4"], "wrote made"),
 }
-OF_JOBS = ("train", "eval", "infer", "info", "partition")
+OF_JOBS = ("train", "eval", "infer", "info", "partition", "check")
 ONE_PROCESS = [name for name in USES if name not in OF_JOBS]
 EXIT_CODES = {"data": 3}        # /dev/null is no package
 

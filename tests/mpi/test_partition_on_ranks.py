@@ -12,6 +12,7 @@ import pytest
 from graphs import ends, masks, random_graph, random_hetero_graph
 from mpignn.errors import ConfigError, DataError, ResourceError
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
+from mpignn.storage.check import check
 from mpignn.storage.write import partition_graph
 
 
@@ -117,3 +118,27 @@ def test_what_is_wrong_is_told_on_all_ranks_and_nothing_is_left(world):
             raises(ResourceError, "out: cannot be written: No space left on device")
         with patch("mpignn.storage.large_arrays.FileArray.create", side_effect=full):
             raises(ResourceError, "out: cannot be written: No space left on device")
+
+
+@pytest.mark.ranks(1, 2, 3)
+def test_all_ranks_check_a_graph_together(world):
+    with common_folder(world) as folder:
+        graph = folder / "graph"
+        partition_graph(random_hetero_graph(2, 40, 211), graph, 5, "random", out_edges=True, group=world.all)
+        assert check(graph, world.all) == []
+        if world.rank == 0:
+            for part in 1, 4:
+                path = graph / f"part-{part:05d}.h5"
+                raw = bytearray(path.read_bytes())
+                raw[-3] ^= 4
+                path.write_bytes(raw)
+        world.all.barrier()
+        found = check(graph, world.all)
+        assert len(found) >= 2 and any("part-00001" in line for line in found) and any("part-00004" in line
+                                                                                        for line in found)
+        assert sorted(found) == sorted(check(graph)) and found == world.all.bcast(found)
+        world.all.barrier()
+        if world.rank == 0:
+            (graph / "part-00002.h5").unlink()
+        world.all.barrier()
+        assert any("part-00002.h5: no such file" in line for line in check(graph, world.all))

@@ -4,20 +4,21 @@ Shapes: N nodes of a type, E edges of a type, R rows in hand.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import MpignnError
 from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType, etype_key
-from mpignn.partition.report import PartTally, make_report
+from mpignn.partition.report import PartTally, Tally, make_report
 from mpignn.storage.arrays import file_crc, rows_per_block
+from mpignn.storage.large_arrays import FileArray
 from mpignn.storage.read import GraphFile
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, HEAD_START, axis, head_line, node_path, out_path
 from mpignn.storage.user_names import check_names
@@ -26,27 +27,56 @@ from mpignn.unique import unique
 _CHUNK_EDGES = 1 << 21
 
 
-def check(path: str | Path) -> list[str]:
+def check(path: str | Path, group: Group | None = None) -> list[str]:
     """Every problem of a graph: none means that all its bytes and all its invariants are as they should be.
 
     Checksums of files and blocks; types, ranges and shapes; ids in range; maps that are permutations and agree with
-    the original ids; edges in neighbor order; splits; users' names; and the report, counted anew.  Not collective.
+    the original ids; edges in neighbor order; splits; users' names; and the report, counted anew.
+
+    Collective over the group, if there is one.
 
     Args:
         path: The folder, or graph.h5 in it.
+        group: Ranks that share the work: each has some of the parts.  None: this process alone.
+
+    Returns:
+        The problems, on all ranks.
     """
-    path = Path(path)
+    path, group = Path(path), group or LocalGroup()
     path = path / GRAPH_FILE if path.is_dir() else path
-    problems = list(_check_head(path)) if path.is_file() else []
+    told = group.allgather(_own_problems(path, group.rank, group.size))
+    problems = list(dict.fromkeys(problem for some, _ in told for problem in some))
+    tallies = [of for _, of in sorted(pair for _, own in told for pair in own.items())]
+    return problems or group.by_first(lambda: _report_problems(path, tallies))
+
+
+def _own_problems(path: Path, rank: int, size: int) -> tuple[list[str], dict[int, Tally]]:
+    """What a rank finds, and what it counts in its parts."""
+    problems = list(_check_head(path)) if path.is_file() and not rank else []
+    tallies: dict[int, Tally] = {}
     try:
         with GraphFile(path, partial=True) as graph:
+            parts = range(rank, graph.num_parts, size)
             at_sight = list(graph.size_problems())
-            problems += at_sight + list(_check_parts(graph))
+            problems += at_sight + list(_check_parts(graph, parts))
             if not at_sight:        # what is not there has no content
-                problems += _Content(graph).problems()
+                content = _Content(graph, parts)
+                problems += content.problems()
+                tallies = content.tallies
     except MpignnError as error:
         problems.append(str(error))
-    return problems
+    return problems, tallies
+
+
+def _report_problems(path: Path, tallies: Sequence[Tally]) -> list[str]:
+    with GraphFile(path) as graph:
+        keys = [*graph.schema.ntypes, *map(etype_key, graph.schema.etypes)]
+        splits = {key: {name: graph.split(key, name) for name in graph.splits(key)} for key in keys}
+        found = make_report(graph.book, tallies, {key: named for key, named in splits.items() if named})
+        # These are read by it.
+        found |= {name: graph.report[name] for name in ("user_ids", "class_names", "tables") if name in graph.report}
+        return [f"{graph.path}: the report's {place} is not what the edges give"
+                for place in _differences(found, graph.report)]
 
 
 def _check_head(path: Path) -> Iterator[str]:
@@ -57,18 +87,23 @@ def _check_head(path: Path) -> Iterator[str]:
         yield f"{path}: the checksum at its beginning does not match the file"
 
 
-def _check_parts(graph: GraphFile) -> Iterator[str]:
-    for path, crc in zip(graph.part_paths, graph.part_crcs, strict=True):
+def _check_parts(graph: GraphFile, parts: Iterable[int]) -> Iterator[str]:
+    for path, crc in ((graph.part_paths[part], graph.part_crcs[part]) for part in parts):
         found = file_crc(path) if path.is_file() else crc
         if found != crc:
             yield f"{path}: expected CRC-32 {crc:08x} of the file, got {found:08x}"
 
 
 class _Content:
-    """Reads all arrays once, some at a time, and notes what is wrong."""
+    """Reads all arrays of some parts once, some rows at a time, and notes what is wrong.
 
-    def __init__(self, graph: GraphFile) -> None:
-        self._graph = graph
+    Attributes:
+        tallies: What the edges of these parts come from, by part, if nothing was wrong before they were counted.
+    """
+
+    def __init__(self, graph: GraphFile, parts: Sequence[int]) -> None:
+        self.tallies: dict[int, Tally] = {}
+        self._graph, self._parts = graph, parts
         self._found: list[str] = []
         self._orig: dict[str, np.ndarray] = {}
 
@@ -129,7 +164,7 @@ class _Content:
         info, key = self._graph.infos[name], ArrayKey.parse(name)
         ranges, _ = axis(key, self._graph.book)
         step = rows_per_block(info.dtype, info.row_shape)
-        for begin, end in pairwise(ranges.tolist()):
+        for begin, end in (ranges[part:part + 2].tolist() for part in self._parts):
             for lo in range(begin, end, step):
                 try:
                     self._read(key, lo, min(end, lo + step))
@@ -147,10 +182,9 @@ class _Content:
                 yield f"{self._graph.path}: split/{key}/{name} has an id twice"
 
     def _check_edges(self) -> Iterator[str]:
-        """Sources in range and in neighbor order; cut, halo and balance as reported."""
+        """Sources in range and in neighbor order."""
         graph, book = self._graph, self._graph.book
-        tallies = []
-        for part in range(graph.num_parts):
+        for part in self._parts:
             tally = PartTally(book, part)
             for etype in graph.schema.etypes:
                 lo, hi = (int(i) for i in book.node_ranges[etype[2]][part:part + 2])
@@ -162,45 +196,49 @@ class _Content:
                         yield problem
                         return
                     tally.add(etype, np.diff(indptr[begin:end + 1]), src)
-            tallies.append((tally.cut, tally.remote, tally.halo()))
-        keys = [*graph.schema.ntypes, *map(etype_key, graph.schema.etypes)]
-        splits = {key: {name: graph.split(key, name) for name in graph.splits(key)} for key in keys}
-        found = make_report(book, tallies, {key: named for key, named in splits.items() if named})
-        of_users = ("user_ids", "class_names", "tables")        # read
-        found |= {name: graph.report[name] for name in of_users if name in graph.report}
-        for place in _differences(found, graph.report):
-            yield f"{graph.path}: the report's {place} is not what the edges give"
+            self.tallies[part] = tally.cut, tally.remote, tally.halo()
 
     def _check_out_edges(self, etype: EType) -> Iterator[str]:
-        """Each edge once, with its source, in order.  Holds all edges of the type in memory."""
-        book, num_src = self._graph.book, self._graph.book.num_nodes(etype[0])
+        """As many as in-edges, each with its own source and destination, in order: so each edge is there once."""
+        book = self._graph.book
         where, out = f"{self._graph.path.parent}: {out_path(etype)}", partial(ArrayKey.out, etype)
-        indptr = self._read(out("indptr"), 0, num_src)
-        if (np.diff(indptr) < 0).any() or not np.array_equal(indptr[book.node_ranges[etype[0]]],
-                                                             book.out_ranges[etype]):
-            yield f"{where}/indptr falls, or does not agree with its ranges"
+        if book.out_ranges[etype][-1] != book.num_edges(etype):
+            yield f"{where} has {book.out_ranges[etype][-1]} edges, but there are {book.num_edges(etype)}"
             return
         starts = self._read(ArrayKey.edge(etype, "indptr"), 0, book.num_nodes(etype[2]))
-        sources = self._read(ArrayKey.edge(etype, "indices"), 0, book.num_edges(etype))
-        seen = np.zeros(book.num_edges(etype), bool)
-        for begin, end in row_chunks(indptr, 0, num_src, _CHUNK_EDGES):
-            lo, hi = int(indptr[begin]), int(indptr[end])
-            dst, ids = self._read(out("indices"), lo, hi), self._read(out("edge_id"), lo, hi)
-            src = np.repeat(np.arange(begin, end), np.diff(indptr[begin:end + 1]))
-            if not (_inside(dst, starts.size - 1) and _inside(ids, seen.size)):
-                yield f"{where} has ids outside the graph, among the edges of sources {begin}..{end - 1}"
+        for part in self._parts:
+            lo, hi = (int(i) for i in book.node_ranges[etype[0]][part:part + 2])
+            indptr = self._read(out("indptr"), lo, hi)
+            ends = book.out_ranges[etype][part:part + 2]
+            if (np.diff(indptr) < 0).any() or not np.array_equal(indptr[[0, -1]], ends):
+                yield f"{where}/indptr falls, or does not agree with its ranges"
                 return
-            wrong = np.flatnonzero((sources[ids] != src) | (ids < starts[dst]) | (ids >= starts[dst + 1]))
-            orig = self._orig[etype[2]][dst]
-            falls = 1 + np.flatnonzero((np.diff(src) == 0) & ((np.diff(orig) < 0) | (np.diff(orig) == 0)
-                                                              & (np.diff(ids) <= 0)))
-            seen[ids] = True
-            for bad, what in (wrong, "an edge that is not its own"), (falls, "its edges in another order"):
-                if bad.size:
-                    yield f"{where}: source {src[bad[0]]} has {what}"
+            for begin, end in row_chunks(indptr, 0, hi - lo, _CHUNK_EDGES):
+                first, last = int(indptr[begin]), int(indptr[end])
+                dst, ids = self._read(out("indices"), first, last), self._read(out("edge_id"), first, last)
+                src = np.repeat(np.arange(lo + begin, lo + end), np.diff(indptr[begin:end + 1]))
+                if not (_inside(dst, starts.size - 1) and _inside(ids, book.num_edges(etype))):
+                    yield f"{where} has ids outside the graph, among the edges of sources {lo + begin}..{lo + end - 1}"
                     return
-        if not seen.all():
-            yield f"{where} lacks edge {int(np.argmin(seen))}"
+                wrong = np.flatnonzero((self._sources(etype, ids) != src) | (ids < starts[dst])
+                                       | (ids >= starts[dst + 1]))
+                orig = self._orig[etype[2]][dst]
+                falls = 1 + np.flatnonzero((np.diff(src) == 0) & ((np.diff(orig) < 0) | (np.diff(orig) == 0)
+                                                                  & (np.diff(ids) <= 0)))
+                for bad, what in (wrong, "an edge that is not its own"), (falls, "its edges in another order"):
+                    if bad.size:
+                        yield f"{where}: source {src[bad[0]]} has {what}"
+                        return
+
+    def _sources(self, etype: EType, ids: np.ndarray) -> np.ndarray:
+        """(e,) int64 sources of some edges, wherever they are; their checksums are compared elsewhere."""
+        ranges, found = self._graph.book.edge_ranges[etype], np.empty(ids.size, np.int64)
+        part = np.searchsorted(ranges, ids, side="right") - 1
+        for number in np.flatnonzero(np.bincount(part)).tolist():
+            mine = part == number
+            stored = self._graph.stored(ArrayKey.edge(etype, "indices").path, number)
+            found[mine] = FileArray.stored(stored).mapped()[ids[mine] - ranges[number]]
+        return found
 
     def _check_rows(self, etype: EType, src: np.ndarray, indptr: np.ndarray, first_row: int) -> str | None:
         """The first problem of some rows that start at ``first_row``; indptr is relative to ``src``."""

@@ -67,8 +67,7 @@ class PartFiles:
 
     def read(self, part: int, name: str) -> FileArray:
         """What lies in a part file.  Not collective."""
-        array = self._stored(part)[name]
-        return FileArray(self.paths[part], array.dtype, array.shape, array.start())
+        return FileArray.stored(self._stored(part)[name])
 
     def finish(self) -> list[dict[str, tuple[int, ...]]]:
         """Write the checksums, when all rows are written.  Collective over the group.

@@ -157,12 +157,9 @@ def _write(data: GraphData, nodes: Mapping[str, Relabeling], folder: Path, by_so
     scratch.group.by_first(lambda: check_space(scratch.out, writer.num_bytes()))
     report = writer.write(folder)
 
-    def verify() -> None:
-        problems = check(folder)
-        if problems:
-            raise DataError(f"{scratch.out}: what was written does not verify and is removed: {problems[0]}")
-
-    scratch.group.by_first(verify)
+    problems = check(folder, scratch.group)
+    if problems:
+        raise DataError(f"{scratch.out}: what was written does not verify and is removed: {problems[0]}").on_all()
     return report
 
 
