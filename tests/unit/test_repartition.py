@@ -59,16 +59,17 @@ def same_files(one: Path, other: Path) -> bool:
 
 
 @given(data=graphs(), parts=st.tuples(st.integers(1, 5), st.integers(1, 5)), method=st.sampled_from(["random", "ldg"]),
-       out_edges=st.booleans(), keep_dtype=st.booleans())
+       out_edges=st.booleans(), keep_dtype=st.booleans(), memory=st.sampled_from([None, 500]))
 @files_reused
-def test_partitioned_anew_is_as_the_source_partitioned(data, parts, method, out_edges, keep_dtype, tmp_path,
-                                                       small_blocks):
+def test_partitioned_anew_is_as_the_source_partitioned(data, parts, method, out_edges, keep_dtype, memory,
+                                                       tmp_path, small_blocks):
     for name in ("first", "again", "expected"):
         shutil.rmtree(tmp_path / name, ignore_errors=True)
     data, (before, after) = with_everything(data), parts
     partition_graph(data, tmp_path / "first", before, "random", seed=1, keep_dtype=keep_dtype,
                     out_edges=not out_edges)
-    partition_graph(tmp_path / "first", tmp_path / "again", after, method, seed=2, out_edges=out_edges)
+    partition_graph(tmp_path / "first", tmp_path / "again", after, method, seed=2, out_edges=out_edges,
+                    memory=memory)
     partition_graph(data, tmp_path / "expected", after, method, seed=2, keep_dtype=keep_dtype, out_edges=out_edges)
     assert same_files(tmp_path / "again", tmp_path / "expected")
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mpignn.graph.array_key import ArrayKey
+from mpignn.storage.large_arrays import LargeArray
 from mpignn.storage.mapped import MappedRows
 from mpignn.storage.read import GraphFile
 
@@ -26,17 +27,10 @@ class EdgePlaces:
         new_id, orig_id: (N,) int64 ids of the destinations.
     """
 
-    indptr: np.ndarray
-    stored: np.ndarray
-    new_id: np.ndarray
-    orig_id: np.ndarray
-
-    @staticmethod
-    def of(stored: np.ndarray, new_id: np.ndarray, orig_id: np.ndarray) -> "EdgePlaces":
-        """Number the edges whose stored ``indptr`` is given."""
-        indptr = np.zeros(stored.size, np.int64)
-        np.cumsum(np.diff(stored)[new_id], out=indptr[1:])
-        return EdgePlaces(indptr, stored, new_id, orig_id)
+    indptr: LargeArray
+    stored: LargeArray
+    new_id: LargeArray
+    orig_id: LargeArray
 
     def places(self, edges: np.ndarray) -> np.ndarray:
         """(n,) int64 global ids of the edges of these numbers."""
@@ -47,15 +41,17 @@ class EdgePlaces:
         return _moved(places, self.stored, self.indptr, self.orig_id)
 
 
-def _moved(ids: np.ndarray, here: np.ndarray, there: np.ndarray, row_there: np.ndarray) -> np.ndarray:
+def _moved(ids: np.ndarray, here: LargeArray, there: LargeArray, row_there: LargeArray) -> np.ndarray:
     """Edges numbered by rows that lie in another order, in which each begins where ``there`` says."""
-    rows = np.searchsorted(here, ids, side="right") - 1
+    rows = np.searchsorted(np.asarray(here), ids, side="right") - 1
     moved: np.ndarray = there[row_there[rows]] + (ids - here[rows])
     return moved
 
 
 class OriginalRows:
     """An array of a partitioned graph in order of original id: indexed by ids or a slice, it reads these rows.
+
+    It can be told to other ranks, which see the files, too.
 
     Attributes:
         shape: (N, ...) or (E, ...).

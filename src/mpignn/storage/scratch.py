@@ -21,6 +21,7 @@ from mpignn.mpi.host import available_memory
 from mpignn.progress import Progress
 from mpignn.storage.atomic import check_space, full_disk_named
 from mpignn.storage.large_arrays import Cast, FileArray, LargeArray
+from mpignn.storage.original_rows import OriginalRows
 
 _MOST_ROWS = 1 << 21        # in hand, where nothing else is said
 _SMALL_BYTES = 1 << 16      # of arrays that are told rather than kept in a file
@@ -156,7 +157,8 @@ def shared(data: GraphData, scratch: Scratch) -> GraphData:
     Not collective.
     """
     def keep(array: LargeArray) -> LargeArray:
-        if isinstance(array, FileArray) or isinstance(array, Cast) and isinstance(array.source, FileArray):
+        if isinstance(array, FileArray | OriginalRows) or isinstance(array, Cast) and isinstance(
+                array.source, FileArray | OriginalRows):
             return array
         return np.asarray(array) if array.nbytes <= _SMALL_BYTES else scratch.kept(array)
 
