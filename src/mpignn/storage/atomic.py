@@ -4,6 +4,8 @@ Where one is to appear is checked before the work that fills it, and again when 
 """
 
 import errno
+import glob
+import logging
 import os
 import secrets
 import shutil
@@ -12,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from mpignn.errors import FULL_DISK, ConfigError, ResourceError, os_errors
+
+log = logging.getLogger(__name__)
 
 
 def check_new(out: Path, what: str = "create a folder") -> None:
@@ -66,6 +70,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         ResourceError: The disk is full, or a quota reached.
     """
     check_new(out)
+    for left in sorted(out.parent.glob(f".{glob.escape(out.name)}.partial-*")):
+        log.warning("%s is left by a command that was killed, or one that makes %s is at work: if none is, remove it",
+                    left, out)
     with full_disk_named(out), whole(out) as folder:
         with os_errors(ConfigError, f"{out}: cannot create a folder there"):
             folder.mkdir()

@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike
 from mpignn.comm.group import Group
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import GraphData
+from mpignn.log import phase
 from mpignn.mpi.host import available_memory
 from mpignn.progress import Progress
 from mpignn.storage.atomic import check_space, full_disk_named
@@ -70,10 +71,11 @@ class Scratch:
             What to call with the number of those that are done.
         """
         shown = Progress(self._progress, total, 0, f"{name}:", rate=True)
-        try:
-            yield shown.advance
-        finally:
-            shown.erase()
+        with phase(name):
+            try:
+                yield shown.advance
+            finally:
+                shown.erase()
 
     def fits(self, num_bytes: int) -> bool:
         """Whether one process alone makes the graph, and has as much memory.  Not collective."""
