@@ -150,8 +150,16 @@ class GraphFile:
         return self.infos | maps
 
     def stored(self, name: str, part: int) -> StoredArray:
-        """Where the rows are that a part file has of one of ``infos``."""
-        return self._stored(part, self.infos[name])
+        """Where the rows are that a part file has of one of ``infos``.
+
+        The first call asks for all arrays of all parts, so that each of these, which may be many, is opened once.
+        """
+        return self._all_stored[part][name]
+
+    @cached_property
+    def _all_stored(self) -> list[dict[str, StoredArray]]:
+        return [{name: self._stored(part, info) for name, info in self.infos.items()}
+                for part in range(self.num_parts)]
 
     def num_rows(self, name: str) -> int:
         """Global rows of an array, those of all parts together."""
