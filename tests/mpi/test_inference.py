@@ -8,7 +8,7 @@ import pytest
 from test_dist_graph import GRAPHS, opened
 
 from graphs import edge_list
-from mpignn.errors import ConfigError
+from mpignn.errors import ConfigError, TrainingError
 
 SHAPES = {"ranks_per_node": (None, 2)}
 LONG = pytest.mark.long
@@ -121,6 +121,49 @@ def test_links_have_the_ranks_that_plain_loops_give_them(world, name, filtered):
             tensor.local[:] = torch.inf         # of which some scores are NaN, and others infinite
             tensor.sync()
         assert rank_links(g, rows, decoder, etype, eids, filtered, None, 0).isnan().all()
+
+
+@pytest.mark.parametrize("name", ["one type", "types"])
+@pytest.mark.ranks(1, 3, 4, **SHAPES)
+def test_new_links_are_those_that_plain_loops_find(world, name):
+    with opened(world, GRAPHS[name]) as g:
+        if world.trainers is None:
+            return
+        import torch
+
+        from mpignn.nn.decoder import make_decoder
+        from mpignn.store.tensor import DistTensor
+        from mpignn.train import top_links
+
+        top_links._CHUNK_EDGES = 5
+        data, rank, size = GRAPHS[name], g.trainers.rank, g.trainers.size
+        generator = torch.Generator().manual_seed(1)
+        # Small whole numbers: many scores are equal.
+        dense = {t: torch.randint(-1, 2, (n, 4), generator=generator).float() for t, n in data.num_nodes.items()}
+        rows = {t: DistTensor(tuple(of_type.shape), torch.float32, part_policy=t, g=g,
+                              init_func=lambda shape, dtype, ids, t=t: dense[t][g.orig_nids(ids, t)])
+                for t, of_type in dense.items()}
+        decoder = make_decoder("distmult", len(g.canonical_etypes), 4)
+        decoder.weight.data.copy_(torch.arange(decoder.weight.numel()).view_as(decoder.weight) % 3)
+        for number, etype in enumerate(g.canonical_etypes):
+            sources = np.arange(rank, data.num_nodes[etype[0]], size)[::-1].copy()
+            scores = (dense[etype[0]] * decoder.weight[number].detach()) @ dense[etype[2]].T
+            taken = {(s, d) for d, s, _ in edge_list(data, etype)}
+            taken |= {(s, s) for s in sources.tolist()} if etype[0] == etype[2] else set()
+            for k in (1, 4, 1000):
+                ids, best = top_links.best_links(g, rows, decoder, etype, sources, k, candidates=3)
+                assert ids.shape == best.shape == (sources.size, min(k, data.num_nodes[etype[2]]))
+                for row, s in enumerate(sources.tolist()):
+                    new = sorted((-float(scores[s, d]), d) for d in range(data.num_nodes[etype[2]])
+                                 if (s, d) not in taken)[:k]
+                    assert ids[row].tolist() == [d for _, d in new] + [-1] * (ids.shape[1] - len(new)), (etype, s, k)
+                    assert best[row, :len(new)].tolist() == [-score for score, _ in new]
+        for tensor in rows.values():
+            tensor.local[:] = torch.inf
+            tensor.sync()
+        with pytest.raises(TrainingError, match="not finite"):
+            top_links.best_links(g, rows, decoder, etype, sources[:1], 2)
+        g.trainers.barrier()
 
 
 @pytest.mark.ranks(1, 3, 5, **SHAPES)

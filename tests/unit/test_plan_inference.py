@@ -54,13 +54,14 @@ def test_more_of_it_takes_more():
     served = serve(random_graph(1, 4000, 40000))
     placement = place(served.published.book, served.published.infos, ALONE, lambda *_: 0, "none")
 
-    def size(kind, outputs=20, **flags):
-        plan = plan_inference(placement, load_config(None, flags), None, outputs)
+    def size(kind, outputs=20, top_k=None, **flags):
+        plan = plan_inference(placement, load_config(None, flags), None, outputs, top_k=top_k)
         return (plan.ranks[0] | plan.nodes[0])[kind]
     assert size("model", hidden=512) > size("model")
     assert size("model", aggregator="pool") > size("model")
     assert size("model", precision="fp64") > size("model")
     assert size("tensors", outputs=400) > size("tensors")
     assert size("batches", fanouts=(1, 1, 1)) == size("batches")       # all neighbors whatever they are
+    assert size("ranking", top_k=9) < size("ranking", top_k=90) < size("ranking", top_k=90, precision="fp64")
     few, many = (plan_inference(placement, load_config(None, {}), fanouts=(k, k, k)).ranks[0] for k in (2, 10))
     assert few["batches"] < many["batches"] and few["model"] < many["model"]

@@ -17,7 +17,7 @@ from mpignn.roles import Role
 from mpignn.samplers import find_sampler, values_of
 from mpignn.store.cut import Placement
 from mpignn.store.placement import trainer_rows
-from mpignn.store.sizes import INFERENCE_BATCH, head_size, layer_columns, layer_sizes
+from mpignn.store.sizes import INFERENCE_BATCH, LINK_CANDIDATES, LINK_SOURCES, head_size, layer_columns, layer_sizes
 
 # What processes take before they hold any data; jobs/bench/memory.py measures them (MPICH 5.0,
 # torch 2.13, numba 0.68).  Pages of libraries are shared by the ranks of a node, and counted once.
@@ -131,7 +131,7 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
 
 
 def plan_inference(placement: Placement, config: Config, ntype: str | None = None, outputs: int | None = None,
-                   split_ids: int = 0, fanouts: Sequence[int] | None = None) -> MemoryPlan:
+                   split_ids: int = 0, fanouts: Sequence[int] | None = None, top_k: int | None = None) -> MemoryPlan:
     """What a job takes that computes the rows of all nodes.  Not collective: a pure function.
 
     Args:
@@ -141,12 +141,15 @@ def plan_inference(placement: Placement, config: Config, ntype: str | None = Non
         outputs: Columns of that for a node; None: as many as a task about nodes can have.
         split_ids: Ids in all splits together.
         fanouts: How many neighbors are sampled; None: layer by layer, with all.
+        top_k: How many new links of each source are looked for; None: none.
     """
     book, item = placement.book, _item_bytes(config)
     classes = _CLASSES if outputs is None else outputs
     columns = classes if config.task.task.startswith("node") else config.model.hidden
     pairs = layer_columns(config, _inputs(placement, config), columns)
     work = _inference_work(placement, config, columns, (-1,) if fanouts is None else fanouts, fanouts is not None)
+    if top_k is not None:       # scores, those before, both beside the best, and comparisons; measured: 80 MiB
+        work["ranking"] = LINK_SOURCES * (LINK_CANDIDATES + top_k) * (4 * item + 8)
     # The rows of two layers are there at a time: the moment of the largest ones counts.  By samples only the last are.
     kept = pairs if fanouts is None else pairs[-1:]
     moments = [{t: item * ((a if n else 0) + (b if n < len(kept) - 1 or ntype in (None, t) else 0))

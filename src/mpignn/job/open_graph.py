@@ -87,9 +87,9 @@ class Opened:
         return [key for key in keys if "train" in self.splits.get(key, ())]
 
     def plan_inference(self, config: Config, ntype: str | None = None, outputs: int | None = None,
-                       fanouts: Sequence[int] | None = None) -> MemoryPlan:
+                       fanouts: Sequence[int] | None = None, top_k: int | None = None) -> MemoryPlan:
         """What a job takes that computes the rows of all nodes; arguments are those of `memory_plan.plan_inference`."""
-        return plan_inference(self.placement, config, ntype, outputs, self._num_split_ids, fanouts)
+        return plan_inference(self.placement, config, ntype, outputs, self._num_split_ids, fanouts, top_k)
 
     @property
     def _num_split_ids(self) -> int:

@@ -169,8 +169,11 @@ class _OnRun(Work):
         """Raise if the network and the graph go together, and not for this use of them.  On the first rank."""
 
     def plan(self, opened: Opened) -> MemoryPlan:
+        return self._plan(opened)
+
+    def _plan(self, opened: Opened, top_k: int | None = None) -> MemoryPlan:
         goal, fanouts = self.trained.goal, self.config.eval_fanouts if self.sampled else None
-        return opened.plan_inference(self.config, goal.ntype, goal.outputs, fanouts)
+        return opened.plan_inference(self.config, goal.ntype, goal.outputs, fanouts, top_k)
 
 
 @dataclass
@@ -196,24 +199,32 @@ class Inference(_OnRun):
     Attributes:
         out: File to write.
         split: The edges' split, where the task is about edges; None: test, if there is one.
+        top_k: How many new links of each source are wanted; None: none, but the edges of the split.
+        sources: File with what the sources are called, one a line; None: all nodes that can be.
     """
 
     out: Path
     split: str | None
+    top_k: int | None = None
+    sources: Path | None = None
 
     def _trained_on(self, tables: Path) -> Path:
         check_file(self.out, files_of(tables))
         return super()._trained_on(tables)
 
     def check_use(self, opened: Opened) -> None:
-        survey.check_split(self.trained.goal, self.split, opened.splits, of_all=table_of(self.out) is None)
+        survey.check_asked(self.trained.goal, self.split, opened.splits, self.top_k, self.sources is not None,
+                           is_table=table_of(self.out) is not None)
         graph = opened.path if opened.path.is_dir() else opened.path.parent
-        check_file(self.out, [*graph.glob("*.h5"), self.run / CONFIG, self.run / METRICS, *self.run.glob("*/**/*.h5")]
-                   if self.out.exists() else ())
+        own = [self.run / CONFIG, self.run / METRICS, *([] if self.sources is None else [self.sources])]
+        check_file(self.out, [*own, *graph.glob("*.h5"), *self.run.glob("*/**/*.h5")] if self.out.exists() else ())
+
+    def plan(self, opened: Opened) -> MemoryPlan:
+        return self._plan(opened, self.top_k)
 
     def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
         from mpignn.train import commands
-        commands.infer(graphs[0], self.config, self.run, self.out, self.split, self.sampled)
+        commands.infer(graphs[0], self.config, self.run, self.out, self.split, self.sampled, self.top_k, self.sources)
 
 
 def _tell(config: Config, goal: Goal, opened: Opened) -> None:

@@ -3,12 +3,16 @@
 Shapes: N nodes asked about.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mpignn.errors import UnknownName
 from mpignn.graph.types import EType, Schema, etype_key
 from mpignn.graph.user_ids import UserIds
 from mpignn.storage.user_names import ClassNames, IdReader, StoredIds, UserNames
+
+_STEP = 1 << 16         # ids in hand at a time
 
 
 class Naming:
@@ -32,6 +36,30 @@ class Naming:
         """
         reader = self._readers.get(ntype)
         return UserIds(orig) if reader is None else reader.read(orig)
+
+    def find(self, names: Sequence[str | int], ntype: str, num_nodes: int) -> np.ndarray:
+        """(n,) int64 original ids of the nodes that users call so, as texts or numbers; -1 where no node is.
+
+        All ids of the type are read, some at a time.
+
+        Args:
+            names: What the nodes are called.
+            ntype: Their type.
+            num_nodes: How many nodes of it there are.
+
+        Raises:
+            DataError: The file is damaged, or this rank does not see it.
+        """
+        places: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            places.setdefault(str(name), []).append(place)
+        found = np.full(len(names), -1, np.int64)
+        for first in range(0, num_nodes, _STEP):
+            ids = self.read_ids(np.arange(first, min(first + _STEP, num_nodes)), ntype)
+            for node, called in enumerate(map(str, ids.of(0, len(ids))), first):
+                for place in places.get(called, ()):
+                    found[place] = node
+        return found
 
     def classes_of(self, schema: Schema, label: str, of: str | EType | None) -> tuple[str, ...]:
         """The names of the classes that a label stands for; of no type: those of the only one that has such.

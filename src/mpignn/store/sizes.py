@@ -10,6 +10,8 @@ from mpignn.graph.types import Schema
 from mpignn.models import Hop, Size, find_model
 
 INFERENCE_BATCH = 1000      # nodes that a trainer computes at a time where all are computed
+LINK_SOURCES = 512          # of which a trainer looks for new links at a time
+LINK_CANDIDATES = 8192      # scored at a time
 
 
 def layer_columns(config: Config, inputs: Mapping[str, int], outputs: int) -> list[tuple[int, int]]:

@@ -8,11 +8,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from mpignn.config import METRICS, Config
-from mpignn.errors import ConfigError, os_errors
+from mpignn.errors import ConfigError, DataError, os_errors
+from mpignn.graph.types import EType
 from mpignn.loader.base import DistDataLoader
 from mpignn.models import is_own
 from mpignn.nn import make_model, own
@@ -27,12 +29,14 @@ from mpignn.train.loop import Loop
 from mpignn.train.network import Inputs, Network
 from mpignn.train.report import Report, RunReport
 from mpignn.train.step import Learner
-from mpignn.train.survey import check_split
+from mpignn.train.survey import check_asked
 from mpignn.train.tasks.base import Labelled, Task
 from mpignn.train.tasks.edge import EdgeClassification, EdgeRegression
 from mpignn.train.tasks.goal import Goal, check_model
 from mpignn.train.tasks.link import LinkPrediction
 from mpignn.train.tasks.node import NodeClassification, NodeMultilabel, NodeRegression
+from mpignn.train.top_links import TopLinks
+from mpignn.unique import unique
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.bfloat16}      # of rows
 _PARAMETERS = {**DTYPES, "bf16": torch.float32}
@@ -137,8 +141,9 @@ def _fit(g: DistGraph, network: Network | None, task: Task, config: Config, run_
 
 
 def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: str | None = None,
-          fanouts: Sequence[int] | None = None) -> None:
-    """Write what a network says of all nodes, or of the edges of a split.
+          fanouts: Sequence[int] | None = None, top_k: int | None = None,
+          sources: Sequence[str | int] | None = None) -> None:
+    """Write what a network says of all nodes, of the edges of a split, or of the best new links.
 
     Collective over the trainers.  What the file holds, and errors: see `mpignn.train.predictions.write` and, of tables,
     `mpignn.train.prediction_tables.write`.
@@ -151,10 +156,18 @@ def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: st
             or a table under the ids and names that users gave, ``.csv``, ``.tsv``, ``.parquet``, ``.csv.gz``.
         split: The edges' split, where the task is about edges; None: test, if there is one.
         fanouts: Go by so many sampled neighbors, input layer first; None: by all, layer after layer.
+        top_k: Of a task about links: for each source so many destinations that score highest and that no edge joins it
+            to yet, as a table; None: the edges of the split.
+        sources: Which nodes these are, as users call them; None: all.
+
+    Raises:
+        ConfigError: On all trainers: what is asked for does not go together; or as told there.
+        DataError: On all trainers: no node is called as one of the sources; or as told there.
     """
     with g.trainers.all_or_none():
         kind = table_of(Path(out))
-        check_split(task.goal, split, g.splits, of_all=kind is None)
+        check_asked(task.goal, split, g.splits, top_k, sources is not None, is_table=kind is not None)
+    top = None if top_k is None else TopLinks(top_k, _sources(g, task.goal, sources))
     predictions.check_out(g, Path(out))
     was_training = network.training
     network.eval()
@@ -163,9 +176,26 @@ def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: st
         if kind is None:
             predictions.write(g, task, network, rows, split or "test", Path(out))
         else:
-            prediction_tables.write(g, task, network, rows, split or "test", Path(out), kind)
+            prediction_tables.write(g, task, network, rows, split or "test", Path(out), kind, top)
     finally:
         network.train(was_training)
+
+
+def _sources(g: DistGraph, goal: Goal, names: Sequence[str | int] | None) -> dict[EType, np.ndarray]:
+    """Original ids of the sources that users call so, by edge type.  Collective over the trainers."""
+    if names is None:
+        return {etype: np.arange(g.num_nodes(etype[0])) for etype in goal.etypes}
+    ntypes = list(dict.fromkeys(etype[0] for etype in goal.etypes))
+
+    def find() -> dict[str, np.ndarray]:
+        found = {ntype: g.names.find(names, ntype, g.num_nodes(ntype)) for ntype in ntypes}
+        missing = np.flatnonzero(np.all([ids < 0 for ids in found.values()], axis=0))
+        if missing.size:
+            raise DataError(f"sources: no node of type {' or '.join(ntypes)} is called {names[missing[0]]!r}")
+        return {ntype: unique(ids[ids >= 0]) for ntype, ids in found.items()}
+
+    found = g.trainers.by_first(find)
+    return {etype: found[etype[0]] for etype in goal.etypes}
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 
 from mpignn import say
 from mpignn.config import CHECKPOINTS, TRAINED, Config
-from mpignn.errors import ResourceError
+from mpignn.errors import ConfigError, ResourceError, os_errors
+from mpignn.files import read_file
 from mpignn.log import phase
 from mpignn.models import find_model
 from mpignn.store.graph import DistGraph, published_graph
@@ -20,6 +21,8 @@ from mpignn.train.report import report_evaluation
 from mpignn.train.tasks.base import Labelled, Task
 
 log = logging.getLogger(__name__)
+
+_MOST_BYTES = 1 << 30       # of a list of nodes
 
 
 def train(g: DistGraph, config: Config, run_dir: Path) -> None:
@@ -75,7 +78,8 @@ def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path, sampled: bo
             report_evaluation(out, found)
 
 
-def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str | None, sampled: bool) -> None:
+def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str | None, sampled: bool,
+          top_k: int | None = None, sources: Path | None = None) -> None:
     """Write what a run's network says, as `api.infer` does.  Collective over the trainers.
 
     Args:
@@ -85,16 +89,29 @@ def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str | None,
         out: The file.
         split: The edges' split, where the task is about edges; None: test, if there is one.
         sampled: By sampled neighbors, as for `evaluate_run`.
+        top_k: How many new links of each source are wanted; None: none, but the edges of the split.
+        sources: File with what the sources are called, one a line; None: all nodes that can be.
 
     Raises:
-        DataError: On all trainers: the run has learnt nothing yet.
+        DataError: On all trainers: the run has learnt nothing yet; or no node is called as one of the sources.
         ConfigError: On all trainers: it does not fit the graph.
         ConfigError, ResourceError: On all trainers: the file cannot be written.
     """
     task, network = _trained(g, config, run)
-    api.infer(g, network, task, out, split, config.eval_fanouts if sampled else None)
+    names = None if sources is None else g.trainers.by_first(lambda: _lines(sources))
+    api.infer(g, network, task, out, split, config.eval_fanouts if sampled else None, top_k, names)
     if g.trainers.rank == 0:
         say.tell(f"wrote {out}")
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a text that are not empty."""
+    try:
+        with os_errors(ConfigError, f"{path}: cannot be read"):
+            text = read_file(path, _MOST_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: expected what nodes are called, one in a line") from error
+    return [line for line in text.splitlines() if line]
 
 
 def _trained(g: DistGraph, config: Config, run: Path) -> tuple[Task, Network]:

@@ -22,6 +22,7 @@ from mpignn.graph.user_ids import UserIds
 from mpignn.log import beat, phase
 from mpignn.storage.atomic import check_space, new_file
 from mpignn.store.graph import DistGraph
+from mpignn.store.sizes import LINK_SOURCES
 from mpignn.store.tensor import DistTensor
 from mpignn.tables.columns import Coded, Column
 from mpignn.tables.endings import TableKind
@@ -29,6 +30,8 @@ from mpignn.train.network import Network
 from mpignn.train.predictions import BLOCK, check_finite, problems_named
 from mpignn.train.tasks.base import Task
 from mpignn.train.tasks.edge import EdgeTask
+from mpignn.train.tasks.link import LinkPrediction
+from mpignn.train.top_links import TopLinks
 
 if TYPE_CHECKING:
     from mpignn.tables.write_rows import TableWriter  # brings in Apache Arrow
@@ -46,32 +49,39 @@ class _Part:
         say: What a trainer knows of a range of them, (n, ...) arrays.  Collective over the trainers; the range may be
             empty.
         tell: Given a range of them and what was said of it, columns by name.  Not collective.
+        block: How many of them a trainer takes at a time.
     """
 
     count: int
     least_bytes: int
     say: Callable[[int, int], list[np.ndarray]]
     tell: Callable[[int, int, list[np.ndarray]], Mapping[str, Column]]
+    block: int = BLOCK
 
 
 def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTensor], split: str, out: Path,
-          kind: TableKind) -> None:
+          kind: TableKind, top: TopLinks | None = None) -> None:
     """Write what a network says, to a file that the first trainer sees.  Collective over the trainers.
 
     For tasks about nodes: ``id``, ``prediction`` and, of classes, its ``probability``, in order of original id.  About
     edges: ``src``, ``dst``, and the same, or ``score``, for the edges of a split in order of original edge id; where
-    these are of several types, ``type`` comes first.  Each of several labels or numbers has a column.  Equal rows
-    give equal bytes on any number of trainers.
+    these are of several types, ``type`` comes first.  Each of several labels or numbers has a column.  New links have
+    the columns that edges have, in order of original id of their sources, and by falling score.  Equal rows give equal
+    bytes on any number of trainers.
 
     Args:
         g, task, network, rows, split, out: As `mpignn.train.predictions.write` takes them.
         kind: What kind of file it is.
+        top: The new links to write, of a task about links, in the place of the edges of a split; None: none.
 
     Raises:
         ConfigError, ResourceError, TrainingError: As there.
         DataError: On all trainers: the file of the users' ids is damaged.
     """
-    if task.goal.ntype is not None:
+    if top is not None:
+        assert isinstance(task, LinkPrediction), "it is about links"
+        parts = _links(g, task, network, rows, top)
+    elif task.goal.ntype is not None:
         parts = [_nodes(g, task, ntype, tensor) for ntype, tensor in rows.items()]
     else:
         assert isinstance(task, EdgeTask), "it is about edges"
@@ -100,9 +110,9 @@ def _write_part(g: DistGraph, part: _Part, writer: "TableWriter | None", problem
         MpignnError: On all trainers: what was wrong before the last round was written.
     """
     rank, size, pool = g.trainers.rank, g.trainers.size, Pool()
-    for first in range(0, max(1, part.count), BLOCK * size):     # one round even of no rows: columns have names
-        ranges = [(min(lo, part.count), min(lo + BLOCK, part.count))
-                  for lo in range(first, first + BLOCK * size, BLOCK)]
+    for first in range(0, max(1, part.count), part.block * size):     # one round even of no rows: columns have names
+        ranges = [(min(lo, part.count), min(lo + part.block, part.count))
+                  for lo in range(first, first + part.block * size, part.block)]
         lo, hi = ranges[rank]
         to_first = np.zeros(size, np.int64)
         to_first[0] = hi - lo
@@ -159,8 +169,7 @@ def _nodes(g: DistGraph, task: Task, ntype: str, rows: DistTensor) -> _Part:
 
 def _edges(g: DistGraph, task: EdgeTask, network: Network, rows: Mapping[str, DistTensor], split: str) -> list[_Part]:
     seeds = task.seeds(g, split)
-    ends = [[etype[place] for etype in seeds] for place in (0, 2)]
-    as_texts = [len({_kind(g, ntype) for ntype in ntypes}) > 1 for ntypes in ends]      # a column has one type
+    ends = _ends(g, list(seeds))
 
     def part(etype: EType, ids: np.ndarray) -> _Part:
         def say(lo: int, hi: int) -> list[np.ndarray]:
@@ -169,14 +178,44 @@ def _edges(g: DistGraph, task: EdgeTask, network: Network, rows: Mapping[str, Di
             return [g.orig_nids(src, etype[0]).numpy(), g.orig_nids(dst, etype[2]).numpy(), *_judged(task, said)]
 
         def tell(lo: int, hi: int, said: list[np.ndarray]) -> Mapping[str, Column]:
-            src, dst = (_texts(found) if texts else found for found, texts in zip(
-                (g.names.read_ids(said[0], etype[0]), g.names.read_ids(said[1], etype[2])), as_texts, strict=True))
-            which = {"type": Coded(np.zeros(hi - lo, np.int64), (etype_key(etype),))} if len(seeds) > 1 else {}
-            return {**which, "src": src, "dst": dst, **_columns(task, said[2:])}
+            return {**ends(etype, said[0], said[1]), **_columns(task, said[2:])}
 
         return _Part(ids.size, (2 + _LEAST_BYTES) * ids.size, say, tell)
 
     return [part(etype, ids) for etype, ids in seeds.items()]
+
+
+def _links(g: DistGraph, task: LinkPrediction, network: Network, rows: Mapping[str, DistTensor], top: TopLinks
+           ) -> list[_Part]:
+    ends = _ends(g, list(top.sources))
+
+    def part(etype: EType, sources: np.ndarray) -> _Part:
+        def say(lo: int, hi: int) -> list[np.ndarray]:
+            return list(task.best(g, network, rows, etype, sources[lo:hi], top.k))
+
+        def tell(lo: int, hi: int, said: list[np.ndarray]) -> Mapping[str, Column]:
+            source, place = np.nonzero(said[0] >= 0)
+            return {**ends(etype, sources[lo:hi][source], said[0][source, place]), "score": said[1][source, place]}
+
+        return _Part(sources.size, 0, say, tell, LINK_SOURCES)       # there may be nothing new for any of them
+
+    return [part(etype, sources) for etype, sources in top.sources.items()]
+
+
+def _ends(g: DistGraph, etypes: Sequence[EType]) -> Callable[[EType, np.ndarray, np.ndarray], dict[str, Column]]:
+    """What makes columns of the (n,) original ids of the ends of edges of some types; not collective itself."""
+    ends = [[etype[place] for etype in etypes] for place in (0, 2)]
+    as_texts = [len({_kind(g, ntype) for ntype in ntypes}) > 1 for ntypes in ends]      # a column has one type
+
+    def columns(etype: EType, orig_src: np.ndarray, orig_dst: np.ndarray) -> dict[str, Column]:
+        src, dst = (_texts(found) if texts else found for found, texts in zip(
+            (g.names.read_ids(orig_src, etype[0]), g.names.read_ids(orig_dst, etype[2])), as_texts, strict=True))
+        which: dict[str, Column] = {}
+        if len(etypes) > 1:
+            which["type"] = Coded(np.zeros(orig_src.size, np.int64), (etype_key(etype),))
+        return {**which, "src": src, "dst": dst}
+
+    return columns
 
 
 def _kind(g: DistGraph, ntype: str) -> str:

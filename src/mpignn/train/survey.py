@@ -96,6 +96,37 @@ def check_given(config: Config, goal: Goal, given: Collection[str], splits: Spli
                           "rows are learnt; leave it out, or give --embed all")
 
 
+def check_asked(goal: Goal, split: str | None, splits: Splits, top_k: int | None, named: bool, is_table: bool) -> None:
+    """Raise if inference cannot say what it is asked for.  Not collective.
+
+    Args:
+        goal: What was learnt.
+        split: Name of the split whose edges are scored; None: test, if there is one.
+        splits: Splits of the graph.
+        top_k: How many new links of each source are wanted; None: the edges of the split are.
+        named: Whether sources are named.
+        is_table: Whether a table is written.
+
+    Raises:
+        ConfigError: The task is about something else, no edge type of it has that split, or two things do not go
+            together.
+    """
+    if top_k is None and named:
+        raise ConfigError("--sources has no effect without --top-k: leave it out, or say how many links of each")
+    if top_k is None:
+        check_split(goal, split, splits, of_all=not is_table)
+        return
+    if goal.task != "link_prediction":
+        raise ConfigError(f"--top-k has no effect: {goal.task} predicts no links; leave it out")
+    if top_k < 1:
+        raise ConfigError(f"--top-k {top_k}: ask for 1 link of each source at least")
+    if split is not None:
+        raise ConfigError(f"--split {split} and --top-k do not go together: edges of a split are no new links; leave "
+                          "one out")
+    if not is_table:
+        raise ConfigError("--top-k writes a table: let the name of --out end in .csv, .tsv, .csv.gz or .parquet")
+
+
 def check_split(goal: Goal, split: str | None, splits: Splits, of_all: bool = True) -> None:
     """Raise if the edges of a split cannot be scored.  Not collective.
 

@@ -3,10 +3,11 @@
 Shapes: E true links of a type in a batch, k false ones for each, F columns of a node's row.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import cast
 
+import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 
@@ -18,12 +19,14 @@ from mpignn.log import beat
 from mpignn.nn.decoder import Decoder, make_decoder
 from mpignn.sampling.negative import InBatch, Local, NegativeSampler, PerSourceUniform
 from mpignn.store.graph import DistGraph
+from mpignn.store.tensor import DistTensor
 from mpignn.train.link_ranking import rank_links
 from mpignn.train.metrics import Metric
 from mpignn.train.network import Network, rows_of
 from mpignn.train.tasks.base import EVALUATION, Batch
 from mpignn.train.tasks.edge import EdgeTask
 from mpignn.train.tasks.goal import Goal
+from mpignn.train.top_links import best_links
 
 _NEGATIVES: dict[str, type[NegativeSampler]] = {"uniform": PerSourceUniform, "in_batch": InBatch, "local": Local}
 
@@ -87,12 +90,20 @@ class LinkPrediction(EdgeTask):
         scores: torch.Tensor = _decoder(network)(network.sent(src), self.relation_of[etype], network.sent(dst))
         return scores
 
+    def best(self, g: DistGraph, network: Network, rows: Mapping[str, DistTensor], etype: EType, sources: np.ndarray,
+             k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best new links of some sources, as `best_links` finds them; arguments are those of it.
+
+        Collective over the trainers.
+        """
+        return best_links(g, rows, _on_cpu(network), etype, sources, k)
+
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs
 
     def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
         rows, metrics, settings = self.all_rows(g, network), self.new_metrics(), self.settings
-        head = deepcopy(_decoder(network)).cpu()     # where the rows are
+        head = _on_cpu(network)
         for etype, ids in self.seeds(g, split).items():
             beat()
             stop.check(g.trainers)
@@ -110,6 +121,11 @@ class LinkPrediction(EdgeTask):
 def _decoder(network: Network) -> Decoder:
     """The head of a network for this task: what `LinkPrediction.make_head` made, or the like."""
     return cast(Decoder, network.head)
+
+
+def _on_cpu(network: Network) -> Decoder:
+    """A copy of the head where the rows of all nodes are."""
+    return deepcopy(_decoder(network)).cpu()
 
 
 def _by_types_of_ends(etypes: Iterable[EType]) -> list[list[EType]]:
