@@ -156,8 +156,8 @@ def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: st
             or a table under the ids and names that users gave, ``.csv``, ``.tsv``, ``.parquet``, ``.csv.gz``.
         split: The edges' split, where the task is about edges; None: test, if there is one.
         fanouts: Go by so many sampled neighbors, input layer first; None: by all, layer after layer.
-        top_k: Of a task about links: for each source so many destinations that score highest and that no edge joins it
-            to yet, as a table; None: the edges of the split.
+        top_k: Where the task is about links: for each source so many destinations that score highest and that no edge
+            joins it to yet, as a table; None: the edges of the split.
         sources: Which nodes these are, as users call them; None: all.
 
     Raises:
