@@ -32,6 +32,7 @@ def folder(tmp_path_factory) -> Path:
              "2", "--hidden", "6", "--fanouts", "3,3", "--precision", "fp64"]
     done = run([sys.executable, "-m", "mpignn", "train", "graph-1", *words], cwd=folder)
     assert done.returncode == 0, str(done)
+    (folder / "one.txt").write_text(NAMES[3])
     return folder
 
 
@@ -82,6 +83,14 @@ def test_some_nodes_are_asked_for_by_name(folder):
     refused(infer(folder, "graph-1", "--out", "none.csv", "--top-k", "2", "--sources", "some.txt", np=3), 3,
             "is called 'nobody'")
     assert not (folder / "none.csv").exists()
+
+
+def test_new_tables_get_new_links(folder):
+    done = infer(folder, "tables", "--out", "anew.csv", "--top-k", "3", "--sources", "one.txt")
+    assert done.returncode == 0, str(done)
+    found = lines(folder / "anew.csv")
+    assert [src for src, _, _ in found] == [NAMES[3]] * 3
+    assert not {(3, NAMES.index(dst)) for _, dst, _ in found} & {*edges(), (3, 3)}
 
 
 @pytest.mark.parametrize("words, told", [

@@ -15,6 +15,7 @@ import graphs  # noqa: F401  (its settings of hypothesis)
 from mpignn.errors import ConfigError, DataError
 from mpignn.json_text import to_json
 from mpignn.storage.check import check
+from mpignn.storage.describe import describe
 from mpignn.storage.read import GraphFile
 from mpignn.storage.sources import read_source
 from mpignn.storage.write import partition_graph
@@ -141,6 +142,8 @@ def test_what_was_learnt_is_kept_in_the_graph_and_makes_new_rows(mine, tmp_path)
     with GraphFile(mine) as there, GraphFile(tmp_path / "out") as here:
         assert here.tables == there.tables and here.schema == there.schema
         assert here.splits("paper") == ()
+    assert f"made of tables; new ones become such a graph by `mpignn partition NEW OUT --parts P --like {mine}`" in (
+        describe(mine))
     found = read_source(new, like=mine)
     expected = [[0, 0, 1, 1], [2, 1, 0, 0]]     # 2000 and 2008 are for training: their mean is 2004, the deviation 4
     assert found.node_data["paper"]["features"].tolist() == expected and found.node_data["paper"].keys() == {"features"}
@@ -299,6 +302,21 @@ def test_several_labels_are_columns_of_the_same_names(tmp_path):
     write_table(tmp_path / "new" / "n.csv", {"id": [7], "x": [1.0], "big": [1]})
     with pytest.raises(DataError, match="has no column old"):
         read_source(tmp_path / "new", like=tmp_path / "mine")
+
+
+def test_what_another_version_keeps_is_refused(mine):
+    with GraphFile(mine) as graph:
+        record = dict(graph.tables) | {"schema": "mpignn-tables/0"}
+    with pytest.raises(DataError, match="new, like mine: .* of format mpignn-tables/0, and this version .* reads"):
+        from_record(record, "new, like mine")
+
+
+def test_labels_of_another_sort_are_told_of(mine, tmp_path):
+    new = new_papers(tmp_path / "new", topic=["art", "law"])
+    write_table(new / "papers.parquet", {"id": ["u"], "year": [2000], "venue": ["x"], "kind": ["k"], "topic": [7]})
+    (new / "papers.csv").unlink()
+    with pytest.raises(DataError, match=r"papers.parquet, row 1: 'topic' holds numbers, and held texts in training"):
+        read_source(new, like=mine)
 
 
 def test_values_of_all_kinds_come_back_from_the_record(tmp_path):

@@ -63,6 +63,9 @@ def _lines(graph: GraphFile, degrees: bool) -> Iterable[str]:
     if len(report["nodes"]) + len(report["edges"]) > 2:
         yield (f"of all types: balance of nodes {balance_of_all(report, 'nodes'):.3f}, of edges "
                f"{balance_of_all(report, 'edges'):.3f}")
+    if graph.tables is not None:
+        yield (f"made of tables; new ones become such a graph by `mpignn partition NEW OUT --parts P --like "
+               f"{graph.path.parent}`")
     yield (f"edge cut {report['cut_share']:.1%}; of the neighbors that uniform sampling picks, "
            f"{report['remote_share']:.1%} are of another partition")
 

@@ -73,7 +73,7 @@ class LabelReader:
         chosen = [arrays[name] for name in self._columns]
         for name, array in zip(self._columns, chosen, strict=True):
             if self._learnt is not None:
-                check_sort(name, array.type, self._learnt.sort)
+                check_sort(name, array.type, self._learnt.sort, f"{where(0)}: ")
         if len(chosen) > 1 or is_list(chosen[0].type):
             for several, array in zip(self._several, chosen, strict=True):
                 several.add(array, where)

@@ -80,17 +80,18 @@ class Learnt:
     held_out: bool = False
 
 
-def check_sort(name: str, kind: pa.DataType, sort: str) -> None:
+def check_sort(name: str, kind: pa.DataType, sort: str, before: str = "") -> None:
     """Raise `DataError` if a column holds something else than it held in training.  Not collective.
 
     Args:
         name: Name of the column.
         kind: Its type; of nothing but missing values it may be any.
         sort: What it held.
+        before: What the message begins with.
     """
     found = sort_of(kind)
     if found not in (sort, NOTHING) and (sort != NOTHING or found.startswith("lists")):
-        raise DataError(f"{name!r} holds {found}, and held {sort} in training: write it as it was there")
+        raise DataError(f"{before}{name!r} holds {found}, and held {sort} in training: write it as it was there")
 
 
 def nothing_stands_for(place: str, column: str) -> DataError:

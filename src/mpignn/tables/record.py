@@ -12,6 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from mpignn.errors import DataError
 from mpignn.graph.types import EType, etype_key, parse_etype
 from mpignn.tables.description import (
     ByColumn,
@@ -28,6 +29,7 @@ from mpignn.tables.description import (
 from mpignn.tables.formats import plain_name
 from mpignn.tables.learnt import Learnt, LearntColumn, LearntLabels, LearntNumbers, LearntValues
 
+_SCHEMA = "mpignn-tables/1"      # whoever changes what is in a record gives it another number
 _SPLITS: Mapping[str, type[Any]] = {"column": ByColumn, "mask": ByMask, "share": ByShare, "time": ByTime}
 _NODES = ("id",)
 _EDGES = ("src", "dst", "weights", "time", "reverse", "drop_duplicates", "drop_self_loops", "drop_unknown")
@@ -44,7 +46,7 @@ def to_record(description: Description, learnt: Mapping[str, Learnt], keep_dtype
     nodes = {ntype: _of_rows(rows, _NODES, learnt.get(ntype)) for ntype, rows in description.nodes.items()}
     edges = {etype_key(etype): _of_rows(rows, _EDGES, learnt.get(etype_key(etype)))
              for etype, rows in description.edges.items()}
-    return {"keep_dtype": keep_dtype, "nodes": nodes, "edges": edges}
+    return {"schema": _SCHEMA, "keep_dtype": keep_dtype, "nodes": nodes, "edges": edges}
 
 
 def from_record(record: Mapping[str, Any], where: str) -> Description:
@@ -55,7 +57,14 @@ def from_record(record: Mapping[str, Any], where: str) -> Description:
     Args:
         record: What the graph has kept.
         where: What messages call the description.
+
+    Raises:
+        DataError: Another version of the program has made it, and keeps other things.
     """
+    schema = record.get("schema")
+    if schema != _SCHEMA:
+        raise DataError(f"{where}: what is kept of its tables is of format {schema}, and this version of mpignn reads "
+                        f"{_SCHEMA}: make that graph again of its tables")
     nodes = {ntype: Nodes(**_to_rows(said, _NODES), features=tuple(Column(**one) for one in said["features"]))
              for ntype, said in record["nodes"].items()}
     edges: dict[EType, Edges] = {parse_etype(key): Edges(**_to_rows(said, _EDGES))
