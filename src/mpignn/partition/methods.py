@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpignn.child import call_apart
-from mpignn.errors import ResourceError
 from mpignn.graph.types import GraphData
 from mpignn.partition.kaminpar import cut_by_kaminpar
+from mpignn.partition.metis import cut_by_metis
+from mpignn.partition.neighbors import Neighbors
 from mpignn.partition.union import Assignment, by_ntype, union_graph
 
 
@@ -24,6 +24,8 @@ class Method:
         text: What it does, in a few words.
         assign: Gives each node of a graph one of P partitions, P above 1; the result depends on its arguments alone.
         seeds_below: What a seed must be less than.
+        together: The same of all ranks of a group, each with the neighbors of some nodes: (N,) partitions.  None: one
+            process must hold the graph.
         balances: Whether nodes may move afterwards, so that partitions have equally much of what is asked for.
     """
 
@@ -32,27 +34,13 @@ class Method:
     assign: Callable[[GraphData, int, int], Assignment]
     seeds_below: int = 1 << 63
     balances: bool = False
+    together: Callable[[Neighbors, int, int], np.ndarray] | None = None
 
 
 def _metis(data: GraphData, num_parts: int, seed: int) -> Assignment:
     if _has_nothing_to_cut(data, num_parts):
         return _range(data, num_parts, seed)
-    import pymetis  # here, for a cluster's node that only reads partitions need not have it
-
-    indptr, indices = union_graph(data)
-    dtype = np.dtype(pymetis.zero_copy_dtype())     # of METIS's own indices; any other array would be copied
-    if indices.size > np.iinfo(dtype).max:
-        raise ResourceError(f"METIS here counts edges in {dtype} and the graph has {indices.size}: "
-                            "use --method random or a file of partitions")
-    adjacency = pymetis.CSRAdjacency(indptr.astype(dtype), indices.astype(dtype, copy=False))
-
-    def part() -> np.ndarray:
-        return np.asarray(pymetis.part_graph(num_parts, adjacency, options=pymetis.Options(seed=seed))[1])
-
-    try:
-        return by_ntype(data, call_apart(part, indptr.size - 1))
-    except (RuntimeError, MemoryError) as error:
-        raise ResourceError(f"METIS failed ({error}): use --method random or a machine with more memory") from error
+    return by_ntype(data, cut_by_metis(*union_graph(data), num_parts, seed))
 
 
 def _kaminpar(data: GraphData, num_parts: int, seed: int) -> Assignment:
@@ -65,6 +53,18 @@ def _ldg(data: GraphData, num_parts: int, seed: int) -> Assignment:
     from mpignn.partition.stream import cut_by_streaming  # here, for commands that cut nothing need no kernels
 
     return by_ntype(data, cut_by_streaming(*union_graph(data), num_parts, seed))
+
+
+def _propagation(data: GraphData, num_parts: int, seed: int) -> Assignment:
+    if _has_nothing_to_cut(data, num_parts):
+        return _range(data, num_parts, seed)
+    return by_ntype(data, _propagated(Neighbors.of(data), num_parts, seed))
+
+
+def _propagated(neighbors: Neighbors, num_parts: int, seed: int) -> np.ndarray:
+    from mpignn.partition.propagation import cut_by_propagation  # here, as above
+
+    return cut_by_propagation(neighbors, num_parts, seed)
 
 
 def _random(data: GraphData, num_parts: int, seed: int) -> Assignment:
@@ -92,6 +92,8 @@ METHODS = {method.name: method for method in (
            1 << 31, balances=True),
     Method("ldg", "few edges between partitions, equal numbers of nodes, in passes over the nodes", _ldg,
            balances=True),
+    Method("propagation", "the same for graphs that no process holds: METIS for clusters, found by all ranks together",
+           _propagation, 1 << 31, balances=True, together=_propagated),
     Method("random", "each type dealt evenly", _random),
     Method("range", "equal stretches of the ids of each type", _range),
 )}
