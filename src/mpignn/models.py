@@ -197,10 +197,11 @@ def _sage(settings: Settings, hop: Hop, a: int, b: int) -> Size:
 
 
 def _gcn(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    """The destinations' own rows are a slice of the sources': its gradient has rows for all of these, and is added."""
     s, d, few = hop.num_src, hop.num_dst, min(a, b)
     scaled = s * a if settings.norm == "both" else 0
     return Size(parameters=a * b + b, kept=2 * d * (a + b) + (scaled if b < a else 0),
-                backward=scaled + s * few + d * b,
+                backward=2 * s * a + scaled + s * few + d * b,
                 forward=scaled + (d * a if scaled else 0) + s * few + d * (2 * few + b))
 
 

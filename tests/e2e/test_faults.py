@@ -81,7 +81,7 @@ def killed(folder: Path, graph: Path, mpi: str, rank: int, delay: float):
 
 def ended_early(folder: Path, graph: Path, mpi: str, rank: int | None, delay: float):
     """Start an endless job and, some seconds later, kill a rank or (None, or none has come) interrupt mpirun, twice."""
-    with endless(folder, graph, mpi) as (job, token):
+    with endless(folder, graph, mpi, code_is_told=mpi != "mpich" or rank is not None) as (job, token):
         time.sleep(delay)
         assert job.poll() is None, job.communicate()[0]
         victims = [pid for pid in processes(token) if rank is not None and rank_of(pid) == str(rank)]
@@ -95,8 +95,11 @@ def ended_early(folder: Path, graph: Path, mpi: str, rank: int | None, delay: fl
 
 
 @contextmanager
-def endless(folder: Path, graph: Path, mpi: str) -> Iterator[tuple[subprocess.Popen, str]]:
-    """An endless job on 4 ranks and its token, to be ended in the block; all of it must be gone soon after."""
+def endless(folder: Path, graph: Path, mpi: str, code_is_told: bool = True) -> Iterator[tuple[subprocess.Popen, str]]:
+    """An endless job on 4 ranks and its token, to be ended in the block; all of it must be gone soon after.
+
+    MPICH's launcher may fail an assertion of its own at the second Ctrl-C, and then forgets the ranks' exit code.
+    """
     if missing(mpi):
         pytest.skip(missing(mpi))
     token = uuid.uuid4().hex
@@ -106,7 +109,7 @@ def endless(folder: Path, graph: Path, mpi: str) -> Iterator[tuple[subprocess.Po
         yield job, token
         began = time.monotonic()
         job.communicate(timeout=WITHIN_S)
-        assert job.returncode != 0
+        assert job.returncode != 0 or not code_is_told
         wait_for(lambda: not processes(token), WITHIN_S - (time.monotonic() - began), job)
     finally:
         kill(processes(token))

@@ -98,7 +98,7 @@ def test_infer_writes_through_a_link(trained, tmp_path):
 
 # Progress.
 
-LONG = ["--fanouts", "2", "--hidden", "4", "--batch-size", "20", "--epochs", "4", "--eval-every", "0"]
+LONG = ["--fanouts", "2", "--hidden", "4", "--batch-size", "5", "--epochs", "4", "--eval-every", "0"]
 
 
 def at_a_terminal(command: list[str], cwd: Path) -> bytes:
