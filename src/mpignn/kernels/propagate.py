@@ -93,8 +93,7 @@ def move(nodes: np.ndarray, found: np.ndarray, counts: np.ndarray, limit: int, s
     for i in range(nodes.shape[0]):
         own, best, most = labels[nodes[i]], -1, 0
         if sizes[own] > limit:
-            most = -1
-            best = np.argmin(sizes)
+            best, most = int(np.argmin(sizes)), -1
         else:
             for k in range(found.shape[1]):
                 if found[i, k] == own:

@@ -16,6 +16,7 @@ from mpignn.graph.likeness import one_of
 from mpignn.graph.types import GraphData
 from mpignn.partition.balance import balanced, check_balance
 from mpignn.partition.methods import METHODS
+from mpignn.partition.neighbors import Neighbors
 from mpignn.partition.union import by_ntype, union_graph
 
 _FEW_PARTS = 1024       # which may be more than nodes
@@ -26,8 +27,9 @@ Partitioner = Callable[[np.ndarray, np.ndarray, int, np.ndarray], np.ndarray]
 
 
 def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "metis",
-           seed: int = 0, balance: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """Give each node a partition.  Not collective; the result depends on the arguments alone.
+           seed: int = 0, balance: Sequence[str] = (), neighbors: Callable[[], Neighbors] | None = None
+           ) -> dict[str, np.ndarray]:
+    """Give each node a partition.  Not collective, but with ``neighbors``; the result depends on the others alone.
 
     Args:
         num_parts: P.
@@ -38,6 +40,8 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
         seed: Seed of a method with a name.
         balance: What no partition shall have more than 5 % above the mean of: some of
             `mpignn.partition.balance.BALANCES`, or these with commas; for methods that say so.
+        neighbors: Finds the neighbors of the nodes of this rank, for a method that all ranks of a group do together,
+            see `is_together`; then collective over the group.  None: this process alone cuts the graph.
 
     Returns:
         (N_t,) integers in ``0:num_parts`` for each node type.
@@ -68,8 +72,17 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
         return _split(_read_lines(method, sum(sizes.values())), data, num_parts, str(method))
     if num_parts == 1:
         return {t: np.zeros(n, np.int64) for t, n in sizes.items()}
-    found = named.assign(data, num_parts, seed)
+    if neighbors is not None and named.together is not None:
+        found = named.together(data, num_parts, seed, neighbors)
+    else:
+        found = named.assign(data, num_parts, seed)
     return checked_assignment(sizes, balanced(data, found, num_parts, balance) if balance else found, num_parts)
+
+
+def is_together(method: str | Path | Partitioner, balance: Sequence[str] = ()) -> bool:
+    """Whether the ranks of a group can do a method together; if partitions are to be balanced, one process does it."""
+    named = None if callable(method) else METHODS.get(str(method))
+    return named is not None and named.together is not None and not balance
 
 
 def kept(data: GraphData) -> tuple[dict[str, np.ndarray], int]:

@@ -24,8 +24,8 @@ class Method:
         text: What it does, in a few words.
         assign: Gives each node of a graph one of P partitions, P above 1; the result depends on its arguments alone.
         seeds_below: What a seed must be less than.
-        together: The same of all ranks of a group, each with the neighbors of some nodes: (N,) partitions.  None: one
-            process must hold the graph.
+        together: The same by all ranks of a group, each with the neighbors of some nodes, which the last argument
+            finds.  None: one process must hold the graph.
         balances: Whether nodes may move afterwards, so that partitions have equally much of what is asked for.
     """
 
@@ -34,7 +34,7 @@ class Method:
     assign: Callable[[GraphData, int, int], Assignment]
     seeds_below: int = 1 << 63
     balances: bool = False
-    together: Callable[[Neighbors, int, int], np.ndarray] | None = None
+    together: Callable[[GraphData, int, int, Callable[[], Neighbors]], Assignment] | None = None
 
 
 def _metis(data: GraphData, num_parts: int, seed: int) -> Assignment:
@@ -56,15 +56,15 @@ def _ldg(data: GraphData, num_parts: int, seed: int) -> Assignment:
 
 
 def _propagation(data: GraphData, num_parts: int, seed: int) -> Assignment:
+    return _propagation_together(data, num_parts, seed, lambda: Neighbors.of(data))
+
+
+def _propagation_together(data: GraphData, num_parts: int, seed: int, neighbors: Callable[[], Neighbors]) -> Assignment:
     if _has_nothing_to_cut(data, num_parts):
         return _range(data, num_parts, seed)
-    return by_ntype(data, _propagated(Neighbors.of(data), num_parts, seed))
-
-
-def _propagated(neighbors: Neighbors, num_parts: int, seed: int) -> np.ndarray:
     from mpignn.partition.propagation import cut_by_propagation  # here, as above
 
-    return cut_by_propagation(neighbors, num_parts, seed)
+    return by_ntype(data, cut_by_propagation(neighbors(), num_parts, seed))
 
 
 def _random(data: GraphData, num_parts: int, seed: int) -> Assignment:
@@ -93,7 +93,7 @@ METHODS = {method.name: method for method in (
     Method("ldg", "few edges between partitions, equal numbers of nodes, in passes over the nodes", _ldg,
            balances=True),
     Method("propagation", "the same for graphs that no process holds: METIS for clusters, found by all ranks together",
-           _propagation, 1 << 31, balances=True, together=_propagated),
+           _propagation, 1 << 31, balances=True, together=_propagation_together),
     Method("random", "each type dealt evenly", _random),
     Method("range", "equal stretches of the ids of each type", _range),
 )}

@@ -66,13 +66,16 @@ def _batches(neighbors: Neighbors, order: np.ndarray, labels: np.ndarray
              ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The nodes of each batch, and (R, K) most common labels around each and how often they are there."""
     for batch in np.array_split(order, _BATCHES):
-        own = batch[(batch >= neighbors.first) & (batch < neighbors.last)]
-        found = np.empty((own.size, _TOLD), np.int64)
-        counts = np.empty((own.size, _TOLD), np.int32)
-        kernels.most_common(neighbors.indptr, neighbors.indices, own - neighbors.first, labels, found, counts)
-        told = neighbors.group.allgather((own, found, counts))
-        nodes, labels_told, counts_told = (np.concatenate(of_ranks) for of_ranks in zip(*told, strict=True))
-        yield nodes, labels_told, counts_told
+        own = np.flatnonzero((batch >= neighbors.first) & (batch < neighbors.last))
+        found, counts = np.empty((own.size, _TOLD), np.int64), np.empty((own.size, _TOLD), np.int32)
+        kernels.most_common(neighbors.indptr, neighbors.indices, batch[own] - neighbors.first, labels, found, counts)
+        if neighbors.group.size == 1:
+            yield batch, found, counts
+            continue
+        all_found, all_counts = np.empty((batch.size, _TOLD), np.int64), np.empty((batch.size, _TOLD), np.int32)
+        for places, some_found, some_counts in neighbors.group.allgather((own, found, counts)):
+            all_found[places], all_counts[places] = some_found, some_counts
+        yield batch, all_found, all_counts
 
 
 def _cut_clusters(neighbors: Neighbors, cluster: np.ndarray, sizes: np.ndarray, num_parts: int, seed: int

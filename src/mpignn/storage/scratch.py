@@ -102,15 +102,25 @@ class Scratch:
                 made.create()
         return made
 
+    def own(self, dtype: DTypeLike, *shape: int) -> FileArray:
+        """An array without values of this rank.  Not collective.
+
+        Raises:
+            ResourceError: The disk is full.
+        """
+        made = self._new(f"of-{self.group.rank}", dtype, shape)
+        with full_disk_named(self.out):
+            made.create()
+        return made
+
     def kept(self, array: LargeArray) -> FileArray:
         """An array of this rank, which all may read once they know of it.  Not collective.
 
         Raises:
             ResourceError: The disk is full.
         """
-        made = self._new(f"of-{self.group.rank}", array.dtype, array.shape)
+        made = self.own(array.dtype, *array.shape)
         with full_disk_named(self.out):
-            made.create()
             step = self.rows(array.nbytes // max(1, array.shape[0]))
             for first in range(0, array.shape[0], step):
                 made.write(first, array[first:first + step])

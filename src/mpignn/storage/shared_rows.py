@@ -9,7 +9,6 @@ import numpy as np
 
 from mpignn.graph.csc import CSC, row_chunks
 from mpignn.graph.types import GraphData
-from mpignn.kernels import union
 from mpignn.partition.neighbors import Neighbors
 from mpignn.partition.union import first_nodes
 from mpignn.storage.large_arrays import FileArray
@@ -31,10 +30,10 @@ def shared_neighbors(data: GraphData, scratch: Scratch) -> Neighbors:
     dtype = np.dtype(np.int32 if count < 1 << 31 else np.int64)
     both_ways = sort_edges(lambda: _ends(data, scratch), 2 * sum(csc.num_edges for csc in data.csc.values()), count,
                            count, dtype, scratch)
-    bounds = [count if place == both_ways.num_edges else int(np.searchsorted(both_ways.indptr, place))
-              for place in group.share(both_ways.num_edges)]
+    first, last = (count if place == both_ways.num_edges else int(np.searchsorted(both_ways.indptr, place))
+                   for place in group.share(both_ways.num_edges))
     with scratch.alone():
-        return Neighbors(group, count, bounds[0], *_own_rows(both_ways, *bounds, dtype, scratch))
+        return Neighbors(group, count, first, *_own_rows(both_ways, first, last, dtype, scratch))
 
 
 def _ends(data: GraphData, scratch: Scratch) -> Iterator[Edges]:

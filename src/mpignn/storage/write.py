@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mpignn.graph.csc import row_chunks
 from mpignn.graph.likeness import likely, misnamed_splits
 from mpignn.graph.types import GraphData
 from mpignn.json_text import to_json
-from mpignn.partition.assign import Partitioner, assign, checked_assignment, kept
+from mpignn.partition.assign import Partitioner, assign, checked_assignment, is_together, kept
 from mpignn.partition.relabel import Relabeling, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
 from mpignn.storage.array_writers import write_array
@@ -33,6 +34,7 @@ from mpignn.storage.check import check
 from mpignn.storage.part_files import PartFiles
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, SCHEMA, edge_path, head_line, node_path, out_path
 from mpignn.storage.scratch import Scratch, scratch_in
+from mpignn.storage.shared_rows import shared_neighbors
 from mpignn.storage.sink import writing
 from mpignn.storage.source_id import array_crc, source_id
 from mpignn.storage.sources import read_source
@@ -43,6 +45,7 @@ from mpignn.storage.write_parts import PartWriter
 log = logging.getLogger(__name__)
 
 _CHUNK_EDGES = 1 << 21          # counted at a time
+_CUT_BYTES = 24         # of an edge of the source, while a graph is cut in memory
 
 
 def partition_graph(source: object, out: str | Path, num_parts: int | None = None,
@@ -102,14 +105,17 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
     with _new_folder(out, group) as folder, scratch_in(folder, out, group, memory, progress) as scratch:
         data = read_source(source, keep_dtype, on_unknown, put, put_tables, like, scratch)
 
-        def assigned() -> tuple[Mapping[str, np.ndarray], int]:
-            for doubt in _misnamed(data):
-                log.warning("%s", doubt)
-            if num_parts is None:
-                return kept(data)
-            return assign(data, num_parts, "metis" if method is None else method, seed, balance), num_parts
-
-        return _write(data, _relabeled(assigned, scratch), folder, out_edges, scratch)
+        for doubt in _misnamed(data) if group.rank == 0 else ():
+            log.warning("%s", doubt)
+        chosen, num_edges = "metis" if method is None else method, sum(csc.num_edges for csc in data.csc.values())
+        if num_parts is not None and is_together(chosen, balance) and not scratch.fits(_CUT_BYTES * num_edges):
+            shares = partial(shared_neighbors, data, scratch)
+            made = assign(data, num_parts, chosen, seed, balance, shares), num_parts
+            nodes = _relabeled(lambda: made, scratch)
+        else:
+            nodes = _relabeled(lambda: kept(data) if num_parts is None else (
+                assign(data, num_parts, chosen, seed, balance), num_parts), scratch)
+        return _write(data, nodes, folder, out_edges, scratch)
 
 
 def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: str | Path,
