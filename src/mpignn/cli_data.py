@@ -57,10 +57,11 @@ def partition_arguments(parser: argparse.ArgumentParser) -> None:
 def partition(arguments: argparse.Namespace) -> int:
     from mpignn.storage.describe import describe as shown
     from mpignn.storage.write import partition_graph
+    put = _put(arguments.put)
     with _all_ranks() as (group, memory):
         partition_graph(arguments.source, arguments.out, arguments.parts, method=arguments.method, seed=arguments.seed,
                         out_edges=arguments.out_edges, keep_dtype=arguments.keep_dtype,
-                        on_unknown=arguments.on_unknown, balance=arguments.balance, put=_put(arguments.put),
+                        on_unknown=arguments.on_unknown, balance=arguments.balance, put=put,
                         put_tables=arguments.put_tables, like=arguments.like,
                         memory=memory if arguments.memory is None else arguments.memory, group=group,
                         progress="auto")

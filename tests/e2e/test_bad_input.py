@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mpignn.storage.write import partition_graph
-from mpirun import missing, mpirun, python, run, shared_files
+from mpirun import MPIS, missing, mpirun, python, run, shared_files
 
 WITHIN_S = 5
 PART = "part-00001.h5"
@@ -217,8 +217,27 @@ def test_a_source_that_is_none(tmp_path):
 
 
 def test_one_process_commands_refuse_mpirun(source, tmp_path):
-    done = mpirun(["-m", "mpignn", "partition", str(source), str(tmp_path / "out"), "--parts", "2"], 2)
+    done = mpirun(["-m", "mpignn", "synth", str(tmp_path / "out"), "--nodes", "10"], 2)
     expect(done, 2, "without mpirun")
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+@pytest.mark.parametrize(("words", "code", "told"), [
+    (["partition", "{source}", "out", "--parts", "0"], 2, "parts is 0"),
+    (["partition", "{graph}", "out", "--method", "random"], 2, "have no effect where partitions are kept"),
+    (["partition", "{graph}", "out", "--put", "node/_N/labels"], 2, "expected NAME=FILE"),
+    (["partition", "{long}", "out", "--parts", "2"], 3, "File name too long"),
+    (["partition", "{source}", "{long}", "--parts", "2"], 3, "File name too long"),
+    (["partition", "{source}", "out", "--parts", "2", "--method", "{long}"], 3, "File name too long"),
+    (["partition", "{source}", "out", "--parts", "2", "--put", "labels={long}.npy"], 3, "File name too long"),
+    (["partition", "{source}", "out", "--parts", "2", "--method", "metsi"], 2, "mpignn: error: method 'metsi'"),
+    (["check", "{long}"], 3, "File name too long")])
+def test_what_all_ranks_refuse_is_told_once(graphs, source, tmp_path, words, code, told, mpi):
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    said = [word.format(source=source, graph=graphs["one"], long="a" * 300) for word in words]
+    expect(mpirun(["-m", "mpignn", *said], 2, mpi, cwd=tmp_path), code, told)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from mpignn.buffers import Pool
-from mpignn.errors import MpignnError
+from mpignn.errors import MpignnError, paths_named
 
 T = TypeVar("T")
 
@@ -82,11 +82,13 @@ class Group(ABC):
         Collective at the end of the block, not before.  Start-up only (pickles).
 
         Raises:
-            MpignnError: On all ranks: the one that the block raised on the lowest rank where it did.
+            MpignnError: On all ranks: the one that the block raised on the lowest rank where it did, or one that
+                names the path of which the system says what is wrong.
         """
         problem = None
         try:
-            yield
+            with paths_named():
+                yield
         except MpignnError as error:
             problem = error
         self.agree(problem)
@@ -98,11 +100,17 @@ class Group(ABC):
             MpignnError: On all ranks: the one that ``make`` raised.
         """
         made: T | None = None
-        with self.all_or_none():
-            if self.rank == 0:
-                made = make()
-        told: T = self.bcast(made)
-        return told
+        problem: MpignnError | None = None
+        if self.rank == 0:
+            try:
+                with paths_named():
+                    made = make()
+            except MpignnError as error:
+                problem = error.on_all()
+        told, problem = self.bcast((made, problem))
+        if problem is not None:
+            raise problem
+        return cast(T, told)
 
 
 class LocalGroup(Group):

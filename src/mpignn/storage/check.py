@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mpignn.comm.group import Group, LocalGroup
-from mpignn.errors import MpignnError
+from mpignn.errors import MpignnError, paths_named
 from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType, etype_key
@@ -43,7 +43,8 @@ def check(path: str | Path, group: Group | None = None) -> list[str]:
         The problems, on all ranks.
     """
     path, group = Path(path), group or LocalGroup()
-    path = path / GRAPH_FILE if path.is_dir() else path
+    with group.all_or_none():
+        path = path / GRAPH_FILE if path.is_dir() else path
     told = group.allgather(_own_problems(path, group.rank, group.size))
     problems = list(dict.fromkeys(problem for some, _ in told for problem in some))
     tallies = [of for _, of in sorted(pair for _, own in told for pair in own.items())]
@@ -55,7 +56,7 @@ def _own_problems(path: Path, rank: int, size: int) -> tuple[list[str], dict[int
     problems = list(_check_head(path)) if path.is_file() and not rank else []
     tallies: dict[int, Tally] = {}
     try:
-        with GraphFile(path, partial=True) as graph:
+        with paths_named(), GraphFile(path, partial=True) as graph:
             parts = range(rank, graph.num_parts, size)
             at_sight = list(graph.size_problems())
             problems += at_sight + list(_check_parts(graph, parts))

@@ -56,13 +56,13 @@ def read_source(source: object, keep_dtype: bool = False, on_unknown: str | None
     if like is not None:
         if keep_dtype:
             raise ConfigError(f"--keep-dtype (keep_dtype=True) has no effect with --like: numbers have the types of "
-                              f"{like}; leave it out")
+                              f"{like}; leave it out").on_all()
         given = group.by_first(lambda: _read_like(Path(like)))
         keep_dtype = given.tables["keep_dtype"]
     options = {"keep_dtype": keep_dtype, "on_unknown": on_unknown, "like": given, "scratch": scratch}
-    form = _form_of(source, options)
     data: GraphData | None = None
     with group.all_or_none():
+        form = _form_of(source, options)
         if "scratch" in form.options or group.rank == 0:
             data = form.read(source, **{name: options[name] for name in form.options})
 

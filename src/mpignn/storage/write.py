@@ -96,11 +96,12 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         ResourceError: Not enough room on the disk.
     """
     out, group = Path(out), group or LocalGroup()
-    if num_parts is not None:
-        num_parts = whole_number(num_parts, "parts", 1)
-    elif method is not None or seed or balance:
-        raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or say "
-                          "how many parts there shall be")
+    with group.all_or_none():
+        if num_parts is not None:
+            num_parts = whole_number(num_parts, "parts", 1)
+        elif method is not None or seed or balance:
+            raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or "
+                              "say how many parts there shall be")
     group.by_first(lambda: check_new(out))
     with _new_folder(out, group) as folder, scratch_in(folder, out, group, memory, progress) as scratch:
         data = read_source(source, keep_dtype, on_unknown, put, put_tables, like, scratch)
