@@ -48,10 +48,10 @@ def test_nodes_and_edges_are_a_graph_of_one_type(tmp_path):
 
 
 def test_large_numbers_are_standardized(tmp_path):
-    nodes = ["id,year,small,negative,none,label", "7,2004,1,-20,,u", "8,2005,10,1,,v"]
+    nodes = ["id,year,small,negative,huge,none,label", "7,2004,1,-20,9007199254740994,,u", "8,2005,10,1,,,v"]
     found = guessed(folder(tmp_path, nodes=nodes, edges=["source,target", "7,8"])).nodes["node"].features
     assert {column.column: column.how for column in found if column.column != "none"} == {
-        "year": "standard", "small": "number", "negative": "standard"}
+        "year": "standard", "small": "number", "negative": "standard", "huge": "standard"}
 
 
 def test_a_description_holds_in_the_folder_and_where_it_was_asked_for(tmp_path, monkeypatch):

@@ -65,5 +65,5 @@ class Sheet:
 def _is_large(array: pa.Array) -> bool:
     if not is_number(array.type) or pa.types.is_date(array.type) or pa.types.is_timestamp(array.type):
         return False
-    largest = pc.max(pc.abs(array.slice(0, _SAMPLE).cast(pa.float64()))).as_py()
+    largest = pc.max(pc.abs(array.slice(0, _SAMPLE).cast(pa.float64(), safe=False))).as_py()    # beyond 2**53, too
     return largest is not None and bool(largest > _LARGE)
