@@ -26,6 +26,7 @@ import threading
 import types
 from pathlib import Path
 
+TOKEN = "MPIGNN_TEST_RUN"       # in the environment of all processes of a run, by which they are found again
 _FAR = 512      # no process has so many files open: numbers from here on are for moving
 _C = ctypes.CDLL(None)
 
@@ -154,6 +155,8 @@ def become(request: dict) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    # Whom it belongs to, as /proc shows its environment as that of the server; names are cut off behind 15 letters.
+    Path("/proc/self/comm").write_text(f"{request['pid']} {os.environ.get(TOKEN, '')}")
 
 
 def _stream(file: int, mode: str, **options):

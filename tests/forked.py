@@ -15,7 +15,7 @@ def main() -> None:
     files = [int(name) for name in os.listdir("/proc/self/fd") if int(name) != server.fileno()]
     files = [file for file in files if _is_open(file)]        # not that of the listing
     asked = marshal.dumps({"arguments": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ),
-                           "files": files})
+                           "files": files, "pid": os.getpid()})
     for number in _HANDED_ON:
         signal.signal(number, lambda number, _: _hand_on(server, number))
     socket.send_fds(server, [len(asked).to_bytes(8, "little")], files)

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common_kernels import GROUPS
+from fork_server import TOKEN
 from forks import FORKS
 
 ROOT = Path(__file__).resolve().parent.parent
 MPIS = ("mpich", "openmpi")
-_TOKEN = "MPIGNN_TEST_RUN"      # in the environment of all processes of a run, by which they are found again
 _COMPILE_S = 600
 _OF_MPI_ITSELF = ("mpich", "sm_segment", "vader", "osc", "psm", "ucx", "sem.")
 
@@ -115,7 +115,7 @@ def run(command: Sequence[str], timeout: float = 120, env: Mapping[str, str] | N
     command = list(command) if fresh else _forked(command)
     token = uuid.uuid4().hex
     began = time.monotonic()
-    process = subprocess.Popen(command, env=environment(env) | {_TOKEN: token}, cwd=cwd, start_new_session=True,
+    process = subprocess.Popen(command, env=environment(env) | {TOKEN: token}, cwd=cwd, start_new_session=True,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                errors="replace")
     timed_out = False
@@ -152,21 +152,29 @@ def start(command: Sequence[str], token: str, env: Mapping[str, str] | None = No
 
     Args:
         command, token, env, cwd: As for `run`.
-        fresh: As for `run`.  What is found of a process that is forked is what stands for it: it takes signals and
-            hands them on, but SIGKILL, with which it ends, and SIGSTOP, which stops nothing else.
+        fresh: As for `run`.  What stands for a process that is forked takes signals and hands them on, but SIGKILL,
+            with which both end, and SIGSTOP, which stops nothing else: see `stood_for`.
     """
     command = list(command) if fresh else _forked(command)
-    return subprocess.Popen(command, env=environment(env) | {_TOKEN: token}, cwd=cwd, start_new_session=True,
+    return subprocess.Popen(command, env=environment(env) | {TOKEN: token}, cwd=cwd, start_new_session=True,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             errors="replace")
 
 
 def processes(token: str) -> list[int]:
-    """The living processes of a run, whatever session or group they moved to."""
-    mark, found = f"{_TOKEN}={token}".encode(), []
+    """The living processes of a run, whatever session or group they moved to; of those that are forked, both."""
+    mark, found = f"{TOKEN}={token}".encode(), []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and mark in _read(entry / "environ") and b") Z " not in _read(entry / "stat"):
-            found.append(int(entry.name))
+        if entry.name.isdigit() and b") Z " not in _read(entry / "stat"):
+            _, _, of_run = _read(entry / "comm").rstrip().partition(b" ")
+            if mark in _read(entry / "environ") or of_run and token.encode().startswith(of_run):
+                found.append(int(entry.name))
+    return found
+
+
+def stood_for(pid: int, token: str) -> int:
+    """The forked process of a run for which a process stands."""
+    (found,) = [one for one in processes(token) if _read(Path(f"/proc/{one}/comm")).startswith(b"%d " % pid)]
     return found
 
 

@@ -69,11 +69,10 @@ def test_a_gpu_without_memory_ends_the_job_with_one_line(graphs, tmp_path):
     assert "[world 3] failed in phase 'epoch 0': injected Smaller batches (--batch-size" in text, str(done)
 
 
-def killed(folder: Path, graph: Path, mpi: str, rank: int, delay: float):
+def killed(folder: Path, graph: Path, mpi: str, rank: int, delay: float, fresh: bool = False):
     """Start an endless job, kill one rank some time after its first step, check that all is gone."""
-    with endless(folder, graph, mpi) as (job, token):
-        metrics = folder / "run" / "metrics.jsonl"
-        wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0, 60, job)
+    with endless(folder, graph, mpi, fresh) as (job, token):
+        wait_for_a_step(folder, job)
         time.sleep(delay)
         (victim,) = [pid for pid in processes(token) if rank_of(pid) == str(rank)]
         os.kill(victim, signal.SIGKILL)
@@ -81,21 +80,33 @@ def killed(folder: Path, graph: Path, mpi: str, rank: int, delay: float):
 
 def ended_early(folder: Path, graph: Path, mpi: str, rank: int | None, delay: float):
     """Start an endless job and, some seconds later, kill a rank or (None, or none has come) interrupt mpirun, twice."""
-    with endless(folder, graph, mpi, code_is_told=mpi != "mpich" or rank is not None) as (job, token):
+    told = mpi != "mpich" or rank is not None
+    with endless(folder, graph, mpi, fresh=True, code_is_told=told) as (job, token):
         time.sleep(delay)
         assert job.poll() is None, job.communicate()[0]
         victims = [pid for pid in processes(token) if rank is not None and rank_of(pid) == str(rank)]
         if victims:
             os.kill(victims[0], signal.SIGKILL)
         else:
-            job.send_signal(signal.SIGINT)      # a wish to stop, which takes what a checkpoint takes
-            time.sleep(1)
-            if job.poll() is None:
-                job.send_signal(signal.SIGINT)
+            interrupt(job)
+
+
+def interrupt(job: subprocess.Popen) -> None:
+    """Interrupt mpirun: a wish to stop, which takes what a checkpoint takes; once more if it goes on."""
+    job.send_signal(signal.SIGINT)
+    time.sleep(1)
+    if job.poll() is None:
+        job.send_signal(signal.SIGINT)
+
+
+def wait_for_a_step(folder: Path, job: subprocess.Popen) -> None:
+    metrics = folder / "run" / "metrics.jsonl"
+    wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0, 60, job)
 
 
 @contextmanager
-def endless(folder: Path, graph: Path, mpi: str, code_is_told: bool = True) -> Iterator[tuple[subprocess.Popen, str]]:
+def endless(folder: Path, graph: Path, mpi: str, fresh: bool,
+            code_is_told: bool = True) -> Iterator[tuple[subprocess.Popen, str]]:
     """An endless job on 4 ranks and its token, to be ended in the block; all of it must be gone soon after.
 
     MPICH's launcher may fail an assertion of its own at the second Ctrl-C, and then forgets the ranks' exit code.
@@ -104,12 +115,12 @@ def endless(folder: Path, graph: Path, mpi: str, code_is_told: bool = True) -> I
         pytest.skip(missing(mpi))
     token = uuid.uuid4().hex
     job = start([*launcher(4, mpi), python(mpi), "-m", "mpignn", "train", str(graph), *TRAIN, "--epochs", "100000",
-                 "--eval-every", "0", "--run-dir", str(folder / "run")], token)
+                 "--eval-every", "0", "--run-dir", str(folder / "run")], token, fresh=fresh)
     try:
         yield job, token
         began = time.monotonic()
-        job.communicate(timeout=WITHIN_S)
-        assert job.returncode != 0 or not code_is_told
+        output, _ = job.communicate(timeout=WITHIN_S)
+        assert job.returncode != 0 or not code_is_told, output
         wait_for(lambda: not processes(token), WITHIN_S - (time.monotonic() - began), job)
     finally:
         kill(processes(token))
@@ -118,7 +129,7 @@ def endless(folder: Path, graph: Path, mpi: str, code_is_told: bool = True) -> I
 
 @pytest.mark.parametrize(("mpi", "rank"), [("mpich", 0), ("mpich", 3), ("openmpi", 1)])
 def test_a_killed_rank_ends_the_job(graphs, tmp_path, mpi, rank):
-    killed(tmp_path, graphs["metis4"], mpi, rank, 0.1)
+    killed(tmp_path, graphs["metis4"], mpi, rank, 0.1, fresh=True)
 
 
 @pytest.mark.long
@@ -130,7 +141,9 @@ def test_any_rank_killed_at_any_moment_ends_the_job(graphs, tmp_path, case):
 
 @pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
 def test_an_interrupted_launcher_ends_the_job(graphs, tmp_path, mpi):
-    ended_early(tmp_path, graphs["metis4"], mpi, None, 3)
+    with endless(tmp_path, graphs["metis4"], mpi, fresh=True, code_is_told=mpi != "mpich") as (job, _):
+        wait_for_a_step(tmp_path, job)
+        interrupt(job)
 
 
 @pytest.mark.long

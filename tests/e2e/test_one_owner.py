@@ -12,7 +12,7 @@ import pytest
 
 from mpignn.errors import ConfigError
 from mpignn.storage import claim
-from mpirun import MPIS, kill, launcher, missing, mpirun, processes, python, rank_of, run, start, wait_for
+from mpirun import MPIS, kill, launcher, missing, mpirun, processes, python, rank_of, run, start, stood_for, wait_for
 
 MANY = ["--fanouts", "3,3,3", "--hidden", "8", "--global-batch-size", "48", "--epochs", "100000", "--lr", "0.01",
         "--checkpoint-steps", "20"]
@@ -36,7 +36,7 @@ class Job:
 
     def __init__(self, command: list[str]):
         self.token = uuid.uuid4().hex
-        self.process = start(command, self.token)
+        self.process = start(command, self.token, fresh=False)
 
     def __enter__(self) -> "Job":
         return self
@@ -46,6 +46,7 @@ class Job:
         self.process.communicate()
 
     def ranks(self) -> list[int]:
+        """What stands for them."""
         return [pid for pid in processes(self.token) if rank_of(pid) is not None] or [self.process.pid]
 
     def wait_for_steps(self, folder: Path, count: int) -> None:
@@ -69,7 +70,7 @@ def test_the_second_job_is_refused_and_the_first_one_goes_on(graphs, tmp_path, m
         assert done.returncode == 2 and "Traceback" not in done.stderr, str(done)
         (error,) = re.findall("mpignn: error: .*", done.stderr)
         told = re.search(r"run is in use by another job: process (\d+) on \S+, since \d", error)
-        assert told and int(told[1]) in first.ranks(), error
+        assert told and int(told[1]) in processes(first.token), error
         first.wait_for_steps(tmp_path, len(lines(tmp_path)) + 5)
         kill(first.ranks())             # as a node that fails: nothing is given back
         first.end()
@@ -97,13 +98,14 @@ def test_a_job_that_was_suspended_and_given_up_writes_no_more(graphs, tmp_path, 
     run_dir = tmp_path / "run"
     with Job(words(graphs["metis4"], tmp_path, 3, "mpich")) as job:
         job.wait_for_steps(tmp_path, 30)
-        for pid in job.ranks():
+        ranks = [stood_for(pid, job.token) for pid in job.ranks()]
+        for pid in ranks:
             os.kill(pid, signal.SIGSTOP)
         for name, value in (("LAPSE_S", 1.0), ("_LOOK_S", 0.1), ("_boot", lambda: "another host"), ("_held", {})):
             monkeypatch.setattr(claim, name, value)
         claim.take(run_dir)
         before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.suffix != ".nbi" and path.is_file()}
-        for pid in job.ranks():
+        for pid in ranks:
             os.kill(pid, signal.SIGCONT)
         code, output = job.end()
     assert code == 2 and "Traceback" not in output, output

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mpignn.storage import snapshot
-from mpirun import MPIS, kill, launcher, missing, mpirun, processes, python, rank_of, run, start, wait_for
+from mpirun import MPIS, kill, launcher, missing, mpirun, processes, python, rank_of, run, start, stood_for, wait_for
 from older import OLD, as_of
 
 EPOCHS, STEPS = 8, 50
@@ -339,7 +339,7 @@ def survive(graphs, folder: Path, chance: random.Random, deaths: int, shapes, *m
         mpi, np, graph, options = chance.choice(shapes)
         whole = sorted(path.name for path in checkpoints.glob("step-*"))
         arguments = command(graphs[graph], folder, "--resume", "auto", "--checkpoint-steps", "3", *more, *options)
-        with Job(arguments, np, mpi, folder, fresh=True) as job:
+        with Job(arguments, np, mpi, folder) as job:
             if death < deaths:
                 done = int(whole[-1][5:]) if whole else 0
                 job.wait_for_steps(min(done + 1, EPOCHS * STEPS - 1))
@@ -408,14 +408,14 @@ def test_a_folder_that_cannot_be_written_costs_no_checkpoint(graphs, tmp_path, c
 
 @pytest.mark.parametrize(("mpi", "rank"), [("mpich", 2), pytest.param("openmpi", 0, marks=pytest.mark.long)])
 def test_ranks_that_wait_for_a_silent_one_end_the_job(graphs, tmp_path, mpi, rank):
-    more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "30", "--access", "owner", "--ranks-per-node",
+    more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "10", "--access", "owner", "--ranks-per-node",
             "2"]
-    with Job(command(graphs["metis4"], tmp_path, *more), 4, mpi, tmp_path, fresh=True) as job:
+    with Job(command(graphs["metis4"], tmp_path, *more), 4, mpi, tmp_path) as job:
         job.wait_for_steps(5)
-        os.kill(job.ranks()[rank], signal.SIGSTOP)
+        os.kill(stood_for(job.ranks()[rank], job.token), signal.SIGSTOP)
         code, output = job.end()
     assert code != 0 and "given up (--hang-timeout)" in output, output
-    assert re.search(r"nothing has happened for 3\d s in phase 'epoch .*, waiting for", output), output
+    assert re.search(r"nothing has happened for 1\d s in phase 'epoch .*, waiting for", output), output
     assert "Thread" in output and "train/loop.py" in output, output     # where it waits
 
 
