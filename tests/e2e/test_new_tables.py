@@ -117,6 +117,15 @@ def test_a_run_is_measured_on_new_tables_with_labels(trained):
     assert json.loads((trained / "run" / "eval" / "eval.json").read_text()) == {"test_acc": pytest.approx(right / 60)}
 
 
+def test_fewer_new_nodes_than_classes_are_measured(trained):
+    rows, ends = papers(2, 2000, 60)
+    one = next(row for row in rows if row["topic"] == TOPICS[-1])
+    write(trained / "single", [one], ends[:, :0], columns=("id", "year", "venue", "x", "kind", "topic"))
+    done = infer(trained, "single", command="eval")
+    assert done.returncode == 0 and left(trained) == [], str(done)
+    assert json.loads((trained / "run" / "eval" / "eval.json").read_text())["test_acc"] in (0, 1)
+
+
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_tables_that_cannot_be_taken_are_refused_once_and_leave_nothing(trained, ranks):
     rows, ends = papers(1, 1000, 80)
@@ -153,7 +162,11 @@ def test_the_graph_of_the_run_must_be_there_and_the_same(trained, tmp_path):
     moved = tmp_path / "moved"
     (moved / "mine").rename(moved / "elsewhere")
     refused(infer(moved, "new", "--out", "none.csv"), 3, "run was trained on mine, which says what new tables become",
-            "no such file")
+            "no such file", "partition new OUT --parts 1 --like")
+    words = ["partition", "new", "OUT", "--parts", "1", "--like", "elsewhere"]      # as it says
+    assert run([sys.executable, "-m", "mpignn", *words], cwd=moved).returncode == 0
+    assert infer(moved, "OUT", "--out", "made.csv").returncode == 0
+    assert (moved / "made.csv").read_bytes() == (trained / "one.csv").read_bytes()
     rows, ends = papers(3, 0, 300)
     shutil.rmtree(moved / "tables")
     write(moved / "tables", rows, ends)

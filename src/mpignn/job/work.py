@@ -158,7 +158,10 @@ class _OnRun(Work):
             with GraphFile(graph) as file:
                 source_id = file.source_id
         except DataError as error:
-            raise DataError(f"{self.run} was trained on {graph}, which says what new tables become: {error}") from error
+            raise DataError(f"{self.run} was trained on {graph}, which says what new tables become: {error}; put it "
+                            "there, or start this where the training was started; or make a graph by `mpignn "
+                            f"partition {tables} OUT --parts 1 --like` and where {graph.name} is now, and give OUT in "
+                            f"the place of {tables}") from error
         if source_id != self.trained.source_id:
             raise DataError(f"{graph} is another graph than {self.run} was trained on, so it does not say what new "
                             "tables become: make it again of the tables that it was made of, or train anew")

@@ -29,7 +29,7 @@ from mpignn.train.inference import by_samples, layerwise
 from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
 from mpignn.train.tasks.goal import Goal, find_goal
-from mpignn.train.tasks.labels import LabelData, entries_of_labels, entries_of_numbers, num_classes
+from mpignn.train.tasks.labels import LabelData, entries_of_labels, entries_of_numbers, largest_class, num_classes
 
 EVALUATION = 3         # stream of randomness, beside those of training
 
@@ -243,9 +243,9 @@ class Classes(Labelled):
     """One class for each seed: softmax and cross-entropy."""
 
     def check_labels(self, g: DistGraph) -> None:
-        found, goal = num_classes(g, self.label_data(g, self.goal)), self.goal
-        if found > self.outputs:
-            g.trainers.agree(DataError(f"{goal.labels} go up to {found - 1}, but the network tells {self.outputs} "
+        largest, goal = largest_class(g, self.label_data(g, self.goal)), self.goal
+        if largest >= self.outputs:
+            g.trainers.agree(DataError(f"{goal.labels} go up to {largest}, but the network tells {self.outputs} "
                                        "classes apart"))
 
     def _num_outputs(self, g: DistGraph, goal: Goal) -> int:

@@ -33,10 +33,25 @@ class LabelData:
 
 
 def num_classes(g: DistGraph, labels: LabelData) -> int:
-    """One more than the largest label in any split.  Collective over the trainers, who look at a share each.
+    """How many classes a network should tell apart, which learns from a graph: one more than the `largest_class`.
 
     Raises:
         DataError: On all trainers: a label is negative, or larger than a class can be.
+
+    Collective over the trainers.
+    """
+    largest = largest_class(g, labels)
+    if largest >= labels.number:
+        g.trainers.agree(DataError(f"{labels.name} of {labels.key} go up to {largest}, but there are {labels.number} "
+                                   "of them: these are ids, not classes"))
+    return largest + 1
+
+
+def largest_class(g: DistGraph, labels: LabelData) -> int:
+    """The largest label in any split, -1 if there is none.  Collective over the trainers, who look at a share each.
+
+    Raises:
+        DataError: On all trainers: a label is negative.
     """
     largest = -1
 
@@ -47,11 +62,7 @@ def num_classes(g: DistGraph, labels: LabelData) -> int:
         return rows < 0
 
     _look_at_all(g, labels, look, "classes are 0 or more; leave what has no label out of the splits")
-    largest = int(max(g.trainers.allgather(largest)))
-    if largest >= labels.number:
-        g.trainers.agree(DataError(f"{labels.name} of {labels.key} go up to {largest}, but there are {labels.number} "
-                                   "of them: these are ids, not classes"))
-    return largest + 1
+    return int(max(g.trainers.allgather(largest)))
 
 
 def entries_of_labels(g: DistGraph, labels: LabelData) -> float:
