@@ -117,6 +117,11 @@ def test_a_run_is_measured_on_new_tables_with_labels(trained):
     assert json.loads((trained / "run" / "eval" / "eval.json").read_text()) == {"test_acc": pytest.approx(right / 60)}
 
 
+def test_without_a_split_there_is_nothing_to_measure_by(trained):
+    refused(infer(trained, "new", command="eval"), 3, "no split named val or test", "graph.toml: split = ...")
+    assert left(trained) == []
+
+
 def test_fewer_new_nodes_than_classes_are_measured(trained):
     rows, ends = papers(2, 2000, 60)
     one = next(row for row in rows if row["topic"] == TOPICS[-1])

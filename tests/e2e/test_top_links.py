@@ -13,7 +13,7 @@ from mpignn.storage.write import partition_graph
 from mpirun import mpirun, run
 
 NODES, K = 70, 5
-NAMES = [f"person {i}" if i % 7 else f"Jürgen, {i}" for i in range(NODES)]
+NAMES = [f"person {i}" if i % 7 else f"Jürgen,\u2028{i}" for i in range(NODES)]
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def test_some_nodes_are_asked_for_by_name(folder):
     found = lines(folder / "some.csv")
     assert [src for src, _, _ in found] == [NAMES[7]] * K + [NAMES[9]] * K
     assert found == [line for line in lines(folder / "one.csv") if line[0] in (NAMES[7], NAMES[9])]
-    (folder / "some.txt").write_text("nobody\n")
+    (folder / "some.txt").write_text(f"{NAMES[7]}\nnobody\n", encoding="utf-8")
     refused(infer(folder, "graph-1", "--out", "none.csv", "--top-k", "2", "--sources", "some.txt", np=3), 3,
-            "is called 'nobody'")
+            "is called 'nobody', number 2 of these 2: leave such names out, 1 in all")
     assert not (folder / "none.csv").exists()
 
 

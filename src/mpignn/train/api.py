@@ -191,7 +191,8 @@ def _sources(g: DistGraph, goal: Goal, names: Sequence[str | int] | None) -> dic
         found = {ntype: g.names.find(names, ntype, g.num_nodes(ntype)) for ntype in ntypes}
         missing = np.flatnonzero(np.all([ids < 0 for ids in found.values()], axis=0))
         if missing.size:
-            raise DataError(f"sources: no node of type {' or '.join(ntypes)} is called {names[missing[0]]!r}")
+            raise DataError(f"sources: no node of type {' or '.join(ntypes)} is called {names[missing[0]]!r}, number "
+                            f"{missing[0] + 1} of these {len(names)}: leave such names out, {missing.size} in all")
         return {ntype: unique(ids[ids >= 0]) for ntype, ids in found.items()}
 
     found = g.trainers.by_first(find)

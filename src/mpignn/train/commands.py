@@ -111,7 +111,7 @@ def _lines(path: Path) -> list[str]:
             text = read_file(path, _MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8: expected what nodes are called, one in a line") from error
-    return [line for line in text.splitlines() if line]
+    return [line for line in text.replace("\r\n", "\n").split("\n") if line]     # other ends of lines may be in ids
 
 
 def _trained(g: DistGraph, config: Config, run: Path) -> tuple[Task, Network]:

@@ -147,7 +147,7 @@ def check_split(goal: Goal, split: str | None, splits: Splits, of_all: bool = Tr
     wanted = split or "test"
     if wanted not in found:
         raise ConfigError(f"{listed(goal.keys)}: no split named {wanted!r}; there are: {', '.join(found) or 'none'}"
-                          + ("" if split else ": choose with --split"))
+                          + ("" if split or not found else ": choose with --split"))
 
 
 def _sizes(keys: list[str], splits: Splits) -> str:
