@@ -105,9 +105,8 @@ def _read_like(path: Path) -> Like:
     with GraphFile(path) as graph:
         tables = graph.tables
     if tables is None:
-        raise DataError(f"{path} was not made of tables, or --put replaced some of what was made of them, or a version "
-                        "of mpignn that kept nothing of them made it, so none can be made like it: make it of its tables "
-                        "again")
+        raise DataError(f"{path} was not made of tables, or --put replaced some of what was, or a version of mpignn "
+                        "made it that kept nothing of them, so none can be made like it: make it of its tables again")
     return Like(path, tables)
 
 
