@@ -1,6 +1,9 @@
 """Compressed sparse columns: grouping edges, and rows in neighbor order."""
 
+from unittest.mock import patch
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,10 +14,12 @@ from mpignn.graph.types import ETYPE, GraphData
 pairs = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=40)
 
 
+@pytest.mark.parametrize("at_a_time", [1, 4, 1000])
 @given(pairs)
-def test_edges_are_grouped_by_destination_in_neighbor_order(edges):
+def test_edges_are_grouped_by_destination_in_neighbor_order(at_a_time, edges):
     src, dst = np.array(edges, np.int64).reshape(-1, 2).T
-    csc = csc_from_coo(src, dst, 7)
+    with patch("mpignn.graph.csc._BUCKET_EDGES", at_a_time), patch("mpignn.graph.csc._CHUNK_EDGES", at_a_time):
+        csc = csc_from_coo(src, dst, 7)
     expected = sorted((d, s, i) for i, (s, d) in enumerate(edges))
     ids = np.arange(len(edges)) if csc.edge_ids is None else csc.edge_ids
     rows = np.repeat(np.arange(7), np.diff(csc.indptr))
