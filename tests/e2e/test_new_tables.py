@@ -147,6 +147,8 @@ def test_tables_that_cannot_be_taken_are_refused_once_and_leave_nothing(trained,
 def test_what_a_command_cannot_mean_is_told(trained):
     refused(infer(trained, "new", "--out", "new/papers.csv"), 2, "new/papers.csv is read by this job and cannot be its")
     refused(infer(trained, "mine", "--out", "none.csv", "--on-unknown", "drop"), 2, "mine is no tables: leave it out")
+    refused(infer(trained, "new", "--out", "none.csv", "--stage", "stage"), 2, "new is tables", "leave it out")
+    assert not (trained / "stage").exists() and left(trained) == []
     refused(infer(trained, "nothing", "--out", "none.csv"), 3, "nothing", "no such file")
     assert not (trained / "none.csv").exists() and (trained / "new" / "papers.csv").read_text().startswith("kind,venue")
 

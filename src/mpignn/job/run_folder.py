@@ -78,6 +78,9 @@ class RunFolder:
                     path = self.path / f"{_BUNDLED}-{number}"
                     _partition_bundled(name, path, num_servers)
                 elif tables is not None and is_tables(path):
+                    if config.world.stage is not None:
+                        raise ConfigError(f"--stage has no effect, since {name} is tables, whose graph is read "
+                                          "once: leave it out")
                     path = self.path / f"{_OF_TABLES}-{number}"
                     _partition_tables(Path(name), path, num_servers, tables)
                 elif tables is not None and tables.on_unknown is not None:
