@@ -100,3 +100,11 @@ def test_no_columns_are_made_of_very_many_values(tmp_path):
     with pytest.raises(DataError, match=r'x has 1500 values up to here.*at most 1000.*as = "code"'):
         _features(tmp_path, columns, 'features = {column = "x", as = "onehot"}')
     assert _features(tmp_path, columns, 'features = {column = "x", as = "code"}').max() == 1499
+
+
+def test_times_of_nanoseconds_are_told_apart_by_microseconds(tmp_path):
+    moments = np.array(["2020-01-02T03:04:05.000007", "2020-01-01", "2020-01-02T03:04:05.000007"], "datetime64[ns]")
+    more = 'features = {column = "x", as = "code"}'
+    assert _of(tmp_path, {"x": pa.array(moments)}, more, "n.parquet")["features"][:, 0].tolist() == [1, 0, 1]
+    with pytest.raises(DataError, match=r"n.parquet, row 2: x is 1577836800000000001 ns after 1970, .*: round them"):
+        _of(tmp_path, {"x": pa.array(moments + np.array([0, 1, 0], "timedelta64[ns]"))}, more, "n.parquet")

@@ -14,7 +14,7 @@ import pyarrow.types as pt
 from mpignn.errors import DataError
 from mpignn.graph.types import listed
 from mpignn.tables.description import Column
-from mpignn.tables.kinds import sort_of
+from mpignn.tables.kinds import first_bad, sort_of
 from mpignn.tables.learnt import LearntValues, nothing_stands_for
 from mpignn.tables.values import Where, absent
 
@@ -87,6 +87,13 @@ class Categories:
         log.warning("%s: its columns are 0 there, and wherever it is something new", what)
 
     def _filled(self, array: pa.Array, where: Where) -> pa.Array:
+        if pt.is_timestamp(array.type) and array.type.unit == "ns":     # Python's own times end at microseconds
+            kind = pa.timestamp("us", array.type.tz)
+            bad = first_bad(array, kind)
+            if bad is not None:
+                raise DataError(f"{where(bad)}: {self._column.column} is {array[bad].value} ns after 1970, and times "
+                                "are told apart by microseconds: round them, or take them as numbers")
+            array = array.cast(kind)
         missing = absent(array)
         if not missing.any():
             return array
