@@ -75,6 +75,16 @@ def test_partition_script_passes_its_variables_on(tmp_path):
                                    "--seed 1")
 
 
+def test_partition_script_starts_as_many_ranks_as_there_are_tasks(tmp_path):
+    tell = tmp_path / "tell"
+    tell.write_text(TELL.format(python=sys.executable))
+    tell.chmod(0o755)
+    environment = {**os.environ, "PYTHON": "python9", "LAUNCHER": str(tell), "SRC": "huge.h5", "SLURM_NTASKS": "3"}
+    done = subprocess.run([ROOT / "jobs" / "partition.sbatch"], text=True, capture_output=True, check=True,
+                          cwd=tmp_path, env=environment)
+    assert done.stdout.strip() == "python9 -m mpignn partition huge.h5 graphs/huge-2 --parts 2 --method metis"
+
+
 def test_the_job_script_waits_as_the_printed_ones_do():
     assert (ROOT / "jobs" / "train.sbatch").read_text().endswith(WAITING.partition(") &\n")[2])
 
