@@ -90,6 +90,7 @@ def test_new_tables_get_new_links(folder):
     assert done.returncode == 0, str(done)
     found = lines(folder / "anew.csv")
     assert [src for src, _, _ in found] == [NAMES[3]] * 3
+    refused(infer(folder, "tables", "--out", "none.csv"), 2, "no split named 'test', nor any other", "split = ...")
     assert not {(3, NAMES.index(dst)) for _, dst, _ in found} & {*edges(), (3, 3)}
 
 

@@ -146,8 +146,11 @@ def check_split(goal: Goal, split: str | None, splits: Splits, of_all: bool = Tr
     found = sorted({name for key in goal.keys for name in splits.get(key, ())})
     wanted = split or "test"
     if wanted not in found:
-        raise ConfigError(f"{listed(goal.keys)}: no split named {wanted!r}; there are: {', '.join(found) or 'none'}"
-                          + ("" if split or not found else ": choose with --split"))
+        if not found:
+            raise ConfigError(f"{listed(goal.keys)}: no split named {wanted!r}, nor any other; of tables, name a column "
+                              "that says train, val, test or nothing in graph.toml: split = ...")
+        raise ConfigError(f"{listed(goal.keys)}: no split named {wanted!r}; there are: {', '.join(found)}"
+                          + ("" if split else ": choose with --split"))
 
 
 def _sizes(keys: list[str], splits: Splits) -> str:
