@@ -147,8 +147,8 @@ def check_split(goal: Goal, split: str | None, splits: Splits, of_all: bool = Tr
     wanted = split or "test"
     if wanted not in found:
         if not found:
-            raise ConfigError(f"{listed(goal.keys)}: no split named {wanted!r}, nor any other; of tables, name a column "
-                              "that says train, val, test or nothing in graph.toml: split = ...")
+            raise ConfigError(f"{listed(goal.keys)}: no split named {wanted!r}, nor any other; of tables, name a "
+                              "column that says train, val, test or nothing in graph.toml: split = ...")
         raise ConfigError(f"{listed(goal.keys)}: no split named {wanted!r}; there are: {', '.join(found)}"
                           + ("" if split else ": choose with --split"))
 
