@@ -8,6 +8,8 @@ Shapes: N rows of an array, n of them in hand.
 import math
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -86,16 +88,28 @@ class FileArray:
         """The same numbers in another type."""
         return self if self.dtype == np.dtype(dtype) else Cast(self, np.dtype(dtype))
 
-    def mapped(self, changes_file: bool = False) -> np.ndarray:
-        """All rows, as part of this process's memory that the system reads when it is touched, and may take back.
-
-        Args:
-            changes_file: Whether what is written to the array is written to the file, too.
-        """
+    def mapped(self) -> np.ndarray:
+        """All rows, as part of this process's memory that the system reads when it is touched, and may take back."""
         if not self.size:
             return np.empty(self.shape, self.dtype)
         # One that may not be written to is of another type for kernels, which would be compiled once more.
-        return np.asarray(np.memmap(self.path, self.dtype, "r+" if changes_file else "c", self.offset, self.shape))
+        return np.asarray(np.memmap(self.path, self.dtype, "c", self.offset, self.shape))
+
+    @contextmanager
+    def changed(self) -> Iterator[np.ndarray]:
+        """All rows, mapped likewise; what a block changes of them is in the file, for other machines, too, at its end.
+
+        Make room for them by `reserve` before: the system kills who changes rows for which there is none.
+
+        Raises:
+            OSError: They could not be written.
+        """
+        if not self.size:
+            yield np.empty(self.shape, self.dtype)
+            return
+        rows = np.memmap(self.path, self.dtype, "r+", self.offset, self.shape)
+        yield np.asarray(rows)
+        rows.flush()        # on a network file system the end of the mapping alone does not show it to others
 
     def create(self) -> None:
         """Make the file, of no values yet.
@@ -105,6 +119,16 @@ class FileArray:
         """
         with open(self.path, "wb") as file:
             file.truncate(self.offset + self.nbytes)
+
+    def reserve(self) -> None:
+        """Take the room on the disk that all rows of the file, which is there, need.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        if self.size:
+            with open(self.path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, self.offset + self.nbytes)
 
     def write(self, first: int, rows: np.ndarray) -> None:
         """Write the (n, ...) rows from ``first`` on.

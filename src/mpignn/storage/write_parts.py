@@ -30,7 +30,7 @@ from mpignn.storage.scratch import Scratch
 from mpignn.storage.sort_edges import Edges, sort_edges
 
 _EDGE_BYTES, _ROW_BYTES = 48, 32        # of an edge, and of a row, in hand, its data not counted
-_PAGE = 512         # numbers of 8 bytes
+_PAGE = 8192        # numbers of 8 bytes in the largest page, 64 KiB
 
 
 _Cut = tuple[int, int, tuple[int, int]]     # part, first row in it, and which of the rows in hand go there
@@ -200,7 +200,7 @@ def scattered(pairs: Iterator[tuple[np.ndarray, np.ndarray]], count: int, scratc
     Raises:
         MpignnError: What ``pairs`` raises, on all ranks.
     """
-    group, pool = scratch.group, Pool()
+    group = scratch.group
     if scratch.fits(8 * count):
         whole = np.empty(count, np.int64)
         with scratch.alone():
@@ -208,9 +208,19 @@ def scattered(pairs: Iterator[tuple[np.ndarray, np.ndarray]], count: int, scratc
                 whole[places] = numbers
         return whole
     made = scratch.array(np.int64, count)
+    with scratch.alone():
+        if group.rank == 0:
+            made.reserve()
+    with scratch.alone(), made.changed() as own:
+        _fill(own, pairs, scratch)
+    return made
+
+
+def _fill(own: np.ndarray, pairs: Iterator[tuple[np.ndarray, np.ndarray]], scratch: Scratch) -> None:
+    """Write the numbers of all ranks to an array of which each writes a stretch.  Collective, as `scattered`."""
+    group, pool, count = scratch.group, Pool(), own.size
     # Files of two machines may not change in one page.
     bounds = np.array([count * rank // group.size // _PAGE * _PAGE for rank in range(group.size)] + [count])
-    own = made.mapped(changes_file=True)
     more = True
     while more:
         pair, problem = None, None
@@ -226,9 +236,6 @@ def scattered(pairs: Iterator[tuple[np.ndarray, np.ndarray]], count: int, scratc
         got, _ = group.exchange(rows, np.bincount(owner, minlength=group.size), pool, problem)
         own[got[:, 0]] = got[:, 1]
         more = any(group.allgather(pair is not None))
-    del own
-    group.barrier()
-    return made
 
 
 def by_source(csc: CSC, num_src: int, scratch: Scratch) -> CSC:
