@@ -77,10 +77,11 @@ def pytest_collection_modifyitems(config, items):
 def _sample(items) -> list[bool]:
     """Which tests `make test` takes.
 
-    Those are the first of each function that is marked ``long``, and of a function on ranks so many that each launch
-    and each choice of its other parameters is among them with each library; `make soak` pairs all with all.
+    Those are the first of each function that is marked ``long``; of one marked ``by_turns`` each choice of its
+    parameters with one library, that with the other by turns; and of a function on ranks so many that each launch and
+    each choice of its other parameters is among them with each library.  `make soak` pairs all with all.
     """
-    launches, choices = defaultdict(dict), defaultdict(dict)        # of a function with a library: number by order
+    launches, choices = defaultdict(dict), defaultdict(dict)        # of a function (on ranks: and library): by order
     for item in filter(_is_ranks, items):
         mpi, *launch = _launch(item)
         of_function = _function(item), mpi
@@ -98,9 +99,20 @@ def _sample(items) -> list[bool]:
                               choices[of_function][_choice(item)] + MPIS.index(mpi))
         is_first = _function(item) not in begun
         begun.add(_function(item))
-        return is_first or item.get_closest_marker("long") is None
+        in_turn = item.get_closest_marker("by_turns") is None or _comes_in_turn(item, choices[_function(item)])
+        return (is_first or item.get_closest_marker("long") is None) and in_turn
 
     return [is_taken(item) for item in items]
+
+
+def _comes_in_turn(item, choices: dict[tuple, int]) -> bool:
+    """Whether it is the turn of its library.
+
+    Args:
+        choices: Numbers of the choices of the function's other parameters, to which that of the item is added.
+    """
+    number = choices.setdefault(_choice(item), len(choices))
+    return MPIS[number % len(MPIS)] == item.callspec.params["mpi"]
 
 
 def _is_paired(launches: int, choices: int, launch: int, choice: int) -> bool:
@@ -173,8 +185,8 @@ def _launch(item) -> tuple[str, int, int | None]:
 
 
 def _choice(item) -> tuple[tuple[str, int], ...]:
-    """Its parameters but the launch, by the places of their values."""
-    return tuple(sorted((name, place) for name, place in item.callspec.indices.items() if name != "world"))
+    """Its parameters but the launch or library, by the identity of their values, which some cases share."""
+    return tuple((name, id(value)) for name, value in item.callspec.params.items() if name not in ("world", "mpi"))
 
 
 def _run_batch(batch, mpi: str, np: int, group: int | None, limit_s: float) -> dict[str, tuple[str, str, float]]:

@@ -57,6 +57,7 @@ def test_mpi_takes_each_host_for_a_node(hosts, mpi):
     assert done.stdout.strip() == "[(0, 'h1', 2), (1, 'h1', 2), (2, 'h2', 2), (3, 'h2', 2)]"
 
 
+@pytest.mark.by_turns
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("roles", [[], ["--servers-per-node", "0"]], ids=["servers", "no-servers"])
 def test_training_over_two_hosts_is_that_of_one_process(hosts, mpi, graph, alone, roles, tmp_path):

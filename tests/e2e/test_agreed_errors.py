@@ -22,6 +22,7 @@ def ended(folder: Path, mpi: str, how: str, *words: str) -> str:
     return f"{done.returncode} {done.stderr.partition('mpignn: error: ')[2]}"
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 @pytest.mark.parametrize("how", ["main", "inside", "outside"])
 def test_a_program_of_ones_own(graphs, tmp_path, how, mpi):
@@ -35,6 +36,7 @@ def test_a_process_group_of_ones_own(graphs, tmp_path, mpi):
     assert found.startswith("2 the program has made torch's default process group itself")
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 @pytest.mark.parametrize("phase", ["set up training", "epoch 0", "evaluate val", "write checkpoint"])
 def test_a_command(graphs, tmp_path, phase, mpi):

@@ -10,7 +10,7 @@ import pytest
 
 from graphs import write_hetero_cuts
 from mpignn.samplers import SAMPLERS, USUAL
-from mpirun import missing, mpirun, run
+from mpirun import MPIS, missing, mpirun, run
 from recorded import DRAWING_JOB, JOB, drawn, recorded
 
 STEPS = 50
@@ -101,10 +101,13 @@ def by_sampler(graphs, tmp_path_factory):
             for name in SAMPLERS if name != USUAL}
 
 
-@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [("mpich", 3, "random4", 1), ("openmpi", 3, "metis4", None)])
-@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != USUAL])
-def test_every_sampler_draws_the_same(by_sampler, reference, graphs, tmp_path, sampler, mpi, np_, graph, group):
-    check(("fp64", by_sampler[sampler]), graphs, tmp_path, mpi, np_, graph, group, "--sampler", sampler)
+@pytest.mark.by_turns
+@pytest.mark.parametrize("mpi", MPIS)
+@pytest.mark.parametrize(("sampler", "graph", "group"), [
+    pytest.param(name, graph, group, marks=marks) for graph, group, marks in (
+        ("random4", 1, ()), ("metis4", None, pytest.mark.long)) for name in SAMPLERS if name != USUAL])
+def test_every_sampler_draws_the_same(by_sampler, reference, graphs, tmp_path, sampler, mpi, graph, group):
+    check(("fp64", by_sampler[sampler]), graphs, tmp_path, mpi, 3, graph, group, "--sampler", sampler)
     assert drawn(by_sampler[sampler][1]) != drawn(reference[1][1])
 
 
