@@ -1,4 +1,7 @@
-"""Stands for a Python process: ``python -SEI forked.py SOCKET ARGUMENTS OF python...``; see `fork_server`."""
+"""Stands for a Python process: ``python -SEI forked.py SOCKET ARGUMENTS OF python...``; see `fork_server`.
+
+Within SOCKET ``%h`` is the name of the host.
+"""
 
 import marshal
 import os
@@ -11,7 +14,7 @@ _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, sig
 
 def main() -> None:
     server = socket.socket(socket.AF_UNIX)
-    server.connect(sys.argv[1])
+    server.connect(sys.argv[1].replace("%h", socket.gethostname()))
     files = [int(name) for name in os.listdir("/proc/self/fd") if int(name) != server.fileno()]
     files = [file for file in files if _is_open(file)]        # not that of the listing
     asked = marshal.dumps({"arguments": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ),

@@ -10,7 +10,7 @@ from beds import Mpi, bed
 from mpignn.storage.synth import make_graph
 
 
-@pytest.fixture(params=["mpich", "openmpi"])
+@pytest.fixture(params=["mpich", "openmpi"], scope="module")
 def mpi(request) -> Mpi:
     """Each MPI in turn: MPICH where these tests run, Open MPI in the environment beside it."""
     bin_dir = Path(sys.prefix + ("" if request.param == "mpich" else "-openmpi")) / "bin"

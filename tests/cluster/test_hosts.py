@@ -79,7 +79,7 @@ def test_training_over_three_hosts_is_that_of_one_process(hosts, mpi, graph, alo
 
 def is_that_of_one_process(hosts, mpi, ranks, graph, alone, options, tmp_path):
     """Train on some ranks; draws, losses and accuracy must be those of `alone`."""
-    done = run([*mpi.over_hosts(hosts, ranks), mpi.python, JOB, tmp_path, "train", graph, *OPTIONS, *options,
+    done = run([*mpi.over_hosts(hosts, ranks), *mpi.forked_on(hosts), JOB, tmp_path, "train", graph, *OPTIONS, *options,
                 "--run-dir", tmp_path / "run"], 120, env=mpi.environment())
     assert done.returncode == 0, done.stderr
     expected_draws, expected, expected_accuracy = alone
@@ -100,9 +100,9 @@ def test_two_hosts_draw_in_every_way_what_one_process_draws(hosts, mpi, tmp_path
         assert done.returncode == 0, done.stderr
         return drawn(recorded(tmp_path / name))
 
-    alone = draw("alone", "one", [sys.executable], threads=1, prefetch=1)
+    alone = draw("alone", "one", mpi.forked(), threads=1, prefetch=1)
     assert len(alone) == 110
-    assert draw("hosts", "random8", [*mpi.over_hosts(hosts, 4), mpi.python], threads=2, prefetch=3) == alone
+    assert draw("hosts", "random8", [*mpi.over_hosts(hosts, 4), *mpi.forked_on(hosts)], threads=2, prefetch=3) == alone
 
 
 def ranks_in(folder: Path) -> list[int]:
@@ -119,10 +119,9 @@ def ranks_in(folder: Path) -> list[int]:
 
 @pytest.mark.timeout(180)
 def test_ranks_end_by_themselves_when_the_link_goes_down(hosts, mpi, graph, tmp_path):
-    """No MPI call tells of it; the launcher may not end either.  The time to hang is longer than torch's import takes
-    where other tests run."""
-    words = [*mpi.over_hosts(hosts, 4), mpi.python, "-m", "mpignn", "train", graph, *OPTIONS[:-4], "--epochs", "100000",
-             "--eval-every", "0", "--hang-timeout", "25", "--run-dir", tmp_path / "run"]
+    """No MPI call tells of it; the launcher may not end either."""
+    words = [*mpi.over_hosts(hosts, 4), *mpi.forked_on(hosts), "-m", "mpignn", "train", graph, *OPTIONS[:-4],
+             "--epochs", "100000", "--eval-every", "0", "--hang-timeout", "10", "--run-dir", tmp_path / "run"]
     token = uuid.uuid4().hex
     job = start([str(word) for word in words], token, mpi.environment())
     try:

@@ -12,18 +12,22 @@ import pytest
 from mpirun import kill, launcher, missing, processes, python, rank_of, start, wait_for
 
 INTERRUPTED = 130
+APART_S = 1.5           # signals that come closer together are one Ctrl-C, which reaches a rank on two ways
 ENDLESS = ["--fanouts", "3", "--hidden", "8", "--batch-size", "50", "--epochs", "100000", "--eval-every", "0"]
 
 
-def interrupted(command: list[str], cwd: Path, when, times: int = 1, pause_s: float = 1.0,
-                whom=lambda job, token: [job.pid]) -> tuple[int, str]:
-    """Exit code and output of a command that gets SIGINT once ``when`` holds."""
+def launcher_alone(job, token):
+    return [job.pid]
+
+
+def interrupted(command: list[str], cwd: Path, *when, whom=launcher_alone, fresh: bool = False) -> tuple[int, str]:
+    """Exit code and output of a command that gets SIGINT each time that the next of ``when`` holds."""
     token = uuid.uuid4().hex
-    job = start(command, token, cwd=cwd)
+    job = start(command, token, cwd=cwd, fresh=fresh)
     try:
-        wait_for(when, 150, job)
-        for number in range(times):
-            time.sleep(pause_s if number else 0)
+        for number, condition in enumerate(when):
+            wait_for(condition, 150, job)
+            time.sleep(APART_S if number else 0)
             for pid in whom(job, token):
                 os.kill(pid, signal.SIGINT)
         output, _ = job.communicate(timeout=120)
@@ -54,7 +58,7 @@ def test_the_first_stops_training_with_a_checkpoint(graphs, tmp_path, mpi, whom)
         pytest.skip(missing(mpi))
     begin = [sys.executable] if mpi is None else [*launcher(3, mpi), python(mpi)]
     code, output = interrupted([*begin, "-m", "mpignn", "train", str(graphs["metis4"]), *ENDLESS, "--run-dir", "run"],
-                               tmp_path, steps_in(tmp_path), **({} if whom is None else {"whom": whom}))
+                               tmp_path, steps_in(tmp_path), fresh=mpi is None, whom=whom or launcher_alone)
     assert code == INTERRUPTED and "Traceback" not in output, output
     (line,) = ours(output)
     assert line.startswith("mpignn: stopped: asked to stop after"), output
@@ -66,7 +70,10 @@ HYDRA_FAILED = "assert (!closed) failed"
 HELD = """
 import sys, time
 import mpignn.train.checkpoint as checkpoint
-checkpoint.save = lambda *words, **more: time.sleep(100)        # the first Ctrl-C has begun to stop, and takes long
+def save(*words, **more):
+    open("held", "w").close()
+    time.sleep(100)             # the first Ctrl-C has begun to stop, and takes long
+checkpoint.save = save
 from mpignn.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -77,7 +84,7 @@ def test_the_second_ends_at_once(graphs, tmp_path, mpi):
     begin = [sys.executable] if mpi is None else [*launcher(2, mpi), python(mpi)]
     command = [*begin, "-c", HELD, "train", str(graphs["one"]), *ENDLESS, "--run-dir", "run"]
     began = time.monotonic()
-    code, output = interrupted(command, tmp_path, steps_in(tmp_path), times=2, pause_s=3)
+    code, output = interrupted(command, tmp_path, steps_in(tmp_path), (tmp_path / "held").exists)
     assert code != 0 or HYDRA_FAILED in output, output
     assert "Traceback" not in output, output
     assert ours(output) == ["mpignn: interrupted again: ended at once"] or mpi and not ours(output), output
@@ -171,7 +178,7 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize("group", [False, True])
 def test_partition_ends_at_once_while_metis_runs(source, tmp_path, group):
     """Ctrl-C at a terminal reaches all processes, `kill` one of them."""
-    whom = (lambda job, token: processes(token)) if group else (lambda job, token: [job.pid])
+    whom = (lambda job, token: processes(token)) if group else launcher_alone
     began: list[float] = []
 
     def running() -> bool:
@@ -180,7 +187,7 @@ def test_partition_ends_at_once_while_metis_runs(source, tmp_path, group):
         return bool(began)
 
     code, output = interrupted([sys.executable, "-c", IN_METIS, "partition", str(source), "cut", "--parts", "4"],
-                               tmp_path, running, whom=whom)
+                               tmp_path, running, whom=whom, fresh=True)
     assert code == INTERRUPTED and output.splitlines() == ["mpignn: interrupted"], output
     assert time.monotonic() - began[0] < 10
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
@@ -191,7 +198,7 @@ def test_partition_synth_and_data_leave_nothing_behind(source, tmp_path):
     for when in range(20, 60, 10):      # the moment that it comes at decides what loses it
         name, told, wanted = ("SIGTERM", "terminated", 143) if when == 30 else ("SIGINT", "interrupted", INTERRUPTED)
         program = IN_LIBRARY.format(words=words, when=when, signal=name)
-        code, output = interrupted([sys.executable, "-c", program], tmp_path, lambda: True, times=0)
+        code, output = interrupted([sys.executable, "-c", program], tmp_path)
         assert code == wanted and output.splitlines() == [f"mpignn: {told}"], output
         assert not any(tmp_path.iterdir())
     code, output = interrupted([sys.executable, "-m", "mpignn", "synth", "made", "--nodes", "3000000"], tmp_path,
