@@ -7,7 +7,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Two at a time, in the order of the files; jobs of up to five ranks leave no room for more on a small machine.
+# Two at a time, in the order of the folders in pyproject.toml; jobs of up to five ranks leave no room for more on a small machine.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test soak lint clean

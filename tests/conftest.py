@@ -4,8 +4,8 @@
 import its module and call it together; it gets the `World` as ``world``, and its parameters if it has any.  With
 ``ranks_per_node=(None, 1)`` it runs once for each of these, see `roles.group_nodes`.  All functions of a run that want
 the same number of ranks share one mpirun.  `make test` takes a sample of all pairs of launches and other parameters,
-see `_sample`.  pytest itself never loads MPI, so such a module imports what needs MPI inside its functions, which take
-no fixtures.
+and of the tests that are marked ``long`` or ``by_turns``, see `_sample`.  pytest itself never loads MPI, so such a
+module imports what needs MPI inside its functions, which take no fixtures.
 """
 
 import json
@@ -79,10 +79,11 @@ def _sample(items) -> list[bool]:
 
     Those are the first of each function that is marked ``long``; of one marked ``by_turns`` each choice of its
     parameters with one library, that with the other by turns; and of a function on ranks so many that each launch and
-    each choice of its other parameters is among them with each library.  `make soak` pairs all with all.
+    each choice of its other parameters that is not marked ``long`` is among them with each library.  `make soak` pairs
+    all with all.
     """
     launches, choices = defaultdict(dict), defaultdict(dict)        # of a function (on ranks: and library): by order
-    for item in filter(_is_ranks, items):
+    for item in (item for item in items if _is_ranks(item) and not _is_long(item)):
         mpi, *launch = _launch(item)
         of_function = _function(item), mpi
         launches[of_function].setdefault(tuple(launch), len(launches[of_function]))
@@ -91,6 +92,8 @@ def _sample(items) -> list[bool]:
 
     def is_taken(item) -> bool:
         if _is_ranks(item):
+            if _is_long(item):
+                return False
             mpi, *launch = _launch(item)
             of_function = _function(item), mpi
             # Open MPI's launches are paired otherwise than MPICH's.
@@ -100,7 +103,7 @@ def _sample(items) -> list[bool]:
         is_first = _function(item) not in begun
         begun.add(_function(item))
         in_turn = item.get_closest_marker("by_turns") is None or _comes_in_turn(item, choices[_function(item)])
-        return (is_first or item.get_closest_marker("long") is None) and in_turn
+        return (is_first or not _is_long(item)) and in_turn
 
     return [is_taken(item) for item in items]
 
@@ -173,6 +176,10 @@ def _is_first(config) -> bool:
 
 def _is_ranks(item) -> bool:
     return item.get_closest_marker("ranks") is not None
+
+
+def _is_long(item) -> bool:
+    return item.get_closest_marker("long") is not None
 
 
 def _function(item) -> str:

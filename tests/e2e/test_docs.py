@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,13 @@ def test_the_page_on_tests_names_each_file_and_no_other():
     assert all(named.values()), [pattern for pattern, files in named.items() if not files]
     there = set((ROOT / "tests").glob("*/test_*.py"))
     assert there <= set().union(*named.values()), there - set().union(*named.values())
+
+
+def test_all_folders_of_tests_are_run():
+    """The settings name them, for their order."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    there = {f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert there == set(settings["testpaths"])
 
 
 def test_the_page_on_the_source_tree_names_what_is_there_and_all_packages():

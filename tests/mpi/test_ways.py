@@ -70,7 +70,7 @@ def test_shared_memory_of_the_mpi_library_serves_too(world):
 
 @pytest.mark.ranks(3, ranks_per_node=(1, 2))
 @each_way
-@pytest.mark.parametrize("chunk_bytes", [300, 1000, 4321])
+@pytest.mark.parametrize("chunk_bytes", [300, pytest.param(1000, marks=pytest.mark.long), 4321])    # of a row: 400
 def test_what_is_longer_than_the_limit_is_cut(world, access, chunk_bytes):
     check_all(world, access=access, chunk_bytes=chunk_bytes)
 
