@@ -127,7 +127,8 @@ def endless(folder: Path, graph: Path, mpi: str, fresh: bool,
         job.wait()
 
 
-@pytest.mark.parametrize(("mpi", "rank"), [("mpich", 0), ("mpich", 3), ("openmpi", 1)])
+@pytest.mark.parametrize(("mpi", "rank"), [
+    ("mpich", 0), ("openmpi", 1), pytest.param("mpich", 3, marks=pytest.mark.long)])
 def test_a_killed_rank_ends_the_job(graphs, tmp_path, mpi, rank):
     killed(tmp_path, graphs["metis4"], mpi, rank, 0.1, fresh=True)
 

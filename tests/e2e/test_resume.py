@@ -433,7 +433,7 @@ def test_a_run_that_is_under_way_can_be_measured(graphs, tmp_path):
     assert values.keys() == {"val_acc", "test_acc"} and values["val_acc"] > 1.5 / 7
 
 
-@pytest.mark.parametrize("mpi", MPIS)
+@pytest.mark.parametrize("mpi", ["mpich", pytest.param("openmpi", marks=pytest.mark.long)])
 def test_of_a_run_that_was_stopped_the_best_parameters_so_far_are_used(graphs, tmp_path, mpi):
     stopped(graphs["metis4"], tmp_path, 3, mpi, 4 * STEPS, usr1_to(1), "--epochs", "100000", "--eval-every", "1",
             "--lr", "0.1")
