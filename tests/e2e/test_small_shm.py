@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -12,18 +13,24 @@ from mpirun import launcher, missing, python, run
 SMALL = "mount -t tmpfs -o size=64m tmpfs /dev/shm && "
 
 
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory) -> Path:
+    """A graph whose parts have more than 80 MiB."""
+    folder = tmp_path_factory.mktemp("large")
+    make_graph(folder / "source", nodes=4000, avg_degree=12, classes=7, block_size=200, feat_dim=6000, train=0.1,
+               val=0.1)
+    partition_graph(folder / "source", folder / "graph", 2, method="range")
+    assert sum(part.stat().st_size for part in (folder / "graph").glob("part-*.h5")) > 80 << 20
+    return folder / "graph"
+
+
 @pytest.mark.parametrize("mpi", ["mpich", "openmpi"])
-def test_a_graph_larger_than_the_shared_folder(tmp_path, mpi):
+def test_a_graph_larger_than_the_shared_folder(graph, tmp_path, mpi):
     if missing(mpi):
         pytest.skip(missing(mpi))
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "sh", "-c", SMALL + "true"]).returncode:
         pytest.skip("this system lets us make no mount namespace")
-    make_graph(tmp_path / "source", nodes=4000, avg_degree=12, classes=7, block_size=200, feat_dim=6000, train=0.1,
-               val=0.1)
-    partition_graph(tmp_path / "source", tmp_path / "graph", 2, method="range")
-    size = sum(part.stat().st_size for part in (tmp_path / "graph").glob("part-*.h5"))
-    assert size > 80 << 20
-    words = [*launcher(3, mpi), python(mpi), "-m", "mpignn", "train", str(tmp_path / "graph"), "--fanouts", "3,3",
+    words = [*launcher(3, mpi), python(mpi), "-m", "mpignn", "train", str(graph), "--fanouts", "3,3",
              "--epochs", "1", "--batch-size", "100", "--data-path-only", "--run-dir", str(tmp_path / "run")]
     done = run(["unshare", "-m", "sh", "-c", SMALL + 'df /dev/shm; exec "$@"', "sh", *words], fresh=True)
     assert done.returncode == 0, str(done)
