@@ -240,6 +240,24 @@ def test_what_all_ranks_refuse_is_told_once(graphs, source, tmp_path, words, cod
     assert not any(tmp_path.iterdir())
 
 
+def test_what_may_not_be_read_is_not_called_damaged(graphs, tmp_path):
+    as_others = []
+    if os.geteuid() == 0:       # root may read all, unless it gives that up
+        as_others = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+        if shutil.which("setpriv") is None or subprocess.run([*as_others, "true"]).returncode:
+            pytest.skip("no setpriv here that takes rights from root")
+    shutil.copytree(graphs["metis4"], tmp_path / "graph")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "nodes.csv").write_text("id,label\n1,a\n")
+    (tmp_path / "tables" / "edges.csv").write_text("src,dst\n1,1\n")
+    for path in (tmp_path / "graph" / PART, tmp_path / "tables" / "nodes.csv"):
+        path.chmod(0)
+        done = run([*as_others, python(), "-m", "mpignn", "partition", str(path.parent), "out", "--parts", "2"],
+                   cwd=tmp_path, fresh=True)
+        expect(done, 3, f"{path}: cannot be read: Permission denied")
+        assert "damaged" not in done.stderr and not (tmp_path / "out").exists(), str(done)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 2 MiB."""

@@ -118,7 +118,7 @@ def test_a_run_is_measured_on_new_tables_with_labels(trained):
 
 
 def test_without_a_split_there_is_nothing_to_measure_by(trained):
-    refused(infer(trained, "new", command="eval"), 3, "no split named val or test", "graph.toml: split = ...")
+    refused(infer(trained, "new", command="eval"), 3, "no split named val or test", "write their labels")
     assert left(trained) == []
 
 

@@ -6,6 +6,7 @@ checksums of an array are an attribute of its dataset; those of a checkpoint are
 Shapes: N rows of an array, B blocks of rows.
 """
 
+import errno
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -275,6 +276,8 @@ def damage_named(where: str, mend: str = MEND) -> Iterator[None]:
         yield
     except MpignnError:
         raise
+    except PermissionError as error:
+        raise DataError(f"{where}: cannot be read: {os.strerror(errno.EACCES)}") from error
     except Exception as error:
         raise DataError(f"{where}: cannot be read, the file is damaged or incomplete ({error}); {mend}") from error
 

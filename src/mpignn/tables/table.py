@@ -6,7 +6,9 @@ Shapes: R rows of a block.
 """
 
 import difflib
+import errno
 import itertools
+import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,6 +159,8 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 def _files_of(path: Path) -> list[Path]:
     with os_errors(DataError, f"{path}: cannot be read"):
         mode = path.stat().st_mode
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if stat.S_ISREG(mode):
             return [path]
         if not stat.S_ISDIR(mode):

@@ -130,7 +130,8 @@ def check_labels(trained: TrainedModel, infos: Mapping[str, ArrayInfo],
     goal, keys = trained.goal, trained.goal.keys
     if not any(split in splits.get(key, ()) for key in keys for split in wanted):
         raise DataError(f"{listed(keys)}: no split named {' or '.join(wanted)}: there is nothing to measure by; of "
-                        "tables, name a column that says train, val, test or nothing in graph.toml: split = ...")
+                        "tables, write their labels, or name in graph.toml a column that says train, val, test or "
+                        "nothing: split = ...")
     label = goal.label_key(keys[0])
     if label is not None:
         find_info(infos, label)
