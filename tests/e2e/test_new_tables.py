@@ -117,6 +117,12 @@ def test_a_run_is_measured_on_new_tables_with_labels(trained):
     assert json.loads((trained / "run" / "eval" / "eval.json").read_text()) == {"test_acc": pytest.approx(right / 60)}
 
 
+def test_what_a_killed_job_left_of_tables_is_removed(trained):
+    (trained / "run" / "infer" / ".graph-of-tables-0.partial-01234567").mkdir()
+    done = infer(trained, "new", "--out", "after.csv")
+    assert done.returncode == 0 and left(trained) == [] and "is left by" not in done.stderr, str(done)
+
+
 def test_without_a_split_there_is_nothing_to_measure_by(trained):
     refused(infer(trained, "new", command="eval"), 3, "no split named val or test", "write their labels")
     assert left(trained) == []

@@ -190,9 +190,9 @@ def _partition_tables(source: Path, out: Path, num_servers: int, tables: NewTabl
 
 
 def _remove(path: Path, *kinds: str) -> None:
-    """Remove the graphs of some kinds that a job has made in its run folder."""
+    """Remove the graphs of some kinds that a job has made in its run folder, and what one left that was killed."""
     for kind in kinds:
-        for graph in path.glob(f"{kind}-*"):
+        for graph in (*path.glob(f"{kind}-*"), *path.glob(f".{kind}-*.partial-*")):
             shutil.rmtree(graph)
 
 

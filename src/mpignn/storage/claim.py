@@ -312,7 +312,7 @@ def _has_lapsed(folder: Path, number: int, seen: Mapping[int, bytes]) -> bool:
 def _refused(folder: Path, owner: Owner) -> ConfigError:
     how = f"stop it (scancel {owner.slurm})" if owner.slurm else "stop it"
     return ConfigError(f"{folder} is in use by another job: {owner}: wait until that has ended, {how}, or use another "
-                       "folder (--run-dir)")
+                       "folder (train --run-dir; eval and infer of a copy of the run)")
 
 
 def _claims(folder: Path) -> dict[int, bytes]:
