@@ -85,6 +85,13 @@ def test_some_nodes_are_asked_for_by_name(folder):
     assert not (folder / "none.csv").exists()
 
 
+def test_more_than_there_are_take_no_memory(folder):
+    done = infer(folder, "graph-1", "--out", "most.csv", "--top-k", "99999999999", "--sources", "one.txt")
+    assert done.returncode == 0, str(done)
+    taken = {j for i, j in edges() if i == 3} | {3}
+    assert {dst for _, dst, _ in lines(folder / "most.csv")} == {NAMES[j] for j in range(NODES) if j not in taken}
+
+
 def test_new_tables_get_new_links(folder):
     done = infer(folder, "tables", "--out", "anew.csv", "--top-k", "3", "--sources", "one.txt")
     assert done.returncode == 0, str(done)

@@ -223,7 +223,10 @@ class Inference(_OnRun):
         check_file(self.out, [*own, *graph.glob("*.h5"), *self.run.glob("*/**/*.h5")] if self.out.exists() else ())
 
     def plan(self, opened: Opened) -> MemoryPlan:
-        return self._plan(opened, self.top_k)
+        if self.top_k is None:
+            return self._plan(opened)
+        book = opened.placement.book        # no source has more links than there are destinations
+        return self._plan(opened, min(self.top_k, max(book.num_nodes(etype[2]) for etype in self.trained.goal.etypes)))
 
     def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
         from mpignn.train import commands
