@@ -117,18 +117,19 @@ def test_a_job_that_is_signalled_is_requeued_and_goes_on(cluster, trained, forke
 
 
 @pytest.mark.timeout(450)
-def test_a_printed_script_runs_as_it_is(cluster, trained, tmp_path):
+def test_a_printed_script_runs_as_it_is(cluster, trained, forked, tmp_path):
     """Under either MPI, with names that a shell and Slurm could misread, and what is passed on to Slurm."""
     (tmp_path / "my graph").symlink_to(trained / "graphs" / "small")
-    mpignn = (cluster.python, "-m", "mpignn", "slurm", "--python", cluster.python, "--nodes", "2", "--job-name",
-              "a $job", "--begin", "now", "--sbatch=--comment=none")
-    text = cluster.run(*mpignn, "train", "my graph", "--fanouts", "5,5", "--hidden", "16", "--epochs", "1")
+    mpignn = (forked, "-m", "mpignn", "slurm", "--nodes", "2", "--job-name", "a $job", "--begin", "now",
+              "--sbatch=--comment=none", "--python")
+    text = cluster.run(*mpignn, cluster.python, "train", "my graph", "--fanouts", "5,5", "--hidden", "16", "--epochs",
+                       "1")
     (tmp_path / "train.sbatch").write_text(text + "\n")
     job = cluster.run("sbatch", "--parsable", "train.sbatch")
     cluster.wait_for(job, "COMPLETED", 200)
     run = f"runs/a $job-{job}"
     events = [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
     assert [len(event["seeds_per_trainer"]) for event in events if event["event"] == "epoch"] == [2]
-    (tmp_path / "eval.sbatch").write_text(cluster.run(*mpignn, "eval", run) + "\n")
+    (tmp_path / "eval.sbatch").write_text(cluster.run(*mpignn, forked, "eval", run) + "\n")
     cluster.wait_for(cluster.run("sbatch", "--parsable", "eval.sbatch"), "COMPLETED", 200)
     assert (tmp_path / run / "eval" / "eval.json").exists()

@@ -111,7 +111,8 @@ def test_every_sampler_draws_the_same(by_sampler, reference, graphs, tmp_path, s
     assert drawn(by_sampler[sampler][1]) != drawn(reference[1][1])
 
 
-@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [("mpich", 3, "random4", 1), ("openmpi", 3, "one", None)])
+@pytest.mark.parametrize(("mpi", "np_", "graph", "group"), [
+    ("mpich", 3, "random4", 1), pytest.param("openmpi", 3, "one", None, marks=pytest.mark.long)])
 def test_single_precision_too(reference32, graphs, tmp_path, mpi, np_, graph, group):
     check(reference32, graphs, tmp_path, mpi, np_, graph, group)
 

@@ -189,7 +189,7 @@ def test_a_server_that_is_signalled_serves_on_and_a_rank_that_starts_stops_at_it
 
 
 def test_a_time_limit_stops_a_run(graphs, tmp_path):
-    done = run([python(), *command(graphs["one"], tmp_path, "--epochs", "100000", "--time-limit", "4")])
+    done = run([python(), *command(graphs["one"], tmp_path, "--epochs", "100000", "--time-limit", "2")])
     assert done.returncode == STOPPED, str(done)
     assert done.stderr.count("mpignn: stopped: asked to stop") == 1, str(done)      # it may still have been starting
 

@@ -75,7 +75,9 @@ def test_the_files_are_those_of_one_process(world, memory):
     with common_folder(world) as folder, patch("mpignn.storage.forms.hdf5._LARGE_BYTES", 1), \
             patch("mpignn.storage.scratch._SMALL_BYTES", 16):
         given = world.all.bcast(list(sources(folder)) if world.rank == 0 else None)
-        for number, source in enumerate(given[:-1] if memory == 400 else given):
+        if memory == 400 or world.size < 3:
+            given.pop()         # WordNet is large
+        for number, source in enumerate(given):
             options = {"method": ("random", "metis", "propagation", "ldg")[number % 4], "out_edges": number != 3,
                        "keep_dtype": number % 2 == 1}
             report = partition_graph(source, folder / f"together{number}", 3, **options, memory=memory,
