@@ -1,7 +1,8 @@
-"""Tables of papers that cite each other and of their authors, as ``docs/your-data.md`` uses them.
+"""Tables of papers that cite each other and of their authors, or of triples, as ``docs/your-data.md`` uses them.
 
     python jobs/examples/make_tables.py tables          # papers.csv, cites.csv
     python jobs/examples/make_tables.py tables --authors 200
+    python jobs/examples/make_tables.py known --triples 600         # triples.tsv
 """
 
 import argparse
@@ -37,9 +38,29 @@ def make(folder: Path, papers: int, authors: int, seed: int) -> None:
               ([names[a], ids[p]] for a in range(authors) for p in rng.choice(by_topic[field[a]], 4)))
 
 
+def make_triples(folder: Path, count: int, seed: int) -> None:
+    """People live in a city, mostly work there, and know people of theirs."""
+    rng = np.random.default_rng(seed)
+    people, cities = max(10, count // 5), max(2, count // 50)
+    home = rng.integers(0, cities, people)
+    rows = []
+    for _ in range(count):
+        person = rng.integers(people)
+        match rng.integers(3):
+            case 0:
+                rows.append([f"person {person}", "lives in", f"city {home[person]}"])
+            case 1:
+                city = home[person] if rng.random() < 0.8 else rng.integers(cities)
+                rows.append([f"person {person}", "http://example.org/works_in", f"city {city}"])
+            case _:
+                other = rng.choice(np.flatnonzero(home == home[person]))
+                rows.append([f"person {person}", "knows", f"person {other}"])
+    write(folder / "triples.tsv", ["head", "relation", "tail"], rows)
+
+
 def write(path: Path, header: list[str], rows) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
         writer.writerow(header)
         writer.writerows(rows)
 
@@ -49,7 +70,11 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="where to write the tables")
     parser.add_argument("--papers", type=int, default=2000)
     parser.add_argument("--authors", type=int, default=0)
+    parser.add_argument("--triples", type=int, default=0, help="write so many triples in place of papers")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    make(arguments.folder, arguments.papers, arguments.authors, arguments.seed)
+    if arguments.triples:
+        make_triples(arguments.folder, arguments.triples, arguments.seed)
+    else:
+        make(arguments.folder, arguments.papers, arguments.authors, arguments.seed)

@@ -57,6 +57,39 @@ def test_from_tables_to_predictions(tmp_path, authors, model, mpi):
     assert all(0 < float(row["probability"]) <= 1 for row in predictions)
 
 
+def test_from_triples_to_new_ones(tmp_path):
+    subprocess.run([sys.executable, ROOT / "jobs/examples/make_tables.py", tmp_path, "--triples", "300"], check=True,
+                   timeout=60)
+    described = mpignn("describe", "triples.tsv", cwd=tmp_path)
+    assert '[edges."node:*:node"]' in described.stdout and 'relation = "relation"' in described.stdout, str(described)
+    (tmp_path / "graph.toml").write_text(described.stdout.replace("node:*:node", "entity:*:entity")
+                                         + 'reverse = "rev_*"\n')
+    done = mpignn("partition", "graph.toml", "out", "--parts", "2", cwd=tmp_path)
+    assert done.returncode == 0, str(done)
+    links = ["--task", "link_prediction", "--edge-mask", "message", "--model", "rgcn", "--decoder", "distmult"]
+    for words in (["train", "out", *links, *TRAIN], ["infer", "run", "out", "--out", "new.csv", "--top-k", "3"]):
+        done = mpignn(*words, cwd=tmp_path)
+        assert done.returncode == 0, str(done)
+    names = {"http://example.org/works_in": "http%3A%2F%2Fexample.org%2Fworks_in", "knows": "knows",
+             "lives in": "lives in"}
+    with open(tmp_path / "triples.tsv", newline="") as file:
+        known = {(f"entity:{names[row['relation']]}:entity", row["head"], row["tail"])
+                 for row in csv.DictReader(file, delimiter="\t")}
+    with open(tmp_path / "new.csv", newline="") as file:
+        new = [(row["type"], row["src"], row["dst"]) for row in csv.DictReader(file)]
+    nodes = {node for _, *ends in known for node in ends}
+    assert len(new) == len(set(new)) == 3 * 3 * len(nodes) and not set(new) & known
+    assert {kind for kind, _, _ in new} == {kind for kind, _, _ in known}
+    assert {node for _, *ends in new for node in ends} <= nodes
+    (tmp_path / "triples.tsv").write_text("head\trelation\ttail\na\tlives in\tb\na\tlikes\tb\n")
+    refused(mpignn("partition", "triples.tsv", "like", "--parts", "2", "--like", "out", cwd=tmp_path), 3,
+            "triples.tsv, line 3: relation is 'likes', which no edge had in training")
+    (tmp_path / "triples.tsv").write_text("head\trelation\ttail\na\tlives in\tb\na\t\tb\n")
+    refused(mpignn("partition", "triples.tsv", "bad", "--parts", "2", cwd=tmp_path), 3,
+            "triples.tsv, line 3: relation is missing")
+    assert not (tmp_path / "like").exists() and not (tmp_path / "bad").exists()
+
+
 def test_what_is_not_clear_is_asked_for_and_then_taken(tmp_path):
     folder = tables(tmp_path, 0)
     (folder / "cites.csv").rename(folder / "between.csv")

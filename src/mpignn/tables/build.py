@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from mpignn.errors import ConfigError
+from mpignn.errors import ConfigError, DataError
 from mpignn.graph.csc import CSC, csc_from_coo
 from mpignn.graph.types import EType, GraphData, V, etype_key
 from mpignn.graph.user_ids import UserIds
-from mpignn.tables.description import ON_UNKNOWN, Description, Edges, reversed_type
+from mpignn.tables.description import ANY, ON_UNKNOWN, Description, Edges, reversed_type
 from mpignn.tables.edges import EdgeRows, read_edges, turned
 from mpignn.tables.ids import Ids, NewIds
+from mpignn.tables.learnt import Learnt
 from mpignn.tables.nodes import NodeRows, read_nodes
 from mpignn.tables.record import to_record
 
@@ -51,8 +52,7 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
     learnt = {ntype: found.learnt for ntype, found in rows.items()}
     for etype, table in description.edges.items():
         chosen = table if on_unknown is None else replace(table, drop_unknown=on_unknown == "drop")
-        edges |= _edges(etype, chosen, ids, description.where, keep_dtype)
-        learnt[etype_key(etype)] = edges[etype].learnt
+        learnt[etype_key(etype)] = _add(edges, etype, chosen, ids, description.where, keep_dtype)
     num_nodes = {ntype: len(found) for ntype, found in ids.items()}
     csc: dict[EType, CSC] = {}
     edge_data: dict[EType, Mapping[str, np.ndarray]] = {}
@@ -69,10 +69,20 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
                      to_record(description, learnt, keep_dtype) if record is None else record)
 
 
-def _edges(etype: EType, table: Edges, ids: Mapping[str, Ids], where: str, keep_dtype: bool) -> dict[EType, EdgeRows]:
-    found = read_edges(etype, table, ids, f'{where}: [edges."{etype_key(etype)}"]', keep_dtype)
-    back = reversed_type(etype, table)
-    return {etype: found} if back is None else {etype: found, back: turned(found)}
+def _add(edges: dict[EType, EdgeRows], etype: EType, table: Edges, ids: Mapping[str, Ids], where: str,
+         keep_dtype: bool) -> Learnt:
+    """Add the edges of a table, and their reverses; returns what was learnt from them."""
+    what = f'{where}: [edges."{etype_key(etype)}"]'
+    found, learnt = read_edges(etype, table, ids, what, keep_dtype)
+    for of_type, rows in found.items():
+        back = reversed_type(of_type, table)
+        for made, some in ((of_type, rows),) if back is None else ((of_type, rows), (back, turned(rows))):
+            if made in edges:       # only now it is known what a column names
+                raise DataError(f"{what}: {etype_key(made)} is there twice, as a relation of that table, a reverse or "
+                                "a type of its own: call one otherwise, reverses such as by reverse = "
+                                f'"inverse_{ANY}"')
+            edges[made] = some
+    return learnt
 
 
 def _given(named: Mapping[str, Mapping[str, V]]) -> dict[str, Mapping[str, V]]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 LABELS = ("label", "labels", "class", "classes", "y", "target", "targets", "node_label", "edge_label", "topic",
           "category", "subject")
 SPLIT_COLUMNS = ("split", "splits", "fold", "set", "subset")
+RELATIONS = ("relation", "relations", "rel", "predicate", "relation_type", "rel_type", "edge_type", "etype",
+             "relationship", "relationship_type", "type")
 WEIGHTS = ("weight", "weights", "w")
 TIMES = ("time", "timestamp", "ts", "date", "datetime")
 

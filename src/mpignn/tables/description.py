@@ -29,6 +29,9 @@ ENCODINGS = {
 ON_UNKNOWN = ("error", "drop")
 """What may be done with edges that have an end that is no node; the first is done where nothing is said."""
 
+ANY = "*"
+"""What stands for the relations that a column names."""
+
 MEAN = "mean"
 """What a missing number is filled with, if not with a number: the mean of the training nodes, or of all if none is."""
 
@@ -169,8 +172,11 @@ class Edges(Rows):
 
     Attributes:
         src, dst: The columns of the ids of their ends.
+        relation: The column that says of which type each edge is, by its relation; the type of the table has `ANY` in
+            the place of that.  None: all are of the type of the table.
         weights, time: Columns that become the edge data ``weight`` and ``time``.
-        reverse: Each edge is there the other way round, too: of the type of this name, or, if True, of the same type.
+        reverse: Each edge is there the other way round, too: of the type of this name, in which `ANY` stands for the
+            relation where a column names that, or, if True, of the same type.
         drop_duplicates: Only the first is kept of edges that join the same nodes.
         drop_self_loops: Edges from a node to itself are left out.
         drop_unknown: Edges with an end that is no node are left out, and counted; else they are an error.
@@ -178,6 +184,7 @@ class Edges(Rows):
 
     src: str = "src"
     dst: str = "dst"
+    relation: str | None = None
     weights: str | None = None
     time: str | None = None
     reverse: str | bool = False
@@ -188,6 +195,8 @@ class Edges(Rows):
     def columns(self) -> Iterator[tuple[str, str]]:
         yield "src", self.src
         yield "dst", self.dst
+        if self.relation is not None:
+            yield "relation", self.relation
         if self.weights is not None:
             yield "weights", self.weights
         if self.time is not None:
@@ -217,7 +226,10 @@ class Description:
 
 def reversed_type(etype: EType, edges: Edges) -> EType | None:
     """The edge type of its own that the edges the other way round have; None if there is none."""
-    return (etype[2], edges.reverse, etype[0]) if isinstance(edges.reverse, str) else None
+    if not isinstance(edges.reverse, str):
+        return None
+    name = edges.reverse if edges.relation is None else edges.reverse.replace(ANY, etype[1])
+    return etype[2], name, etype[0]
 
 
 def split_columns(split: Split | None) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ _LEAST = 1 << 16
 def edge_list(path: Path, packed: str | None, header: Sequence[str] | None, as_text: Sequence[str]) -> DelimitedFile:
     """A list of edges as a table of the columns ``src`` and ``dst``, and ``value`` if there are three.
 
+    Where the last two of three are texts, and the second ones do not differ more often than the third ones at the
+    beginning of the file, these are ``head``, ``relation`` and ``tail``.
+
     Args:
         path: The file.
         packed: As in `mpignn.tables.delimited.DelimitedFile`.
@@ -34,14 +37,31 @@ def edge_list(path: Path, packed: str | None, header: Sequence[str] | None, as_t
 def _names(path: Path, packed: str | None) -> list[str]:
     try:
         with pa.input_stream(str(path), compression=packed) as stream:
-            first = _Lines(stream).read(_LEAST).split(b"\n")[0]
+            lines = _Lines(stream).read(_LEAST).split(b"\n")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}; it is damaged, or was not written to its end: write it "
                         "again") from error
-    width = first.count(b"\t") + 1
+    width = lines[0].count(b"\t") + 1
     if width < 2:
         raise DataError(f"{path}: no edges in it; expected lines of two ids, separated by blanks or a tab")
+    if width == 3 and _are_triples([line.split(b"\t") for line in lines]):
+        return ["head", "relation", "tail"]
     return ["src", "dst", *(["value"] if width == 3 else [f"value_{i}" for i in range(1, width - 1)])]
+
+
+def _are_triples(rows: Sequence[Sequence[bytes]]) -> bool:
+    """Whether rows of three begin a list of heads, relations and tails, rather than of edges with a text each."""
+    rows = [row for row in rows if len(row) == 3]       # the last one may have been cut
+    return not any(_is_number(value) for value in rows[0][1:]) and (
+        len({row[1] for row in rows}) <= len({row[2] for row in rows}))
+
+
+def _is_number(value: bytes) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 class _Lines:

@@ -1,10 +1,10 @@
-"""The edges of one type out of their table.
+"""The edges of one type, or of all relations that a column names, out of their table.
 
 Shapes: R rows of a table or a block, E edges that are kept, and with those the other way round.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from mpignn.graph.types import EType
 from mpignn.tables.description import LABELS, Edges
 from mpignn.tables.ids import Ids, NewIds
 from mpignn.tables.learnt import Learnt
+from mpignn.tables.relations import RelationReader, Relations, type_name
 from mpignn.tables.rows import Seeds, in_split, open_table, read_data, where_of
 from mpignn.tables.table import Block, Table
 
@@ -36,7 +37,6 @@ class EdgeRows:
         data: By name, (E, ...).
         splits: Sorted edges of each split.
         class_names: By name of the data, what users call its numbers, where that is something else.
-        learnt: What makes data of other rows likewise.
     """
 
     src: np.ndarray
@@ -44,11 +44,14 @@ class EdgeRows:
     data: dict[str, np.ndarray]
     splits: dict[str, np.ndarray]
     class_names: dict[str, tuple[str, ...]]
-    learnt: Learnt
 
 
-def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, keep_dtype: bool) -> EdgeRows:
-    """Read the edges of a type.  Not collective.
+def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, keep_dtype: bool
+               ) -> tuple[dict[EType, EdgeRows], Learnt]:
+    """Read the edges of a type, or of several, by name, of which a column names the relation.  Not collective.
+
+    Shares of a split are drawn in each type, and duplicates are those within a type; all else is learnt of the rows of
+    the table together.
 
     Args:
         etype: The type.
@@ -57,20 +60,29 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
         what: Where the description stands, for messages.
         keep_dtype: As in `mpignn.tables.rows.read_data`.
 
+    Returns:
+        The edges by type, and what makes those of other tables likewise.
+
     Raises:
         DataError: An end that is missing or is no node, a column that is not there, a value that is not what it should
             be; names the file and the line.
     """
-    table, seeds = open_table(edges, what, [edges.src, edges.dst]), Seeds(edges)
+    texts = [edges.src, edges.dst] + ([] if edges.relation is None else [edges.relation])
+    table, seeds = open_table(edges, what, texts), Seeds(edges)
+    reader = None
+    if edges.relation is not None:
+        reader = RelationReader(edges.relation, None if edges.learnt is None else edges.learnt.relations)
     ends = _Ends(etype, edges, ids, table)
-    src, dst = ends.read(seeds)
-    kept = _kept(src, dst, edges, etype)
+    src, dst = ends.read([seeds] if reader is None else [seeds, reader])
+    kinds = None if reader is None else reader.numbers()
+    kept = _kept(src, dst, kinds, edges, etype)
     _tell_dropped(table, src, kept, ends.unknown)
+    relations = None if reader is None or kinds is None else reader.found(kinds, kept, table)
     if not kept.all():
-        src, dst = src[kept], dst[kept]
+        src, dst, kinds = src[kept], dst[kept], None if kinds is None else kinds[kept]
     predicted = edges.split is not None and not edges.labels
-    alike = _first_alike(src, dst, edges) if predicted and not edges.drop_duplicates else None
-    labels, splits = seeds.found(kept, table, alike)
+    alike = _first_alike(src, dst, kinds, edges) if predicted and not edges.drop_duplicates else None
+    labels, splits = seeds.found(kept, table, alike, None if relations is None else relations.rows)
     in_train = in_split(splits, SPLITS[0], src.size)
     data, names, columns = read_data(table, edges.made(), in_train, what, keep_dtype, kept, edges.learnt)
     if labels is not None:
@@ -81,16 +93,31 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
     if labels is None and holds_out and MESSAGE not in data:
         held_out = np.any([in_split(splits, name, src.size) for name in SPLITS[1:]], axis=0)
         data[MESSAGE] = ~(held_out if alike is None else _spread(held_out, alike))
-    learnt = Learnt(columns, None if labels is None else labels.learnt, labels is None and holds_out)
-    found = EdgeRows(src, dst, data, splits, names, learnt)
-    return _both_ways(found) if edges.reverse is True else found
+    learnt = Learnt(columns, None if labels is None else labels.learnt, labels is None and holds_out,
+                    None if relations is None else relations.values)
+    found = EdgeRows(src, dst, data, splits, names)
+    by_type = {etype: found} if relations is None else dict(_apart(found, etype, relations))
+    if edges.reverse is True:
+        by_type = {of: _both_ways(rows) for of, rows in by_type.items()}
+    return by_type, learnt
 
 
 def turned(found: EdgeRows) -> EdgeRows:
     """The same edges the other way round, with their data, but not what is to be learnt of them."""
     data = {name: array for name, array in found.data.items() if name != LABELS}
     names = {name: some for name, some in found.class_names.items() if name != LABELS}
-    return EdgeRows(found.dst, found.src, data, {}, names, found.learnt)
+    return EdgeRows(found.dst, found.src, data, {}, names)
+
+
+def _apart(found: EdgeRows, etype: EType, relations: Relations) -> Iterator[tuple[EType, EdgeRows]]:
+    """The edges of each relation, in the order in which they are in the table."""
+    marks = {name: in_split(found.splits, name, found.src.size) for name in found.splits}
+    for value, rows in zip(relations.values, relations.rows, strict=True):
+        splits = {name: np.flatnonzero(mark[rows]) for name, mark in marks.items()}
+        yield (etype[0], type_name(value), etype[2]), replace(
+            found, src=found.src[rows], dst=found.dst[rows],
+            data={name: array[rows] for name, array in found.data.items()},
+            splits={name: places for name, places in splits.items() if places.size})
 
 
 class _Ends:
@@ -106,19 +133,21 @@ class _Ends:
         self._first_unknown: str | None = None
         self.unknown = 0
 
-    def read(self, seeds: Seeds) -> tuple[np.ndarray, np.ndarray]:
-        """(R,) sources and destinations of all rows, -1 where an end is no node; seeds get their columns."""
-        columns = list(dict.fromkeys((self._edges.src, self._edges.dst, *seeds.columns)))
+    def read(self, others: Sequence[Seeds | RelationReader]) -> tuple[np.ndarray, np.ndarray]:
+        """(R,) sources and destinations of all rows, -1 where an end is no node; others get their columns."""
+        columns = list(dict.fromkeys((self._edges.src, self._edges.dst, *(
+            column for taker in others for column in taker.columns))))
         small = all(len(ids) <= np.iinfo(np.int32).max for _, _, ids in self._ends)
         kind = np.dtype(np.int32 if small else np.int64)
         found: list[list[np.ndarray]] = [[np.empty(0, kind)], [np.empty(0, kind)]]
         for block in self._table.batches(columns):
             for end, nodes in zip(found, self._of(block), strict=True):
                 end.append(nodes.astype(kind, copy=False))
-            seeds.add(block, where_of(self._table, block))
+            for taker in others:
+                taker.add(block, where_of(self._table, block))
         if self._first_unknown is not None and not self._edges.drop_unknown:
-            others = f"; so it is with {self.unknown - 1} more edges" if self.unknown > 1 else ""
-            raise DataError(f"{self._first_unknown}{others}: mend the table, or leave such edges out by on_unknown = "
+            more = f"; so it is with {self.unknown - 1} more edges" if self.unknown > 1 else ""
+            raise DataError(f"{self._first_unknown}{more}: mend the table, or leave such edges out by on_unknown = "
                             "\"drop\" in the description, or by --on-unknown drop")
         src, dst = (np.concatenate(end) for end in found)
         return src, dst
@@ -155,25 +184,26 @@ def _zipped(one: pa.Array, other: pa.Array) -> pa.Array:
     return pa.concat_arrays([one, other]).take(pa.array(turns))
 
 
-def _kept(src: np.ndarray, dst: np.ndarray, edges: Edges, etype: EType) -> np.ndarray:
+def _kept(src: np.ndarray, dst: np.ndarray, kinds: np.ndarray | None, edges: Edges, etype: EType) -> np.ndarray:
     """(R,) booleans: the edges that are not dropped."""
     kept: np.ndarray = (src >= 0) & (dst >= 0)
     if edges.drop_self_loops and etype[0] == etype[2]:
         kept &= src != dst
     if edges.drop_duplicates:
-        kept &= _first_alike(src, dst, edges) == np.arange(src.size)
+        kept &= _first_alike(src, dst, kinds, edges) == np.arange(src.size)
     return kept
 
 
-def _first_alike(src: np.ndarray, dst: np.ndarray, edges: Edges) -> np.ndarray:
-    """(E,) int64: the first edge that joins the same nodes as each.
+def _first_alike(src: np.ndarray, dst: np.ndarray, kinds: np.ndarray | None, edges: Edges) -> np.ndarray:
+    """(E,) int64: the first edge that joins the same nodes as each, and is of the same kind.
 
     Where edges hold both ways, the same two nodes joined the other way round are the same edge.
     """
     one, other = (np.minimum(src, dst), np.maximum(src, dst)) if edges.reverse is True else (src, dst)
-    order = np.lexsort((one, other))
+    keys = (one, other) if kinds is None else (one, other, kinds)
+    order = np.lexsort(keys)
     begins = np.ones(src.size, bool)
-    begins[1:] = (one[order[1:]] != one[order[:-1]]) | (other[order[1:]] != other[order[:-1]])
+    begins[1:] = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
     first = np.empty(src.size, np.int64)
     first[order] = order[np.flatnonzero(begins)[np.cumsum(begins) - 1]]
     return first

@@ -16,6 +16,7 @@ from mpignn.graph.types import EType, etype_key
 from mpignn.tables.column_names import (
     ENDS,
     LABELS,
+    RELATIONS,
     SPLIT_COLUMNS,
     TIMES,
     WEIGHTS,
@@ -27,6 +28,7 @@ from mpignn.tables.column_names import (
     words,
 )
 from mpignn.tables.description import (
+    ANY,
     USUAL_SHARES,
     ByColumn,
     ByMask,
@@ -161,6 +163,7 @@ def _of_sheets(path: Path, sheets: Sequence[Sheet], one_table: bool = False) -> 
     edges: dict[EType, Edges] = {}
     for sheet in others:
         ends = by_ends[sheet.path] or _ends_by_type(sheet, of_nodes) or _only_two(sheet)
+        relation = _relation_column(sheet)
         types = None if ends is None else [_type_of(sheet, column, of_nodes) for column in ends]
         if ends is None:
             problems.append(_what_is_it(sheet))
@@ -168,11 +171,11 @@ def _of_sheets(path: Path, sheets: Sequence[Sheet], one_table: bool = False) -> 
             problems.append(_whose_ends(sheet, ends, of_nodes))
         else:
             src, dst = (str(ntype) for ntype in types)
-            etype = src, _relation(sheet.stem, src, dst), dst
+            etype = src, _relation(sheet.stem, src, dst) if relation is None else ANY, dst
             if etype in edges:
                 problems.append(_twice(edges[etype].files[0], sheet.path, etype_key(etype)))
             else:
-                edges[etype] = _edges(sheet, ends, etype)
+                edges[etype] = _edges(sheet, ends, relation, etype)
     nodes = {ntype: _nodes(sheet, column, of_nodes) for ntype, (sheet, column) in of_nodes.items()}
     has_labels = any(table.labels for table in (*nodes.values(), *edges.values()))
     has_split = any(table.split for table in (*nodes.values(), *edges.values()))
@@ -219,6 +222,19 @@ def _only_two(sheet: Sheet) -> tuple[str, str] | None:
     if len(sheet.names) != 2 or id_column(sheet.names, sheet.stem) is not None:
         return None
     return sheet.names[0], sheet.names[1]
+
+
+def _relation_column(sheet: Sheet) -> str | None:
+    """The column that seems to name the relation of each edge."""
+    by_words = {"_".join(words(name)): name for name in reversed(sheet.names)}
+    found = next((by_words[name] for name in RELATIONS if name in by_words), None)
+    return found if found is not None and is_text(sheet.kind(found)) and _repeats(sheet, found) else None
+
+
+def _repeats(sheet: Sheet, column: str) -> bool:
+    """Whether the values of a column are few, or come again and again, as those of relations do."""
+    sample = sheet.sample(column)
+    return 0 < len(pc.unique(sample)) <= max(_FEW, len(sample) // 2)
 
 
 def _hint(column: str, of_nodes: _OfNodes) -> str | None:
@@ -310,13 +326,13 @@ def _is_feature(kind: pa.DataType) -> bool:
     return is_number(kind) and not (pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
-def _edges(sheet: Sheet, ends: tuple[str, str], etype: EType) -> Edges:
-    src, relation, dst = etype
-    found = Edges(files=(sheet.path,), src=ends[0], dst=ends[1])
+def _edges(sheet: Sheet, ends: tuple[str, str], relation: str | None, etype: EType) -> Edges:
+    src, name_of_type, dst = etype
+    found = Edges(files=(sheet.path,), src=ends[0], dst=ends[1], relation=relation)
     notes = list(sheet.notes)
     for name in sheet.names:
         kind, plain = sheet.kind(name), "_".join(words(name))
-        if name in ends:
+        if name in (*ends, relation):
             continue
         if found.weights is None and plain in WEIGHTS and is_number(kind):
             found = replace(found, weights=name)
@@ -332,7 +348,8 @@ def _edges(sheet: Sheet, ends: tuple[str, str], etype: EType) -> Edges:
             notes.append(f"left out: {name}, of type {kind}")
     if found.labels and found.split is None:
         found = replace(found, split=USUAL_SHARES)
-    notes.append("also the other way round: " + ("reverse = true" if src == dst else f'reverse = "rev_{relation}"'))
+    named = f'reverse = "rev_{name_of_type}"'
+    notes.append(f"also the other way round: {named if src != dst or relation is not None else 'reverse = true'}")
     return replace(found, notes=tuple(notes))
 
 

@@ -73,11 +73,13 @@ class Learnt:
         columns: By name of the data, for each column that it is made of, in their order.
         labels: The same for the labels; None: there are none.
         held_out: Whether the rows are edges, of which some may be held out: the data ``message`` says which.
+        relations: The values of the column that names the relations of edges; None: there is none.
     """
 
     columns: Mapping[str, tuple[LearntColumn, ...]] = field(default_factory=dict)
     labels: LearntLabels | None = None
     held_out: bool = False
+    relations: tuple[str, ...] | None = None
 
 
 def check_sort(name: str, kind: pa.DataType, sort: str, before: str = "") -> None:

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R", Nodes, Edges)
 
-_OWN = ("files", "id", "src", "dst", "split", "seed", "drop_unknown", "learnt", "notes")     # that new tables may have
+_OWN = ("files", "id", "src", "dst", "relation", "split", "seed", "drop_unknown", "learnt", "notes")
+# Options that new tables may have otherwise.
 
 
 def found_like(path: Path, record: Mapping[str, Any], graph: str) -> Description:
@@ -84,7 +85,7 @@ def described_like(given: Description, record: Mapping[str, Any], graph: str) ->
         table = given.edges[etype]
         _check_same(joined, table, f'{given.where}: [edges."{etype_key(etype)}"]', graph)
         edges[etype] = replace(joined, **_own(joined, table), src=table.src, dst=table.dst,
-                               drop_unknown=table.drop_unknown or joined.drop_unknown)
+                               relation=table.relation, drop_unknown=table.drop_unknown or joined.drop_unknown)
     return _with_what_is_there(replace(known, nodes=nodes, edges=edges))
 
 

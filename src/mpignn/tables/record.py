@@ -29,10 +29,10 @@ from mpignn.tables.description import (
 from mpignn.tables.formats import plain_name
 from mpignn.tables.learnt import Learnt, LearntColumn, LearntLabels, LearntNumbers, LearntValues
 
-_SCHEMA = "mpignn-tables/1"      # whoever changes what is in a record gives it another number
+_SCHEMA = "mpignn-tables/2"      # whoever changes what is in a record gives it another number
 _SPLITS: Mapping[str, type[Any]] = {"column": ByColumn, "mask": ByMask, "share": ByShare, "time": ByTime}
 _NODES = ("id",)
-_EDGES = ("src", "dst", "weights", "time", "reverse", "drop_duplicates", "drop_self_loops", "drop_unknown")
+_EDGES = ("src", "dst", "relation", "weights", "time", "reverse", "drop_duplicates", "drop_self_loops", "drop_unknown")
 
 
 def to_record(description: Description, learnt: Mapping[str, Learnt], keep_dtype: bool) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _of_learnt(learnt: Learnt) -> dict[str, Any]:
     columns = {name: [{name: _plain(value) for name, value in asdict(one).items()} for one in some]
                for name, some in learnt.columns.items()}
     return {"columns": columns, "labels": None if learnt.labels is None else asdict(learnt.labels),
-            "held_out": learnt.held_out}
+            "held_out": learnt.held_out, "relations": None if learnt.relations is None else list(learnt.relations)}
 
 
 def _to_learnt(said: Mapping[str, Any]) -> Learnt:
@@ -116,7 +116,7 @@ def _to_learnt(said: Mapping[str, Any]) -> Learnt:
     if labels is not None:
         labels = LearntLabels(**labels | {"names": None if labels["names"] is None else tuple(labels["names"])})
     return Learnt({name: tuple(map(_to_column, some)) for name, some in said["columns"].items()}, labels,
-                  said["held_out"])
+                  said["held_out"], None if said["relations"] is None else tuple(said["relations"]))
 
 
 def _to_column(said: Mapping[str, Any]) -> LearntColumn:

@@ -96,14 +96,14 @@ class Seeds:
             self._labels.add(block.columns, where)
         self._split.add(block.columns, where)
 
-    def found(self, kept: np.ndarray, table: Table, alike: np.ndarray | None = None
-              ) -> tuple[Labels | None, dict[str, np.ndarray]]:
+    def found(self, kept: np.ndarray, table: Table, alike: np.ndarray | None = None,
+              groups: Sequence[np.ndarray] | None = None) -> tuple[Labels | None, dict[str, np.ndarray]]:
         """What is known of the rows that are kept; warns where there are no rows at all.  Not collective.
 
         Args:
             kept: (N,) booleans: the rows that count; no other takes part in anything.
             table: Theirs, for messages.
-            alike: As in `mpignn.tables.splits.SplitReader.splits`.
+            alike, groups: As in `mpignn.tables.splits.SplitReader.splits`.
 
         Returns:
             The labels of the rows that are kept, and the sorted places among them of each split.
@@ -115,7 +115,7 @@ class Seeds:
         if not kept.size:
             log.warning("%s: there are no rows in it", what)
         labels = None if self._labels is None else self._labels.labels(kept, table.where)
-        return labels, self._split.splits(kept, labels, alike, what)
+        return labels, self._split.splits(kept, labels, alike, groups, what)
 
 
 def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np.ndarray, what: str, keep_dtype: bool,

@@ -5,7 +5,7 @@ Shapes: N rows of a table.
 
 import datetime
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -62,8 +62,8 @@ class SplitReader:
             case ByMask(columns):
                 self._blocks.append(_marked({name: arrays[column] for name, column in columns}, where))
 
-    def splits(self, kept: np.ndarray, labels: Labels | None, alike: np.ndarray | None, what: str
-               ) -> dict[str, np.ndarray]:
+    def splits(self, kept: np.ndarray, labels: Labels | None, alike: np.ndarray | None,
+               groups: Sequence[np.ndarray] | None, what: str) -> dict[str, np.ndarray]:
         """The sorted int64 places, among the rows that are kept, of each split that has some.  Not collective.
 
         Args:
@@ -71,6 +71,8 @@ class SplitReader:
             labels: Those of the rows that are kept; rows without one are in no split; None: there are no labels.
             alike: For each row that is kept the place of the first one that it must share a split with, if splits are
                 drawn by shares; None: each is drawn on its own.
+            groups: Places among the rows that are kept, of which each group is drawn from on its own by shares; None:
+                all rows are one.
             what: The table, for messages.
         """
         if self._split is None:
@@ -78,10 +80,11 @@ class SplitReader:
         count = int(np.count_nonzero(kept))
         known = np.ones(count, bool) if labels is None else labels.known
         if isinstance(self._split, ByShare):
-            rows = np.flatnonzero(known if alike is None else known & (alike == np.arange(count)))
-            classes = None if labels is None or labels.classes is None else labels.classes[rows]
+            drawn = known if alike is None else known & (alike == np.arange(count))
             number = np.full(count, _NONE, np.int8)
-            number[rows] = by_share(self._split.shares, rows.size, classes, self._seed)
+            for rows in [np.flatnonzero(drawn)] if groups is None else (group[drawn[group]] for group in groups):
+                classes = None if labels is None or labels.classes is None else labels.classes[rows]
+                number[rows] = by_share(self._split.shares, rows.size, classes, self._seed)
             number = number if alike is None else number[alike]
         elif isinstance(self._split, ForTest):
             number = np.where(known, SPLITS.index("test"), _NONE)

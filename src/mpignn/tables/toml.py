@@ -12,9 +12,10 @@ from typing import Any
 from mpignn.errors import ConfigError, DataError, os_errors
 from mpignn.files import read_file
 from mpignn.graph.likeness import SPLITS
-from mpignn.graph.types import etype_key, parse_etype
+from mpignn.graph.types import EType, etype_key, parse_etype
 from mpignn.options import nearest
 from mpignn.tables.description import (
+    ANY,
     ENCODINGS,
     ON_UNKNOWN,
     ByColumn,
@@ -32,7 +33,7 @@ from mpignn.tables.description import (
 )
 
 _MOST_BYTES = 1 << 20
-_FIRST = ("files", "id", "src", "dst", "features", "labels", "split")       # as they are written
+_FIRST = ("files", "id", "src", "dst", "relation", "features", "labels", "split")       # as they are written
 
 
 def read_description(path: Path) -> Description:
@@ -73,6 +74,7 @@ def _read(path: Path) -> Description:
         except DataError as error:
             raise ConfigError(f'{section.where}: {error}, such as [edges."author:writes:paper"]') from error
         edges[etype] = _edges(section, path.parent)
+        _check_relation(section, etype, edges[etype])
     top.refuse_others("[nodes.TYPE] or [edges.\"SOURCE:RELATION:DESTINATION\"]")
     return Description(str(path), nodes, edges)
 
@@ -103,6 +105,20 @@ def checked(description: Description) -> Description:
                               f'nodes of one type; give the edges from {etype[2]} to {etype[0]} a name: reverse = '
                               f'"rev_{etype[1]}"')
     return replace(description, nodes=nodes)
+
+
+def _check_relation(section: "_Section", etype: EType, edges: Edges) -> None:
+    """Raise unless a column names the relations where, and only where, the type has a star in their place."""
+    src, relation, dst = etype
+    if edges.relation is None and relation == ANY:
+        raise ConfigError(f'{section.where}: relation is missing; write relation = "the column that names the relation '
+                          'of each edge", or a name in the place of *')
+    if edges.relation is not None and relation != ANY:
+        raise ConfigError(f"{section.where}: relation = {_quoted(edges.relation)} makes an edge type of each value of "
+                          f'that column: write [edges."{src}:{ANY}:{dst}"], or leave relation out')
+    if edges.relation is not None and isinstance(edges.reverse, str) and ANY not in edges.reverse:
+        raise ConfigError(f"{section.where}: reverse = {_quoted(edges.reverse)} is one name for the reverse of many "
+                          f'relations: write * where theirs shall stand, such as reverse = "rev_{ANY}"')
 
 
 class _Section:
@@ -187,8 +203,8 @@ def _edges(section: _Section, base: Path) -> Edges:
     if on_unknown not in ON_UNKNOWN:
         raise section.wrong("on_unknown", on_unknown, " or ".join(map(_quoted, ON_UNKNOWN)))
     edges = Edges(**_rows(section, base), src=section.needed("src", '"the column of the sources"'),
-                  dst=section.needed("dst", '"the column of the destinations"'), weights=section.text("weights"),
-                  time=section.text("time"), reverse=reverse or False,
+                  dst=section.needed("dst", '"the column of the destinations"'), relation=section.text("relation"),
+                  weights=section.text("weights"), time=section.text("time"), reverse=reverse or False,
                   drop_duplicates=section.flag("drop_duplicates"), drop_self_loops=section.flag("drop_self_loops"),
                   drop_unknown=on_unknown == "drop")
     section.refuse_others()
