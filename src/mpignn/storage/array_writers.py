@@ -37,17 +37,16 @@ class Piece:
     crc: int
 
 
-def joined(pieces: Iterable[Piece], arrays: Mapping[str, ArrayType]) -> list[Piece]:
-    """The same pieces, those that follow each other in a block as one.
+def joined(array: ArrayType, pieces: Iterable[Piece]) -> list[Piece]:
+    """The same pieces of an array, those that follow each other in a block as one.
 
     Args:
-        pieces: In any order.
-        arrays: Those that they are of, by name.
+        array: The array.
+        pieces: In order of their rows.
     """
     found: list[Piece] = []
-    for piece in sorted(pieces, key=lambda piece: (piece.name, piece.first)):
-        last = found[-1] if found and found[-1].name == piece.name else None
-        array = arrays[piece.name]
+    for piece in pieces:
+        last = found[-1] if found else None
         if (last is not None and last.first + last.size // array.row_bytes == piece.first
                 and last.first // array.block_rows == piece.first // array.block_rows):
             found[-1] = Piece(piece.name, last.first, last.size + piece.size,
@@ -189,10 +188,13 @@ class RowWriter:
         Raises:
             OSError: The disk is full, or worse.
         """
-        array = self._arrays[name]
+        self.write_to(self._arrays[name], first, rows)
+
+    def write_to(self, array: StoredArray, first: int, rows: np.ndarray) -> None:
+        """`write` to an array of the file that is given."""
         rows = np.ascontiguousarray(rows, array.dtype)
         last = first + len(rows)
-        assert rows.shape[1:] == array.shape[1:] and last <= array.shape[0], f"{name}: {rows.shape}"
+        assert rows.shape[1:] == array.shape[1:] and last <= array.shape[0], f"{array.name}: {rows.shape}"
         for lo, hi in _cut(array, first, last) if rows.size else ():
             self._write_piece(array, lo, rows[lo - first:hi - first].reshape(-1).view(np.uint8))
 

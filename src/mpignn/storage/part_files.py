@@ -3,21 +3,47 @@
 Shapes: P partitions, A arrays of a part file, n rows in hand.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from mpignn.graph.array_key import ArrayKey
+from mpignn.graph.book import RangePartitionBook
+from mpignn.graph.types import ArrayInfo
 from mpignn.storage.array_writers import Piece, RowWriter, joined, make_file, write_crcs
 from mpignn.storage.arrays import ArrayType, StoredArray
 from mpignn.storage.large_arrays import FileArray
-from mpignn.storage.schema import part_file
+from mpignn.storage.schema import axis, part_file
 from mpignn.storage.scratch import Scratch
 
 Of = TypeVar("Of")
 
 _OPEN_FILES = 256       # at a time: there may be more parts than handles
+
+
+@dataclass(frozen=True)
+class _Column:
+    """An array of all parts.
+
+    Attributes:
+        info: Its name, and what a row is.
+        ranges: (P + 1,) int64 which rows each part has.
+        more: How many each has beyond.
+        number: Its place among the arrays of a part.
+    """
+
+    info: ArrayInfo
+    ranges: np.ndarray
+    more: int
+    number: int
+
+    def of(self, part: int) -> ArrayType:
+        """What a part has of it."""
+        rows = int(self.ranges[part + 1] - self.ranges[part]) + self.more
+        return ArrayType((rows, *self.info.row_shape), self.info.dtype)
 
 
 class PartFiles:
@@ -27,27 +53,28 @@ class PartFiles:
         paths: (P,) the files.
     """
 
-    def __init__(self, folder: Path, num_parts: int, arrays: Callable[[int], Mapping[str, ArrayType]],
-                 scratch: Scratch) -> None:
+    def __init__(self, folder: Path, infos: Iterable[ArrayInfo], book: RangePartitionBook, scratch: Scratch) -> None:
         """Make the files.  Collective over the group of ``scratch``.
 
         Args:
             folder: An empty one.
-            num_parts: P.
-            arrays: Those of a part by name, in the order in which they lie in its file; the same A names for all.
+            infos: A arrays, in the order in which they lie in a file.
+            book: Which rows each part has.
             scratch: Says who writes, and what.
 
         Raises:
             ResourceError: On all ranks: the disk is full.
         """
-        self.paths = [folder / part_file(part) for part in range(num_parts)]
-        self._arrays, self._scratch = arrays, scratch
-        self._offsets = np.zeros((num_parts, len(arrays(0))), np.int64)
+        self.paths = [folder / part_file(part) for part in range(book.num_partitions())]
+        self._columns = {info.name: _Column(info, *axis(ArrayKey.parse(info.name), book), number)
+                         for number, info in enumerate(infos)}
+        self._scratch = scratch
+        self._offsets = np.zeros((len(self.paths), len(self._columns)), np.int64)
         self._open: dict[int, RowWriter] = {}
-        self._pieces: dict[int, list[Piece]] = {}
+        self._pieces: dict[int, dict[str, list[Piece]]] = {}
         with scratch.alone():
             for part in self.own():
-                made = make_file(self.paths[part], arrays(part), {})
+                made = make_file(self.paths[part], self._arrays(part), {})
                 self._offsets[part] = [array.offset or 0 for array in made.values()]
         scratch.group.all_sum(self._offsets)
 
@@ -61,13 +88,17 @@ class PartFiles:
         if writer is None:
             if len(self._open) == _OPEN_FILES:
                 self._close(next(iter(self._open)))     # the one that was not written to for longest
-            writer = RowWriter(self.paths[part], self._stored(part))
+            writer = RowWriter(self.paths[part], {})
         self._open[part] = writer
-        writer.write(name, first, rows)
+        array = self._stored(part, name)
+        writer.write_to(array, first, rows)
+        pieces = self._pieces.setdefault(part, {}).setdefault(name, [])
+        pieces[-1:] = joined(array, [*pieces[-1:], *writer.pieces])
+        writer.pieces.clear()
 
     def read(self, part: int, name: str) -> FileArray:
         """What lies in a part file.  Not collective."""
-        return FileArray.stored(self._stored(part)[name])
+        return FileArray.stored(self._stored(part, name))
 
     def finish(self) -> list[dict[str, tuple[int, ...]]]:
         """Write the checksums, when all rows are written.  Collective over the group.
@@ -82,9 +113,9 @@ class PartFiles:
             for part in list(self._open):
                 self._close(part)
         of_all: dict[int, list[Piece]] = {part: [] for part in self.own()}
-        for pieces in self._scratch.group.allgather(self._pieces):
-            for part in of_all:
-                of_all[part] += pieces.get(part, ())
+        for told in self._scratch.group.allgather(self._pieces):
+            for part in of_all.keys() & told.keys():
+                of_all[part] += [piece for pieces in told[part].values() for piece in pieces]
         return self.each(lambda part: write_crcs(self.paths[part], self._arrays(part), of_all[part]))
 
     def each(self, work: Callable[[int], Of]) -> list[Of]:
@@ -103,11 +134,14 @@ class PartFiles:
         """The parts of which this rank has the care.  Not collective."""
         return range(self._scratch.group.rank, len(self.paths), self._scratch.group.size)
 
-    def _stored(self, part: int) -> dict[str, StoredArray]:
-        return {name: StoredArray(array.shape, array.dtype, str(self.paths[part]), name, int(offset))
-                for (name, array), offset in zip(self._arrays(part).items(), self._offsets[part], strict=True)}
+    def _arrays(self, part: int) -> Mapping[str, ArrayType]:
+        return {name: column.of(part) for name, column in self._columns.items()}
+
+    def _stored(self, part: int, name: str) -> StoredArray:
+        column = self._columns[name]
+        array = column.of(part)
+        place = int(self._offsets[part, column.number])
+        return StoredArray(array.shape, array.dtype, str(self.paths[part]), name, place)
 
     def _close(self, part: int) -> None:
-        writer = self._open.pop(part)
-        writer.close(sync=False)        # the folder's files are synced all at once
-        self._pieces[part] = joined([*self._pieces.get(part, ()), *writer.pieces], self._arrays(part))
+        self._open.pop(part).close(sync=False)      # the folder's files are synced all at once

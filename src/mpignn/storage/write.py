@@ -27,12 +27,12 @@ from mpignn.partition.assign import Partitioner, assign, checked_assignment, is_
 from mpignn.partition.relabel import Relabeling, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
 from mpignn.storage.array_writers import write_array
-from mpignn.storage.arrays import file_crc
+from mpignn.storage.arrays import ArrayType, file_crc
 from mpignn.storage.atomic import check_new, check_space, new_folder
 from mpignn.storage.canonical import FEATURES, canonical
 from mpignn.storage.check import check
 from mpignn.storage.part_files import PartFiles
-from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, SCHEMA, edge_path, head_line, node_path, out_path
+from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, SCHEMA, axis, edge_path, head_line, node_path, out_path
 from mpignn.storage.scratch import Scratch, scratch_in
 from mpignn.storage.shared_rows import shared_neighbors
 from mpignn.storage.sink import writing
@@ -202,8 +202,11 @@ class _Writer:
     def num_bytes(self) -> int:
         """Bytes on disk, to within the few KB of HDF5's own.  Not collective."""
         data = self._data
-        total = sum(array.num_bytes for part in range(self._book.num_partitions())
-                    for array in self._parts.arrays(part).values())
+        total = 0
+        for info in self._parts.infos:
+            ranges, more = axis(ArrayKey.parse(info.name), self._book)
+            rows = int(ranges[-1]) + more * self._book.num_partitions()
+            total += ArrayType((rows, *info.row_shape), info.dtype).num_bytes
         total += sum(8 * n for n in data.num_nodes.values()) + sum(array.nbytes for _, array in named_arrays(data))
         return total + sum(8 * ids.size for named in data.splits.values() for ids in named.values())
 
@@ -214,7 +217,7 @@ class _Writer:
             ResourceError: On all ranks: the disk is full.
         """
         group = self._scratch.group
-        files = PartFiles(folder, self._book.num_partitions(), self._parts.arrays, self._scratch)
+        files = PartFiles(folder, self._parts.infos, self._book, self._scratch)
         self._parts.write(files)
         crcs = files.finish()
         tallies = files.each(lambda part: self._tally(files, part))

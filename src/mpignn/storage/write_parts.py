@@ -21,7 +21,6 @@ from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import CSC, in_edges, out_edges, row_chunks
 from mpignn.graph.types import ArrayInfo, EType, GraphData, etype_key
 from mpignn.partition.relabel import Relabeling, new_indptr
-from mpignn.storage.arrays import ArrayType
 from mpignn.storage.atomic import full_disk_named
 from mpignn.storage.large_arrays import LargeArray
 from mpignn.storage.part_files import PartFiles
@@ -67,14 +66,6 @@ class PartWriter:
             {e: new_indptr(out, self._new_ids[e[0]])[ranges[e[0]]] for e, out in self._out.items()})
         self.infos = list(_infos(data, self.book))
         self.new_edge: dict[EType, LargeArray] = {}
-
-    def arrays(self, part: int) -> dict[str, ArrayType]:
-        """The arrays of a part, by name.  Not collective."""
-        found = {}
-        for info in self.infos:
-            ranges, more = axis(ArrayKey.parse(info.name), self.book)
-            found[info.name] = ArrayType((int(ranges[part + 1] - ranges[part]) + more, *info.row_shape), info.dtype)
-        return found
 
     def write(self, files: PartFiles) -> None:
         """Write all rows.
