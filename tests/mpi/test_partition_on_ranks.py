@@ -115,7 +115,7 @@ def test_what_is_wrong_is_told_on_all_ranks_and_nothing_is_left(world):
         raises(DataError, "no such file or folder", "nothing")
         raises(ConfigError, "nosuch.* is neither a file nor", method="nosuch")
         full = OSError(28, "No space left on device")
-        with patch("mpignn.storage.array_writers.RowWriter.write", side_effect=full if world.rank == world.size - 1
+        with patch("mpignn.storage.array_writers.RowWriter.write_to", side_effect=full if world.rank == world.size - 1
                    else None):
             raises(ResourceError, "out: cannot be written: No space left on device")
         with patch("mpignn.storage.large_arrays.FileArray.create", side_effect=full):
