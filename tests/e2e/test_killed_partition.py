@@ -61,7 +61,7 @@ def test_no_graph_is_there_in_part_after_a_job_of_three(sources, tmp_path, mpi):
     if missing(mpi):
         pytest.skip(missing(mpi))
     rng = random.Random(mpi)
-    for number in range(5):
+    for number in range(4):
         killed_at([*launcher(3, mpi), python(mpi), *PARTITION, str(sources[0]), *OPTIONS], tmp_path / f"{number}",
                   rng.uniform(0.3, 4))
 

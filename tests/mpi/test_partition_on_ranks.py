@@ -69,7 +69,7 @@ def sources(folder):
     yield "wordnet"
 
 
-@pytest.mark.ranks(1, 2, 3, ranks_per_node=(None, 1))
+@pytest.mark.ranks(1, 2, 3)
 @pytest.mark.parametrize("memory", [400, 1 << 30])
 def test_the_files_are_those_of_one_process(world, memory):
     with common_folder(world) as folder, patch("mpignn.storage.forms.hdf5._LARGE_BYTES", 1), \
