@@ -16,7 +16,7 @@ from mpignn.storage.scratch import Scratch
 
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray]       # (e,) sources, destinations, ids
 
-_EDGE_BYTES = 64        # of an edge in hand: what is read, keys, their order, what is written
+_EDGE_BYTES = 96        # of an edge in hand: what is read, keys, their order, what is written
 _MOST_EDGES = 1 << 24       # in hand at a time: more gain nothing
 _MOST_BUCKETS = 1 << 16     # whose numbers NumPy sorts fast
 _BITS = 63      # of a key that int64 holds
