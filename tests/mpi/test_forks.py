@@ -101,9 +101,11 @@ def test_a_child_and_its_launcher_may_end_at_once(tmp_path):
 
 def test_it_leaves_as_it_would_leave(tmp_path):
     """What has been asked for the end is done, threads are waited for, and what was printed is there."""
+    # Each line is one piece: what two ranks print piece by piece at the same time comes mixed out of the launcher.
     program = ("import atexit, sys, threading, time; from mpi4py import MPI\n"
-               "threading.Thread(target=lambda: (time.sleep(0.5), print('thread'))).start()\n"
-               "atexit.register(lambda: print('atexit', MPI.Is_finalized())); print('end'); sys.exit(300)")
+               "say = lambda words: print(words + chr(10), end='')\n"
+               "threading.Thread(target=lambda: (time.sleep(0.5), say('thread'))).start()\n"
+               "atexit.register(lambda: say(f'atexit {MPI.Is_finalized()}')); say('end'); sys.exit(300)")
     for fresh in False, True:
         done = mpirun(["-c", program], 2, fresh=fresh, cwd=tmp_path)
         assert (done.returncode, sorted(done.stdout.splitlines())) == (
