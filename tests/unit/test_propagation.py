@@ -1,24 +1,16 @@
 """Partitioning by label propagation, against loops and against a library."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_stream import cut_of
 
 from graphs import graphs
-from mpignn.graph.types import NTYPE
 from mpignn.kernels.propagate import join, most_common, move
-from mpignn.partition.assign import assign
 from mpignn.partition.metis import cut_by_metis
 from mpignn.partition.neighbors import Neighbors
 from mpignn.partition.propagation import cut_by_propagation
 from mpignn.partition.union import union_graph
-from mpignn.storage.sources import read_source
-from mpignn.storage.synth import make_graph
-
-
-def cut_of(indptr, indices, parts):
-    return np.mean(np.repeat(parts, np.diff(indptr)) != parts[indices]) if indices.size else 0.0
 
 
 def seen(indptr, indices, nodes, labels, told):
@@ -66,16 +58,6 @@ def test_moves_cut_less_or_make_room_where_there_is_too_much(data, num_parts, se
         assert moved == (parts[node] != own) and (moved or not over)
         assert not moved or sizes[parts[node]] <= limit
         assert not moved or over or cut_of(indptr, indices, parts) < cut
-
-
-@pytest.mark.parametrize("num_parts", [4, 16])
-def test_propagation_cuts_at_most_half_as_much_again_as_a_library(tmp_path, num_parts):
-    make_graph(tmp_path / "graph", 4000, 20, block_size=100)
-    data = read_source(tmp_path / "graph")
-    indptr, indices = union_graph(data)
-    cuts = {method: cut_of(indptr, indices, assign(data, num_parts, method)[NTYPE])
-            for method in ("propagation", "kaminpar", "random")}
-    assert cuts["propagation"] <= 1.5 * cuts["kaminpar"] < 1.5 * cuts["random"]
 
 
 @given(graphs(max_nodes=20, max_edges=40), st.integers(2, 5), st.integers(0, 3))

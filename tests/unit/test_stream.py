@@ -10,7 +10,6 @@ from mpignn.graph.types import NTYPE
 from mpignn.kernels.stream import find_leads, refine, stream
 from mpignn.partition.assign import assign
 from mpignn.partition.loads import Loads
-from mpignn.partition.stream import cut_by_streaming
 from mpignn.partition.union import union_graph
 from mpignn.storage.sources import read_source
 from mpignn.storage.synth import make_graph
@@ -80,13 +79,13 @@ def test_partitions_are_up_to_three_percent_or_one_node_larger_than_the_mean(cou
     assert np.bincount(loads.parts).max() == np.bincount(loads.parts)[loads.parts[hub]] == most
 
 
+@pytest.mark.parametrize("method", ["ldg", "propagation"])
 @pytest.mark.parametrize("num_parts", [4, 16])
-def test_streaming_cuts_at_most_half_as_much_again_as_a_library(tmp_path, num_parts):
+def test_methods_of_ours_cut_at_most_half_as_much_again_as_a_library(tmp_path, num_parts, method):
     make_graph(tmp_path / "graph", 4000, 20, block_size=100)
     data = read_source(tmp_path / "graph")
     indptr, indices = union_graph(data)
-    cuts = {method: cut_of(indptr, indices, assign(data, num_parts, method)[NTYPE])
-            for method in ("ldg", "kaminpar", "random")}
-    assert cuts["ldg"] <= 1.5 * cuts["kaminpar"] < 1.5 * cuts["random"]
-    parts = cut_by_streaming(indptr, indices, num_parts, 0)
-    assert np.bincount(parts).max() <= 1.03 * parts.size / num_parts
+    parts = {name: assign(data, num_parts, name)[NTYPE] for name in (method, "kaminpar", "random")}
+    cuts = {name: cut_of(indptr, indices, of) for name, of in parts.items()}
+    assert cuts[method] <= 1.5 * cuts["kaminpar"] < 1.5 * cuts["random"]
+    assert np.bincount(parts[method]).max() <= 1.03 * parts[method].size / num_parts

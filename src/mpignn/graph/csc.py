@@ -68,8 +68,8 @@ def _in_place(src: np.ndarray, dst: np.ndarray) -> bool:
 def _in_neighbor_order(src: np.ndarray, dst: np.ndarray, num_dst: int) -> np.ndarray:
     """(E,) int64 edges by destination, equal ones by source, equal ones of these by position.
 
-    NumPy sorts 16 bits by radix, and plain integers several times faster than it finds the order of some.  So edges go
-    to the bucket of their destination first, and in a bucket one integer holds both ends and the place.
+    NumPy sorts 16 bits by radix.  So edges go to the bucket of their destination first, and in a bucket one integer
+    holds both ends and the place.
     """
     num_src = int(src.max(initial=-1)) + 1
     rows = -(-num_dst // max(1, min(_MOST_BUCKETS, src.size // _BUCKET_EDGES)))      # of a bucket
@@ -78,15 +78,30 @@ def _in_neighbor_order(src: np.ndarray, dst: np.ndarray, num_dst: int) -> np.nda
     bounds = np.concatenate([[0], np.cumsum(np.bincount(bucket))])
     for number in np.flatnonzero(np.diff(bounds)).tolist():
         some = order[bounds[number]:bounds[number + 1]]
-        bits = some.size.bit_length()
-        if (rows * num_src).bit_length() + bits > _BITS:
-            order[bounds[number]:bounds[number + 1]] = some[np.lexsort((src[some], dst[some]))]
-            continue
-        keys = np.multiply(dst[some] - number * rows, num_src, dtype=np.int64) + src[some]
-        packed = (keys << bits) | np.arange(some.size)
-        packed.sort()
-        order[bounds[number]:bounds[number + 1]] = some[packed & ((1 << bits) - 1)]
+        if (rows * num_src).bit_length() > _BITS:
+            within = np.lexsort((src[some], dst[some]))
+        else:
+            within = stable_argsort(np.multiply(dst[some] - number * rows, num_src, dtype=np.int64) + src[some])
+        order[bounds[number]:bounds[number + 1]] = some[within]
     return order
+
+
+def stable_argsort(keys: np.ndarray) -> np.ndarray:
+    """(n,) int64 places of (n,) int64 keys, none negative, in order, equal ones as they come.
+
+    Where a key and its place fit one integer, NumPy sorts these several times faster than it finds a stable order.
+    """
+    bits = keys.size.bit_length()
+    if not keys.size or int(keys.max()).bit_length() + bits > _BITS:
+        return np.argsort(keys, kind="stable")
+    packed = (keys << bits) | np.arange(keys.size)
+    packed.sort()
+    return packed & ((1 << bits) - 1)
+
+
+def rows_of_places(indptr: np.ndarray, first: int, last: int) -> np.ndarray:
+    """(last - first,) int64 row of each place from ``first`` on, of rows that begin where ``indptr`` says."""
+    return np.searchsorted(indptr, np.arange(first, last), side="right") - 1
 
 
 def out_edges(csc: CSC, num_src: int) -> CSC:

@@ -89,6 +89,13 @@ class Scratch:
         """
         return max(1, min(most or _MOST_ROWS, self.memory // max(1, row_bytes)))
 
+    def rows_of_share(self, indptr: np.ndarray) -> tuple[int, int]:
+        """The rows whose first edge is in this rank's share of all edges, and one past the last.  Not collective."""
+        num_edges, num_rows = int(indptr[-1]), indptr.size - 1
+        begin, end = (num_rows if place == num_edges else int(np.searchsorted(indptr, place))
+                      for place in self.group.share(num_edges))
+        return begin, end
+
     def array(self, dtype: DTypeLike, *shape: int) -> FileArray:
         """An array without values, which any rank may write.  Collective over the group.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mpignn.graph.csc import CSC, row_chunks
+from mpignn.graph.csc import CSC, row_chunks, rows_of_places
 from mpignn.graph.types import GraphData
 from mpignn.partition.neighbors import Neighbors
 from mpignn.partition.union import first_nodes
@@ -30,8 +30,7 @@ def shared_neighbors(data: GraphData, scratch: Scratch) -> Neighbors:
     dtype = np.dtype(np.int32 if count < 1 << 31 else np.int64)
     both_ways = sort_edges(lambda: _ends(data, scratch), 2 * sum(csc.num_edges for csc in data.csc.values()), count,
                            count, dtype, scratch)
-    first, last = (count if place == both_ways.num_edges else int(np.searchsorted(both_ways.indptr, place))
-                   for place in group.share(both_ways.num_edges))
+    first, last = scratch.rows_of_share(both_ways.indptr)
     with scratch.alone():
         return Neighbors(group, count, first, *_own_rows(both_ways, first, last, dtype, scratch))
 
@@ -41,7 +40,7 @@ def _ends(data: GraphData, scratch: Scratch) -> Iterator[Edges]:
     first = first_nodes(data)
     for (src_type, _, dst_type), csc in data.csc.items():
         for lo, hi in scratch.pieces(csc.num_edges, 2 * _EDGE_BYTES):
-            dst = first[dst_type] + np.searchsorted(csc.indptr, np.arange(lo, hi), side="right") - 1
+            dst = first[dst_type] + rows_of_places(csc.indptr, lo, hi)
             src = first[src_type] + csc.indices[lo:hi].astype(np.int64)
             yield np.concatenate([src, dst]), np.concatenate([dst, src]), np.zeros(2 * (hi - lo), np.int64)
 

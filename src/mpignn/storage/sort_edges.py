@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mpignn.graph.csc import CSC, row_chunks
+from mpignn.graph.csc import CSC, row_chunks, stable_argsort
 from mpignn.storage.large_arrays import FileArray
 from mpignn.storage.scratch import Scratch
 
@@ -114,11 +114,5 @@ def _bucket_bounds(indptr: np.ndarray, num_src: int, scratch: Scratch) -> list[i
 
 def _sorted(records: np.ndarray, num_src: int) -> tuple[np.ndarray, np.ndarray]:
     """Sources and ids of a bucket, by keys, equal ones as they came."""
-    keys, count = records[:, 0], len(records)
-    bits = count.bit_length()
-    if count and int(keys.max()).bit_length() + bits <= _BITS:      # several times faster than a stable sort
-        packed = (keys << bits) | np.arange(count)
-        packed.sort()
-        return (packed >> bits) % num_src, records[:, 1][packed & ((1 << bits) - 1)]
-    order = np.argsort(keys, kind="stable")
-    return keys[order] % max(num_src, 1), records[:, 1][order]
+    order = stable_argsort(records[:, 0])
+    return records[order, 0] % max(num_src, 1), records[order, 1]

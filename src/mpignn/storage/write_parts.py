@@ -18,7 +18,7 @@ from mpignn.buffers import Pool
 from mpignn.errors import MpignnError
 from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
-from mpignn.graph.csc import CSC, in_edges, out_edges, row_chunks
+from mpignn.graph.csc import CSC, in_edges, out_edges, row_chunks, rows_of_places
 from mpignn.graph.types import ArrayInfo, EType, GraphData, etype_key
 from mpignn.partition.relabel import Relabeling, new_indptr
 from mpignn.storage.atomic import full_disk_named
@@ -137,10 +137,8 @@ class PartWriter:
             new_indptr: (N + 1,) int64 by new id.
             ranges: (P + 1,) of the edges.
         """
-        # A row belongs to the share in which its first edge is.
-        begin, end = (csc.num_dst if place == csc.num_edges else int(np.searchsorted(csc.indptr, place))
-                      for place in self._scratch.group.share(csc.num_edges))
         indptr = np.asarray(csc.indptr)
+        begin, end = self._scratch.rows_of_share(indptr)
         with self._scratch.stage(name, int(indptr[end] - indptr[begin])) as advance:
             for lo, hi in row_chunks(indptr, begin, end, self._scratch.rows(_EDGE_BYTES)):
                 first, last = int(indptr[lo]), int(indptr[hi])
@@ -239,7 +237,7 @@ def by_source(csc: CSC, num_src: int, scratch: Scratch) -> CSC:
 
     def edges() -> Iterator[Edges]:
         for first, last in scratch.pieces(csc.num_edges, _EDGE_BYTES):
-            dst = np.searchsorted(csc.indptr, np.arange(first, last), side="right") - 1
+            dst = rows_of_places(csc.indptr, first, last)
             ids = np.arange(first, last) if csc.edge_ids is None else csc.edge_ids[first:last]
             yield dst, csc.indices[first:last], ids
 
