@@ -37,6 +37,26 @@ def written_etypes(g):
     return [etype for etype in g.canonical_etypes if etype[2] == ntype]
 
 
+def scored_by_whole_numbers(g, num_nodes, seed):
+    """Rows of small whole numbers, so that scores are equal: as tensors by original id, and spread; and a decoder.
+
+    Collective over the trainers.
+    """
+    import torch
+
+    from mpignn.nn.decoder import make_decoder
+    from mpignn.store.tensor import DistTensor
+
+    generator = torch.Generator().manual_seed(seed)
+    dense = {t: torch.randint(-1, 2, (n, 4), generator=generator).float() for t, n in num_nodes.items()}
+    rows = {t: DistTensor(tuple(of_type.shape), torch.float32, part_policy=t, g=g,
+                          init_func=lambda shape, dtype, ids, t=t: dense[t][g.orig_nids(ids, t)])
+            for t, of_type in dense.items()}
+    decoder = make_decoder("distmult", len(g.canonical_etypes), 4)
+    decoder.weight.data.copy_(torch.arange(decoder.weight.numel()).view_as(decoder.weight) % 3)
+    return dense, rows, decoder
+
+
 @pytest.mark.parametrize("model, name", MODELS)
 @pytest.mark.ranks(1, 3, 5, **SHAPES)
 def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, model, name):
@@ -86,19 +106,10 @@ def test_links_have_the_ranks_that_plain_loops_give_them(world, name, filtered):
             return
         import torch
 
-        from mpignn.nn.decoder import make_decoder
-        from mpignn.store.tensor import DistTensor
         from mpignn.train.link_ranking import rank_links
 
         data, rank, size = GRAPHS[name], g.trainers.rank, g.trainers.size
-        generator = torch.Generator().manual_seed(0)
-        # Small whole numbers: some scores are equal.
-        dense = {t: torch.randint(-1, 2, (n, 4), generator=generator).float() for t, n in data.num_nodes.items()}
-        rows = {t: DistTensor(tuple(of_type.shape), torch.float32, part_policy=t, g=g,
-                              init_func=lambda shape, dtype, ids, t=t: dense[t][g.orig_nids(ids, t)])
-                for t, of_type in dense.items()}
-        decoder = make_decoder("distmult", len(g.canonical_etypes), 4)
-        decoder.weight.data.copy_(torch.arange(decoder.weight.numel()).view_as(decoder.weight) % 3)
+        dense, rows, decoder = scored_by_whole_numbers(g, data.num_nodes, 0)
         for number, etype in enumerate(g.canonical_etypes):
             eids = np.arange(rank, g.num_edges(etype), 2 * size)
             ranks = rank_links(g, rows, decoder, etype, eids, filtered, None, 0).view(2, -1)
@@ -131,20 +142,11 @@ def test_new_links_are_those_that_plain_loops_find(world, name):
             return
         import torch
 
-        from mpignn.nn.decoder import make_decoder
-        from mpignn.store.tensor import DistTensor
         from mpignn.train import top_links
 
         top_links._CHUNK_EDGES = 5
         data, rank, size = GRAPHS[name], g.trainers.rank, g.trainers.size
-        generator = torch.Generator().manual_seed(1)
-        # Small whole numbers: many scores are equal.
-        dense = {t: torch.randint(-1, 2, (n, 4), generator=generator).float() for t, n in data.num_nodes.items()}
-        rows = {t: DistTensor(tuple(of_type.shape), torch.float32, part_policy=t, g=g,
-                              init_func=lambda shape, dtype, ids, t=t: dense[t][g.orig_nids(ids, t)])
-                for t, of_type in dense.items()}
-        decoder = make_decoder("distmult", len(g.canonical_etypes), 4)
-        decoder.weight.data.copy_(torch.arange(decoder.weight.numel()).view_as(decoder.weight) % 3)
+        dense, rows, decoder = scored_by_whole_numbers(g, data.num_nodes, 1)
         for number, etype in enumerate(g.canonical_etypes):
             sources = np.arange(rank, data.num_nodes[etype[0]], size)[::-1].copy()
             scores = (dense[etype[0]] * decoder.weight[number].detach()) @ dense[etype[2]].T
