@@ -73,7 +73,7 @@ def sources(folder):
 @pytest.mark.parametrize("memory", [400, 1 << 30])
 def test_the_files_are_those_of_one_process(world, memory):
     with common_folder(world) as folder, patch("mpignn.storage.forms.hdf5._LARGE_BYTES", 1), \
-            patch("mpignn.storage.scratch._SMALL_BYTES", 16):
+            patch("mpignn.storage.graph_arrays._SMALL_BYTES", 16):
         given = world.all.bcast(list(sources(folder)) if world.rank == 0 else None)
         if memory == 400 or world.size < 3:
             given.pop()         # WordNet is large
@@ -118,7 +118,7 @@ def test_what_is_wrong_is_told_on_all_ranks_and_nothing_is_left(world):
         with patch("mpignn.storage.array_writers.RowWriter.write_to", side_effect=full if world.rank == world.size - 1
                    else None):
             raises(ResourceError, "out: cannot be written: No space left on device")
-        with patch("mpignn.storage.large_arrays.FileArray.create", side_effect=full):
+        with patch("mpignn.large.arrays.FileArray.create", side_effect=full):
             raises(ResourceError, "out: cannot be written: No space left on device")
 
 

@@ -11,7 +11,7 @@ from test_storage import fresh, read_all
 from graphs import edge_list, graphs, random_assignment, random_graph
 from mpignn.errors import DataError
 from mpignn.graph.types import ETYPE, etype_key
-from mpignn.storage import scratch
+from mpignn.large import scratch
 from mpignn.storage.check import check
 from mpignn.storage.read import GraphFile
 from mpignn.storage.write import partition_graph, write_graph

@@ -3,8 +3,8 @@
 import numpy as np
 
 from mpignn.comm.group import LocalGroup
-from mpignn.storage.large_arrays import FileArray
-from mpignn.storage.scratch import scratch_in
+from mpignn.large.arrays import FileArray
+from mpignn.large.scratch import scratch_in
 from mpignn.storage.write_parts import scattered
 
 COUNT = 100_000

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from graphs import edge_list, graphs, random_assignment, random_graph, random_hetero_graph
 from mpignn.errors import ConfigError, DataError, IDError, ResourceError, UnknownName
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
-from mpignn.storage import arrays, atomic, scratch, write
+from mpignn.large import scratch
+from mpignn.storage import arrays, atomic, write
 from mpignn.storage.check import check
 from mpignn.storage.describe import describe
 from mpignn.storage.read import GraphFile

@@ -27,7 +27,7 @@ import numpy as np
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import GraphData, Kind, etype_key
-from mpignn.storage.large_arrays import Cast, FileArray
+from mpignn.large.arrays import Cast, FileArray
 from mpignn.storage.validate import LABELS, chunks
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,6 @@ from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType, etype_key
 from mpignn.partition.report import PartTally, Tally, make_report
 from mpignn.storage.arrays import file_crc, rows_per_block
-from mpignn.storage.large_arrays import FileArray
 from mpignn.storage.read import GraphFile
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, HEAD_START, axis, head_line, node_path, out_path
 from mpignn.storage.user_names import check_names
@@ -238,7 +237,7 @@ class _Content:
         for number in np.flatnonzero(np.bincount(part)).tolist():
             mine = part == number
             stored = self._graph.stored(ArrayKey.edge(etype, "indices").path, number)
-            found[mine] = FileArray.stored(stored).mapped()[ids[mine] - ranges[number]]
+            found[mine] = stored.unverified().mapped()[ids[mine] - ranges[number]]
         return found
 
     def _check_rows(self, etype: EType, src: np.ndarray, indptr: np.ndarray, first_row: int) -> str | None:

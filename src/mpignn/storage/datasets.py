@@ -13,8 +13,9 @@ import numpy as np
 
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import EType, GraphData, etype_key
+from mpignn.large.disk import full_disk_named
 from mpignn.storage import datasets_citation, datasets_debian, datasets_knowledge
-from mpignn.storage.atomic import check_new, full_disk_named, new_file
+from mpignn.storage.atomic import check_new, new_file
 from mpignn.storage.datasets_arrays import destinations, random_split, sorted_csc, symmetric_csc
 from mpignn.storage.datasets_knowledge import MESSAGE
 from mpignn.storage.datasets_packages import check_sha256

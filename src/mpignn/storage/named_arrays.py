@@ -33,10 +33,10 @@ import numpy as np
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC, csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, EType, GraphData, etype_key, parse_etype
+from mpignn.large.arrays import FileArray
+from mpignn.large.scratch import Scratch
+from mpignn.large.sort_edges import Edges, sort_edges
 from mpignn.storage.canonical import as_array, integers, whole
-from mpignn.storage.large_arrays import FileArray
-from mpignn.storage.scratch import Scratch
-from mpignn.storage.sort_edges import Edges, sort_edges
 from mpignn.storage.validate import ids_of_mask
 
 FLAT = "indptr and indices, or src and dst"

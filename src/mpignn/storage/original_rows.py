@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mpignn.graph.array_key import ArrayKey
-from mpignn.storage.large_arrays import LargeArray
+from mpignn.large.arrays import LargeArray
 from mpignn.storage.mapped import MappedRows
 from mpignn.storage.read import GraphFile
 

@@ -13,11 +13,11 @@ import numpy as np
 from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo
+from mpignn.large.arrays import FileArray
+from mpignn.large.scratch import Scratch
 from mpignn.storage.array_writers import Piece, RowWriter, joined, make_file, write_crcs
 from mpignn.storage.arrays import ArrayType, StoredArray
-from mpignn.storage.large_arrays import FileArray
 from mpignn.storage.schema import axis, part_file
-from mpignn.storage.scratch import Scratch
 
 Of = TypeVar("Of")
 
@@ -98,7 +98,7 @@ class PartFiles:
 
     def read(self, part: int, name: str) -> FileArray:
         """What lies in a part file.  Not collective."""
-        return FileArray.stored(self._stored(part, name))
+        return self._stored(part, name).unverified()
 
     def finish(self) -> list[dict[str, tuple[int, ...]]]:
         """Write the checksums, when all rows are written.  Collective over the group.

@@ -9,11 +9,11 @@ import numpy as np
 
 from mpignn.graph.csc import CSC, row_chunks, rows_of_places
 from mpignn.graph.types import GraphData
+from mpignn.large.arrays import FileArray
+from mpignn.large.scratch import Scratch
+from mpignn.large.sort_edges import Edges, sort_edges
 from mpignn.partition.neighbors import Neighbors
 from mpignn.partition.union import first_nodes
-from mpignn.storage.large_arrays import FileArray
-from mpignn.storage.scratch import Scratch
-from mpignn.storage.sort_edges import Edges, sort_edges
 
 _EDGE_BYTES = 64        # of an edge in hand
 

@@ -28,10 +28,11 @@ from zlib_ng.zlib_ng import crc32
 
 from mpignn.errors import DataError, ResourceError, os_errors
 from mpignn.files import read_file
+from mpignn.large.disk import check_space
 from mpignn.storage import arrays
 from mpignn.storage.array_writers import Piece, crcs_by_name, make_file
 from mpignn.storage.arrays import ArrayType, StoredArray, file_crc
-from mpignn.storage.atomic import check_space, whole
+from mpignn.storage.atomic import whole
 from mpignn.version import version
 
 log = logging.getLogger(__name__)

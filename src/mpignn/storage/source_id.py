@@ -11,7 +11,7 @@ from zlib_ng.zlib_ng import crc32, crc32_combine
 from mpignn.comm.group import Group, LocalGroup
 from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.types import GraphData
-from mpignn.storage.large_arrays import LargeArray
+from mpignn.large.arrays import LargeArray
 from mpignn.storage.schema import edge_path, node_path
 from mpignn.storage.user_names import named_arrays
 

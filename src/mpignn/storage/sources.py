@@ -15,12 +15,13 @@ from pathlib import Path
 from mpignn.comm.group import LocalGroup
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.types import GraphData
+from mpignn.large.scratch import Scratch
 from mpignn.storage import forms as folder
 from mpignn.storage.canonical import canonical
 from mpignn.storage.form import Form, Like
+from mpignn.storage.graph_arrays import shared, unmapped
 from mpignn.storage.put import with_arrays
 from mpignn.storage.read import GraphFile
-from mpignn.storage.scratch import Scratch, shared, unmapped
 from mpignn.storage.validate import validate
 
 

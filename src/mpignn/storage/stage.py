@@ -13,8 +13,9 @@ from zlib_ng.zlib_ng import crc32
 
 from mpignn import stop
 from mpignn.errors import ConfigError, DataError, Stopped, os_errors
+from mpignn.large.disk import check_space, full_disk_named
 from mpignn.log import beat
-from mpignn.storage.atomic import check_space, full_disk_named, whole
+from mpignn.storage.atomic import whole
 from mpignn.storage.read import GraphFile
 from mpignn.storage.schema import MEND, part_file
 

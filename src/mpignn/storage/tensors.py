@@ -13,9 +13,10 @@ import h5py
 import numpy as np
 
 from mpignn.errors import DataError
+from mpignn.large.disk import full_disk_named
 from mpignn.storage.array_writers import ArrayWriter
 from mpignn.storage.arrays import ArrayType, damage_named, read_rows, stored_array
-from mpignn.storage.atomic import full_disk_named, new_file
+from mpignn.storage.atomic import new_file
 from mpignn.storage.sink import writing
 
 _MEANING = "dtype"      # attribute

@@ -23,17 +23,18 @@ from mpignn.graph.csc import row_chunks
 from mpignn.graph.likeness import likely, misnamed_splits
 from mpignn.graph.types import GraphData
 from mpignn.json_text import to_json
+from mpignn.large.disk import check_space
+from mpignn.large.scratch import Scratch, scratch_in
 from mpignn.partition.assign import Partitioner, assign, checked_assignment, is_together, kept
 from mpignn.partition.relabel import Relabeling, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
 from mpignn.storage.array_writers import write_array
 from mpignn.storage.arrays import ArrayType, file_crc
-from mpignn.storage.atomic import check_new, check_space, new_folder
+from mpignn.storage.atomic import check_new, new_folder
 from mpignn.storage.canonical import FEATURES, canonical
 from mpignn.storage.check import check
 from mpignn.storage.part_files import PartFiles
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, SCHEMA, axis, edge_path, head_line, node_path, out_path
-from mpignn.storage.scratch import Scratch, scratch_in
 from mpignn.storage.shared_rows import shared_neighbors
 from mpignn.storage.sink import writing
 from mpignn.storage.source_id import array_crc, source_id

@@ -20,13 +20,13 @@ from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import CSC, in_edges, out_edges, row_chunks, rows_of_places
 from mpignn.graph.types import ArrayInfo, EType, GraphData, etype_key
+from mpignn.large.arrays import LargeArray
+from mpignn.large.disk import full_disk_named
+from mpignn.large.scratch import Scratch
+from mpignn.large.sort_edges import Edges, sort_edges
 from mpignn.partition.relabel import Relabeling, new_indptr
-from mpignn.storage.atomic import full_disk_named
-from mpignn.storage.large_arrays import LargeArray
 from mpignn.storage.part_files import PartFiles
 from mpignn.storage.schema import axis, index_dtype
-from mpignn.storage.scratch import Scratch
-from mpignn.storage.sort_edges import Edges, sort_edges
 
 _EDGE_BYTES, _ROW_BYTES = 48, 32        # of an edge, and of a row, in hand, its data not counted
 _PAGE = 8192        # numbers of 8 bytes in the largest page, 64 KiB

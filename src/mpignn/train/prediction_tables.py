@@ -19,8 +19,9 @@ from mpignn.buffers import Pool
 from mpignn.errors import MpignnError, TrainingError
 from mpignn.graph.types import EType, etype_key
 from mpignn.graph.user_ids import UserIds
+from mpignn.large.disk import check_space
 from mpignn.log import beat, phase
-from mpignn.storage.atomic import check_space, new_file
+from mpignn.storage.atomic import new_file
 from mpignn.store.graph import DistGraph
 from mpignn.store.sizes import LINK_SOURCES
 from mpignn.store.tensor import DistTensor

@@ -15,10 +15,11 @@ import torch
 
 from mpignn.errors import DataError, MpignnError, ResourceError, TrainingError, os_errors
 from mpignn.graph.types import EType, etype_key
+from mpignn.large.disk import check_space
 from mpignn.log import beat, phase
 from mpignn.storage.array_writers import RowWriter, make_file, write_crcs
 from mpignn.storage.arrays import ArrayType, StoredArray
-from mpignn.storage.atomic import check_file, check_space, new_file
+from mpignn.storage.atomic import check_file, new_file
 from mpignn.storage.user_names import encoded, longest_text, text_type
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor

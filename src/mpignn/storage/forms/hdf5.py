@@ -8,11 +8,11 @@ import numpy as np
 
 from mpignn.errors import DataError
 from mpignn.graph.types import GraphData
+from mpignn.large.arrays import FileArray
+from mpignn.large.scratch import Scratch
 from mpignn.storage.arrays import damage_named
 from mpignn.storage.form import Form, file_named
-from mpignn.storage.large_arrays import FileArray
 from mpignn.storage.named_arrays import graph_of_arrays
-from mpignn.storage.scratch import Scratch
 
 _LARGE_BYTES = 1 << 20
 _MEND = "write it again, in HDF5"

@@ -12,10 +12,10 @@ import numpy as np
 
 from mpignn.errors import DataError
 from mpignn.graph.types import GraphData
+from mpignn.large.scratch import Scratch
 from mpignn.storage.form import Form, file_named, folder_with
 from mpignn.storage.forms.sparse import is_matrix_file, read_matrix_file
 from mpignn.storage.named_arrays import FLAT, TYPED, flat, graph_of_arrays
-from mpignn.storage.scratch import Scratch
 
 _WANTED = f"arrays named {FLAT}, or {TYPED}"
 

@@ -17,13 +17,13 @@ from mpignn.graph.array_key import EDGE, NODE, ArrayKey
 from mpignn.graph.csc import CSC, row_chunks
 from mpignn.graph.types import EType, GraphData, Partitioning
 from mpignn.graph.user_ids import UserIds
+from mpignn.large.arrays import LargeArray
+from mpignn.large.scratch import Scratch
 from mpignn.storage.arrays import StoredArray, damage_named, read_rows
 from mpignn.storage.form import Form, file_named, folder_with
-from mpignn.storage.large_arrays import LargeArray
 from mpignn.storage.original_rows import EdgePlaces, OriginalRows
 from mpignn.storage.read import GraphFile
 from mpignn.storage.schema import GRAPH_FILE, HEAD_START
-from mpignn.storage.scratch import Scratch
 from mpignn.storage.user_names import StoredIds
 
 _CHUNK_EDGES = 1 << 21      # in hand at a time, at most

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from mpignn.graph.csc import CSC, row_chunks, stable_argsort
-from mpignn.storage.large_arrays import FileArray
-from mpignn.storage.scratch import Scratch
+from mpignn.large.arrays import FileArray
+from mpignn.large.scratch import Scratch
 
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray]       # (e,) sources, destinations, ids
 

@@ -5,27 +5,21 @@ Shapes: N rows of an array.
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from mpignn.comm.group import Group
-from mpignn.graph.csc import CSC
-from mpignn.graph.types import GraphData
+from mpignn.large.arrays import FileArray, LargeArray
+from mpignn.large.disk import check_space, full_disk_named
 from mpignn.log import phase
 from mpignn.mpi.host import available_memory
 from mpignn.progress import Progress
-from mpignn.storage.atomic import check_space, full_disk_named
-from mpignn.storage.large_arrays import Cast, FileArray, LargeArray
-from mpignn.storage.original_rows import OriginalRows
 
 _MOST_ROWS = 1 << 21        # in hand, where nothing else is said
-_SMALL_BYTES = 1 << 16      # of arrays that are told rather than kept in a file
 
 
 class Scratch:
@@ -163,33 +157,3 @@ def scratch_in(folder: Path, out: Path, group: Group, memory: int | None = None,
         group.by_first(own.mkdir)
     yield Scratch(own, out, group, available_memory()[0] // 2 if memory is None else memory, progress)
     group.by_first(lambda: shutil.rmtree(own))
-
-
-def unmapped(data: GraphData) -> GraphData:
-    """A graph whose arrays that NumPy has mapped are read some rows at a time.  Not collective."""
-    return _each(data, FileArray.of)
-
-
-def shared(data: GraphData, scratch: Scratch) -> GraphData:
-    """A graph for other ranks: its larger arrays in files, and without what the first rank alone needs of it.
-
-    Not collective.
-    """
-    def keep(array: LargeArray) -> LargeArray:
-        if isinstance(array, FileArray | OriginalRows) or isinstance(array, Cast) and isinstance(
-                array.source, FileArray | OriginalRows):
-            return array
-        return np.asarray(array) if array.nbytes <= _SMALL_BYTES else scratch.kept(array)
-
-    before = data.partitioning and replace(data.partitioning, parts={})
-    return replace(_each(data, keep), user_ids={}, class_names={}, partitioning=before)
-
-
-def _each(data: GraphData, change: Callable[[Any], Any]) -> GraphData:
-    def in_all(named: Mapping[Any, Mapping[str, Any]]) -> dict[Any, dict[str, Any]]:
-        return {key: {name: change(array) for name, array in of.items()} for key, of in named.items()}
-
-    csc = {etype: CSC(change(of.indptr), change(of.indices), None if of.edge_ids is None else change(of.edge_ids))
-           for etype, of in data.csc.items()}
-    return replace(data, csc=csc, node_data=in_all(data.node_data), edge_data=in_all(data.edge_data),
-                   splits=in_all(data.splits))

@@ -17,8 +17,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-from mpignn.storage.arrays import StoredArray
-
 
 @dataclass(frozen=True)
 class FileArray:
@@ -44,11 +42,6 @@ class FileArray:
                 or not array.ndim or array.filename is None):
             return array
         return FileArray(Path(array.filename), array.dtype, array.shape, array.offset)
-
-    @staticmethod
-    def stored(array: StoredArray) -> "FileArray":
-        """Rows of an HDF5 file, without their checksums."""
-        return FileArray(Path(array.path), array.dtype, array.shape, array.start())
 
     @property
     def rows(self) -> np.ndarray:
