@@ -4,6 +4,7 @@ Shapes: M nodes.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -33,12 +34,6 @@ class Measured:
     owner_s: float
     rma_small_s: float
     owner_small_s: float
-
-    @property
-    def faster(self) -> str:
-        """The way that takes less for a batch; by one-sided reads, where it is a near thing."""
-        rma = self.rma_s + _SMALL_PER_BULK * self.rma_small_s
-        return OWNER if _LEAD * (self.owner_s + _SMALL_PER_BULK * self.owner_small_s) < rma else RMA
 
 
 @dataclass(frozen=True)
@@ -82,19 +77,28 @@ class Access:
                 "measured": [asdict(m) for m in self.measured]}
 
 
-def choose(topology: Topology, passive_get: bool | None, measured: tuple[Measured, ...]) -> tuple[tuple[str, ...], ...]:
+def choose(topology: Topology, passive_get: bool | None, measured: Sequence[Measured]) -> tuple[tuple[str, ...], ...]:
     """(M, M) the way from each node to each.  Not collective.
 
     Args:
         topology: Node and role of every rank.
         passive_get: As in `Access`; None is taken for RMA that does not work.
-        measured: Some pairs of nodes; the others do as most of these.
+        measured: Some pairs of nodes.
     """
     nodes = topology.nodes
     if passive_get is None:
         return ((OWNER,) * len(nodes),) * len(nodes)
-    usual = Counter([RMA, *(m.faster for m in measured)]).most_common(1)[0][0]
-    best = {(m.origin, m.target): m.faster for m in measured}
+    usual = faster(measured)
     needs_owner = {node for rank, node in enumerate(topology.node_of_rank)
                    if topology.roles[rank] == BOTH and not passive_get}
-    return tuple(tuple(OWNER if j in needs_owner else best.get((i, j), usual) for j in nodes) for i in nodes)
+    return (tuple(OWNER if node in needs_owner else usual for node in nodes),) * len(nodes)
+
+
+def faster(measured: Sequence[Measured]) -> str:
+    """The way that takes less for a batch of each pair; by one-sided reads, where it is a near thing.
+
+    All pairs get the same way: on a cluster they are alike, and what a single one measures is noisy.
+    """
+    rma = sum(m.rma_s + _SMALL_PER_BULK * m.rma_small_s for m in measured)
+    owner = sum(m.owner_s + _SMALL_PER_BULK * m.owner_small_s for m in measured)
+    return OWNER if _LEAD * owner < rma else RMA

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -22,7 +22,6 @@ from mpignn.mpi.world import World
 log = logging.getLogger(__name__)
 
 _TABLE_ROWS = 10_000
-_TARGETS = 4            # other nodes that each node measures
 _REPEATS, _IN_A_ROW, _BUDGET_S = 5, 3, 0.25
 _ANSWER_S = 5.0         # a Get that takes longer than this never comes
 _COMPUTE_S = 0.05       # how long the target of a Get plays dead
@@ -34,8 +33,8 @@ def choose_access(world: World, asked: str) -> tuple[World, Access]:
 
     Args:
         world: The job.
-        asked: ``rma``, ``owner``, or ``auto`` to measure both ways: the trainers of each node ask servers of the next
-            few nodes, all at the same time and the same way as in a job.  Owners are taken where they are faster.  A
+        asked: ``rma``, ``owner``, or ``auto`` to measure both ways: the trainers of each node ask a server of
+            another one, all at the same time and the same way as in a job.  Owners are taken if they are faster.  A
             node whose servers also train is asked by ``owner`` unless a Get ends while they compute.
 
     Returns:
@@ -52,8 +51,8 @@ def choose_access(world: World, asked: str) -> tuple[World, Access]:
 
 def _measure(world: World) -> Access:
     topology = world.topology
-    targets = _targets(world)
-    if not any(world.all.allgather(bool(targets))):       # nobody ever asks another node
+    target = _target(world)
+    if all(of_rank is None for of_rank in world.all.allgather(target)):       # nobody ever asks another node
         return Access(AUTO, choose(topology, None, ()))
     blocked = [(group, group.blocks) for group in world.groups]
     bounds = np.arange(len(topology.server_ranks) + 1) * _TABLE_ROWS
@@ -65,7 +64,7 @@ def _measure(world: World) -> Access:
             log.warning("a one-sided read was not answered within %g s: this MPI's RMA does not work here, rows will "
                         "come from their owners", _ANSWER_S)
         _abandoned.append(ways.pop(RMA))        # to free a window with a read under way would wait for ever
-    mine = [] if world.trainers is None else _measure_as_trainer(world, world.trainers, ways, targets)
+    mine = [] if world.trainers is None else _measure_as_trainer(world, world.trainers, ways, target)
     world.finish()      # servers serve meanwhile
     for transport in ways.values():
         transport.free()
@@ -76,17 +75,14 @@ def _measure(world: World) -> Access:
 
 
 def _measure_as_trainer(world: World, trainers: Group, ways: Mapping[str, MpiTransport],
-                        targets: Sequence[int]) -> list[Measured]:
-    """Ask each target, while all trainers ask theirs.  Collective over the trainers."""
-    measured = []
-    for number in range(max(trainers.allgather(len(targets)))):
-        node = targets[number] if number < len(targets) else None       # it waits for those that have more
-        bulk, small = (_time(world, trainers, ways, name, node, rows)
-                       for name, (rows, _) in (("bulk", BULK), ("small", SMALL)))
-        if node is not None:
-            measured.append(Measured(world.node_id, node, *(found.get(way, np.inf) for found in (bulk, small)
-                                                            for way in (RMA, OWNER))))
-    return measured
+                        target: int | None) -> list[Measured]:
+    """Ask the target, while all trainers ask theirs.  Collective over the trainers."""
+    bulk, small = (_time(world, trainers, ways, name, target, rows)
+                   for name, (rows, _) in (("bulk", BULK), ("small", SMALL)))
+    if target is None:
+        return []
+    return [Measured(world.node_id, target, *(found.get(way, np.inf) for found in (bulk, small)
+                                              for way in (RMA, OWNER)))]
 
 
 def _by_pair(measured: Iterable[Measured]) -> tuple[Measured, ...]:
@@ -99,14 +95,15 @@ def _by_pair(measured: Iterable[Measured]) -> tuple[Measured, ...]:
                  for pair, found in of_pair.items())
 
 
-def _targets(world: World) -> list[int]:
-    """The nodes that this rank measures, none unless it trains."""
+def _target(world: World) -> int | None:
+    """The node that this rank measures, None unless it trains: each serving one is asked by about as many."""
     topology = world.topology
-    if world.trainers is None:
-        return []
-    after = [(world.node_id + step) % len(topology.nodes) for step in range(1, len(topology.nodes))]
-    serving = [node for node in after if len(set(topology.servers_of(node))) > 1]
-    return serving[:_TARGETS]
+    serving = sorted({topology.node_of_rank[rank] for rank in topology.server_ranks})
+    if world.trainers is None or serving == [world.node_id]:
+        return None
+    if world.node_id in serving:
+        return serving[(serving.index(world.node_id) + 1) % len(serving)]
+    return serving[world.node_id % len(serving)]
 
 
 def _open(world: World, specs: list[ArraySpec], way: str) -> MpiTransport:
