@@ -67,8 +67,9 @@ def test_a_description_holds_in_the_folder_and_where_it_was_asked_for(tmp_path, 
 
 def test_types_of_all_columns_are_settled_in_one_pass(tmp_path, monkeypatch):
     asked = []
-    settled = DelimitedFile.settled
-    monkeypatch.setattr(DelimitedFile, "settled", lambda self, types: asked.append(list(types)) or settled(self, types))
+    fitting = DelimitedFile.fitting
+    monkeypatch.setattr(DelimitedFile, "fitting",
+                        lambda self, kinds, part: asked.append(list(kinds)) or fitting(self, kinds, part))
     guessed(folder(tmp_path, nodes=["id,f,g,h,label", "7,0.5,1,2,u", "8,1,1,100,v"], edges=["source,target", "7,8"]))
     assert asked == [["f", "g", "h"]]
 

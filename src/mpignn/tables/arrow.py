@@ -1,6 +1,6 @@
 """Tables in Arrow's own format, as files or streams; files of this kind are called Feather, too."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +8,7 @@ import pyarrow.ipc as ipc
 
 from mpignn.errors import DataError
 from mpignn.tables.checks import check_names, damaged
+from mpignn.tables.table_file import Look, Part, look_at_all
 
 _BLOCK_BYTES = 1 << 24
 _KIND = "an Arrow file"
@@ -25,37 +26,50 @@ class ArrowFile:
         if magic[:4] == b"FEA1":
             raise DataError(f"{path}: the first version of Feather, which is no longer read; write it again, such as "
                             "with pyarrow.feather.write_feather")
-        self._is_stream = magic != b"ARROW1"
+        self.is_whole = magic != b"ARROW1"      # a stream
         with damaged(path, _KIND):
-            schema = self._open().schema
+            reader = self._open()
+            schema = reader.schema
+            self.size: int = path.stat().st_size if self.is_whole else reader.num_record_batches
         check_names(path, schema.names)
         self.types: Mapping[str, pa.DataType] = dict(zip(schema.names, schema.types, strict=True))
 
-    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    def batches(self, types: Mapping[str, pa.DataType], part: Part | None = None) -> Iterator[pa.RecordBatch]:
         """Columns, in the types that the file tells; batches that are large come in pieces."""
         with damaged(self.path, _KIND):
-            for whole in self._whole():
+            for whole in self._whole(part):
                 batch = whole.select(list(types))
                 batch.validate(full=True)       # of what is damaged, bounds of texts could lie anywhere
                 step = max(1, _BLOCK_BYTES * batch.num_rows // max(1, batch.nbytes))
                 for first in range(0, batch.num_rows, step):
                     yield batch.slice(first, step)
 
-    def settled(self, types: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
+    def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None
+                ) -> dict[str, tuple[pa.DataType, ...]]:
         """They are what the file tells."""
-        return dict(types)
+        return {name: tuple(some) for name, some in kinds.items()}
+
+    def look(self, first: int, last: int) -> tuple[Look, Look]:
+        """A stretch is of batches; streams are read as a whole."""
+        if self.is_whole:
+            return look_at_all(self, {})
+        with damaged(self.path, _KIND):
+            reader = self._open(ipc.IpcReadOptions(included_fields=[0]))
+            found = Look(first, sum(reader.get_batch(i).num_rows for i in range(first, last)))
+        return found, found
 
     def where(self, row: int) -> str:
         """Rows are counted from 1."""
         return f"{self.path}, row {row + 1}"
 
-    def _open(self) -> ipc.RecordBatchFileReader | ipc.RecordBatchStreamReader:
+    def _open(self, options: ipc.IpcReadOptions | None = None
+              ) -> ipc.RecordBatchFileReader | ipc.RecordBatchStreamReader:
         mapped = pa.memory_map(str(self.path))
-        return ipc.open_stream(mapped) if self._is_stream else ipc.open_file(mapped)
+        return ipc.open_stream(mapped) if self.is_whole else ipc.open_file(mapped, options=options)
 
-    def _whole(self) -> Iterator[pa.RecordBatch]:
+    def _whole(self, part: Part | None) -> Iterator[pa.RecordBatch]:
         reader = self._open()
-        if self._is_stream:
+        if self.is_whole:
             yield from reader
         else:
-            yield from map(reader.get_batch, range(reader.num_record_batches))
+            yield from map(reader.get_batch, range(*(part or (0, self.size))))

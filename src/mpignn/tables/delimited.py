@@ -7,9 +7,8 @@ line breaks, and quotes that are written twice.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,8 +16,18 @@ import pyarrow.csv as csv
 
 from mpignn.errors import DataError
 from mpignn.tables.checks import UNREADABLE, check_names, first_line
-from mpignn.tables.kinds import first_bad, wider_for
-from mpignn.tables.lines import line_not_utf8, line_of_row, unclosed_quote
+from mpignn.tables.kinds import first_bad, holds
+from mpignn.tables.lines import (
+    Bytes,
+    Stretch,
+    has_cr_alone,
+    line_begin,
+    line_not_utf8,
+    line_of_row,
+    look_at_rows,
+    unclosed_quote,
+)
+from mpignn.tables.table_file import Look, Part, look_at_all
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A")
 """What stands for a missing value, in numbers as in texts."""
@@ -26,20 +35,6 @@ MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None",
 _BLOCK_BYTES = 1 << 21         # Arrow reads 32 of them ahead
 _MOST_SHOWN = 60
 _RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)")
-
-
-class Bytes(Protocol):
-    """What bytes can be read from, as Arrow does."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-
-    def read(self, size: int = -1) -> bytes:
-        """At most as many bytes; none at the end."""
-
-    def close(self) -> None:
-        """Not read from any more."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Dialect:
     delimiter: str
     quotes: bool = True
     skipped: Callable[[bytes], bool] = lambda line: not line.strip(b"\r")
-    cleaned: Callable[[IO[bytes]], Bytes] = lambda stream: stream
+    cleaned: Callable[[Bytes], Bytes] = lambda stream: stream
 
 
 class DelimitedFile:
@@ -74,8 +69,9 @@ class DelimitedFile:
 
     def __init__(self, path: Path, packed: str | None, dialect: Dialect, header: Sequence[str] | None,
                  as_text: Sequence[str]) -> None:
-        self.path = path
+        self.path, self.size = path, path.stat().st_size
         self._packed, self._dialect = packed, dialect
+        self.is_whole = packed is not None or has_cr_alone(path)
         self._header = None if header is None else list(header)
         self._no_rows = False
         with self._explained({}):
@@ -83,33 +79,47 @@ class DelimitedFile:
             names = schema.names
         check_names(path, names)
         self.types: Mapping[str, pa.DataType] = dict(zip(names, schema.types, strict=True))
+        self._names = names
         if pa.binary() in schema.types:
             raise self._not_utf8()
 
-    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    def batches(self, types: Mapping[str, pa.DataType], part: Part | None = None) -> Iterator[pa.RecordBatch]:
         """Columns, read as these types."""
         if self._no_rows:
             return
         texts = {i for i, kind in enumerate(types.values()) if kind == pa.string()}
         with self._explained(types):
-            for batch in self._reader(types):
+            for batch in self._reader(types, part=part):
                 yield pa.RecordBatch.from_arrays(
                     [_without_empty(array) if i in texts else array for i, array in enumerate(batch.columns)],
                     names=list(types))
 
-    def settled(self, types: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
-        """Types that hold all values, so far as those given do not."""
+    def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None
+                ) -> dict[str, tuple[pa.DataType, ...]]:
+        """Those that hold all values; where the narrowest do, all do."""
+        found = {name: tuple(some) for name, some in kinds.items()}
         try:
             if not self._no_rows:
-                for _ in self._reader(types):
+                for _ in self._reader({name: some[0] for name, some in found.items()}, part=part):
                     pass
-            return dict(types)
+            return found
         except UNREADABLE:
-            found = dict(types)
-        for batch in self.batches(dict.fromkeys(types, pa.string())):
-            for name, array in zip(types, batch.columns, strict=True):
-                found[name] = wider_for(pc.utf8_trim_whitespace(array), found[name])
+            pass        # read what is there as texts
+        for batch in self.batches(dict.fromkeys(kinds, pa.string()), part):
+            for name, array in zip(kinds, batch.columns, strict=True):
+                texts = pc.utf8_trim_whitespace(array)
+                found[name] = tuple(kind for kind in found[name] if holds(kind, texts))
         return found
+
+    def look(self, first: int, last: int) -> tuple[Look, Look]:
+        """A stretch is of bytes, and begins with the first line that begins in it; what is packed is not cut."""
+        if self.is_whole:
+            return look_at_all(self, {self._names[0]: pa.string()})
+        with open(self.path, "rb") as stream:
+            begin, end = line_begin(stream, first), line_begin(stream, last)
+            found = look_at_rows(Stretch(stream, begin, end), self._dialect.skipped, self._quoting())
+        named = begin == 0 and self._header is None and found[0].num_rows > 0
+        return (replace(found[0], num_rows=found[0].num_rows - 1) if named else found[0]), found[1]
 
     def where(self, row: int) -> str:
         """The line, or the row, counted from 1, if rows are not lines."""
@@ -119,8 +129,8 @@ class DelimitedFile:
     def _quoting(self) -> bytes | None:
         return self._dialect.delimiter.encode() if self._dialect.quotes else None
 
-    def _raw(self) -> IO[bytes]:
-        stream: IO[bytes] = pa.input_stream(str(self.path), compression=self._packed)
+    def _raw(self) -> Bytes:
+        stream: Bytes = pa.input_stream(str(self.path), compression=self._packed)
         return stream
 
     def _schema(self, types: Mapping[str, pa.DataType]) -> pa.Schema:
@@ -139,15 +149,19 @@ class DelimitedFile:
         return csv.ParseOptions(delimiter=self._dialect.delimiter, newlines_in_values=self._dialect.quotes,
                                 quote_char='"' if self._dialect.quotes else False)
 
-    def _reader(self, types: Mapping[str, pa.DataType], columns: Sequence[str] | None = None, ahead: bool = True
-                ) -> csv.CSVStreamingReader:
+    def _reader(self, types: Mapping[str, pa.DataType], columns: Sequence[str] | None = None, ahead: bool = True,
+                part: Part | None = None) -> csv.CSVStreamingReader:
         """Arrow's, of the columns whose types are given; of all, if ``columns`` is empty.
 
         Only one that does not read ahead tells the numbers of rows.
         """
+        header, stream = self._header, self._raw()
+        if part is not None and not self.is_whole:
+            header = self._names if part[0] else header
+            stream = Stretch(pa.OSFile(str(self.path)), *part)
         return csv.open_csv(
-            self._dialect.cleaned(self._raw()),
-            csv.ReadOptions(use_threads=ahead, block_size=_BLOCK_BYTES, column_names=self._header),
+            self._dialect.cleaned(stream),
+            csv.ReadOptions(use_threads=ahead, block_size=_BLOCK_BYTES, column_names=header),
             self._parsing(),
             csv.ConvertOptions(column_types=dict(types), strings_can_be_null=True, quoted_strings_can_be_null=False,
                                null_values=list(MISSING), include_columns=list(types if columns is None else columns)))

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 import pyarrow as pa
 
 from mpignn.errors import DataError
 from mpignn.tables.delimited import DelimitedFile, Dialect
+from mpignn.tables.lines import Bytes
 
 _COMMENT = re.compile(rb"^[ \t]*[#%].*\n?", re.MULTILINE)
 _BEGIN, _END, _BLANKS = re.compile(rb"^[ \t]+", re.MULTILINE), re.compile(rb"[ \t]+(?=\r?$)", re.MULTILINE), \
@@ -69,7 +69,7 @@ class _Lines:
 
     closed = False
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Bytes) -> None:
         self._stream = stream
         self._rest = b""
         self._ready = b""

@@ -12,8 +12,8 @@ import pyarrow.types as pt
 
 from mpignn.errors import DataError
 from mpignn.tables.checks import UNREADABLE, first_line
-from mpignn.tables.kinds import TYPED
 from mpignn.tables.lines import line_of_row, split_lines
+from mpignn.tables.table_file import Look, Part, look_at_all
 
 _FIRST_BYTES = 1 << 23         # names that come later are not found
 _BLOCK_BYTES = 1 << 21
@@ -29,9 +29,10 @@ class JsonLines:
     """
 
     exact = False
+    is_whole = True     # what is an object, and where the next one begins, only JSON's own reader knows
 
     def __init__(self, path: Path, packed: str | None, as_text: Sequence[str]) -> None:
-        self.path = path
+        self.path, self.size = path, path.stat().st_size
         self._packed = packed
         with self._explained():
             schema = self._reader({}, "infer").schema
@@ -43,7 +44,7 @@ class JsonLines:
             schema = self._reader(wide, "infer").schema if wide else schema
             self.types: Mapping[str, pa.DataType] = dict(zip(schema.names, schema.types, strict=True))
 
-    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    def batches(self, types: Mapping[str, pa.DataType], part: Part | None = None) -> Iterator[pa.RecordBatch]:
         """Columns, read as these types."""
         # A number is not read as a text, nor a text as a number: whoever wants that converts what comes.
         readable = {name: kind if _word(kind) == _word(self.types[name]) else self.types[name]
@@ -53,15 +54,16 @@ class JsonLines:
                 batch.validate(full=True)       # Arrow takes texts here as they are
                 yield batch.select(list(types))
 
-    def settled(self, types: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
-        """Types that hold all values; what is a number in one row is none in any other."""
-        if self._can_be(types):
-            return dict(types)
-        found = {}
-        for name, kind in types.items():
-            wider = TYPED if pt.is_null(kind) else (pa.float64(),) if pt.is_integer(kind) else ()
-            found[name] = next((k for k in (kind, *wider) if self._can_be({name: k})), pa.string())
-        return found
+    def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None
+                ) -> dict[str, tuple[pa.DataType, ...]]:
+        """Those that hold all values; what is a number in one row is none in any other."""
+        if self._can_be({name: some[0] for name, some in kinds.items()}):
+            return {name: tuple(some) for name, some in kinds.items()}
+        return {name: tuple(kind for kind in some if self._can_be({name: kind})) for name, some in kinds.items()}
+
+    def look(self, first: int, last: int) -> tuple[Look, Look]:
+        """The file is read as a whole."""
+        return look_at_all(self, {})
 
     def where(self, row: int) -> str:
         """The line."""

@@ -63,12 +63,14 @@ def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return None
 
 
-def wider_for(array: pa.Array, kind: pa.DataType) -> pa.DataType:
-    """``kind``, if the words of a text are such values, else a wider type that they are."""
-    if kind == pa.string() or first_bad(array, kind) is None:
-        return kind
-    candidates = TYPED if pt.is_null(kind) else (pa.float64(),) if pt.is_integer(kind) else ()
-    return next((other for other in candidates if first_bad(array, other) is None), pa.string())
+def wider_kinds(kind: pa.DataType) -> tuple[pa.DataType, ...]:
+    """``kind``, and what else a column may be, but text, whose first values are such."""
+    return (kind, *(TYPED if pt.is_null(kind) else (pa.float64(),) if pt.is_integer(kind) else ()))
+
+
+def holds(kind: pa.DataType, array: pa.Array) -> bool:
+    """Whether the words of a text are values of a type."""
+    return kind == pa.string() or _casts(array, kind)
 
 
 def first_bad(array: pa.Array, kind: pa.DataType) -> int | None:

@@ -1,12 +1,14 @@
 """Tables in the Parquet format."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mpignn.tables.checks import check_names, damaged
+from mpignn.tables.table_file import Look, Part
 
 _BLOCK_BYTES = 1 << 24
 _BUFFER_BYTES = 1 << 20
@@ -17,6 +19,7 @@ class ParquetTable:
     """A Parquet file; see `mpignn.tables.table_file.TableFile`."""
 
     exact = True
+    is_whole = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,21 +29,38 @@ class ParquetTable:
             schema = self._file.schema_arrow
         check_names(path, schema.names)
         self.types: Mapping[str, pa.DataType] = dict(zip(schema.names, schema.types, strict=True))
+        self.size: int = self._file.metadata.num_rows
 
-    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    def batches(self, types: Mapping[str, pa.DataType], part: Part | None = None) -> Iterator[pa.RecordBatch]:
         """Columns, in the types that the file tells; blocks do not cross groups of rows."""
+        begin, end = (0, self.size) if part is None else part
+        groups, row = self._groups(begin, end)
         with damaged(self.path, "a Parquet file"):
-            for batch in self._file.iter_batches(self._rows_of_a_block(set(types)), columns=list(types)):
+            for whole in self._file.iter_batches(self._rows_of_a_block(set(types)), groups, list(types)):
+                batch = whole.slice(max(0, begin - row), max(0, end - max(begin, row)))
+                row += whole.num_rows
                 batch.validate(full=True)       # not all texts need be UTF-8
                 yield batch.select(list(types))
 
-    def settled(self, types: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
+    def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None
+                ) -> dict[str, tuple[pa.DataType, ...]]:
         """They are what the file tells."""
-        return dict(types)
+        return {name: tuple(some) for name, some in kinds.items()}
+
+    def look(self, first: int, last: int) -> tuple[Look, Look]:
+        """A stretch is of rows."""
+        return Look(first, last - first), Look(first, last - first)
 
     def where(self, row: int) -> str:
         """Rows are counted from 1."""
         return f"{self.path}, row {row + 1}"
+
+    def _groups(self, begin: int, end: int) -> tuple[list[int], int]:
+        """The groups with the rows ``begin:end``, and the first row of the first of them."""
+        sizes = [self._file.metadata.row_group(i).num_rows for i in range(self._file.metadata.num_row_groups)]
+        firsts = [0, *itertools.accumulate(sizes)]
+        groups = [i for i in range(len(sizes)) if firsts[i] < end and firsts[i + 1] > begin]
+        return groups, firsts[groups[0]] if groups else 0
 
     def _rows_of_a_block(self, wanted: set[str]) -> int:
         metadata = self._file.metadata

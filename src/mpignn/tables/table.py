@@ -1,4 +1,4 @@
-"""One table, in one file or in several, read in blocks and never whole.
+"""One table, in one file or in several, read in blocks and never whole, by one process or by all ranks of a group.
 
 Which file a row stands in, and in which line, is found out when an error is told, not before.
 
@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import DataError, os_errors
 from mpignn.tables.formats import ENDINGS, ending, open_file
-from mpignn.tables.kinds import first_bad, value_type, wider
-from mpignn.tables.table_file import TableFile
+from mpignn.tables.kinds import first_bad, value_type, wider, wider_kinds
+from mpignn.tables.shares import Share, share_of
+from mpignn.tables.table_file import Part, TableFile
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,13 @@ class Table:
     Attributes:
         names: The columns.
         paths: The files.
+        group: Those who read it together.
     """
 
-    def __init__(self, files: Sequence[TableFile], names: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[TableFile], names: Sequence[str], group: Group | None = None) -> None:
         self.names = tuple(names)
+        self.group = group or LocalGroup()
+        self._share: Share | None = None
         self.paths = tuple(file.path for file in files)
         self._files = files
         self._types = {name: _common_type(files, name) for name in names}
@@ -56,7 +61,7 @@ class Table:
 
     @staticmethod
     def open(paths: Sequence[Path], columns: Sequence[str] | None = None, header: Sequence[str] | None = None,
-             as_text: Sequence[str] = ()) -> "Table":
+             as_text: Sequence[str] = (), group: Group | None = None) -> "Table":
         """Open a table and look at its first rows.  Not collective.
 
         Args:
@@ -64,6 +69,7 @@ class Table:
             columns: Those that are wanted; None: all.
             header: Names of the columns, where files of text have none in their first line.
             as_text: Columns that stay as they are written where the file is a text: 007 is not 7.
+            group: The ranks that read it together, each a share of the rows; None: this process reads all.
 
         Raises:
             DataError: A path is no file or folder that can be read, a file is no table, files do not have the same
@@ -80,7 +86,7 @@ class Table:
             if wanted not in names:
                 raise DataError(f"{files[0].path}: there is no column {wanted!r}{_nearest(wanted, names)}; there "
                                 f"are {', '.join(map(repr, names))}")
-        return Table(files, names if columns is None else columns)
+        return Table(files, names if columns is None else columns, group)
 
     @property
     def types(self) -> Mapping[str, pa.DataType]:
@@ -93,9 +99,11 @@ class Table:
 
     def batches(self, columns: Sequence[str] | None = None, types: Mapping[str, pa.DataType] | None = None
                 ) -> Iterator[Block]:
-        """Read columns, block by block, in the order of the rows.  Not collective.
+        """Read columns, block by block, in the order of the rows; each rank reads a share, those of a lower rank first.
 
         A column has the same type in all blocks.  Where a file of text is to tell it, it is read once more before.
+
+        The call is collective over the group; to read the blocks is not.
 
         Args:
             columns: Their names; None: all.
@@ -105,6 +113,9 @@ class Table:
             DataError: A row or a value is not what it should be; names the file and the line.
         """
         columns = self.names if columns is None else columns
+        if self._share is None and self.group.size > 1:
+            self._share = share_of(self._files, self.group)
+            self._first_rows = list(self._share.first_rows)
         self._settle([name for name in columns if name not in (types or {})])
         wanted = {name: (types or {}).get(name, self._types[name]) for name in columns}
         return self._blocks(wanted)
@@ -121,20 +132,36 @@ class Table:
     def _settle(self, columns: Sequence[str]) -> None:
         open_ones = [name for name in columns if name not in self._settled]
         if open_ones:
-            found = {name: self._types[name] for name in open_ones}
-            for file in self._files:
-                found = file.settled(found)
-            self._types.update(found)
+            kinds = {name: wider_kinds(self._types[name]) for name in open_ones}
+            found = {name: tuple(some) for name, some in kinds.items()}
+            with self.group.all_or_none():
+                for _, file, part in self._parts():
+                    found = file.fitting({name: some or (pa.string(),) for name, some in found.items()}, part)
+            told = self.group.allgather(found)
+            for name, some in kinds.items():
+                self._types[name] = next((kind for kind in some if all(kind in of[name] for of in told)), pa.string())
             self._settled.update(open_ones)
+
+    def _parts(self) -> Iterator[tuple[int, TableFile, Part | None]]:
+        """The files of which this rank reads some, their numbers, and what it reads; None: all."""
+        for number, file in enumerate(self._files):
+            part = None if self._share is None else self._share.parts[number]
+            if self._share is None or part is not None:
+                yield number, file, part
 
     def _blocks(self, types: Mapping[str, pa.DataType]) -> Iterator[Block]:
         row = 0
-        for number, file in enumerate(self._files):
-            for batch in file.batches(types):
+        for number, file, part in self._parts():
+            if self._share is not None:
+                row = self._share.begins[number]
+            for batch in file.batches(types, part):
                 arrays = {name: batch.column(i) for i, name in enumerate(types)}
                 columns = {name: self._as(array, types[name], name, row) for name, array in arrays.items()}
                 yield Block(columns, row, batch.num_rows)
                 row += batch.num_rows
+            if self._share is not None and row != self._share.ends[number]:
+                raise DataError(f"{file.path}: has not as many rows as a moment before; it changed, or its lines end "
+                                "in CR here and in LF there: write it again, or let one process read it")
             if len(self._first_rows) == number + 1:
                 self._first_rows.append(row)
 

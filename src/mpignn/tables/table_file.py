@@ -1,10 +1,28 @@
 """What a file of a table can do, whatever its format."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
+
+Part = tuple[int, int]      # of a file: where its first row begins, and where the first one behind it does
+
+
+@dataclass(frozen=True)
+class Look:
+    """What stands in a stretch of a file.
+
+    Attributes:
+        begin: Where the first row begins that begins in it.
+        num_rows: How many rows do; a line of names is none.
+        inside: Whether it ends in a value in quotes.
+    """
+
+    begin: int
+    num_rows: int
+    inside: bool = False
 
 
 class TableFile(Protocol):
@@ -14,24 +32,46 @@ class TableFile(Protocol):
         path: Its path.
         types: Type of each column, in the order of the columns.
         exact: Whether the file tells its types; else they are guessed from its first rows.
+        size: How large it is, in what it is cut by: bytes of a text, rows or batches.
+        is_whole: Whether it is read from its begin only, and cannot be cut.
     """
 
     path: Path
     types: Mapping[str, pa.DataType]
     exact: bool
+    size: int
+    is_whole: bool
 
-    def batches(self, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    def batches(self, types: Mapping[str, pa.DataType], part: Part | None = None) -> Iterator[pa.RecordBatch]:
         """Read columns, block by block, in the order of the rows.
 
         Args:
             types: Columns to read, and the types that they should have.  A file that tells its types reads in these.
+            part: Which rows, as `look` has found them; None: all.
 
         Raises:
             DataError: A row or value is not what it should be.
         """
 
-    def settled(self, types: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
-        """``types``, made as wide as the values of all rows need."""
+    def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None
+                ) -> dict[str, tuple[pa.DataType, ...]]:
+        """Of some types of each column, the first of which are guessed, those that hold the values of all rows."""
+
+    def look(self, first: int, last: int) -> tuple[Look, Look]:
+        """What stands in a stretch: if it begins between values, and if it begins in a value in quotes.
+
+        Args:
+            first, last: The stretch, of at most `size`; the whole, if the file cannot be cut.
+
+        Raises:
+            DataError: A row is not what it should be.
+        """
 
     def where(self, row: int) -> str:
         """File and line or row of a row, counted from 0."""
+
+
+def look_at_all(file: TableFile, types: Mapping[str, pa.DataType]) -> tuple[Look, Look]:
+    """`TableFile.look` at a file that is not cut, by reading some columns of it."""
+    found = Look(0, sum(batch.num_rows for batch in file.batches(types)))
+    return found, found
