@@ -174,7 +174,7 @@ def _lines(stream: Bytes, skipped: Callable[[bytes], bool], delimiter: bytes | N
 def _end_of_line(delimiter: bytes | None) -> Callable[[bytes, bool], bool]:
     """What tells of a line, and whether it begins inside a value in quotes, whether it ends inside one."""
     before = rb"(?:^|%s)" % re.escape(delimiter or b",")
-    whole, begin = re.compile(before + rb'"(?:[^"]|"")*"'), re.compile(before + b'"')
+    whole, begin = re.compile(before + rb'"(?:[^"]|"")*"(?!")'), re.compile(before + b'"')
 
     def ends_inside(line: bytes, inside: bool) -> bool:
         if inside:
