@@ -15,8 +15,8 @@ from mpignn.errors import DataError
 from mpignn.tables.table import Table
 from threads_group import on_threads
 
-CELLS = st.sampled_from(["", "a", "7", "-2.5", "true", "2020-01-01", '"b, c"', '"d\ne"', '"f""\n""\ng"', "h\"i", '"\n\n"',
-                         "NA", '"7"', "é"])
+CELLS = st.sampled_from(["", "a", "7", "-2.5", "true", "2020-01-01", '"b, c"', '"d\ne"', '"f""\n""\ng"', "h\"i",
+                         '"\n\n"', "NA", '"7"', "é"])
 NUMBERS = st.sampled_from(["", "1", "23", "-4", "5.5"])
 
 
