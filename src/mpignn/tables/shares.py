@@ -16,7 +16,7 @@ class Share:
     """The rows of a table that a rank reads.
 
     Attributes:
-        parts: Of each file, in F entries; None: of that one none.
+        parts: (F,) what it reads of each file; None: nothing.
         begins, ends: (F,) rows of the table with which those begin, and one past their last ones.
         first_rows: (F + 1,) row of the table with which each file begins, and the number of all rows.
     """

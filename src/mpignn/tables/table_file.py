@@ -55,7 +55,7 @@ class TableFile(Protocol):
 
     def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None
                 ) -> dict[str, tuple[pa.DataType, ...]]:
-        """Of some types of each column, the first of which are guessed, those that hold the values of all rows."""
+        """Those of some types of each column, of which the first are guessed, that hold the values of all rows."""
 
     def look(self, first: int, last: int) -> tuple[Look, Look]:
         """What stands in a stretch: if it begins between values, and if it begins in a value in quotes.
