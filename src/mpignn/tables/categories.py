@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from mpignn.comm.group import Group
 from mpignn.errors import DataError
 from mpignn.graph.types import listed
 from mpignn.tables.description import Column
@@ -32,6 +33,7 @@ class Categories:
         self._found: set[Any] = set()
         self._place: dict[Any, int] = {}
         self._told = False
+        self._last: Where | None = None     # of the last block that was seen
         self.looks = learnt is None
 
     @property
@@ -51,10 +53,20 @@ class Categories:
         count = len(self._found) if self._given is None else len(self._given.values)
         return (count,) if self._column.how == "onehot" else ()
 
-    def look(self, array: pa.Array, in_train: np.ndarray, where: Where) -> None:
+    def look(self, array: pa.Array, in_train: np.ndarray, first: int, where: Where) -> None:
         self._found.update(pc.unique(self._filled(array, where)).to_pylist())
-        if self._column.how == "onehot" and len(self._found) > MOST_COLUMNS:
-            raise DataError(f"{where(0)}: {self._column.column} has {len(self._found)} values up to here, of which "
+        self._last = where
+        self._check_number(len(self._found))
+
+    def agree(self, group: Group) -> None:
+        of_ranks = group.allgather(self._found)
+        with group.all_or_none():
+            self._check_number(len(set().union(*of_ranks[:group.rank + 1])))
+        self._found = set().union(*of_ranks)
+
+    def _check_number(self, count: int) -> None:
+        if self._column.how == "onehot" and count > MOST_COLUMNS and self._last is not None:
+            raise DataError(f"{self._last(0)}: {self._column.column} has {count} values up to here, of which "
                             f'as = "onehot" would make as many columns, at most {MOST_COLUMNS}: leave it out, or make '
                             'numbers of it by as = "code"')
 

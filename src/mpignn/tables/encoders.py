@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from mpignn.comm.group import Group
 from mpignn.errors import DataError
 from mpignn.tables.categories import Categories
 from mpignn.tables.description import MEAN, Column
 from mpignn.tables.kinds import is_list, is_number, is_text, sort_of
 from mpignn.tables.learnt import LearntColumn, LearntNumbers, LearntValues, check_sort, nothing_stands_for
+from mpignn.tables.moments import Moments
 from mpignn.tables.values import Where, plain
 
 
@@ -47,13 +49,21 @@ class Encoder(Protocol):
     @property
     def dtype(self) -> np.dtype: ...
 
-    def look(self, array: pa.Array, in_train: np.ndarray, where: Where) -> None:
-        """See a block.  Not collective.
+    def look(self, array: pa.Array, in_train: np.ndarray, first: int, where: Where) -> None:
+        """See a block of this rank, the next one.  Not collective.
 
         Args:
             array: R values.
             in_train: (R,) booleans: the rows that are learnt from.
+            first: The row with which it begins, counted through the rows of all ranks.
             where: For messages.
+        """
+
+    def agree(self, group: Group) -> None:
+        """End the look: take what the other ranks have seen, too.  Collective over the group.
+
+        Raises:
+            DataError: On all ranks: they have seen too many values.
         """
 
     def rows(self, array: pa.Array, where: Where) -> np.ndarray:
@@ -103,7 +113,10 @@ class _Numbers:
         self._lists = is_list(kind) if learnt is None else learnt.width is not None
         self._width: int | None = kind.list_size if pt.is_fixed_size_list(kind) else None if self._lists else 1
         needs_moments = column.how == "standard" or column.fill == MEAN
-        self._moments: _Moments | _KnownMoments | None = _Moments() if needs_moments else None
+        self._needs_moments = needs_moments
+        self._learning: Moments | None = None
+        self._moments: Moments | _KnownMoments | None = None
+        self._first, self._missing = 0, 0       # row of this rank, and how many from there on are missing
         if learnt is not None:
             self._width = 1 if learnt.width is None else learnt.width
             self._moments = _KnownMoments(learnt) if needs_moments else None
@@ -116,7 +129,7 @@ class _Numbers:
         if not (is_number(entry) or pt.is_null(entry)):
             raise DataError(f"{column.column!r} holds values of type {kind}, of which no numbers are made: leave it "
                             "out")
-        if self._moments is not None:
+        if needs_moments:
             self.dtype = np.dtype(np.float64)
         if column.fill is not None and column.fill != MEAN:
             self.dtype = _with_fill(self.dtype, column)
@@ -139,12 +152,23 @@ class _Numbers:
     def row_shape(self) -> tuple[int, ...]:
         return (self._width or 0,) if self._lists else ()
 
-    def look(self, array: pa.Array, in_train: np.ndarray, where: Where) -> None:
+    def look(self, array: pa.Array, in_train: np.ndarray, first: int, where: Where) -> None:
         if self._width is None:
             lengths = pc.drop_null(pc.list_value_length(array))
             self._width = int(lengths[0].as_py()) if len(lengths) else None
-        if isinstance(self._moments, _Moments) and self._width is not None:
-            self._moments.add(*self._values(array, where), in_train)
+        if not self._needs_moments:
+            return
+        if self._learning is None:
+            self._first = first - self._missing
+        if self._width is None:
+            self._missing += len(array)
+        else:
+            self._begun(self._width).add(*self._values(array, where), in_train)
+
+    def agree(self, group: Group) -> None:
+        self._width = next((width for width in group.allgather(self._width) if width is not None), None)
+        if self._needs_moments:
+            self._begun(self._width or 1).agree(group)      # where lists differ in length, an error is to come
 
     def rows(self, array: pa.Array, where: Where) -> np.ndarray:
         values, missing = self._values(array, where)
@@ -157,6 +181,12 @@ class _Numbers:
                                 "squared, as their deviation needs: scale them")
             values = (values - self._moments.mean()) / deviation
         return values.astype(self._made, copy=False).reshape(len(array), *self.row_shape)
+
+    def _begun(self, width: int) -> Moments:
+        if self._learning is None:
+            self._learning = self._moments = Moments(width, self._first)
+            self._learning.add_missing(self._missing)
+        return self._learning
 
     def _values(self, array: pa.Array, where: Where) -> tuple[np.ndarray, np.ndarray]:
         """(R, W) numbers, and booleans: those that are missing; raises where one is infinite."""
@@ -222,39 +252,6 @@ def _with_fill(dtype: np.dtype, column: Column) -> np.dtype:
     return found
 
 
-class _Moments:
-    """Mean and deviation of the training rows, and of all rows where none is for training.
-
-    Moments of blocks are merged as in Chan, Golub and LeVeque 1979, Updating formulae and a pairwise algorithm for
-    computing sample variances.
-    """
-
-    def __init__(self) -> None:
-        # Rows: how many values, their mean, sum of the squares of what they differ from it by, the largest.
-        self._of_train, self._of_all = np.zeros((4, 1)), np.zeros((4, 1))
-
-    def add(self, values: np.ndarray, missing: np.ndarray, in_train: np.ndarray) -> None:
-        """Take a block, (R, W)."""
-        values = np.where(missing, 0, values).astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):      # what is no number then is refused
-            self._of_train = _merged(self._of_train, _moments(values[in_train], missing[in_train]))
-            self._of_all = _merged(self._of_all, _moments(values, missing))
-
-    def mean(self) -> np.ndarray:
-        mean: np.ndarray = self._found()[1]
-        return mean
-
-    def deviation(self) -> np.ndarray:
-        """That of a column; 1 where all its values are equal, but for the rounding of their mean."""
-        count, _, squares, largest = self._found()
-        deviation = np.sqrt(squares / np.maximum(count, 1))
-        found: np.ndarray = np.where(deviation <= 4 * np.finfo(np.float64).eps * largest, 1, deviation)
-        return found
-
-    def _found(self) -> np.ndarray:
-        return self._of_train if self._of_train[0].any() else self._of_all
-
-
 class _KnownMoments:
     """Mean and deviation that were learnt from other rows."""
 
@@ -266,20 +263,3 @@ class _KnownMoments:
 
     def deviation(self) -> np.ndarray:
         return np.array(self._learnt.deviation)
-
-
-def _moments(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """(4, W) of the (R, W) numbers of a block, which are 0 where they are missing."""
-    count = np.count_nonzero(~missing, axis=0)
-    mean = values.sum(axis=0) / np.maximum(count, 1)
-    mean = mean + np.where(missing, 0, values - mean).sum(axis=0) / np.maximum(count, 1)   # less what sums round
-    apart = np.where(missing, 0, values - mean)
-    return np.stack([count, mean, (apart**2).sum(axis=0), np.abs(values).max(axis=0, initial=0)])
-
-
-def _merged(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    count = one[0] + other[0]
-    share = other[0] / np.maximum(count, 1)
-    step = other[1] - one[1]
-    return np.stack([count, one[1] + step * share, one[2] + other[2] + step**2 * one[0] * share,
-                     np.maximum(one[3], other[3])])

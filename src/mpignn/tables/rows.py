@@ -175,7 +175,9 @@ def _encoder(column: Column, table: Table, what: str, learnt: LearntColumn | Non
 def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: np.ndarray, kept: np.ndarray) -> None:
     for arrays, rows, where in _kept_rows(table, {column for column, _ in made}, kept):
         for column, one in made:
-            one.look(arrays[column], in_train[rows], where)
+            one.look(arrays[column], in_train[rows], rows.start, where)
+    for _, one in made:
+        one.agree(table.group)
 
 
 def _kept_rows(table: Table, columns: Set[str], kept: np.ndarray
