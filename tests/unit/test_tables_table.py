@@ -83,6 +83,7 @@ def test_rows_come_back_from_every_format(ending, tmp_path):
     assert rows_of(table) == ROWS
     assert dict(table.types) == {"id": pa.string(), "year": pa.int64(), "score": pa.float64()}
     assert rows_of(table, ["score", "id"]) == {name: ROWS[name] for name in ("score", "id")}
+    assert [table.values(row, ["year", "id"]) for row in range(5)] == list(zip(ROWS["year"], ROWS["id"], strict=True))
 
 
 @pytest.mark.parametrize("ending", WRITERS)

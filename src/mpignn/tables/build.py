@@ -14,6 +14,7 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.graph.csc import CSC, csc_from_coo
 from mpignn.graph.types import EType, GraphData, V, etype_key
 from mpignn.graph.user_ids import UserIds
+from mpignn.large.scratch import Scratch
 from mpignn.tables.description import ANY, ON_UNKNOWN, Description, Edges, reversed_type
 from mpignn.tables.edges import EdgeRows, read_edges, turned
 from mpignn.tables.ids import Ids, NewIds
@@ -23,7 +24,7 @@ from mpignn.tables.record import to_record
 
 
 def build(description: Description, keep_dtype: bool = False, on_unknown: str | None = None,
-          record: Mapping[str, Any] | None = None) -> GraphData:
+          record: Mapping[str, Any] | None = None, scratch: Scratch | None = None) -> GraphData:
     """Read all tables of a graph.  Not collective.
 
     Args:
@@ -32,6 +33,7 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
         on_unknown: ``drop`` leaves edges out that have an end that is no node, for ``error`` they are one; None: as
             each table is described.
         record: That of the graph that this one shall be like; None: it gets one of its own.
+        scratch: Where to keep what does not fit memory; None: all fits.
 
     Returns:
         The graph: nodes in the order of their rows, edges likewise.  It is as canonical as the values of its tables.
@@ -46,13 +48,13 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
     ids: dict[str, Ids] = {}
     for ntype, nodes in description.nodes.items():
         if nodes.files:
-            rows[ntype] = read_nodes(nodes, f"{description.where}: [nodes.{ntype}]", keep_dtype)
+            rows[ntype] = read_nodes(nodes, f"{description.where}: [nodes.{ntype}]", keep_dtype, scratch)
         ids[ntype] = rows[ntype].ids if nodes.files else NewIds()
     edges: dict[EType, EdgeRows] = {}
     learnt = {ntype: found.learnt for ntype, found in rows.items()}
     for etype, table in description.edges.items():
         chosen = table if on_unknown is None else replace(table, drop_unknown=on_unknown == "drop")
-        learnt[etype_key(etype)] = _add(edges, etype, chosen, ids, description.where, keep_dtype)
+        learnt[etype_key(etype)] = _add(edges, etype, chosen, ids, description.where, keep_dtype, scratch)
     num_nodes = {ntype: len(found) for ntype, found in ids.items()}
     csc: dict[EType, CSC] = {}
     edge_data: dict[EType, Mapping[str, np.ndarray]] = {}
@@ -70,10 +72,10 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
 
 
 def _add(edges: dict[EType, EdgeRows], etype: EType, table: Edges, ids: Mapping[str, Ids], where: str,
-         keep_dtype: bool) -> Learnt:
+         keep_dtype: bool, scratch: Scratch | None) -> Learnt:
     """Add the edges of a table, and their reverses; returns what was learnt from them."""
     what = f'{where}: [edges."{etype_key(etype)}"]'
-    found, learnt = read_edges(etype, table, ids, what, keep_dtype)
+    found, learnt = read_edges(etype, table, ids, what, keep_dtype, scratch)
     for of_type, rows in found.items():
         back = reversed_type(of_type, table)
         for made, some in ((of_type, rows),) if back is None else ((of_type, rows), (back, turned(rows))):

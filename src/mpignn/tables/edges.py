@@ -10,15 +10,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from mpignn.comm.group import LocalGroup
 from mpignn.errors import DataError
 from mpignn.graph.likeness import SPLITS
 from mpignn.graph.types import EType
+from mpignn.large.scratch import Scratch
 from mpignn.tables.description import LABELS, Edges
 from mpignn.tables.ids import Ids, NewIds
 from mpignn.tables.learnt import Learnt
 from mpignn.tables.relations import RelationReader, Relations, type_name
 from mpignn.tables.rows import Seeds, in_split, open_table, read_data, where_of
-from mpignn.tables.table import Block, Table
+from mpignn.tables.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,8 @@ class EdgeRows:
     class_names: dict[str, tuple[str, ...]]
 
 
-def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, keep_dtype: bool
-               ) -> tuple[dict[EType, EdgeRows], Learnt]:
+def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, keep_dtype: bool,
+               scratch: Scratch | None = None) -> tuple[dict[EType, EdgeRows], Learnt]:
     """Read the edges of a type, or of several, by name, of which a column names the relation.  Not collective.
 
     Shares of a split are drawn in each type, and duplicates are those within a type; all else is learnt of the rows of
@@ -59,6 +61,7 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
         ids: What finds nodes, by node type.
         what: Where the description stands, for messages.
         keep_dtype: As in `mpignn.tables.rows.read_data`.
+        scratch: Where to keep what does not fit memory; None: all fits.
 
     Returns:
         The edges by type, and what makes those of other tables likewise.
@@ -72,8 +75,9 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
     reader = None
     if edges.relation is not None:
         reader = RelationReader(edges.relation, None if edges.learnt is None else edges.learnt.relations)
-    ends = _Ends(etype, edges, ids, table)
-    src, dst = ends.read([seeds] if reader is None else [seeds, reader])
+    ends = _Ends(etype, edges, ids, table, scratch)
+    ends.add_all([seeds] if reader is None else [seeds, reader])
+    src, dst = (np.concatenate(end) for end in zip(*ends.answers(), strict=True))
     kinds = None if reader is None else reader.numbers()
     kept = _kept(src, dst, kinds, edges, etype)
     _tell_dropped(table, src, kept, ends.unknown)
@@ -121,57 +125,74 @@ def _apart(found: EdgeRows, etype: EType, relations: Relations) -> Iterator[tupl
 
 
 class _Ends:
-    """The ends of the edges of a table, found block by block.
+    """The ends of the edges of a table, found in one pass over it.
 
     Attributes:
-        unknown: How many edges have an end that is no node.
+        unknown: How many edges of this rank have an end that is no node, once all is found.
     """
 
-    def __init__(self, etype: EType, edges: Edges, ids: Mapping[str, Ids], table: Table) -> None:
-        self._table, self._edges = table, edges
-        self._ends = [(edges.src, etype[0], ids[etype[0]]), (edges.dst, etype[2], ids[etype[2]])]
-        self._first_unknown: str | None = None
+    def __init__(self, etype: EType, edges: Edges, ids: Mapping[str, Ids], table: Table, scratch: Scratch | None
+                 ) -> None:
+        self._table, self._drop_unknown = table, edges.drop_unknown
+        self._group = LocalGroup() if scratch is None else scratch.group
+        self._ends = (edges.src, etype[0]), (edges.dst, etype[2])
+        src_ids, dst_ids = ids[etype[0]], ids[etype[2]]
+        # New nodes get their numbers in the order in which a reader meets them.
+        self._in_turns = src_ids is dst_ids and isinstance(src_ids, NewIds)
+        self._ids = [src_ids] if self._in_turns else [src_ids, dst_ids]
+        self._lookups = [of_type.ask() for of_type in self._ids]
+        self._first_rows: list[int] = []        # of each block
         self.unknown = 0
 
-    def read(self, others: Sequence[Seeds | RelationReader]) -> tuple[np.ndarray, np.ndarray]:
-        """(R,) sources and destinations of all rows, -1 where an end is no node; others get their columns."""
-        columns = list(dict.fromkeys((self._edges.src, self._edges.dst, *(
-            column for taker in others for column in taker.columns))))
-        small = all(len(ids) <= np.iinfo(np.int32).max for _, _, ids in self._ends)
-        kind = np.dtype(np.int32 if small else np.int64)
-        found: list[list[np.ndarray]] = [[np.empty(0, kind)], [np.empty(0, kind)]]
+    def add_all(self, others: Sequence[Seeds | RelationReader]) -> None:
+        """Read the ends of all edges; others get their columns.  Not collective."""
+        (src, _), (dst, _) = self._ends
+        columns = list(dict.fromkeys((src, dst, *(column for taker in others for column in taker.columns))))
         for block in self._table.batches(columns):
-            for end, nodes in zip(found, self._of(block), strict=True):
-                end.append(nodes.astype(kind, copy=False))
+            ends = block.columns[src], block.columns[dst]
+            for lookup, array in zip(self._lookups, [_zipped(*ends)] if self._in_turns else ends, strict=True):
+                lookup.add(array)
+            self._first_rows.append(block.first_row)
             for taker in others:
                 taker.add(block, where_of(self._table, block))
-        if self._first_unknown is not None and not self._edges.drop_unknown:
-            more = f"; so it is with {self.unknown - 1} more edges" if self.unknown > 1 else ""
-            raise DataError(f"{self._first_unknown}{more}: mend the table, or leave such edges out by on_unknown = "
-                            "\"drop\" in the description, or by --on-unknown drop")
-        src, dst = (np.concatenate(end) for end in found)
-        return src, dst
 
-    def _of(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
-        (src_column, _, src_ids), (dst_column, _, dst_ids) = self._ends
-        arrays = [block.columns[src_column], block.columns[dst_column]]
-        if src_ids is dst_ids and isinstance(src_ids, NewIds):
-            # New nodes get their numbers in the order in which a reader meets them.
-            both = src_ids.find(_zipped(*arrays))
-            nodes = [both[::2], both[1::2]]
-        else:
-            nodes = [src_ids.find(arrays[0]), dst_ids.find(arrays[1])]
-        unknown = np.flatnonzero((nodes[0] < 0) | (nodes[1] < 0))
-        self.unknown += unknown.size
-        if unknown.size and self._first_unknown is None:
-            row = int(unknown[0])
-            self._first_unknown = self._complaint(block, row, 0 if nodes[0][row] < 0 else 1)
-        return nodes[0], nodes[1]
+    def answers(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(R,) sources and destinations of each block, -1 where an end is no node; once.  Collective over the group.
 
-    def _complaint(self, block: Block, row: int, end: int) -> str:
-        column, ntype, _ = self._ends[end]
-        value = block.columns[column][row].as_py()
-        place = where_of(self._table, block)(row)
+        Raises:
+            DataError: On all ranks, at the end: an edge has an end that is no node, and these are not to be left out.
+        """
+        found = zip(*[lookup.answers() for lookup in self._lookups], strict=True)
+        small = all(len(of_type) <= np.iinfo(np.int32).max for of_type in self._ids)     # with those that are new
+        kind = np.dtype(np.int32 if small else np.int64)
+        first_unknown: int | None = None
+        yield np.empty(0, kind), np.empty(0, kind)
+        for first_row, nodes in zip(self._first_rows, found, strict=True):
+            src, dst = (end.astype(kind, copy=False) for end in (
+                (nodes[0][::2], nodes[0][1::2]) if self._in_turns else nodes))
+            unknown = np.flatnonzero((src < 0) | (dst < 0))
+            self.unknown += unknown.size
+            if unknown.size and first_unknown is None:
+                first_unknown = first_row + int(unknown[0])
+                of_end = 0 if src[unknown[0]] < 0 else 1
+            yield src, dst
+        if not self._drop_unknown:
+            told = None if first_unknown is None else (first_unknown, self._complaint(first_unknown, of_end))
+            self._raise_first(told)
+
+    def _raise_first(self, told: tuple[int, str] | None) -> None:
+        """Raise on all ranks what is told of the first row, if anything is."""
+        of_ranks = self._group.allgather((told, self.unknown))
+        complaints = [some for some, _ in of_ranks if some is not None]
+        if complaints:
+            others = sum(count for _, count in of_ranks) - 1
+            more = f"; so it is with {others} more edges" if others else ""
+            raise DataError(f"{min(complaints)[1]}{more}: mend the table, or leave such edges out by on_unknown = "
+                            "\"drop\" in the description, or by --on-unknown drop").on_all()
+
+    def _complaint(self, row: int, end: int) -> str:
+        column, ntype = self._ends[end]
+        value, place = self._table.values(row, [column])[0], self._table.where(row)
         return (f"{place}: {column} is missing" if value is None else
                 f"{place}: {column} is {value!r}, which is no node of type {ntype}")
 

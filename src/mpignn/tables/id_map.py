@@ -20,8 +20,10 @@ from mpignn.kernels import ids as kernels
 from mpignn.kernels.simd import read_only
 from mpignn.tables.checks import first_line
 
+MOST_IDS = 2**31 - 1
+"""How many a map holds."""
+
 _STEP = 1 << 16     # ids at a time: their keys stay in the cache
-_MOST_IDS = 2**31 - 1
 _LEAST_SLOTS, _MOST_SLOTS = 1024, 2**32 - 1
 _FULL, _ROOM = 0.7, 1.5     # how much of the table may be in use; how much larger it becomes
 _SIGNS = {1 << kernels.NEGATIVE: kernels.NEGATIVE, 1 << kernels.HUGE: kernels.HUGE}
@@ -172,8 +174,8 @@ class IdMap:
     def _make_room(self, count: int) -> None:
         """Make room for as many ids more."""
         most = self._num_ids + count
-        if most > _MOST_IDS:
-            raise DataError(f"more than {_MOST_IDS} nodes of a type do not fit one process")
+        if most > MOST_IDS:
+            raise DataError(f"more than {MOST_IDS} nodes of a type do not fit one process")
         if most > self._tags.size:
             size = max(most, int(self._tags.size * _ROOM))
             self._tags = _longer(self._tags, size)

@@ -46,7 +46,8 @@ def read_more(path: Path, data: GraphData, keep_dtype: bool = False) -> GraphDat
             raise ConfigError(f"{what}: {ntype!r} is not {one_of(ntype, data.num_nodes)}")
         users = data.user_ids.get(ntype) or UserIds(np.arange(data.num_nodes[ntype]))
         train = data.splits.get(ntype, {}).get(SPLITS[0], np.empty(0, np.int64))
-        rows = read_nodes(nodes, what, keep_dtype, partial(_trained, users=users, train=train, what=what))
+        rows = read_nodes(nodes, what, keep_dtype,
+                          trained=partial(_trained, users=users, train=train, what=what))
         found[ntype] = _ordered(rows, _rows(rows.ids, users, what))
     return replace(GraphData(data.num_nodes, data.csc), node_data=_named(found, "data"),
                    splits=_named(found, "splits"), class_names=_named(found, "class_names"))
@@ -59,10 +60,11 @@ def _trained(ids: Ids, users: UserIds, train: np.ndarray, what: str) -> np.ndarr
 
 def _rows(ids: Ids, users: UserIds, what: str) -> np.ndarray:
     """(N,) int64 row of each node; raises `DataError` unless each has one, and no row is of another node."""
-    rows = np.empty(len(users), np.int64)
-    for first in range(0, rows.size, _STEP):
-        some = users.of(first, min(rows.size, first + _STEP))
-        rows[first:first + _STEP] = ids.find(pa.array(some, pa.string() if users.bounds is not None else None))
+    lookup = ids.ask()
+    for first in range(0, len(users), _STEP):
+        some = users.of(first, min(len(users), first + _STEP))
+        lookup.add(pa.array(some, pa.string() if users.bounds is not None else None))
+    rows: np.ndarray = np.concatenate([np.empty(0, np.int64), *lookup.answers()])
     missing = np.flatnonzero(rows < 0)
     if missing.size:
         node = users.of(int(missing[0]), int(missing[0]) + 1)[0]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpignn.graph.likeness import SPLITS
+from mpignn.large.scratch import Scratch
 from mpignn.tables.description import LABELS, Nodes
-from mpignn.tables.id_map import IdMap
-from mpignn.tables.ids import Ids, RowNumbers
+from mpignn.tables.ids import Ids, RowNumbers, TableIds
 from mpignn.tables.learnt import Learnt
 from mpignn.tables.rows import Seeds, in_split, open_table, read_data, where_of
 from mpignn.tables.table import Block, Table
@@ -36,14 +36,15 @@ class NodeRows:
     learnt: Learnt
 
 
-def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, trained: Callable[[Ids], np.ndarray] | None = None
-               ) -> NodeRows:
+def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, scratch: Scratch | None = None,
+               trained: Callable[[Ids], np.ndarray] | None = None) -> NodeRows:
     """Read the nodes of a type in two or three passes: ids, labels and splits come first.  Not collective.
 
     Args:
         nodes: Their description, which names files.
         what: Where it stands, for messages.
         keep_dtype: As in `mpignn.tables.rows.read_data`.
+        scratch: Where to keep what does not fit memory; None: all fits.
         trained: Says by their ids which rows are training nodes, where the table does not; (N,) booleans.
 
     Raises:
@@ -57,7 +58,7 @@ def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, trained: Callable[[Ids
         ids = RowNumbers(max((block.first_row + block.num_rows for block in blocks), default=0))
     else:
         name = nodes.id
-        ids = IdMap.build((block.columns[name] for block in blocks), table.where)
+        ids = TableIds.read((block.columns[name] for block in blocks), table.where)
     kept = np.ones(len(ids), bool)
     labels, splits = seeds.found(kept, table)
     in_train = in_split(splits, SPLITS[0], len(ids)) if trained is None or splits else trained(ids)

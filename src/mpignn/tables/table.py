@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -119,6 +120,17 @@ class Table:
         self._settle([name for name in columns if name not in (types or {})])
         wanted = {name: (types or {}).get(name, self._types[name]) for name in columns}
         return self._blocks(wanted)
+
+    def values(self, row: int, columns: Sequence[str]) -> tuple[Any, ...]:
+        """What columns hold in a row, which is looked for: for messages.  Not collective.
+
+        Args:
+            row: Row of the table, counted from 0, of a block that was read.
+        """
+        for block in self.batches(columns):
+            if row < block.first_row + block.num_rows:
+                return tuple(block.columns[name][row - block.first_row].as_py() for name in columns)
+        raise AssertionError(f"row {row} of {self.paths[0]} was there before")
 
     def where(self, row: int) -> str:
         """File and line of a row, such as ``papers.csv, line 18``.  Not collective.

@@ -6,6 +6,7 @@ All of `mpignn.tables` is imported when it is needed: who reads other forms need
 from pathlib import Path
 
 from mpignn.graph.types import GraphData
+from mpignn.large.scratch import Scratch
 from mpignn.storage.form import Form, Like, file_named
 from mpignn.storage.forms.partitioned import is_partitioned
 
@@ -13,8 +14,8 @@ DESCRIPTION = "graph.toml"
 _OPTIONS = ("keep_dtype", "on_unknown", "like")
 
 
-def read_described(path: Path, keep_dtype: bool = False, on_unknown: str | None = None, like: Like | None = None
-                   ) -> GraphData:
+def read_described(path: Path, keep_dtype: bool = False, on_unknown: str | None = None, like: Like | None = None,
+                   scratch: Scratch | None = None) -> GraphData:
     """The graph that a TOML file describes."""
     from mpignn.tables.build import build
     from mpignn.tables.like import described_like
@@ -22,22 +23,22 @@ def read_described(path: Path, keep_dtype: bool = False, on_unknown: str | None 
 
     given = read_description(path)
     if like is None:
-        return build(given, keep_dtype, on_unknown)
-    return build(described_like(given, like.tables, str(like.path)), keep_dtype, on_unknown, like.tables)
+        return build(given, keep_dtype, on_unknown, scratch=scratch)
+    return build(described_like(given, like.tables, str(like.path)), keep_dtype, on_unknown, like.tables, scratch)
 
 
-def read_tables(path: Path, keep_dtype: bool = False, on_unknown: str | None = None, like: Like | None = None
-                ) -> GraphData:
+def read_tables(path: Path, keep_dtype: bool = False, on_unknown: str | None = None, like: Like | None = None,
+                scratch: Scratch | None = None) -> GraphData:
     """The graph of a table, or of those of a folder, by a description there or by what they seem to mean."""
     from mpignn.tables.build import build
     from mpignn.tables.guess import guessed
     from mpignn.tables.like import found_like
 
     if (path / DESCRIPTION).exists():
-        return read_described(path / DESCRIPTION, keep_dtype, on_unknown, like)
+        return read_described(path / DESCRIPTION, keep_dtype, on_unknown, like, scratch)
     if like is None:
-        return build(guessed(path), keep_dtype, on_unknown)
-    return build(found_like(path, like.tables, str(like.path)), keep_dtype, on_unknown, like.tables)
+        return build(guessed(path), keep_dtype, on_unknown, scratch=scratch)
+    return build(found_like(path, like.tables, str(like.path)), keep_dtype, on_unknown, like.tables, scratch)
 
 
 def is_tables(path: Path) -> bool:
