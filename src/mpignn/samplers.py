@@ -67,6 +67,16 @@ def find_sampler(name: str) -> Sampler:
     return SAMPLERS[name]
 
 
+def positions_bytes(num_nodes: int, ids: float) -> float:
+    """Bytes that a thread takes to give the nodes of a type their positions in a block.  Not collective.
+
+    Args:
+        num_nodes: Of the graph.
+        ids: Destinations of the block, and edges from nodes of the type.
+    """
+    return num_nodes * 34 / 8 if num_nodes <= MOST_IN_BITMAPS else 16 * ids
+
+
 def samplers_with_arguments() -> tuple[str, ...]:
     """Names of the samplers that ``sampler_args`` has an effect on.  Not collective."""
     return tuple(sampler.name for sampler in SAMPLERS.values() if sampler.arguments)
@@ -102,3 +112,4 @@ SAMPLERS = {sampler.name: sampler for sampler in (
             {"degree": _at_least(1), "keep": _at_least(0)}, takes_mask=True),
 )}
 USUAL = "neighbor"
+MOST_IN_BITMAPS = 1 << 22       # nodes, for which bitmaps and sorting 200,000 edges take equally long

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpignn.buffers import Pool
 from mpignn.kernels.relabel import find_new, look_up, mark, place_dst, place_new
+from mpignn.sampling.positions import positions
 
 
 def relabel(dst, neighbors, seen, known, slot):
@@ -70,3 +72,22 @@ def test_looking_up_may_overwrite_the_ids():
     ids, slot = np.array([2, 0, 2], np.int32), np.array([5, 6, 7], np.int32)
     look_up(ids, slot, ids)
     assert ids.tolist() == [7, 5, 7]
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.data(), st.sampled_from([2**22 + 1, 2**31 - 1, 2**31, 2**45]), st.sampled_from([np.int32, np.int64]))
+def test_nodes_that_are_too_many_for_bitmaps_get_the_same_positions(data, num_nodes, dtype):
+    dtype = dtype if num_nodes < 2**31 else np.int64
+    node = st.one_of(st.integers(0, num_nodes - 1), st.integers(0, 20))
+    by_sorting, pool = positions(num_nodes), Pool()
+    assert by_sorting.seen.size == 0
+    dst = np.array(data.draw(st.lists(node, unique=True)), np.int64)
+    for _ in range(2):      # the second time the sources of the first block are the destinations
+        of_types = [np.array(data.draw(st.lists(node)), dtype) for _ in range(data.draw(st.integers(0, 3)))]
+        src, found = by_sorting.place(dst, of_types, pool)
+        met = {v for ids in of_types for v in ids.tolist()}
+        expected = [*dst.tolist(), *sorted(met - set(dst.tolist()))]
+        assert src.dtype == np.int64 and src.tolist() == expected
+        for ids, places in zip(of_types, found, strict=True):
+            assert places.dtype == np.int32 and places.tolist() == [expected.index(v) for v in ids.tolist()]
+        dst = src

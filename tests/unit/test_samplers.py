@@ -40,6 +40,24 @@ def test_a_sampler_keeps_as_many_as_the_plan_expects(sampler):
     assert 0.9 < found / (400 * find_sampler(sampler).kept(fanout, degree, {})) < 1.1
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_block_does_not_depend_on_how_nodes_get_their_positions(sampler, monkeypatch):
+    rng = np.random.default_rng(1)
+    ends = {("a", "to", "a"): (300, 300), ("b", "of", "a"): (50, 300), ("a", "in", "b"): (300, 50)}
+    graph = make_graph({"a": 300, "b": 50}, {etype: tuple(rng.integers(0, size, 2_000) for size in sizes)
+                                             for etype, sizes in ends.items()})
+    published, seeds = serve(graph).published, {"a": np.arange(0, 300, 7), "b": np.arange(10)}
+    found = []
+    for most in (1 << 22, 0):       # by bitmaps, by sorting
+        monkeypatch.setattr("mpignn.sampling.positions.MOST_IN_BITMAPS", most)
+        blocks = make_sampler(SamplingConfig(sampler=sampler), [4, 3, 2]).sample(published, seeds, 5)[2]
+        found.append([[*block.src_ids.values(), *(part for etype in ends for part in (
+            block.csc[etype].indptr, block.csc[etype].indices))] for block in blocks])
+    for marked, by_sorting in zip(*found, strict=True):
+        for one, other in zip(marked, by_sorting, strict=True):
+            np.testing.assert_array_equal(one, other, strict=True)
+
+
 def test_what_settings_ask_for_is_made():
     settings = load_config(None, {"sampler_args": "replace=true"}).sampling
     found = make_sampler(settings, [2, 3], "kept", return_eids=True)

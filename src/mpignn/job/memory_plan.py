@@ -14,7 +14,7 @@ from mpignn.graph.types import EType, etype_key, parse_etype
 from mpignn.models import Hop
 from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role
-from mpignn.samplers import find_sampler, values_of
+from mpignn.samplers import find_sampler, positions_bytes, values_of
 from mpignn.store.cut import Placement
 from mpignn.store.placement import trainer_rows
 from mpignn.store.sizes import INFERENCE_BATCH, LINK_CANDIDATES, LINK_SOURCES, head_size, layer_columns, layer_sizes
@@ -239,12 +239,14 @@ def _degree(book: RangePartitionBook, etype: EType) -> float:
 
 def _sampler_bytes(book: RangePartitionBook, sampling: SamplingConfig, fanouts: Sequence[int],
                    hops: Sequence[Hop]) -> int:
-    """Two bits and a position for each node of the graph, and the edges of a hop that are looked at."""
+    """What gives nodes their positions, and the edges of a hop that are looked at."""
     looked_at = 0.0
     if find_sampler(sampling.sampler).whole_rows:
         looked_at = max(sum(hop.dst[e[2]] * _degree(book, e) for e in book.canonical_etypes) if fanout != 0 else 0.0
                         for hop, fanout in zip(hops, reversed(fanouts), strict=True))
-    return int(sum(book.num_nodes(t) * 34 // 8 for t in book.ntypes) + _LOOKED_AT_BYTES * looked_at)
+    ids = {t: max((hop.dst[t] + sum(hop.edges[etype_key(e)] for e in book.canonical_etypes if e[0] == t)
+                   for hop in hops), default=0.0) for t in book.ntypes}
+    return int(sum(positions_bytes(book.num_nodes(t), ids[t]) for t in book.ntypes) + _LOOKED_AT_BYTES * looked_at)
 
 
 def _batch_bytes(placement: Placement, hops: Sequence[Hop], row_bytes: Mapping[str, int], prefetch: int) -> int:

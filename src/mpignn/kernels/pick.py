@@ -139,7 +139,7 @@ def pick_neighbors(key: np.uint64, replace: bool, orig: np.ndarray, bounds: np.n
         key, replace, orig, bounds, gone, taken, indptr, bits: As for `pick_edges`.
         indices: (M,) int32 or int64 sources of the edges in the view.
         lo: Global id of the first of them.
-        seen: Bitmap over the sources' ids, uint64; the bits of the neighbors are set.
+        seen: Bitmap over the sources' ids, uint64; the bits of the neighbors are set, if it has any words.
         out: (E,) of the type of ``indices``, written: the neighbors in the order drawn.
 
     A group's picks are first stored as positions and their lines asked for; they are read while the next group is
@@ -155,7 +155,7 @@ def pick_neighbors(key: np.uint64, replace: bool, orig: np.ndarray, bounds: np.n
 def _pick_in_groups(key: np.uint64, replace: bool, orig: np.ndarray, bounds: np.ndarray, gone: np.ndarray,
                     taken: np.ndarray, excludes: bool, indptr: np.ndarray, bits: np.ndarray, indices: np.ndarray,
                     lo: int, seen: np.ndarray, out: np.ndarray) -> None:
-    num_dst = orig.shape[0]
+    num_dst, marks = orig.shape[0], seen.shape[0] > 0
     base, size = indices.ctypes.data, indices.itemsize
     for first in range(0, num_dst + _GROUP, _GROUP):
         for i in range(first, min(first + _GROUP, num_dst)):
@@ -166,7 +166,8 @@ def _pick_in_groups(key: np.uint64, replace: bool, orig: np.ndarray, bounds: np.
             for e in range(indptr[i], indptr[i + 1]):
                 neighbor = indices[bounds[i, 0] - lo + out[e]]
                 out[e] = neighbor
-                seen[neighbor >> 6] |= _1 << (_U64(neighbor) & _63)
+                if marks:
+                    seen[neighbor >> 6] |= _1 << (_U64(neighbor) & _63)
 
 
 @inlined

@@ -3,8 +3,8 @@
 Shapes: D destinations and S sources of a node type, E edges of an edge type.
 """
 
-import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from mpignn.graph.array_key import IN
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, etype_key
-from mpignn.kernels.relabel import find_new, look_up, mark, place_dst, place_new
+from mpignn.kernels.relabel import mark
 from mpignn.sampling import timed
 from mpignn.sampling.draw import Draw, Front, Ids, Workspace, by_ntype, check_unique, draw_in_view
 from mpignn.sampling.fetch import read_at_once
@@ -65,7 +65,7 @@ def to_block(frontier: Frontier, dst_nodes: Ids, include_dst_in_src: bool = True
     for etype, drawn in frontier.edges.items():
         edges[etype] = _by_destination(etype, drawn, nodes[etype[2]])
         ids = edges[etype].indices
-        mark(ids, space.maps(etype[0], graph.book.num_nodes(etype[0])).seen[0])
+        mark(ids, space.positions(etype[0], graph.book.num_nodes(etype[0])).seen[0])
     return _assemble(graph, space, nodes, orig, edges, include_dst_in_src)
 
 
@@ -88,28 +88,12 @@ def _by_destination(etype: EType, drawn: FrontierEdges, dst: np.ndarray) -> CSC:
 
 def _assemble(graph: PublishedGraph, space: Workspace, nodes: Mapping[str, np.ndarray], orig: Mapping[str, np.ndarray],
               edges: Mapping[EType, CSC], include_dst: bool = True) -> Block:
-    """Give sources their positions; ``edges`` have global ids, which are marked in the maps of ``space``.
-
-    By one thread: another one would take the positions out of this one's cache only to look them up, and all that was
-    won, and more, is lost when they are written again (measured where two cores share no cache).
-    """
-    maps = {t: space.maps(t, graph.book.num_nodes(t)) for t in graph.schema.ntypes}
-    src = {}
+    """Give sources their positions; ``edges`` have global ids, which are marked in the positions of ``space``."""
+    src, csc = {}, dict(edges)
     for ntype, dst in nodes.items():
-        found = maps[ntype]
-        first = dst if include_dst else dst[:0]
-        if found.placed() is not first:     # else they are the sources of the hop before, which have their positions
-            place_dst(first, found.known, found.slot)
-        num_dst = first.shape[0]
-        src[ntype] = space.pool.empty(num_dst + find_new(found.seen, found.known), np.int64)
-        src[ntype][:num_dst] = first
-        place_new(found.seen[0], found.slot, num_dst, src[ntype])
-        found.placed = weakref.ref(src[ntype])
-    csc = {}
-    for etype, by_id in edges.items():
-        ids = by_id.indices
-        indices = ids if ids.dtype == np.int32 else space.pool.empty(ids.shape[0], np.int32)
-        look_up(ids, maps[etype[0]].slot, indices)
-        csc[etype] = CSC(by_id.indptr, indices, by_id.edge_ids)
+        of_type = [etype for etype in edges if etype[0] == ntype]
+        src[ntype], indices = space.positions(ntype, graph.book.num_nodes(ntype)).place(
+            dst if include_dst else dst[:0], [edges[etype].indices for etype in of_type], space.pool)
+        csc |= {etype: replace(edges[etype], indices=found) for etype, found in zip(of_type, indices, strict=True)}
     return Block(graph.schema, src, {t: dst.shape[0] for t, dst in nodes.items()}, orig, csc,
                  dst_ids=None if include_dst else dict(nodes))

@@ -4,11 +4,10 @@ The first asks for the rows of the nodes to expand, the second for the neighbors
 marks or times, it asks for those of whole rows, and for all neighbors with them: what is picked is known only then.
 Where the neighbors have times, a third asks for these.
 
-Shapes: D nodes of a type to expand, E picks, X excluded edges, T threads, N nodes of a type, V = ceil(N / 64), L edges
-of all rows.
+Shapes: D nodes of a type to expand, E picks, X excluded edges, T threads, L edges of all rows.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +23,7 @@ from mpignn.kernels.relabel import mark
 from mpignn.kernels.rng import derive, number_moments, number_repeats
 from mpignn.kernels.weigh import close_gaps, pick_weighted, take
 from mpignn.sampling.fetch import RowReader, read_at_once
+from mpignn.sampling.positions import Positions, positions
 from mpignn.sampling.rule import Rule
 from mpignn.sampling.whole_rows import WholeRows, excluded
 from mpignn.store.published import PublishedGraph
@@ -97,30 +97,13 @@ class Draw:
                 self.indptr[first:last + 1])
 
 
-@dataclass
-class Positions:
-    """What gives the nodes of a type their positions in a block.
-
-    Attributes:
-        seen: (T, V) a bit of each thread for each node, all 0 between uses.
-        known: (V,) a bit for each node that has a position.
-        slot: (N,) int32 the positions of these.
-        placed: Gives the sources whose positions they are, as long as there is someone who holds these.
-    """
-
-    seen: np.ndarray
-    known: np.ndarray
-    slot: np.ndarray
-    placed: Callable[[], np.ndarray | None] = lambda: None
-
-
 class Workspace:
-    """Memory that a call needs for itself: slabs for results, and bitmaps that are all 0 between uses."""
+    """Memory that a call needs for itself: slabs for results, bitmaps that are all 0 between uses, and positions."""
 
     def __init__(self) -> None:
         self.pool = Pool()
         self._bits = np.zeros((1, 64), np.uint64)
-        self._maps: dict[str, Positions] = {}
+        self._positions: dict[str, Positions] = {}
 
     def bits(self, longest: int) -> np.ndarray:
         """(T, ...) a bit for each position of a row of ``longest`` edges, for each thread."""
@@ -129,13 +112,11 @@ class Workspace:
             self._bits = np.zeros((threads.num_threads(), max(words, 2 * (longest // 64 + 1))), np.uint64)
         return self._bits
 
-    def maps(self, ntype: str, num_nodes: int) -> Positions:
-        """For the nodes of a type."""
-        found = self._maps.get(ntype)
-        if found is None or found.slot.shape[0] != num_nodes or found.seen.shape[0] < threads.num_threads():
-            words = -(-num_nodes // 64)
-            found = self._maps[ntype] = Positions(np.zeros((threads.num_threads(), words), np.uint64),
-                                                  np.empty(words, np.uint64), np.empty(num_nodes, np.int32))
+    def positions(self, ntype: str, num_nodes: int) -> Positions:
+        """What gives positions to the nodes of a type, of which there are always as many."""
+        found = self._positions.get(ntype)
+        if found is None or found.seen.shape[0] < threads.num_threads():
+            found = self._positions[ntype] = positions(num_nodes)
         return found
 
 
@@ -240,19 +221,19 @@ def draw_hop(graph: PublishedGraph, space: Workspace, fronts: Sequence[Front], r
 def draw_in_view(graph: PublishedGraph, space: Workspace, draws: Sequence[Draw]) -> None:
     """Draw, of one batch, what `draw_hop` has left since the view has all rows for it, and mark all neighbors.
 
-    Not collective.  Both at once, while a neighbor is in the cache: the marks, in the maps of ``space``, are for the
-    block that is made next, so each batch has its turn.
+    Not collective.  Both at once, while a neighbor is in the cache: the marks, in ``space``, are for the block that is
+    made next, so each batch has its turn.
     """
     for draw in draws:
         if draw.neighbors is not None:
-            mark(draw.neighbors, space.maps(draw.etype[0], graph.book.num_nodes(draw.etype[0])).seen[0])
+            mark(draw.neighbors, space.positions(draw.etype[0], graph.book.num_nodes(draw.etype[0])).seen[0])
     threads.run_all([_picking(graph, space, draw) for draw in draws if draw.neighbors is None])
 
 
 def _picking(graph: PublishedGraph, space: Workspace, draw: Draw) -> threads.Job[None]:
     """What `threads.run_all` shall do to fill ``draw.neighbors`` from the view, and to mark them.  Not collective."""
     array = graph.adjacency(draw.etype).indices
-    bits, seen = space.bits(draw.longest), space.maps(draw.etype[0], graph.book.num_nodes(draw.etype[0])).seen
+    bits, seen = space.bits(draw.longest), space.positions(draw.etype[0], graph.book.num_nodes(draw.etype[0])).seen
     neighbors = draw.neighbors = space.pool.empty(draw.indptr[-1], array.spec.dtype)
     return lambda number, first, last: pick_neighbors(
         draw.key, draw.rule.replace, *draw.rows(first, last), bits[number], array.flat, array.lo, seen[number],

@@ -11,6 +11,8 @@ from mpignn.graph.array_key import EDGE, NODE, ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.kernels import gather, match, permute
+from mpignn.samplers import MOST_IN_BITMAPS
+from mpignn.sampling import positions
 from mpignn.sampling.neighbor import NeighborSampler
 from mpignn.store.cut import array_specs
 from mpignn.store.published import PublishedGraph
@@ -40,6 +42,8 @@ def warming(graphs: Sequence[PublishedGraph], chosen_by: Collection[str] | None 
     if chosen_by is None and any(s.book.out_ranges for s in graphs):
         edges.add(np.dtype(np.bool_))       # an excluded out-edge is one without a mark
     yield from (gather.warm, permute.warm, partial(match.warm, index))
+    if any(s.book.num_nodes(ntype) > MOST_IN_BITMAPS for s in graphs for ntype in s.book.ntypes):
+        yield partial(positions.warm, index)
     for dtype in index:
         graph = _small_graph(dtype, edges, nodes)
         for sampler, *more in _samplers(edges, nodes):
