@@ -71,7 +71,7 @@ def positions_bytes(num_nodes: int, ids: float) -> float:
     """Bytes that a thread takes to give the nodes of a type their positions in a block.  Not collective.
 
     Args:
-        num_nodes: Of the graph.
+        num_nodes: Those that the graph has.
         ids: Destinations of the block, and edges from nodes of the type.
     """
     return num_nodes * 34 / 8 if num_nodes <= MOST_IN_BITMAPS else 16 * ids
