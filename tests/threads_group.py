@@ -5,6 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+
 from mpignn.comm.group import LocalGroup
 
 
@@ -27,6 +29,10 @@ class ThreadGroup(LocalGroup):
         found = list(self._told)
         self.barrier()
         return found
+
+    def all_sum(self, array: np.ndarray) -> np.ndarray:
+        array[...] = np.sum(self.allgather(array.copy()), axis=0)
+        return array
 
 
 def on_threads(size: int, call: Callable[[ThreadGroup], Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpignn.tables import moments
@@ -17,6 +17,7 @@ def blocks(begin, end, cut):
     return zip(places, places[1:], strict=False)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.integers(1, 3), st.integers(1, 5), st.integers(1, 40), cuts, st.data())
 def test_blocks_and_ranks_change_no_bit(num_rows, width, size, stretch, cut, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))

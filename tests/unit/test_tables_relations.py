@@ -149,7 +149,8 @@ def test_ends_may_be_of_two_types(tmp_path):
 def test_the_table_is_read_once_however_many_relations_there_are(tmp_path, monkeypatch):
     asked = []
     batches = DelimitedFile.batches
-    monkeypatch.setattr(DelimitedFile, "batches", lambda self, types: asked.append(list(types)) or batches(self, types))
+    monkeypatch.setattr(DelimitedFile, "batches",
+                        lambda self, types, part: asked.append(list(types)) or batches(self, types, part))
     read(tmp_path, triples(tmp_path, [(f"e{i}", f"r{i}", "e0") for i in range(30)]))
     assert asked == [["head", "tail", "relation"]]
 

@@ -8,7 +8,7 @@ import pyarrow.csv as csv
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpignn.errors import DataError
@@ -52,6 +52,7 @@ def assert_all_read_what_one_reads(paths, size):
     assert all(of == types for *_, of in together)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([".csv", ".tsv", ".edges"]), st.lists(st.tuples(CELLS, NUMBERS), min_size=1, max_size=12),
        st.sampled_from(["\n", "\r\n"]), st.booleans(), st.sets(st.integers(0, 2)), st.integers(1, 5))
 def test_texts_are_cut_at_rows(tmp_path_factory, ending, rows, end, last, gaps, size):

@@ -1,10 +1,11 @@
-"""From described tables to a graph in memory.
+"""From described tables to a graph, by one process or by all ranks of a group.
 
 Tables are read in blocks.  What is held is the graph: ids, ends of edges and data, in the types in which they are
-stored, and while the edges of a type are sorted, these once more.  Ends are let go type by type.
+stored, and while the edges of a type are sorted, these once more.  Ends are let go type by type.  Ends and data that do
+not fit memory, or that several ranks read, go through files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,18 +15,24 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.graph.csc import CSC, csc_from_coo
 from mpignn.graph.types import EType, GraphData, V, etype_key
 from mpignn.graph.user_ids import UserIds
+from mpignn.large.arrays import LargeArray
 from mpignn.large.scratch import Scratch
+from mpignn.large.sort_edges import Edges as Rows
+from mpignn.large.sort_edges import sort_edges
 from mpignn.tables.description import ANY, ON_UNKNOWN, Description, Edges, reversed_type
-from mpignn.tables.edges import EdgeRows, read_edges, turned
+from mpignn.tables.edges import SORT_BYTES, EdgeRows, read_edges, turned
 from mpignn.tables.ids import Ids, NewIds
 from mpignn.tables.learnt import Learnt
 from mpignn.tables.nodes import NodeRows, read_nodes
 from mpignn.tables.record import to_record
+from mpignn.tables.room import Room
+
+_EDGE_BYTES = 64        # of an edge in hand
 
 
 def build(description: Description, keep_dtype: bool = False, on_unknown: str | None = None,
           record: Mapping[str, Any] | None = None, scratch: Scratch | None = None) -> GraphData:
-    """Read all tables of a graph.  Not collective.
+    """Read all tables of a graph.  Collective over the group of ``scratch``, if there is one.
 
     Args:
         description: What they mean.
@@ -33,10 +40,11 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
         on_unknown: ``drop`` leaves edges out that have an end that is no node, for ``error`` they are one; None: as
             each table is described.
         record: That of the graph that this one shall be like; None: it gets one of its own.
-        scratch: Where to keep what does not fit memory; None: all fits.
+        scratch: Where to keep what does not fit memory, and who reads; None: all fits that of this process.
 
     Returns:
-        The graph: nodes in the order of their rows, edges likewise.  It is as canonical as the values of its tables.
+        On the first rank the graph: nodes in the order of their rows, edges likewise.  It is as canonical as the values
+        of its tables.  On others it lacks labels, splits and names.
 
     Raises:
         ConfigError: ``on_unknown`` is something else.
@@ -44,17 +52,18 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
     """
     if on_unknown not in (None, *ON_UNKNOWN):
         raise ConfigError(f"on_unknown is {on_unknown!r}; it must be {' or '.join(ON_UNKNOWN)}")
+    room = Room(scratch)
     rows: dict[str, NodeRows] = {}
     ids: dict[str, Ids] = {}
     for ntype, nodes in description.nodes.items():
         if nodes.files:
-            rows[ntype] = read_nodes(nodes, f"{description.where}: [nodes.{ntype}]", keep_dtype, scratch)
+            rows[ntype] = read_nodes(nodes, f"{description.where}: [nodes.{ntype}]", keep_dtype, room)
         ids[ntype] = rows[ntype].ids if nodes.files else NewIds()
     edges: dict[EType, EdgeRows] = {}
     learnt = {ntype: found.learnt for ntype, found in rows.items()}
     for etype, table in description.edges.items():
         chosen = table if on_unknown is None else replace(table, drop_unknown=on_unknown == "drop")
-        learnt[etype_key(etype)] = _add(edges, etype, chosen, ids, description.where, keep_dtype, scratch)
+        learnt[etype_key(etype)] = _add(edges, etype, chosen, ids, description.where, keep_dtype, room)
     num_nodes = {ntype: len(found) for ntype, found in ids.items()}
     csc: dict[EType, CSC] = {}
     edge_data: dict[EType, Mapping[str, np.ndarray]] = {}
@@ -62,7 +71,7 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
     splits = {ntype: found.splits for ntype, found in rows.items()}
     for etype in tuple(edges):
         of_type = edges.pop(etype)
-        csc[etype] = csc_from_coo(of_type.src, of_type.dst, num_nodes[etype[2]])
+        csc[etype] = _grouped(of_type.src, of_type.dst, num_nodes[etype[0]], num_nodes[etype[2]], room)
         class_names[etype_key(etype)], splits[etype_key(etype)] = of_type.class_names, of_type.splits
         if of_type.data:
             edge_data[etype] = of_type.data
@@ -72,10 +81,10 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
 
 
 def _add(edges: dict[EType, EdgeRows], etype: EType, table: Edges, ids: Mapping[str, Ids], where: str,
-         keep_dtype: bool, scratch: Scratch | None) -> Learnt:
+         keep_dtype: bool, room: Room) -> Learnt:
     """Add the edges of a table, and their reverses; returns what was learnt from them."""
     what = f'{where}: [edges."{etype_key(etype)}"]'
-    found, learnt = read_edges(etype, table, ids, what, keep_dtype, scratch)
+    found, learnt = read_edges(etype, table, ids, what, keep_dtype, room)
     for of_type, rows in found.items():
         back = reversed_type(of_type, table)
         for made, some in ((of_type, rows),) if back is None else ((of_type, rows), (back, turned(rows))):
@@ -85,6 +94,22 @@ def _add(edges: dict[EType, EdgeRows], etype: EType, table: Edges, ids: Mapping[
                                 f'"inverse_{ANY}"')
             edges[made] = some
     return learnt
+
+
+def _grouped(src: LargeArray, dst: LargeArray, num_src: int, num_dst: int, room: Room) -> CSC:
+    """Edges by destination.  Collective over the group."""
+    scratch = room.scratch
+    if scratch is None or isinstance(src, np.ndarray) and scratch.fits(SORT_BYTES * src.size):
+        return csc_from_coo(np.asarray(src), np.asarray(dst), num_dst)
+    of_ranks = room.group.allgather(src.size)
+    begin, step = sum(of_ranks[:room.group.rank]), scratch.rows(_EDGE_BYTES)
+
+    def edges() -> Iterator[Rows]:
+        for first in range(0, src.size, step):
+            some = src[first:first + step]
+            yield some, dst[first:first + step], begin + np.arange(first, first + some.size)
+
+    return sort_edges(edges, sum(of_ranks), num_src, num_dst, src.dtype, scratch)
 
 
 def _given(named: Mapping[str, Mapping[str, V]]) -> dict[str, Mapping[str, V]]:

@@ -10,19 +10,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from mpignn.comm.group import LocalGroup
+from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import DataError
 from mpignn.graph.likeness import SPLITS
 from mpignn.graph.types import EType
+from mpignn.large.arrays import LargeArray
 from mpignn.large.scratch import Scratch
 from mpignn.tables.description import LABELS, Edges
 from mpignn.tables.ids import Ids, NewIds
+from mpignn.tables.kept import Kept
 from mpignn.tables.learnt import Learnt
 from mpignn.tables.relations import RelationReader, Relations, type_name
-from mpignn.tables.rows import Seeds, in_split, open_table, read_data, where_of
+from mpignn.tables.room import Room
+from mpignn.tables.rows import open_table, read_data
+from mpignn.tables.seeds import Seeds, in_split, own_in_train, where_of
 from mpignn.tables.table import Table
 
 log = logging.getLogger(__name__)
+
+SORT_BYTES = 40     # of an edge while all are sorted in memory
 
 MESSAGE = "message"
 """Edge data that is false on the edges of val and test, and on all that join the same nodes: they are to be predicted.
@@ -35,22 +41,22 @@ class EdgeRows:
     """What a table says of the edges of a type.
 
     Attributes:
-        src, dst: (E,) int32 or int64 nodes; edge i goes from ``src[i]`` to ``dst[i]``.
-        data: By name, (E, ...).
-        splits: Sorted edges of each split.
+        src, dst: (E,) int32 or int64 nodes of this rank's edges; edge i goes from ``src[i]`` to ``dst[i]``.
+        data: By name, a row for each edge of all ranks; of what becomes data otherwise the first rank knows alone.
+        splits: Sorted edges of each split, among those of all ranks; on the first rank.
         class_names: By name of the data, what users call its numbers, where that is something else.
     """
 
-    src: np.ndarray
-    dst: np.ndarray
+    src: LargeArray
+    dst: LargeArray
     data: dict[str, np.ndarray]
     splits: dict[str, np.ndarray]
     class_names: dict[str, tuple[str, ...]]
 
 
 def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, keep_dtype: bool,
-               scratch: Scratch | None = None) -> tuple[dict[EType, EdgeRows], Learnt]:
-    """Read the edges of a type, or of several, by name, of which a column names the relation.  Not collective.
+               room: Room) -> tuple[dict[EType, EdgeRows], Learnt]:
+    """Read the edges of a type, or of several, by name, of which a column names the relation.  Collective.
 
     Shares of a split are drawn in each type, and duplicates are those within a type; all else is learnt of the rows of
     the table together.
@@ -61,7 +67,7 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
         ids: What finds nodes, by node type.
         what: Where the description stands, for messages.
         keep_dtype: As in `mpignn.tables.rows.read_data`.
-        scratch: Where to keep what does not fit memory; None: all fits.
+        room: Where arrays go, and who reads together.
 
     Returns:
         The edges by type, and what makes those of other tables likewise.
@@ -70,40 +76,83 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
         DataError: An end that is missing or is no node, a column that is not there, a value that is not what it should
             be; names the file and the line.
     """
+    group, alone = room.group, _is_whole(edges)
     texts = [edges.src, edges.dst] + ([] if edges.relation is None else [edges.relation])
-    table, seeds = open_table(edges, what, texts), Seeds(edges)
+    table, seeds = open_table(edges, what, texts, group, alone), Seeds(edges, room)
     reader = None
     if edges.relation is not None:
         reader = RelationReader(edges.relation, None if edges.learnt is None else edges.learnt.relations)
-    ends = _Ends(etype, edges, ids, table, scratch)
-    ends.add_all([seeds] if reader is None else [seeds, reader])
-    src, dst = (np.concatenate(end) for end in zip(*ends.answers(), strict=True))
-    kinds = None if reader is None else reader.numbers()
-    kept = _kept(src, dst, kinds, edges, etype)
-    _tell_dropped(table, src, kept, ends.unknown)
-    relations = None if reader is None or kinds is None else reader.found(kinds, kept, table)
-    if not kept.all():
-        src, dst, kinds = src[kept], dst[kept], None if kinds is None else kinds[kept]
-    predicted = edges.split is not None and not edges.labels
-    alike = _first_alike(src, dst, kinds, edges) if predicted and not edges.drop_duplicates else None
+    ends = _Ends(etype, edges, ids, table, room.scratch)
+    with room.alone():
+        ends.add_all([seeds] if reader is None else [seeds, reader])
+    src, dst, kept = _known(ends, edges, etype, room)
+    ends.check()
+    relations, alike, kinds = None, None, None
+    with room.alone():
+        if alone and group.rank == 0:
+            src, dst = np.asarray(src), np.asarray(dst)
+            kinds = None if reader is None else reader.numbers()[kept.mask()]
+            if edges.drop_duplicates:
+                again = _first_alike(src, dst, kinds, edges) != np.arange(src.size)
+                src, dst, kept = src[~again], dst[~again], kept.without(again)
+                kinds = None if kinds is None else kinds[~again]
+            if reader is not None:
+                relations = reader.found(reader.numbers(), kept.mask(), table)
+            if edges.split is not None and not edges.labels and not edges.drop_duplicates:
+                alike = _first_alike(src, dst, kinds, edges)
+    _tell_dropped(table, kept, ends.unknown, group)
     labels, splits = seeds.found(kept, table, alike, None if relations is None else relations.rows)
-    in_train = in_split(splits, SPLITS[0], src.size)
-    data, names, columns = read_data(table, edges.made(), in_train, what, keep_dtype, kept, edges.learnt)
+    data, names, columns = read_data(table, edges.made(), own_in_train(splits, kept, room), what, keep_dtype, kept,
+                                     edges.learnt, room)
     if labels is not None:
         data[LABELS] = labels.values
         if labels.names is not None:
             names[LABELS] = labels.names
     holds_out = len(splits) > 1 if edges.learnt is None else edges.learnt.held_out
-    if labels is None and holds_out and MESSAGE not in data:
-        held_out = np.any([in_split(splits, name, src.size) for name in SPLITS[1:]], axis=0)
+    if not edges.labels and holds_out and MESSAGE not in data and group.rank == 0:
+        held_out = np.any([in_split(splits, name, kept.count) for name in SPLITS[1:]], axis=0)
         data[MESSAGE] = ~(held_out if alike is None else _spread(held_out, alike))
     learnt = Learnt(columns, None if labels is None else labels.learnt, labels is None and holds_out,
                     None if relations is None else relations.values)
     found = EdgeRows(src, dst, data, splits, names)
-    by_type = {etype: found} if relations is None else dict(_apart(found, etype, relations))
-    if edges.reverse is True:
-        by_type = {of: _both_ways(rows) for of, rows in by_type.items()}
-    return by_type, learnt
+    by_type = {etype: found} if reader is None else {}
+    with room.alone():
+        if alone and group.rank == 0:
+            by_type = {etype: found} if relations is None else dict(_apart(found, etype, relations))
+            if edges.reverse is True:
+                by_type = {of: _both_ways(rows) for of, rows in by_type.items()}
+    return _told(by_type, group) if alone else by_type, learnt
+
+
+def _is_whole(edges: Edges) -> bool:
+    """Whether something is asked of all edges together, for which the first rank reads them all into its memory."""
+    held_out = edges.learnt is not None and edges.learnt.held_out
+    return bool(edges.relation is not None or edges.drop_duplicates or edges.reverse is True or held_out
+                or (edges.split is not None and not edges.labels))
+
+
+def _known(ends: "_Ends", edges: Edges, etype: EType, room: Room) -> tuple[LargeArray, LargeArray, Kept]:
+    """(E,) sources and destinations of this rank's edges whose ends are nodes, and which these are.  Collective."""
+    src, dst, kept = room.growing(SORT_BYTES), room.growing(SORT_BYTES), Kept()
+    answers = ends.answers()
+    with room.alone():
+        for one, other in answers:
+            mask = (one >= 0) & (other >= 0)
+            if edges.drop_self_loops and etype[0] == etype[2]:
+                mask &= one != other
+            kept.add(mask)
+            is_all = mask.all()
+            src.add(one if is_all else one[mask])
+            dst.add(other if is_all else other[mask])
+    return src.whole(), dst.whole(), kept
+
+
+def _told(by_type: dict[EType, EdgeRows], group: Group) -> dict[EType, EdgeRows]:
+    """What the first rank has, on others without edges.  Collective over the group."""
+    types = group.bcast([(etype, rows.src.dtype) for etype, rows in by_type.items()])
+    if group.rank == 0:
+        return by_type
+    return {etype: EdgeRows(np.empty(0, dtype), np.empty(0, dtype), {}, {}, {}) for etype, dtype in types}
 
 
 def turned(found: EdgeRows) -> EdgeRows:
@@ -142,6 +191,7 @@ class _Ends:
         self._ids = [src_ids] if self._in_turns else [src_ids, dst_ids]
         self._lookups = [of_type.ask() for of_type in self._ids]
         self._first_rows: list[int] = []        # of each block
+        self._first_unknown: tuple[int, int] | None = None      # row and end
         self.unknown = 0
 
     def add_all(self, others: Sequence[Seeds | RelationReader]) -> None:
@@ -157,31 +207,31 @@ class _Ends:
                 taker.add(block, where_of(self._table, block))
 
     def answers(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(R,) sources and destinations of each block, -1 where an end is no node; once.  Collective over the group.
-
-        Raises:
-            DataError: On all ranks, at the end: an edge has an end that is no node, and these are not to be left out.
-        """
+        """(R,) sources and destinations of each block, -1 where an end is no node; once.  Collective over the group."""
         found = zip(*[lookup.answers() for lookup in self._lookups], strict=True)
         small = all(len(of_type) <= np.iinfo(np.int32).max for of_type in self._ids)     # with those that are new
         kind = np.dtype(np.int32 if small else np.int64)
-        first_unknown: int | None = None
         yield np.empty(0, kind), np.empty(0, kind)
         for first_row, nodes in zip(self._first_rows, found, strict=True):
             src, dst = (end.astype(kind, copy=False) for end in (
                 (nodes[0][::2], nodes[0][1::2]) if self._in_turns else nodes))
             unknown = np.flatnonzero((src < 0) | (dst < 0))
             self.unknown += unknown.size
-            if unknown.size and first_unknown is None:
-                first_unknown = first_row + int(unknown[0])
-                of_end = 0 if src[unknown[0]] < 0 else 1
+            if unknown.size and self._first_unknown is None:
+                self._first_unknown = first_row + int(unknown[0]), 0 if src[unknown[0]] < 0 else 1
             yield src, dst
-        if not self._drop_unknown:
-            told = None if first_unknown is None else (first_unknown, self._complaint(first_unknown, of_end))
-            self._raise_first(told)
 
-    def _raise_first(self, told: tuple[int, str] | None) -> None:
-        """Raise on all ranks what is told of the first row, if anything is."""
+    def check(self) -> None:
+        """Raise if an edge has an end that is no node, and these are not to be left out; once all is found.
+
+        Collective over the group.
+
+        Raises:
+            DataError: On all ranks: names the first one.
+        """
+        if self._drop_unknown:
+            return
+        told = None if self._first_unknown is None else (self._first_unknown[0], self._complaint(*self._first_unknown))
         of_ranks = self._group.allgather((told, self.unknown))
         complaints = [some for some, _ in of_ranks if some is not None]
         if complaints:
@@ -203,16 +253,6 @@ def _zipped(one: pa.Array, other: pa.Array) -> pa.Array:
         one, other = one.cast(pa.string()), other.cast(pa.string())
     turns = np.arange(2 * len(one)).reshape(2, -1).T.reshape(-1)
     return pa.concat_arrays([one, other]).take(pa.array(turns))
-
-
-def _kept(src: np.ndarray, dst: np.ndarray, kinds: np.ndarray | None, edges: Edges, etype: EType) -> np.ndarray:
-    """(R,) booleans: the edges that are not dropped."""
-    kept: np.ndarray = (src >= 0) & (dst >= 0)
-    if edges.drop_self_loops and etype[0] == etype[2]:
-        kept &= src != dst
-    if edges.drop_duplicates:
-        kept &= _first_alike(src, dst, kinds, edges) == np.arange(src.size)
-    return kept
 
 
 def _first_alike(src: np.ndarray, dst: np.ndarray, kinds: np.ndarray | None, edges: Edges) -> np.ndarray:
@@ -238,19 +278,22 @@ def _spread(marked: np.ndarray, alike: np.ndarray) -> np.ndarray:
     return spread
 
 
-def _tell_dropped(table: Table, src: np.ndarray, kept: np.ndarray, unknown: int) -> None:
-    if unknown:
+def _tell_dropped(table: Table, kept: Kept, unknown: int, group: Group) -> None:
+    """Tell of edges of all ranks that are left out.  Collective over the group."""
+    num_rows, dropped, unknown = group.all_sum(np.array([kept.num_rows, kept.num_rows - kept.count, unknown])).tolist()
+    if group.rank == 0 and unknown:
         log.warning("%s: %d of %d edges are left out, which have an end that is no node", table.paths[0], unknown,
-                    src.size)
-    others = src.size - int(np.count_nonzero(kept)) - unknown
-    if others:
-        log.info("%s: %d of %d edges are left out, as duplicates or self loops", table.paths[0], others, src.size)
+                    num_rows)
+    if group.rank == 0 and dropped > unknown:
+        log.info("%s: %d of %d edges are left out, as duplicates or self loops", table.paths[0], dropped - unknown,
+                 num_rows)
 
 
 def _both_ways(found: EdgeRows) -> EdgeRows:
     """The edges, and behind them each the other way round; a self loop is that already."""
-    back = np.flatnonzero(found.src != found.dst)
-    return replace(found, src=_joined(found.src, found.dst[back]), dst=_joined(found.dst, found.src[back]),
+    src, dst = np.asarray(found.src), np.asarray(found.dst)
+    back = np.flatnonzero(src != dst)
+    return replace(found, src=_joined(src, dst[back]), dst=_joined(dst, src[back]),
                    data={name: _joined(array, array[back]) for name, array in found.data.items()})
 
 

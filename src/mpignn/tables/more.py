@@ -18,6 +18,7 @@ from mpignn.graph.types import GraphData
 from mpignn.graph.user_ids import UserIds
 from mpignn.tables.ids import Ids
 from mpignn.tables.nodes import NodeRows, read_nodes
+from mpignn.tables.room import Room
 from mpignn.tables.toml import read_node_tables
 
 _STEP = 1 << 16         # ids in hand at a time
@@ -46,8 +47,8 @@ def read_more(path: Path, data: GraphData, keep_dtype: bool = False) -> GraphDat
             raise ConfigError(f"{what}: {ntype!r} is not {one_of(ntype, data.num_nodes)}")
         users = data.user_ids.get(ntype) or UserIds(np.arange(data.num_nodes[ntype]))
         train = data.splits.get(ntype, {}).get(SPLITS[0], np.empty(0, np.int64))
-        rows = read_nodes(nodes, what, keep_dtype,
-                          trained=partial(_trained, users=users, train=train, what=what))
+        rows = read_nodes(nodes, what, keep_dtype, Room(),
+                          partial(_trained, users=users, train=train, what=what))
         found[ntype] = _ordered(rows, _rows(rows.ids, users, what))
     return replace(GraphData(data.num_nodes, data.csc), node_data=_named(found, "data"),
                    splits=_named(found, "splits"), class_names=_named(found, "class_names"))

@@ -3,17 +3,19 @@
 Shapes: N nodes.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from mpignn.graph.likeness import SPLITS
-from mpignn.large.scratch import Scratch
 from mpignn.tables.description import LABELS, Nodes
 from mpignn.tables.ids import Ids, RowNumbers, TableIds
+from mpignn.tables.kept import Kept
 from mpignn.tables.learnt import Learnt
-from mpignn.tables.rows import Seeds, in_split, open_table, read_data, where_of
+from mpignn.tables.room import Room
+from mpignn.tables.rows import open_table, read_data
+from mpignn.tables.seeds import Seeds, own_in_train, where_of
 from mpignn.tables.table import Block, Table
 
 
@@ -23,8 +25,8 @@ class NodeRows:
 
     Attributes:
         ids: Finds nodes by the users' ids.
-        data: By name, (N, ...).
-        splits: Sorted nodes of each split.
+        data: By name, (N, ...); labels the first rank knows alone.
+        splits: Sorted nodes of each split; on the first rank.
         class_names: By name of the data, what users call its numbers, where that is something else.
         learnt: What makes data of other rows likewise.
     """
@@ -36,33 +38,36 @@ class NodeRows:
     learnt: Learnt
 
 
-def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, scratch: Scratch | None = None,
+def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, room: Room,
                trained: Callable[[Ids], np.ndarray] | None = None) -> NodeRows:
-    """Read the nodes of a type in two or three passes: ids, labels and splits come first.  Not collective.
+    """Read the nodes of a type in two or three passes: ids, labels and splits come first.  Collective over the group.
 
     Args:
         nodes: Their description, which names files.
         what: Where it stands, for messages.
         keep_dtype: As in `mpignn.tables.rows.read_data`.
-        scratch: Where to keep what does not fit memory; None: all fits.
+        room: Where arrays go, and who reads together.
         trained: Says by their ids which rows are training nodes, where the table does not; (N,) booleans.
 
     Raises:
         DataError: A missing id, one that is there twice, a column that is not there, a value that is not what it
             should be; names the file and the line.
     """
-    table, seeds = open_table(nodes, what, [] if nodes.id is None else [nodes.id]), Seeds(nodes)
-    blocks = _first_pass(table, seeds, nodes.id or table.names[0])
+    table = open_table(nodes, what, [] if nodes.id is None else [nodes.id], room.group)
+    seeds = Seeds(nodes, room)
+    blocks = _FirstPass(table, seeds, nodes.id or table.names[0])
     ids: Ids
     if nodes.id is None:
-        ids = RowNumbers(max((block.first_row + block.num_rows for block in blocks), default=0))
+        with room.alone():
+            deque(blocks, maxlen=0)
+        ids = RowNumbers(sum(room.group.allgather(blocks.num_rows)))
     else:
         name = nodes.id
         ids = TableIds.read((block.columns[name] for block in blocks), table.where)
-    kept = np.ones(len(ids), bool)
+    kept = Kept.all(blocks.num_rows)
     labels, splits = seeds.found(kept, table)
-    in_train = in_split(splits, SPLITS[0], len(ids)) if trained is None or splits else trained(ids)
-    data, names, columns = read_data(table, nodes.made(), in_train, what, keep_dtype, kept, nodes.learnt)
+    in_train = own_in_train(splits, kept, room) if trained is None or splits else trained(ids)
+    data, names, columns = read_data(table, nodes.made(), in_train, what, keep_dtype, kept, nodes.learnt, room)
     if labels is not None:
         data[LABELS] = labels.values
         if labels.names is not None:
@@ -70,7 +75,21 @@ def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, scratch: Scratch | Non
     return NodeRows(ids, data, splits, names, Learnt(columns, None if labels is None else labels.learnt))
 
 
-def _first_pass(table: Table, seeds: Seeds, column: str) -> Iterator[Block]:
-    for block in table.batches(list(dict.fromkeys((column, *seeds.columns)))):
-        seeds.add(block, where_of(table, block))
-        yield block
+class _FirstPass:
+    """The blocks of the first pass over a table, of which labels and splits take theirs; once.
+
+    Attributes:
+        num_rows: How many rows this rank has read.
+    """
+
+    def __init__(self, table: Table, seeds: Seeds, column: str) -> None:
+        """Collective over the group of the table."""
+        self._table, self._seeds = table, seeds
+        self._blocks = table.batches(list(dict.fromkeys((column, *seeds.columns))))
+        self.num_rows = 0
+
+    def __iter__(self) -> Iterator[Block]:
+        for block in self._blocks:
+            self._seeds.add(block, where_of(self._table, block))
+            self.num_rows += block.num_rows
+            yield block

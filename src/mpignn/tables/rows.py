@@ -1,40 +1,53 @@
-"""What the rows of nodes and of edges have in common: labels and splits, features and further data.
+"""What the rows of nodes and of edges have in common: features and further data.
 
-Shapes: N rows of a table, K of them that are kept, F columns of features.
+Shapes: N rows of a table that this rank reads, K of them that are kept, F columns of features; R rows of a block.
 """
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 import pyarrow as pa
 
+from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import DataError
 from mpignn.graph.types import listed
+from mpignn.large.arrays import FileArray
 from mpignn.options import nearest
 from mpignn.tables.description import FEATURES, Column, Rows
 from mpignn.tables.encoders import Encoder, encoder
+from mpignn.tables.kept import Kept
 from mpignn.tables.kinds import NUMBERS, TEXTS, is_text
-from mpignn.tables.labels import LabelReader, Labels
 from mpignn.tables.learnt import Learnt, LearntColumn
-from mpignn.tables.splits import SplitReader
+from mpignn.tables.room import Room
+from mpignn.tables.seeds import where_of
 from mpignn.tables.table import Block, Table
 from mpignn.tables.values import Where
 
-log = logging.getLogger(__name__)
 
-def open_table(rows: Rows, what: str, ids: Sequence[str]) -> Table:
-    """The table of nodes or edges, which has all columns that its description names.  Not collective.
+def open_table(rows: Rows, what: str, ids: Sequence[str], group: Group | None = None,
+               alone: bool = False) -> Table:
+    """The table of nodes or edges, which has all columns that its description names.  Collective over the group.
 
     Args:
         rows: The description.
         what: Where it stands, for messages.
         ids: Columns of ids, which stay as they are written.
+        group: The ranks that read it together; None: this process alone.
+        alone: Let the first rank read all rows.
 
     Raises:
         DataError: A column is not there, or the table cannot be read.
     """
-    table = Table.open(rows.files)
+    group = group or LocalGroup()
+    with group.all_or_none():
+        table = _open(rows, what, ids, group, alone)
+    _check_numbers(table, [column for column, sort in rows.learnt_sorts() if sort == NUMBERS])
+    return table
+
+
+def _open(rows: Rows, what: str, ids: Sequence[str], group: Group, alone: bool) -> Table:
+    table = Table.open(rows.files, group=group, alone=alone)
     missing = [(key, column) for key, column in rows.columns() if column not in table.names]
     if missing and rows.learnt is not None:
         columns = listed(dict.fromkeys(column for _, column in missing))
@@ -42,9 +55,7 @@ def open_table(rows: Rows, what: str, ids: Sequence[str]) -> Table:
     for key, column in missing:
         raise DataError(f"{what}: {key}: {table.paths[0]} has no column {column!r}{nearest(column, table.names)}")
     texts = [*ids, *(column for column, sort in rows.learnt_sorts() if sort == TEXTS)]
-    table = Table.open(rows.files, as_text=texts) if texts else table
-    _check_numbers(table, [column for column, sort in rows.learnt_sorts() if sort == NUMBERS])
-    return table
+    return Table.open(rows.files, as_text=texts, group=group, alone=alone) if texts else table
 
 
 def _check_numbers(table: Table, columns: Sequence[str]) -> None:
@@ -53,75 +64,18 @@ def _check_numbers(table: Table, columns: Sequence[str]) -> None:
         table.batches(columns)      # from here on it knows their types
     for column in columns:
         if is_text(table.types[column]):
-            try:
-                for _ in table.batches([column], {column: pa.float64()}):
-                    pass
-            except DataError as error:
-                raise DataError(f"{error}: {column} held numbers in training") from error
-
-
-def in_split(splits: Mapping[str, np.ndarray], name: str, num_rows: int) -> np.ndarray:
-    """(N,) booleans: the rows of a split, which may not be there."""
-    mask = np.zeros(num_rows, bool)
-    if name in splits:
-        mask[splits[name]] = True
-    return mask
-
-
-def where_of(table: Table, block: Block) -> Where:
-    """Where the rows of a block stand."""
-    return lambda row: table.where(block.first_row + row)
-
-
-class Seeds:
-    """Labels and splits, taken block by block.
-
-    Attributes:
-        columns: Those that tell them.
-    """
-
-    def __init__(self, rows: Rows) -> None:
-        learnt = None if rows.learnt is None else rows.learnt.labels
-        self._labels = LabelReader(rows.labels, learnt) if rows.labels else None
-        self._split = SplitReader(rows.split, rows.seed)
-        self.columns = (*rows.labels, *self._split.columns)
-
-    def add(self, block: Block, where: Where) -> None:
-        """Take a block.  Not collective.
-
-        Raises:
-            DataError: A value cannot be what it should be.
-        """
-        if self._labels is not None:
-            self._labels.add(block.columns, where)
-        self._split.add(block.columns, where)
-
-    def found(self, kept: np.ndarray, table: Table, alike: np.ndarray | None = None,
-              groups: Sequence[np.ndarray] | None = None) -> tuple[Labels | None, dict[str, np.ndarray]]:
-        """What is known of the rows that are kept; warns where there are no rows at all.  Not collective.
-
-        Args:
-            kept: (N,) booleans: the rows that count; no other takes part in anything.
-            table: Theirs, for messages.
-            alike, groups: As in `mpignn.tables.splits.SplitReader.splits`.
-
-        Returns:
-            The labels of the rows that are kept, and the sorted places among them of each split.
-
-        Raises:
-            DataError: A class was not learnt; names the file and the line.
-        """
-        what = str(table.paths[0])
-        if not kept.size:
-            log.warning("%s: there are no rows in it", what)
-        labels = None if self._labels is None else self._labels.labels(kept, table.where)
-        return labels, self._split.splits(kept, labels, alike, groups, what)
+            blocks = table.batches([column], {column: pa.float64()})
+            with table.group.all_or_none():
+                try:
+                    deque(blocks, maxlen=0)
+                except DataError as error:
+                    raise DataError(f"{error}: {column} held numbers in training") from error
 
 
 def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np.ndarray, what: str, keep_dtype: bool,
-              kept: np.ndarray, learnt: Learnt | None
+              kept: Kept, learnt: Learnt | None, room: Room
               ) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]], dict[str, tuple[LearntColumn, ...]]]:
-    """Make data of columns, in one pass or, where all must be seen before, in two.  Not collective.
+    """Make data of columns, in one pass or, where all must be seen before, in two.  Collective over those of the table.
 
     Args:
         table: Where the columns are.
@@ -130,12 +84,13 @@ def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np
         what: Where the table is described, for messages.
         keep_dtype: Features are float64 where one of their columns is, or holds integers of more than 16 bits; else
             float32.
-        kept: (N,) booleans: the rows that count, K; what stands in others is not looked at.
+        kept: The rows that count; what stands in others is not looked at.
         learnt: What was learnt of these columns in another table; None: it is learnt from this one.
+        room: Where arrays go.
 
     Returns:
-        The data by name, (K, F) for features; by name the names of what became numbers by their order; and what was
-        learnt of the columns of each array.
+        The data of the rows of all ranks by name, (K, F) for features, which may be in files; by name the names of what
+        became numbers by their order; and what was learnt of the columns of each array.
 
     Raises:
         DataError: A value is missing, or is not what it should be; names the file and the line.
@@ -148,21 +103,30 @@ def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np
         table.batches(sorted({column.column for _, column in columns}))     # from here on it knows their types
     made = [_encoder(column, table, f"{what}: {name}", known) for (name, column), known in
             zip(columns, given, strict=True)]
+    of_ranks = table.group.allgather(in_train.size)
+    first = sum(of_ranks[:table.group.rank])
     _look([(column.column, one) for (_, column), one in zip(columns, made, strict=True) if one.looks], table, in_train,
-          kept)
-    data, begins = _arrays(columns, made, in_train.size, keep_dtype)
-    for arrays, rows, where in _kept_rows(table, {column.column for _, column in columns}, kept):
-        for (name, column), one, begin in zip(columns, made, begins, strict=True):
-            values = one.rows(arrays[column.column], where)
-            if name == FEATURES:
-                _put(data[name][rows], begin, values.reshape(rows.stop - rows.start, -1), column.column, where)
-            else:
-                _put_as_learnt(data[name][rows], values, column.column, where)
+          kept, first)
+    data, begins = _arrays(columns, made, sum(of_ranks), keep_dtype, room)
+    blocks = _kept_rows(table, {column.column for _, column in columns}, kept)
+    with room.alone():
+        for arrays, rows, where in blocks:
+            places = {name: _rows_of(array, rows, first) for name, array in data.items()}
+            for (name, column), one, begin in zip(columns, made, begins, strict=True):
+                values = one.rows(arrays[column.column], where)
+                if name == FEATURES:
+                    _put(places[name], begin, values.reshape(rows.stop - rows.start, -1), column.column, where)
+                else:
+                    _put_as_learnt(places[name], values, column.column, where)
+            for name, array in data.items():
+                if isinstance(array, FileArray):
+                    array.write(first + rows.start, places[name])
     found: dict[str, tuple[LearntColumn, ...]] = {name: () for name, some in wanted.items() if some}
     for (name, _), one in zip(columns, made, strict=True):
         found[name] += (one.learnt,)
-    return data, {name: one.names for (name, _), one in zip(columns, made, strict=True) if one.names is not None
-                  and name != FEATURES}, found
+    names = {name: one.names for (name, _), one in zip(columns, made, strict=True)
+             if one.names is not None and name != FEATURES}
+    return {name: array.rows if isinstance(array, FileArray) else array for name, array in data.items()}, names, found
 
 
 def _encoder(column: Column, table: Table, what: str, learnt: LearntColumn | None) -> Encoder:
@@ -172,20 +136,39 @@ def _encoder(column: Column, table: Table, what: str, learnt: LearntColumn | Non
         raise DataError(f"{what}: {table.paths[0]}: {error}") from error
 
 
-def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: np.ndarray, kept: np.ndarray) -> None:
-    for arrays, rows, where in _kept_rows(table, {column for column, _ in made}, kept):
-        for column, one in made:
-            one.look(arrays[column], in_train[rows], rows.start, where)
+def _rows_of(array: np.ndarray | FileArray, rows: slice, first: int) -> np.ndarray:
+    """Where to put rows of this rank, whose own begin with ``first`` in the array of all."""
+    if isinstance(array, FileArray):
+        return np.empty((rows.stop - rows.start, *array.shape[1:]), array.dtype)
+    return array[first + rows.start:first + rows.stop]
+
+
+def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: np.ndarray, kept: Kept, first: int
+          ) -> None:
+    blocks = _kept_rows(table, {column for column, _ in made}, kept)
+    with table.group.all_or_none():
+        for arrays, rows, where in blocks:
+            for column, one in made:
+                one.look(arrays[column], in_train[rows], first + rows.start, where)
     for _, one in made:
         one.agree(table.group)
 
 
-def _kept_rows(table: Table, columns: Set[str], kept: np.ndarray
+def _kept_rows(table: Table, columns: Set[str], kept: Kept
                ) -> Iterator[tuple[Mapping[str, pa.Array], slice, Where]]:
-    """Columns block by block, the rows that are kept alone, and their places among all that are; none if no column."""
-    first = 0
-    for block in table.batches(sorted(columns)) if columns else ():
-        chosen = np.flatnonzero(kept[block.first_row:block.first_row + block.num_rows])
+    """Columns block by block, the rows that are kept alone, and their places among all that are; none if no column.
+
+    The call is collective over the group of the table.
+    """
+    return _kept_of(table.batches(sorted(columns)) if columns else (), table, kept)
+
+
+def _kept_of(blocks: Iterable[Block], table: Table, kept: Kept
+             ) -> Iterator[tuple[Mapping[str, pa.Array], slice, Where]]:
+    first = row = 0
+    for block in blocks:
+        chosen = np.flatnonzero(kept.rows(row, row + block.num_rows))
+        row += block.num_rows
         if chosen.size == block.num_rows:
             yield block.columns, slice(first, first + chosen.size), where_of(table, block)
         elif chosen.size:
@@ -199,20 +182,20 @@ def _where_of_some(where: Where, chosen: np.ndarray) -> Where:
     return lambda row: where(int(chosen[row]))
 
 
-def _arrays(columns: Sequence[tuple[str, Column]], made: Sequence[Encoder], num_rows: int, keep_dtype: bool
-            ) -> tuple[dict[str, np.ndarray], list[int]]:
-    """Arrays without values, and where the columns of each encoder begin in its array."""
+def _arrays(columns: Sequence[tuple[str, Column]], made: Sequence[Encoder], num_rows: int, keep_dtype: bool, room: Room
+            ) -> tuple[dict[str, np.ndarray | FileArray], list[int]]:
+    """Arrays without values, and where the columns of each encoder begin in its array.  Collective, as `read_data`."""
     width, wide, begins = 0, False, []
-    data: dict[str, np.ndarray] = {}
+    data: dict[str, np.ndarray | FileArray] = {}
     for (name, _), one in zip(columns, made, strict=True):
         begins.append(width if name == FEATURES else 0)
         if name == FEATURES:
             width += int(np.prod(one.row_shape, dtype=np.int64))
             wide |= keep_dtype and (one.dtype == np.float64 or (one.dtype.kind in "iu" and one.dtype.itemsize > 2))
         else:
-            data[name] = np.empty((num_rows, *one.row_shape), one.dtype)
+            data[name] = room.array(one.dtype, num_rows, *one.row_shape)
     if width:
-        data[FEATURES] = np.empty((num_rows, width), np.float64 if wide else np.float32)
+        data[FEATURES] = room.array(np.float64 if wide else np.float32, num_rows, width)
     return data, begins
 
 

@@ -3,42 +3,59 @@
 All of `mpignn.tables` is imported when it is needed: who reads other forms needs no Apache Arrow.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mpignn.graph.types import GraphData
 from mpignn.large.scratch import Scratch
 from mpignn.storage.form import Form, Like, file_named
 from mpignn.storage.forms.partitioned import is_partitioned
 
+if TYPE_CHECKING:
+    from mpignn.tables.description import Description
+
 DESCRIPTION = "graph.toml"
-_OPTIONS = ("keep_dtype", "on_unknown", "like")
+_OPTIONS = ("keep_dtype", "on_unknown", "like", "scratch")
 
 
 def read_described(path: Path, keep_dtype: bool = False, on_unknown: str | None = None, like: Like | None = None,
                    scratch: Scratch | None = None) -> GraphData:
-    """The graph that a TOML file describes."""
-    from mpignn.tables.build import build
+    """The graph that a TOML file describes.  Collective over the group of ``scratch``, if there is one."""
     from mpignn.tables.like import described_like
     from mpignn.tables.toml import read_description
 
-    given = read_description(path)
-    if like is None:
-        return build(given, keep_dtype, on_unknown, scratch=scratch)
-    return build(described_like(given, like.tables, str(like.path)), keep_dtype, on_unknown, like.tables, scratch)
+    def meant() -> "Description":
+        given = read_description(path)
+        return given if like is None else described_like(given, like.tables, str(like.path))
+
+    return _built(meant, keep_dtype, on_unknown, like, scratch)
 
 
 def read_tables(path: Path, keep_dtype: bool = False, on_unknown: str | None = None, like: Like | None = None,
                 scratch: Scratch | None = None) -> GraphData:
-    """The graph of a table, or of those of a folder, by a description there or by what they seem to mean."""
-    from mpignn.tables.build import build
+    """The graph of a table, or of those of a folder, by a description there or by what they seem to mean.
+
+    Collective over the group of ``scratch``, if there is one.
+    """
     from mpignn.tables.guess import guessed
     from mpignn.tables.like import found_like
 
     if (path / DESCRIPTION).exists():
         return read_described(path / DESCRIPTION, keep_dtype, on_unknown, like, scratch)
-    if like is None:
-        return build(guessed(path), keep_dtype, on_unknown, scratch=scratch)
-    return build(found_like(path, like.tables, str(like.path)), keep_dtype, on_unknown, like.tables, scratch)
+    return _built(lambda: guessed(path) if like is None else found_like(path, like.tables, str(like.path)), keep_dtype,
+                  on_unknown, like, scratch)
+
+
+def _built(meant: Callable[[], "Description"], keep_dtype: bool, on_unknown: str | None, like: Like | None,
+           scratch: Scratch | None) -> GraphData:
+    """The graph of tables, once it is known what they mean."""
+    from mpignn.tables.build import build
+
+    record = None if like is None else like.tables
+    if scratch is None or scratch.group.size == 1:
+        return build(meant(), keep_dtype, on_unknown, record, scratch)
+    return build(meant(), keep_dtype, on_unknown, record) if scratch.group.rank == 0 else GraphData({}, {})
 
 
 def is_tables(path: Path) -> bool:

@@ -1,0 +1,86 @@
+"""Where the arrays of a graph go while its tables are read: into memory as long as they fit, and then into files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from mpignn.comm.group import Group, LocalGroup
+from mpignn.large.arrays import FileArray
+from mpignn.large.scratch import Scratch
+
+
+class Room:
+    """What memory there is for the arrays of a graph.
+
+    Attributes:
+        group: The ranks that read the tables together.
+        scratch: Where to put what does not fit memory; None: all fits.
+    """
+
+    def __init__(self, scratch: Scratch | None = None) -> None:
+        self.scratch = scratch
+        self.group: Group = LocalGroup() if scratch is None else scratch.group
+        self._taken = 0
+
+    def array(self, dtype: DTypeLike, *shape: int) -> np.ndarray | FileArray:
+        """An array without values, in memory if all that have been asked for fit.  Collective over the group.
+
+        Raises:
+            ResourceError: On all ranks: the disk is full.
+        """
+        num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if self.scratch is None or self.scratch.fits(self._taken + num_bytes):
+            self._taken += num_bytes
+            return np.empty(shape, dtype)
+        return self.scratch.array(dtype, *shape)
+
+    def growing(self, row_bytes: int) -> "Growing":
+        """Numbers of this rank that come some at a time, in memory as long as ``row_bytes`` for each fit it."""
+        return Growing(row_bytes, self.scratch)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A block in which each rank works alone: an error of one is one of all.  Collective at its end.
+
+        Raises:
+            MpignnError: On all ranks: what the block raises on any, or the disk is full.
+        """
+        with self.group.all_or_none() if self.scratch is None else self.scratch.alone():
+            yield
+
+
+class Growing:
+    """Numbers of this rank that come some at a time: in memory as long as they fit, and then in a file."""
+
+    def __init__(self, row_bytes: int, scratch: Scratch | None) -> None:
+        self._row_bytes, self._scratch = row_bytes, scratch
+        self._blocks: list[np.ndarray] = []
+        self._file: FileArray | None = None
+        self.size = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take the next ones.  Not collective.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        self._blocks.append(rows)
+        self.size += rows.size
+        if self._scratch is not None and not self._scratch.fits(self._row_bytes * self.size):
+            self._file = self._file or self._scratch.own(rows.dtype, 0)
+            self._write(self._file)
+
+    def whole(self) -> np.ndarray | FileArray:
+        """All of them, of which some have come.  Not collective."""
+        return np.concatenate(self._blocks) if self._file is None else self._file
+
+    def _write(self, file: FileArray) -> None:
+        place = file.shape[0]
+        self._file = file = replace(file, shape=(self.size,))
+        for rows in self._blocks:
+            file.write(place, rows)
+            place += rows.size
+        self._blocks = []

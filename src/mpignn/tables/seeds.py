@@ -1,0 +1,158 @@
+"""Labels and splits of the rows of a table: the first rank makes them of what all ranks have read.
+
+Shapes: N rows of a table, K of them that are kept.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc as ipc
+
+from mpignn.graph.likeness import SPLITS
+from mpignn.tables.description import Rows
+from mpignn.tables.kept import Kept
+from mpignn.tables.labels import LabelReader, Labels
+from mpignn.tables.room import Room
+from mpignn.tables.splits import SplitReader
+from mpignn.tables.table import Block, Table
+from mpignn.tables.values import Where
+
+log = logging.getLogger(__name__)
+
+_STEP = 1 << 20     # rows of a mask in hand
+
+
+class Seeds:
+    """Labels and splits, taken block by block.
+
+    Attributes:
+        columns: Those that tell them.
+    """
+
+    def __init__(self, rows: Rows, room: Room) -> None:
+        learnt = None if rows.learnt is None else rows.learnt.labels
+        self._labels = LabelReader(rows.labels, learnt) if rows.labels else None
+        self._split = SplitReader(rows.split, rows.seed)
+        self._are_wanted = bool(rows.labels) or rows.split is not None
+        self._room, self._columns = room, _Columns(room)
+        self.columns = tuple(dict.fromkeys((*rows.labels, *self._split.columns)))
+
+    def add(self, block: Block, where: Where) -> None:
+        """Take a block.  Not collective.
+
+        Raises:
+            DataError: A value cannot be what it should be.
+        """
+        if self._room.group.size == 1:
+            self._take(block, where)
+        elif self.columns:
+            self._columns.write(pa.RecordBatch.from_arrays([block.columns[name] for name in self.columns],
+                                                           list(self.columns)))
+
+    def found(self, kept: Kept, table: Table, alike: np.ndarray | None = None,
+              groups: Sequence[np.ndarray] | None = None) -> tuple[Labels | None, dict[str, np.ndarray]]:
+        """What is known of the rows that are kept; warns where there are no rows at all.  Collective over the group.
+
+        Args:
+            kept: The rows that count; no other takes part in anything.
+            table: Theirs, for messages.
+            alike, groups: As in `mpignn.tables.splits.SplitReader.splits`, on the first rank.
+
+        Returns:
+            On the first rank the labels of the rows of all ranks that are kept, and the sorted places among them of
+            each split; on others nothing.
+
+        Raises:
+            DataError: A value cannot be what it should be, or a class was not learnt; names the file and the line.
+        """
+        group, what = self._room.group, str(table.paths[0])
+        of_ranks = group.allgather((self._columns.end(), kept if self._are_wanted else kept.num_rows))
+        labels: Labels | None = None
+        splits: dict[str, np.ndarray] = {}
+        with group.all_or_none():
+            if group.rank == 0:
+                if not any(some.num_rows if isinstance(some, Kept) else some for _, some in of_ranks):
+                    log.warning("%s: there are no rows in it", what)
+                self._take_all([path for path, _ in of_ranks if path], table)
+            if group.rank == 0 and self._are_wanted:
+                mask = np.concatenate([some.mask() for _, some in of_ranks if isinstance(some, Kept)])
+                labels = None if self._labels is None else self._labels.labels(mask, table.where)
+                splits = self._split.splits(mask, labels, alike, groups, what)
+        return labels, splits
+
+    def _take_all(self, paths: Sequence[str], table: Table) -> None:
+        row = 0
+        for path in paths:
+            for batch in _read(path):
+                block = Block(dict(zip(batch.schema.names, batch.columns, strict=True)), row, batch.num_rows)
+                self._take(block, where_of(table, block))
+                row += batch.num_rows
+
+    def _take(self, block: Block, where: Where) -> None:
+        if self._labels is not None:
+            self._labels.add(block.columns, where)
+        self._split.add(block.columns, where)
+
+
+class _Columns:
+    """Columns that this rank has read, in a file for the first rank."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._path = ""
+        self._writer: ipc.RecordBatchStreamWriter | None = None
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if self._writer is None:
+            assert self._room.scratch is not None, "there are several ranks"
+            self._path = str(self._room.scratch.own(np.uint8, 0).path)
+            self._writer = ipc.new_stream(self._path, batch.schema)
+        self._writer.write_batch(batch)
+
+    def end(self) -> str:
+        """The path; empty, if nothing was written."""
+        if self._writer is not None:
+            self._writer.close()
+        return self._path
+
+
+def _read(path: str) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(path) as file:
+        yield from ipc.open_stream(file)
+
+
+def where_of(table: Table, block: Block) -> Where:
+    """Where the rows of a block stand."""
+    return lambda row: table.where(block.first_row + row)
+
+
+def own_in_train(splits: dict[str, np.ndarray], kept: Kept, room: Room) -> np.ndarray:
+    """(K,) booleans: those of this rank's rows that are for training.  Collective over the group.
+
+    Args:
+        splits: Places among the rows of all ranks that are kept; on the first rank.
+        kept: The rows of this rank.
+    """
+    group, name = room.group, SPLITS[0]
+    if not group.bcast(name in splits):
+        return np.zeros(kept.count, bool)
+    counts = group.allgather(kept.count)
+    if room.scratch is None or group.size == 1:
+        return in_split(splits, name, kept.count)
+    shared, first = room.scratch.array(np.bool_, sum(counts)), sum(counts[:group.rank])
+    with room.alone():
+        if group.rank == 0:
+            mask = in_split(splits, name, sum(counts))
+            for begin in range(0, mask.size, _STEP):
+                shared.write(begin, mask[begin:begin + _STEP])
+    return shared[first:first + kept.count]
+
+
+def in_split(splits: dict[str, np.ndarray], name: str, num_rows: int) -> np.ndarray:
+    """(N,) booleans: the rows of a split, which may not be there."""
+    mask = np.zeros(num_rows, bool)
+    if name in splits:
+        mask[splits[name]] = True
+    return mask
