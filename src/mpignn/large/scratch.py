@@ -41,6 +41,7 @@ class Scratch:
         self.out, self.group, self.memory = out, group, memory
         self._folder, self._progress = folder, progress if group.rank == 0 else "none"
         self._made: Counter[str] = Counter()
+        self._held = 0
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -72,8 +73,22 @@ class Scratch:
                 shown.erase()
 
     def fits(self, num_bytes: int) -> bool:
-        """Whether one process alone makes the graph, and has as much memory.  Not collective."""
-        return self.group.size == 1 and num_bytes <= self.memory
+        """Whether one process alone makes the graph, and has as much memory beside what it holds.  Not collective."""
+        return self.group.size == 1 and self._held + num_bytes <= self.memory
+
+    def hold(self, num_bytes: int) -> bool:
+        """Take so many bytes more until the graph is made, or give some back.  Not collective.
+
+        Args:
+            num_bytes: Below 0: as many are given back.
+
+        Returns:
+            Whether there were as many: half the memory may be taken, the rest is for rows in hand.
+        """
+        if num_bytes > 0 and self._held + num_bytes > self.memory // 2:
+            return False
+        self._held += num_bytes
+        return True
 
     def rows(self, row_bytes: int, most: int | None = None) -> int:
         """How many rows to have in hand, where each takes so many bytes: at least one.  Not collective.

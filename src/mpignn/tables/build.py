@@ -58,7 +58,7 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
     for ntype, nodes in description.nodes.items():
         if nodes.files:
             rows[ntype] = read_nodes(nodes, f"{description.where}: [nodes.{ntype}]", keep_dtype, room)
-        ids[ntype] = rows[ntype].ids if nodes.files else NewIds()
+        ids[ntype] = rows[ntype].ids if nodes.files else NewIds(scratch)
     edges: dict[EType, EdgeRows] = {}
     learnt = {ntype: found.learnt for ntype, found in rows.items()}
     for etype, table in description.edges.items():

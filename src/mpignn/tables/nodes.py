@@ -60,10 +60,9 @@ def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, room: Room,
     if nodes.id is None:
         with room.alone():
             deque(blocks, maxlen=0)
-        ids = RowNumbers(sum(room.group.allgather(blocks.num_rows)))
+        ids = RowNumbers(sum(room.group.allgather(blocks.num_rows)), room.scratch)
     else:
-        name = nodes.id
-        ids = TableIds.read((block.columns[name] for block in blocks), table.where)
+        ids = TableIds.read(blocks, nodes.id, table, room.scratch)
     kept = Kept.all(blocks.num_rows)
     labels, splits = seeds.found(kept, table)
     in_train = own_in_train(splits, kept, room) if trained is None or splits else trained(ids)
