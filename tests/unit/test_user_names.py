@@ -14,6 +14,7 @@ from graphs import random_assignment, random_graph, random_hetero_graph
 from mpignn.errors import DataError
 from mpignn.graph.types import ETYPE, etype_key
 from mpignn.graph.user_ids import UserIds
+from mpignn.large.arrays import FileArray
 from mpignn.storage import arrays, user_names
 from mpignn.storage.check import check
 from mpignn.storage.describe import describe
@@ -170,9 +171,33 @@ PLAIN = random_graph()
     ({"_N": UserIds(np.frombuffer("ü".encode() * 20, np.uint8), np.arange(41))}, "node 1 has b'.xbc', which is no"),
     ({"_N": UserIds(np.full(40, 0xFF, np.uint8), np.arange(41))}, "node 0 has b'.xff'")])
 def test_ids_that_are_none_are_refused(tmp_path, ids, part):
-    with pytest.raises(DataError, match=part):
-        partition_graph(replace(PLAIN, user_ids=ids), tmp_path / "g", 2)
-    assert not list(tmp_path.iterdir())
+    for some in (ids, {ntype: in_files(of_type, tmp_path) for ntype, of_type in ids.items()}):
+        there = sorted(tmp_path.iterdir())
+        with pytest.raises(DataError, match=part):
+            partition_graph(replace(PLAIN, user_ids=some), tmp_path / "g", 2)
+        assert sorted(tmp_path.iterdir()) == there
+
+
+def in_files(ids, folder):
+    """The same ids with their arrays in files."""
+    def kept(array, name):
+        array.tofile(folder / name)
+        return FileArray(folder / name, array.dtype, array.shape).rows
+
+    return UserIds(kept(ids.values, "values"), None if ids.bounds is None else kept(ids.bounds, "bounds"))
+
+
+@pytest.mark.parametrize("ids", [UserIds(NUMBERS), UserIds.of_texts(TEXTS[:21])], ids=["numbers", "texts"])
+def test_ids_in_files_are_written_as_those_in_memory(tmp_path, monkeypatch, ids):
+    monkeypatch.setattr("mpignn.storage.arrays.BLOCK_BYTES", 64)
+    monkeypatch.setattr("mpignn.storage.user_names._STEP", 5)
+    data = random_graph(0, 21, 30)
+    folders = [tmp_path / "memory", tmp_path / "files"]
+    for some, folder in zip((ids, in_files(ids, tmp_path)), folders, strict=True):
+        assert some.of(3, 9) == ids.of(0, 21)[3:9] and some.of(4, 4) == []
+        partition_graph(replace(data, user_ids={"_N": some}), folder, 2, "random")
+    for path in sorted(folders[0].iterdir()):
+        assert path.read_bytes() == (folders[1] / path.name).read_bytes()
 
 
 @pytest.mark.parametrize(("names", "part"), [

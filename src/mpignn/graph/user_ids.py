@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class UserIds:
-    """The users' ids of the nodes of a type, by original id.
+    """The users' ids of the nodes of a type, by original id.  The arrays may lie in files, and be read by slices alone.
 
     Attributes:
         values: (N,) int64 or uint64, where ids are numbers; else (B,) uint8, all texts in UTF-8, one after the other.
@@ -37,5 +37,7 @@ class UserIds:
         if self.bounds is None:
             numbers: list[int] = self.values[first:last].tolist()
             return numbers
-        bounds, data = self.bounds[first:last + 1].tolist(), self.values
-        return [data[begin:end].tobytes().decode() for begin, end in zip(bounds, bounds[1:], strict=False)]
+        bounds = self.bounds[first:last + 1]
+        data = self.values[bounds[0]:bounds[-1]].tobytes()
+        ends = (bounds - bounds[0]).tolist()
+        return [data[begin:end].decode() for begin, end in zip(ends, ends[1:], strict=False)]

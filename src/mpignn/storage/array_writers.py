@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from zlib_ng.zlib_ng import crc32, crc32_combine
 
+from mpignn.large.arrays import LargeArray
 from mpignn.storage.arrays import CRCS, PIECE_BYTES, ArrayType, StoredArray
 from mpignn.storage.atomic import sync_and_close
 from mpignn.storage.sink import writing
@@ -98,10 +99,12 @@ class ArrayWriter:
         self._data.attrs[CRCS] = np.array(self.crcs, np.uint32)
 
 
-def write_array(group: h5py.Group, name: str, rows: np.ndarray, dtype: DTypeLike | None = None) -> list[int]:
+def write_array(group: h5py.Group, name: str, rows: LargeArray, dtype: DTypeLike | None = None) -> list[int]:
     """Write a whole dataset; returns the checksums of its blocks."""
-    writer = ArrayWriter(group, name, rows.shape, rows.dtype if dtype is None else dtype)
-    writer.append(rows)
+    array = ArrayType(rows.shape, np.dtype(rows.dtype if dtype is None else dtype))
+    writer = ArrayWriter(group, name, array.shape, array.dtype)
+    for first in range(0, len(rows), array.block_rows):
+        writer.append(rows[first:first + array.block_rows])
     writer.close()
     return writer.crcs
 

@@ -65,7 +65,8 @@ def encoded(texts: Sequence[object], dtype: np.dtype | None = None) -> np.ndarra
 
 
 def named_arrays(data: GraphData) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of users' names of a graph by their names in graph.h5, in order of these."""
+    """The arrays of users' names of a graph by their names in graph.h5, in order of these; those of ids may lie in
+    files."""
     for ntype, ids in sorted(data.user_ids.items()):
         if ids.bounds is not None:
             yield f"ids/{ntype}/bounds", ids.bounds
@@ -280,11 +281,16 @@ def _problem_of_arrays(ids: UserIds, num_nodes: int) -> str | None:
         return (f"expected {' or '.join(map(str, _KINDS[kind]))} in one dimension for {kind}, got {values.dtype} "
                 f"{values.shape}")
     if bounds is not None and (bounds.ndim != 1 or bounds.dtype != np.int64 or not bounds.size or bounds[0] != 0
-                               or bounds[-1] != values.size or (bounds[1:] < bounds[:-1]).any()):
+                               or bounds[-1] != values.size or _falls(bounds)):
         return f"the bounds of texts must be int64, begin with 0, never fall, and end with their {values.size} bytes"
     if len(ids) != num_nodes:
         return f"expected one for each of {num_nodes} nodes, got {len(ids)}"
     return None
+
+
+def _falls(bounds: np.ndarray) -> bool:
+    """Whether a bound is below the one before it."""
+    return any((np.diff(bounds[first:first + _STEP + 1]) < 0).any() for first in range(0, bounds.size, _STEP))
 
 
 def _problem_of_texts(ids: UserIds, first: int) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mpignn.comm.group import Group
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.csc import CSC, csc_from_coo
 from mpignn.graph.types import EType, GraphData, V, etype_key
@@ -28,6 +29,7 @@ from mpignn.tables.record import to_record
 from mpignn.tables.room import Room
 
 _EDGE_BYTES = 64        # of an edge in hand
+_STEP = 1 << 16         # ids at a time
 
 
 def build(description: Description, keep_dtype: bool = False, on_unknown: str | None = None,
@@ -76,7 +78,7 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
         if of_type.data:
             edge_data[etype] = of_type.data
     return GraphData(num_nodes, csc, _given({ntype: found.data for ntype, found in rows.items()}), edge_data,
-                     _given(splits), _user_ids(ids), _given(class_names),
+                     _given(splits), _user_ids(ids, room.group), _given(class_names),
                      to_record(description, learnt, keep_dtype) if record is None else record)
 
 
@@ -116,8 +118,16 @@ def _given(named: Mapping[str, Mapping[str, V]]) -> dict[str, Mapping[str, V]]:
     return {key: some for key, some in named.items() if some}
 
 
-def _user_ids(ids: Mapping[str, Ids]) -> dict[str, UserIds]:
-    """What users call nodes, but where that is their number."""
+def _user_ids(ids: Mapping[str, Ids], group: Group) -> dict[str, UserIds]:
+    """What users call nodes, but where that is their number; on the first rank.  Collective over the group."""
     found = {ntype: of_type.user_ids() for ntype, of_type in ids.items()}
-    return {ntype: users for ntype, users in found.items() if users is not None and not (
-        users.bounds is None and np.array_equal(users.values, np.arange(len(users))))}
+    return {ntype: users for ntype, users in found.items()
+            if group.rank == 0 and users is not None and not _are_numbers(users)}
+
+
+def _are_numbers(users: UserIds) -> bool:
+    """Whether the id of each node is its number."""
+    steps = range(0, 0 if users.bounds is not None else len(users), _STEP)
+    return users.bounds is None and all(
+        np.array_equal(users.values[first:first + _STEP], np.arange(first, min(first + _STEP, len(users))))
+        for first in steps)
