@@ -5,8 +5,9 @@ stored, and while the edges of a type are sorted, these once more.  Ends are let
 not fit memory, or that several ranks read, go through files.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,7 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.graph.csc import CSC, csc_from_coo
 from mpignn.graph.types import EType, GraphData, V, etype_key
 from mpignn.graph.user_ids import UserIds
-from mpignn.large.arrays import LargeArray
 from mpignn.large.scratch import Scratch
-from mpignn.large.sort_edges import Edges as Rows
 from mpignn.large.sort_edges import sort_edges
 from mpignn.tables.description import ANY, ON_UNKNOWN, Description, Edges, reversed_type
 from mpignn.tables.edges import SORT_BYTES, EdgeRows, read_edges, turned
@@ -26,7 +25,7 @@ from mpignn.tables.ids import Ids, NewIds
 from mpignn.tables.learnt import Learnt
 from mpignn.tables.nodes import NodeRows, read_nodes
 from mpignn.tables.record import to_record
-from mpignn.tables.room import Room
+from mpignn.tables.room import Chain, Room
 
 _EDGE_BYTES = 64        # of an edge in hand
 _STEP = 1 << 16         # ids at a time
@@ -98,20 +97,15 @@ def _add(edges: dict[EType, EdgeRows], etype: EType, table: Edges, ids: Mapping[
     return learnt
 
 
-def _grouped(src: LargeArray, dst: LargeArray, num_src: int, num_dst: int, room: Room) -> CSC:
+def _grouped(src: np.ndarray | Chain, dst: np.ndarray | Chain, num_src: int, num_dst: int, room: Room) -> CSC:
     """Edges by destination.  Collective over the group."""
     scratch = room.scratch
-    if scratch is None or isinstance(src, np.ndarray) and scratch.fits(SORT_BYTES * src.size):
-        return csc_from_coo(np.asarray(src), np.asarray(dst), num_dst)
-    of_ranks = room.group.allgather(src.size)
-    begin, step = sum(of_ranks[:room.group.rank]), scratch.rows(_EDGE_BYTES)
-
-    def edges() -> Iterator[Rows]:
-        for first in range(0, src.size, step):
-            some = src[first:first + step]
-            yield some, dst[first:first + step], begin + np.arange(first, first + some.size)
-
-    return sort_edges(edges, sum(of_ranks), num_src, num_dst, src.dtype, scratch)
+    if isinstance(src, np.ndarray) and isinstance(dst, np.ndarray) and (
+            scratch is None or scratch.fits(SORT_BYTES * src.size)):
+        return csc_from_coo(src, dst, num_dst)
+    pieces = partial(room.files().pieces, src.size, _EDGE_BYTES)
+    return sort_edges(lambda: ((src[first:last], dst[first:last], np.arange(first, last)) for first, last in pieces()),
+                      src.size, num_src, num_dst, src.dtype, room.files())
 
 
 def _given(named: Mapping[str, Mapping[str, V]]) -> dict[str, Mapping[str, V]]:

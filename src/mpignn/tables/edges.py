@@ -14,21 +14,23 @@ from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import DataError
 from mpignn.graph.likeness import SPLITS
 from mpignn.graph.types import EType
-from mpignn.large.arrays import LargeArray
+from mpignn.large.arrays import FileArray, LargeArray
 from mpignn.large.scratch import Scratch
+from mpignn.tables.alike import again, first_alike, spread
 from mpignn.tables.description import LABELS, Edges
 from mpignn.tables.ids import Ids, NewIds
 from mpignn.tables.kept import Kept
 from mpignn.tables.learnt import Learnt
 from mpignn.tables.relations import RelationReader, Relations, type_name
-from mpignn.tables.room import Room
+from mpignn.tables.room import Chain, Room, chained, put
 from mpignn.tables.rows import open_table, read_data
 from mpignn.tables.seeds import Seeds, in_split, own_in_train, where_of
 from mpignn.tables.table import Table
 
 log = logging.getLogger(__name__)
 
-SORT_BYTES = 40     # of an edge while all are sorted in memory
+SORT_BYTES, _EDGE_BYTES = 40, 64      # of an edge while all are sorted in memory; of one in hand
+_STEP = 1 << 20     # edges of a mask in hand
 
 MESSAGE = "message"
 """Edge data that is false on the edges of val and test, and on all that join the same nodes: they are to be predicted.
@@ -41,14 +43,14 @@ class EdgeRows:
     """What a table says of the edges of a type.
 
     Attributes:
-        src, dst: (E,) int32 or int64 nodes of this rank's edges; edge i goes from ``src[i]`` to ``dst[i]``.
-        data: By name, a row for each edge of all ranks; of what becomes data otherwise the first rank knows alone.
-        splits: Sorted edges of each split, among those of all ranks; on the first rank.
+        src, dst: (E,) int32 or int64 nodes; edge i goes from ``src[i]`` to ``dst[i]``.
+        data: By name, (E, ...); labels and messages the first rank knows alone.
+        splits: Sorted edges of each split; on the first rank.
         class_names: By name of the data, what users call its numbers, where that is something else.
     """
 
-    src: LargeArray
-    dst: LargeArray
+    src: np.ndarray | Chain
+    dst: np.ndarray | Chain
     data: dict[str, np.ndarray]
     splits: dict[str, np.ndarray]
     class_names: dict[str, tuple[str, ...]]
@@ -87,19 +89,23 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
         ends.add_all([seeds] if reader is None else [seeds, reader])
     src, dst, kept = _known(ends, edges, etype, room)
     ends.check()
+    if edges.drop_duplicates and not alone:
+        num_nodes = len(ids[etype[0]]), len(ids[etype[2]])
+        twice = again(room.together(src), room.together(dst), num_nodes, edges.reverse is True, src.size, room)
+        src, dst, kept = _without(src, twice, room), _without(dst, twice, room), kept.without(twice)
     relations, alike, kinds = None, None, None
     with room.alone():
         if alone and group.rank == 0:
             src, dst = np.asarray(src), np.asarray(dst)
             kinds = None if reader is None else reader.numbers()[kept.mask()]
             if edges.drop_duplicates:
-                again = _first_alike(src, dst, kinds, edges) != np.arange(src.size)
-                src, dst, kept = src[~again], dst[~again], kept.without(again)
-                kinds = None if kinds is None else kinds[~again]
+                twice = first_alike(src, dst, kinds, edges.reverse is True) != np.arange(src.size)
+                src, dst, kept = src[~twice], dst[~twice], kept.without(twice)
+                kinds = None if kinds is None else kinds[~twice]
             if reader is not None:
                 relations = reader.found(reader.numbers(), kept.mask(), table)
             if edges.split is not None and not edges.labels and not edges.drop_duplicates:
-                alike = _first_alike(src, dst, kinds, edges)
+                alike = first_alike(src, dst, kinds, edges.reverse is True)
     _tell_dropped(table, kept, ends.unknown, group)
     labels, splits = seeds.found(kept, table, alike, None if relations is None else relations.rows)
     data, names, columns = read_data(table, edges.made(), own_in_train(splits, kept, room), what, keep_dtype, kept,
@@ -111,24 +117,27 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
     holds_out = len(splits) > 1 if edges.learnt is None else edges.learnt.held_out
     if not edges.labels and holds_out and MESSAGE not in data and group.rank == 0:
         held_out = np.any([in_split(splits, name, kept.count) for name in SPLITS[1:]], axis=0)
-        data[MESSAGE] = ~(held_out if alike is None else _spread(held_out, alike))
+        data[MESSAGE] = ~(held_out if alike is None else spread(held_out, alike))
     learnt = Learnt(columns, None if labels is None else labels.learnt, labels is None and holds_out,
                     None if relations is None else relations.values)
-    found = EdgeRows(src, dst, data, splits, names)
-    by_type = {etype: found} if reader is None else {}
+    if not alone:
+        found = EdgeRows(room.together(src), room.together(dst), data, splits, names)
+        return {etype: both_ways(found, room) if edges.reverse is True else found}, learnt
+    by_type: dict[EType, EdgeRows] = {}
     with room.alone():
-        if alone and group.rank == 0:
+        if group.rank == 0:
+            found = EdgeRows(np.asarray(src), np.asarray(dst), data, splits, names)
             by_type = {etype: found} if relations is None else dict(_apart(found, etype, relations))
             if edges.reverse is True:
-                by_type = {of: _both_ways(rows) for of, rows in by_type.items()}
-    return _told(by_type, group) if alone else by_type, learnt
+                by_type = {of: _both_ways_in_memory(rows) for of, rows in by_type.items()}
+    return _told(by_type, room), learnt
 
 
 def _is_whole(edges: Edges) -> bool:
     """Whether something is asked of all edges together, for which the first rank reads them all into its memory."""
     held_out = edges.learnt is not None and edges.learnt.held_out
-    return bool(edges.relation is not None or edges.drop_duplicates or edges.reverse is True or held_out
-                or (edges.split is not None and not edges.labels))
+    return bool(edges.relation is not None or held_out or (edges.split is not None and not edges.labels)
+                or (edges.labels and edges.reverse is True))
 
 
 def _known(ends: "_Ends", edges: Edges, etype: EType, room: Room) -> tuple[LargeArray, LargeArray, Kept]:
@@ -147,12 +156,65 @@ def _known(ends: "_Ends", edges: Edges, etype: EType, room: Room) -> tuple[Large
     return src.whole(), dst.whole(), kept
 
 
-def _told(by_type: dict[EType, EdgeRows], group: Group) -> dict[EType, EdgeRows]:
-    """What the first rank has, on others without edges.  Collective over the group."""
-    types = group.bcast([(etype, rows.src.dtype) for etype, rows in by_type.items()])
-    if group.rank == 0:
+def _without(ends: LargeArray, dropped: np.ndarray, room: Room) -> LargeArray:
+    """The ends of this rank's edges but some.  Collective over the group."""
+    kept, step = room.growing(SORT_BYTES), _STEP
+    with room.alone():
+        for first in range(0, max(1, dropped.size), step):
+            kept.add(ends[first:first + step][~dropped[first:first + step]])
+    return kept.whole()
+
+
+def _told(by_type: dict[EType, EdgeRows], room: Room) -> dict[EType, EdgeRows]:
+    """What the first rank has, on others the ends alone.  Collective over the group."""
+    if room.group.size == 1:
         return by_type
-    return {etype: EdgeRows(np.empty(0, dtype), np.empty(0, dtype), {}, {}, {}) for etype, dtype in types}
+    ends: list[tuple[EType, Chain, Chain]] = []
+    with room.alone():
+        if room.group.rank == 0:
+            ends = [(etype, Chain([room.files().kept(rows.src)]), Chain([room.files().kept(rows.dst)]))
+                    for etype, rows in by_type.items() if not isinstance(rows.src, Chain)
+                    and not isinstance(rows.dst, Chain)]
+    return {etype: replace(by_type.get(etype, EdgeRows(src, dst, {}, {}, {})), src=src, dst=dst)
+            for etype, src, dst in room.group.bcast(ends)}
+
+
+def both_ways(found: EdgeRows, room: Room) -> EdgeRows:
+    """The edges, and behind them each the other way round; a self loop is that already.  Collective over the group."""
+    src, dst = found.src, found.dst
+    if not isinstance(src, Chain) and all(isinstance(array, np.ndarray) for array in found.data.values()):
+        return _both_ways_in_memory(found)
+    back_src, back_dst = room.growing(SORT_BYTES), room.growing(SORT_BYTES)
+    with room.alone():
+        for first, last in room.files().pieces(src.size, _EDGE_BYTES):
+            some, others = src[first:last], dst[first:last]
+            back = some != others
+            back_src.add(others[back])
+            back_dst.add(some[back])
+        back_src.add(np.empty(0, src.dtype))
+        back_dst.add(np.empty(0, src.dtype))
+    counts = room.group.allgather(back_src.size)
+    data = {name: room.array(array.dtype, src.size + sum(counts), *array.shape[1:])
+            for name, array in found.data.items()}
+    with room.alone():
+        for name, array in found.data.items():
+            place = src.size + sum(counts[:room.group.rank])
+            for first, last in room.files().pieces(src.size, _EDGE_BYTES + array.nbytes // max(1, src.size)):
+                rows = array[first:last]
+                again = rows[src[first:last] != dst[first:last]]
+                put(data[name], first, rows)
+                put(data[name], place, again)
+                place += len(again)
+    return replace(found, src=chained(src, room.together(back_src.whole())),
+                   dst=chained(dst, room.together(back_dst.whole())), data={
+                       name: array.rows if isinstance(array, FileArray) else array for name, array in data.items()})
+
+
+def _both_ways_in_memory(found: EdgeRows) -> EdgeRows:
+    src, dst = np.asarray(found.src), np.asarray(found.dst)
+    back = np.flatnonzero(src != dst)
+    return replace(found, src=np.concatenate([src, dst[back]]), dst=np.concatenate([dst, src[back]]),
+                   data={name: np.concatenate([array, array[back]]) for name, array in found.data.items()})
 
 
 def turned(found: EdgeRows) -> EdgeRows:
@@ -164,11 +226,12 @@ def turned(found: EdgeRows) -> EdgeRows:
 
 def _apart(found: EdgeRows, etype: EType, relations: Relations) -> Iterator[tuple[EType, EdgeRows]]:
     """The edges of each relation, in the order in which they are in the table."""
-    marks = {name: in_split(found.splits, name, found.src.size) for name in found.splits}
+    src, dst = np.asarray(found.src), np.asarray(found.dst)
+    marks = {name: in_split(found.splits, name, src.size) for name in found.splits}
     for value, rows in zip(relations.values, relations.rows, strict=True):
         splits = {name: np.flatnonzero(mark[rows]) for name, mark in marks.items()}
         yield (etype[0], type_name(value), etype[2]), replace(
-            found, src=found.src[rows], dst=found.dst[rows],
+            found, src=src[rows], dst=dst[rows],
             data={name: array[rows] for name, array in found.data.items()},
             splits={name: places for name, places in splits.items() if places.size})
 
@@ -255,29 +318,6 @@ def _zipped(one: pa.Array, other: pa.Array) -> pa.Array:
     return pa.concat_arrays([one, other]).take(pa.array(turns))
 
 
-def _first_alike(src: np.ndarray, dst: np.ndarray, kinds: np.ndarray | None, edges: Edges) -> np.ndarray:
-    """(E,) int64: the first edge that joins the same nodes as each, and is of the same kind.
-
-    Where edges hold both ways, the same two nodes joined the other way round are the same edge.
-    """
-    one, other = (np.minimum(src, dst), np.maximum(src, dst)) if edges.reverse is True else (src, dst)
-    keys = (one, other) if kinds is None else (one, other, kinds)
-    order = np.lexsort(keys)
-    begins = np.ones(src.size, bool)
-    begins[1:] = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
-    first = np.empty(src.size, np.int64)
-    first[order] = order[np.flatnonzero(begins)[np.cumsum(begins) - 1]]
-    return first
-
-
-def _spread(marked: np.ndarray, alike: np.ndarray) -> np.ndarray:
-    """(E,) booleans: the edges that are marked, and all that join the same nodes as one of these."""
-    found = np.zeros_like(marked)
-    found[alike[marked]] = True
-    spread: np.ndarray = found[alike]
-    return spread
-
-
 def _tell_dropped(table: Table, kept: Kept, unknown: int, group: Group) -> None:
     """Tell of edges of all ranks that are left out.  Collective over the group."""
     num_rows, dropped, unknown = group.all_sum(np.array([kept.num_rows, kept.num_rows - kept.count, unknown])).tolist()
@@ -287,18 +327,3 @@ def _tell_dropped(table: Table, kept: Kept, unknown: int, group: Group) -> None:
     if group.rank == 0 and dropped > unknown:
         log.info("%s: %d of %d edges are left out, as duplicates or self loops", table.paths[0], dropped - unknown,
                  num_rows)
-
-
-def _both_ways(found: EdgeRows) -> EdgeRows:
-    """The edges, and behind them each the other way round; a self loop is that already."""
-    src, dst = np.asarray(found.src), np.asarray(found.dst)
-    back = np.flatnonzero(src != dst)
-    return replace(found, src=_joined(src, dst[back]), dst=_joined(dst, src[back]),
-                   data={name: _joined(array, array[back]) for name, array in found.data.items()})
-
-
-def _joined(*arrays: np.ndarray) -> np.ndarray:
-    joined: np.ndarray = np.concatenate(arrays)
-    return joined
-
-

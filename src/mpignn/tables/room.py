@@ -1,14 +1,14 @@
 """Where the arrays of a graph go while its tables are read: into memory as long as they fit, and then into files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from mpignn.comm.group import Group, LocalGroup
-from mpignn.large.arrays import FileArray
+from mpignn.large.arrays import FileArray, LargeArray
 from mpignn.large.scratch import Scratch
 
 
@@ -41,6 +41,17 @@ class Room:
         """Numbers of this rank that come some at a time, in memory as long as ``row_bytes`` for each fit it."""
         return Growing(row_bytes, self.scratch)
 
+    def together(self, own: LargeArray) -> "np.ndarray | Chain":
+        """Numbers of this rank, and behind them those of the next, and so on.  Collective over the group."""
+        if self.group.size == 1 and isinstance(own, np.ndarray):
+            return own
+        return Chain(self.group.allgather(own))
+
+    def files(self) -> Scratch:
+        """Where files go; there are some only where not all fits."""
+        assert self.scratch is not None, "all fits"
+        return self.scratch
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """A block in which each rank works alone: an error of one is one of all.  Collective at its end.
@@ -50,6 +61,47 @@ class Room:
         """
         with self.group.all_or_none() if self.scratch is None else self.scratch.alone():
             yield
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Numbers in several arrays, one after the other, which are read by slices."""
+
+    parts: Sequence[LargeArray]
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.parts[0].dtype
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        first, last, _ = rows.indices(self.size)
+        found, begin = [self.parts[0][:0]], 0
+        for part in self.parts:
+            if begin < last and first < begin + part.size:
+                found.append(part[max(0, first - begin):last - begin])
+            begin += part.size
+        return np.concatenate(found)
+
+
+def chained(*arrays: np.ndarray | Chain) -> Chain:
+    """Arrays one after the other.  Not collective."""
+    return Chain([part for array in arrays for part in (array.parts if isinstance(array, Chain) else [array])])
+
+
+def put(array: np.ndarray | FileArray, first: int, rows: np.ndarray) -> None:
+    """Write rows of an array.  Not collective.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    if isinstance(array, FileArray):
+        array.write(first, rows)
+    else:
+        array[first:first + len(rows)] = rows
 
 
 class Growing:
