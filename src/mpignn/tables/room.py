@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from mpignn.comm.group import Group, LocalGroup
 from mpignn.large.arrays import FileArray, LargeArray
 from mpignn.large.scratch import Scratch
+from mpignn.large.spool import Spool
 
 
 class Room:
@@ -23,7 +24,6 @@ class Room:
     def __init__(self, scratch: Scratch | None = None) -> None:
         self.scratch = scratch
         self.group: Group = LocalGroup() if scratch is None else scratch.group
-        self._taken = 0
 
     def array(self, dtype: DTypeLike, *shape: int) -> np.ndarray | FileArray:
         """An array without values, in memory if all that have been asked for fit.  Collective over the group.
@@ -32,8 +32,7 @@ class Room:
             ResourceError: On all ranks: the disk is full.
         """
         num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        if self.scratch is None or self.scratch.fits(self._taken + num_bytes):
-            self._taken += num_bytes
+        if self.scratch is None or (self.group.size == 1 and self.scratch.hold(num_bytes)):
             return np.empty(shape, dtype)
         return self.scratch.array(dtype, *shape)
 
@@ -110,29 +109,23 @@ class Growing:
     def __init__(self, row_bytes: int, scratch: Scratch | None) -> None:
         self._row_bytes, self._scratch = row_bytes, scratch
         self._blocks: list[np.ndarray] = []
-        self._file: FileArray | None = None
+        self._spool: Spool | None = None
         self.size = 0
 
     def add(self, rows: np.ndarray) -> None:
         """Take the next ones.  Not collective.
 
         Raises:
-            OSError: The disk is full.
+            ResourceError: The disk is full.
         """
         self._blocks.append(rows)
         self.size += rows.size
         if self._scratch is not None and not self._scratch.fits(self._row_bytes * self.size):
-            self._file = self._file or self._scratch.own(rows.dtype, 0)
-            self._write(self._file)
+            self._spool = self._spool or Spool(self._scratch, rows.dtype)
+            for some in self._blocks:
+                self._spool.append(some)
+            self._blocks = []
 
     def whole(self) -> np.ndarray | FileArray:
         """All of them, of which some have come.  Not collective."""
-        return np.concatenate(self._blocks) if self._file is None else self._file
-
-    def _write(self, file: FileArray) -> None:
-        place = file.shape[0]
-        self._file = file = replace(file, shape=(self.size,))
-        for rows in self._blocks:
-            file.write(place, rows)
-            place += rows.size
-        self._blocks = []
+        return np.concatenate(self._blocks) if self._spool is None else self._spool.array

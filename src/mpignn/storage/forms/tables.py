@@ -49,13 +49,11 @@ def read_tables(path: Path, keep_dtype: bool = False, on_unknown: str | None = N
 
 def _built(meant: Callable[[], "Description"], keep_dtype: bool, on_unknown: str | None, like: Like | None,
            scratch: Scratch | None) -> GraphData:
-    """The graph of tables, once it is known what they mean."""
+    """The graph of tables; the first rank finds out what they mean."""
     from mpignn.tables.build import build
 
-    record = None if like is None else like.tables
-    if scratch is None or scratch.group.size == 1:
-        return build(meant(), keep_dtype, on_unknown, record, scratch)
-    return build(meant(), keep_dtype, on_unknown, record) if scratch.group.rank == 0 else GraphData({}, {})
+    description = meant() if scratch is None else scratch.group.by_first(meant)
+    return build(description, keep_dtype, on_unknown, None if like is None else like.tables, scratch)
 
 
 def is_tables(path: Path) -> bool:
