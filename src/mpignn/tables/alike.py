@@ -81,7 +81,7 @@ def again(src: np.ndarray | Chain, dst: np.ndarray | Chain, num_nodes: tuple[int
 
 
 def _first_ids(edges: CSC, scratch: Scratch) -> Iterator[np.ndarray]:
-    """Of this rank's share the id of the first edge of all that join the same nodes, some at a time."""
+    """The id of the first edge of all that join the same nodes, in this rank's share, some at a time."""
     indptr = np.asarray(edges.indptr)
     for lo, hi in row_chunks(indptr, *scratch.rows_of_share(indptr), scratch.rows(_EDGE_BYTES)):
         begin, end = int(indptr[lo]), int(indptr[hi])
