@@ -17,8 +17,9 @@ from test_loader import Trainer
 from graphs import random_graph
 from mpignn import negative
 from mpignn.errors import CommError, ConfigError
-from mpignn.loader.ahead import Ahead
+from mpignn.loader.ahead import Ahead, InTurn
 from mpignn.loader.base import DistDataLoader
+from mpignn.loader.between import Between
 from mpignn.loader.edge import EdgeDataLoader
 from mpignn.loader.node import NodeDataLoader
 from mpignn.roles import BOTH, Role, Topology
@@ -251,8 +252,9 @@ def test_what_others_wrote_stays_in_the_main_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert node_loader(g)._beside() and not NodeDataLoader(g, [0], Own([2]), batch_size=1)._beside()
+        assert node_loader(g)._source() is Ahead
+        assert NodeDataLoader(g, [0], Own([2]), batch_size=1)._source() is InTurn
         torch.set_num_threads(1)
-        assert not node_loader(g)._beside()
+        assert node_loader(g)._source() is InTurn and node_loader(published((1, 2))[0])._source() is Between
     finally:
         torch.set_num_threads(threads)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
-LAYERS = [{"arguments", "child", "errors", "files", "log", "buffers", "roles", "function", "json_text", "launcher",
-          "progress", "say", "slurm", "stop", "tasks", "terminal", "unique", "version", "watchdog"}, {"kernels"},
-          {"graph"}, {"models", "samplers", "ways"}, {"config"}, {"options"}, {"comm"}, {"mpi"}, {"partition"},
-          {"large"}, {"tables"}, {"storage"}, {"store"}, {"sampling"}, {"nn"}, {"loader"}, {"train"}, {"job"},
-          {"cli_data"}, {"cli"}, {"__main__"}]
+LAYERS = [{"arguments", "child", "duties", "errors", "files", "log", "buffers", "roles", "function", "json_text",
+          "launcher", "progress", "say", "slurm", "stop", "tasks", "terminal", "unique", "version", "watchdog"},
+          {"kernels"}, {"graph"}, {"models", "samplers", "ways"}, {"config"}, {"options"}, {"comm"}, {"mpi"},
+          {"partition"}, {"large"}, {"tables"}, {"storage"}, {"store"}, {"sampling"}, {"nn"}, {"loader"}, {"train"},
+          {"job"}, {"cli_data"}, {"cli"}, {"__main__"}]
 LATE = {"graph.block": {"nn.passing"}}      # methods that users look for on a block bring in torch when called
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 ALLOWED = {     # by prefix of the module's name below mpignn
@@ -21,8 +21,9 @@ ALLOWED = {     # by prefix of the module's name below mpignn
     "numba": ("kernels.",),
     "pyarrow": ("tables.",),
     "llvmlite": ("kernels.simd",),
-    "torch": ("nn.", "train.", "loader.base", "loader.fetch", "loader.edge", "loader.split", "mpi.process_group",
-              "mpi.nccl", "store.tensor", "store.given", "store.graph", "store.partition", "job.trainer"),
+    "torch": ("nn.", "train.", "loader.base", "loader.between", "loader.fetch", "loader.edge", "loader.split",
+              "mpi.process_group", "mpi.nccl", "store.tensor", "store.given", "store.graph",
+              "store.partition", "job.trainer"),
 }
 
 # What belongs to the process, since that has one of each; all else belongs to an object.
@@ -30,7 +31,8 @@ OF_THE_PROCESS = {
     "stop": "signals come to the process",
     "watchdog": "one thread watches all that the process does",
     "storage.claim": "a run folder is claimed by the process, whatever part of it asks",
-    "mpi.sync": "whoever waits answers for all groups",
+    "duties": "whoever waits does them, whatever it waits for",
+    "mpi.sync": "whoever is at the end tells all groups",
     "mpi.probe": "memory that an operation of MPI without an end may still use",
     "store.registry": "the graph that is meant where none is named is the only one that is open",
     "models": "a class of the user's own is known by its name",

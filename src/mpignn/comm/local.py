@@ -89,3 +89,6 @@ class LocalArray(WritableArray):
 class _Done(Pending):
     def wait(self) -> None:
         return
+
+    def done(self) -> bool:
+        return True

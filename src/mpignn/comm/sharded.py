@@ -57,6 +57,10 @@ class Pending(ABC):
     def wait(self) -> None:
         """Return when every ``out`` that was asked for is filled.  Not collective."""
 
+    def done(self) -> bool:
+        """Whether `wait` would return at once; False where that cannot be told.  Not collective."""
+        return False
+
 
 class ShardedArray(ABC):
     """An array cut by rows over ranks, which every rank that holds it reads by global row number.

@@ -9,11 +9,11 @@ import copy
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from mpignn.comm.sharded import Pending
-from mpignn.comm.transport import Request, Transport
+from mpignn.comm.transport import GraphArray, Request, Transport
 from mpignn.errors import CommError
 from mpignn.store.published import PublishedGraph
 
@@ -90,7 +90,7 @@ class Ahead:
         elif isinstance(item, _Group):
             self._ready.append(item.batches)
         else:
-            self._error = item.error or CommError("this pass was stopped: its graph is closed")
+            self._error = item.error or stopped()
 
 
 class _Call:
@@ -158,25 +158,34 @@ class _Shared:
         return asked.result()
 
 
+def relayed(graph: PublishedGraph, gather: Callable[[Sequence[Request]], Pending]) -> PublishedGraph:
+    """The graph for who prepares batches: other nodes are asked by ``gather``."""
+    found = copy.copy(graph)
+    found.transport = cast(Transport, _Relay(graph.transport.arrays, gather))      # all of it that batches use
+    return found
+
+
+def stopped() -> CommError:
+    """What is raised for another group, once a pass was stopped."""
+    return CommError("this pass was stopped: its graph is closed")
+
+
 class _Relay:
-    """The transport of a graph, for the preparing thread."""
+    """Stands for a transport."""
 
-    def __init__(self, transport: Transport, shared: _Shared) -> None:
-        self._transport, self._shared = transport, shared
-        self.arrays = transport.arrays
-
-    def gather(self, requests: Sequence[Request]) -> Pending:
-        if self._shared.stopping:
-            raise _Stopped
-        return self._transport.gather(requests, self._shared.on_main)
+    def __init__(self, arrays: Mapping[str, GraphArray], gather: Callable[[Sequence[Request]], Pending]) -> None:
+        self.arrays, self.gather = arrays, gather
 
 
 def _work(shared: _Shared, prepare: Prepare, groups: Sequence[range]) -> None:
     """What the thread does."""
     def via(graph: PublishedGraph) -> PublishedGraph:
-        relayed = copy.copy(graph)
-        relayed.transport = cast(Transport, _Relay(graph.transport, shared))      # all of it that batches use
-        return relayed
+        def gather(requests: Sequence[Request]) -> Pending:
+            if shared.stopping:
+                raise _Stopped
+            return graph.transport.gather(requests, shared.on_main)
+
+        return relayed(graph, gather)
 
     error: BaseException | None = None
     try:

@@ -21,6 +21,7 @@ from mpignn.errors import ConfigError, DataError, IDError
 from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
 from mpignn.loader.ahead import Ahead, InTurn, Via
+from mpignn.loader.between import Between
 from mpignn.loader.fetch import to_device
 from mpignn.loader.seed_order import BatchPlan, deal, even_share
 from mpignn.log import beat
@@ -207,7 +208,7 @@ class DistDataLoader(Generic[K]):
         self._step, self.stats = first, LoaderStats()
         together = self._together()
         groups = [range(begin, min(begin + together, len(self))) for begin in range(first, len(self), together)]
-        source = (Ahead if self._beside() else InTurn)(partial(self._prepare, epoch), groups)
+        source = self._source()(partial(self._prepare, epoch), groups)
         for g in self._graphs():
             stop_when_closed(g, source)
         try:
@@ -259,16 +260,21 @@ class DistDataLoader(Generic[K]):
 
     def _together(self) -> int:
         """How many batches are prepared together: more of them take more memory, and save nothing but round trips."""
-        arrays = (array for g in self._graphs() for array in published_graph(g).transport.arrays.values())
-        return 1 if all(array.whole for array in arrays) else self._prefetch
+        return 1 if self._is_near() else self._prefetch
 
-    def _beside(self) -> bool:
-        """Whether batches are prepared in a thread of their own."""
+    def _is_near(self) -> bool:
+        """Whether no other node is asked for anything."""
+        return all(array.whole for g in self._graphs() for array in published_graph(g).transport.arrays.values())
+
+    def _source(self) -> type[Ahead] | type[Between] | type[InTurn]:
+        """How batches are prepared."""
         possible = self._in_thread()
         if self._thread and not possible:
             raise ConfigError("thread=True: a collate_fn, sampler or tensor of others might call MPI, which only the "
                               "main thread may")
-        return possible and (torch.get_num_threads() > 1 if self._thread is None else self._thread)
+        if possible and (torch.get_num_threads() > 1 if self._thread is None else self._thread):
+            return Ahead
+        return Between if possible and not self._is_near() else InTurn
 
     def _in_thread(self) -> bool:
         """Whether nothing that makes batches calls MPI but through the graph that `_make` is given."""

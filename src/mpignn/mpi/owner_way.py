@@ -110,6 +110,9 @@ class _Exchange(Ask):
             pieces.append(landing[begin:end])
         self._under_way = self._owners.ask(self._server, self._question, pieces)
 
+    def done(self) -> bool:
+        return MPI.Request.Testall(self._under_way)
+
     def wait(self) -> None:
         activity.waits_for = f"rows of world rank {self._server}"
         wait_for(self._under_way)

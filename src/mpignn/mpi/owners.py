@@ -2,8 +2,8 @@
 
 A question begins with the tag of its replies, a whole number of 8 bytes; what follows is up to its users, who are two:
 `OwnerWay` reads rows of a published graph, `OwnerArray` reads and writes rows of the trainers.
-A rank answers whenever it waits for anything, see `sync.serve_while_waiting`.  So two ranks that wait for each other
-answer each other, and a rank that serves and trains serves while it waits for its own rows.
+A rank answers whenever it waits for anything, see `mpignn.duties`.  So two ranks that wait for each other answer
+each other, and a rank that serves and trains serves while it waits for its own rows.
 """
 
 from collections import deque
@@ -13,8 +13,9 @@ from itertools import count
 
 import numpy as np
 
+from mpignn.duties import serve_while_waiting, stop_serving
 from mpignn.mpi.library import MPI
-from mpignn.mpi.sync import MpiGroup, serve_while_waiting, stop_serving, wait_until
+from mpignn.mpi.sync import MpiGroup, wait_until
 
 HEAD_BYTES = 8          # of a question, for the tag
 

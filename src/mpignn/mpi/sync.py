@@ -20,6 +20,7 @@ import numpy as np
 
 from mpignn.buffers import Pool
 from mpignn.comm.group import Group
+from mpignn.duties import has_duties, serve
 from mpignn.errors import CommError, LeftBehind, MpignnError
 from mpignn.log import activity
 from mpignn.mpi.library import MPI
@@ -36,22 +37,8 @@ _PATIENCE_S = 2.0           # waiting for longer, one looks who is at the end; t
 _AT_END = 32767             # tag of the message
 _FOR_EVER = 1 << 62       # in place of a meeting, with the exit code added: at the end of the program
 
-# What this process does for others whenever it waits, for whatever it waits.  MPI's progress is one for the process,
-# and so is this: a wait that did not serve could wait for a rank that waits to be served.
-_duties: list[Callable[[], None]] = []
-
 _groups: "weakref.WeakSet[MpiGroup]" = weakref.WeakSet()    # all of this process
 _meetings = 0       # of all ranks that are over
-
-
-def serve_while_waiting(duty: Callable[[], None]) -> None:
-    """From now on call ``duty`` over and over in every wait of this process; it must not block.  Not collective."""
-    _duties.append(duty)
-
-
-def stop_serving(duty: Callable[[], None]) -> None:
-    """Undo `serve_while_waiting`.  Not collective."""
-    _duties.remove(duty)
 
 
 def wait_until(done: Callable[[], bool], longest_nap_s: float, look: Callable[[], None] | None = None) -> None:
@@ -68,8 +55,7 @@ def wait_until(done: Callable[[], bool], longest_nap_s: float, look: Callable[[]
         asked = time.perf_counter()
         if done():
             return
-        for duty in _duties:
-            duty()
+        serve()
         now = time.perf_counter()
         if now - asked > _WORK_S:
             quiet_since = now       # more of the same is likely to follow
@@ -79,7 +65,7 @@ def wait_until(done: Callable[[], bool], longest_nap_s: float, look: Callable[[]
         if now - quiet_since < _SPIN_S or longest_nap_s == 0:
             os.sched_yield()
         else:
-            longest = min(longest_nap_s, _SERVING_NAP_S) if _duties else longest_nap_s
+            longest = min(longest_nap_s, _SERVING_NAP_S) if has_duties() else longest_nap_s
             time.sleep(min(longest, max(_SHORTEST_NAP_S, _NAP_SHARE * (now - quiet_since))))
 
 

@@ -204,6 +204,9 @@ class _Fetch(Pending):
         self._asks, self._splits = [], []
         del self._landing, self._transport._unfinished[id(self)]
 
+    def done(self) -> bool:
+        return all(ask.done() for ask in self._asks)
+
     def _finish(self) -> None:
         with self._transport._stats.waiting():
             for ask in self._asks:

@@ -104,6 +104,10 @@ class Ask(ABC):
         """Ask for them, to be put into ``landing``, (nbytes,) uint8.  Not collective."""
 
     @abstractmethod
+    def done(self) -> bool:
+        """Whether they are there; this rank makes progress for others.  Not collective."""
+
+    @abstractmethod
     def wait(self) -> None:
         """Return when they are there.  Not collective."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mpignn.duties import serve
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
@@ -77,7 +78,9 @@ class Stack(nn.Module):
         key = block.key if key is None else key
         if number == 0:
             x = self._drop_input(block, x, key)
+        serve()     # layers take long, in both directions
         x = self._call(number, block, x, key)
+        _serve_on_the_way_back(x)
         if number == len(self.layers) - 1:
             return x
         if isinstance(x, torch.Tensor):
@@ -103,6 +106,18 @@ class Stack(nn.Module):
             return dropped
         return {t: self.input_dropout(rows, derive(key, 0, block.schema.ntypes.index(t)), block.src_orig[t])
                 for t, rows in x.items()}
+
+
+def _serve_on_the_way_back(x: Rows) -> None:
+    """Do the duties of this process when gradients come to these rows, too."""
+    for rows in (x,) if isinstance(x, torch.Tensor) else x.values():
+        if rows.requires_grad:
+            rows.register_hook(_serve)
+            return      # once a layer is enough
+
+
+def _serve(_: torch.Tensor) -> None:
+    serve()
 
 
 def of_one_type(x: Rows) -> torch.Tensor:
