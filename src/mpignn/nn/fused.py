@@ -15,6 +15,7 @@ import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from mpignn.duties import serve
 from mpignn.graph.csc import CSC
 from mpignn.kernels.segment import segment_sum, transpose
 from mpignn.nn.apply import apply
@@ -53,6 +54,7 @@ class _SageLinear(Function):
         out = empty(csc.num_dst, weight[:, 0].to(x.dtype)[None])
         turned = weight.to(x.dtype).t()
         for rows, product in _chunks(both, out):
+            serve()
             if bias is None:
                 torch.mm(rows, turned, out=product)
             else:
@@ -76,6 +78,7 @@ class _SageLinear(Function):
             scale = (1 / torch.from_numpy(np.maximum(np.diff(csc.indptr), 1)).to(weight.dtype))[:, None]
         narrow = weight.to(both.dtype)
         for at in range(0, both.shape[0], _CHUNK):
+            serve()
             part = slice(at, at + _CHUNK)
             piece = grad[part]
             if out is not None:
