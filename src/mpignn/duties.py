@@ -4,11 +4,14 @@ MPI's progress is one for the process, and so is this: a wait that did not serve
 served.
 """
 
+import time
 from collections.abc import Callable
 
 Duty = Callable[[], None]
 
 _duties: list[Duty] = []
+_began_s: float | None = None       # of the duties that are being done
+_spent_s = 0.0
 
 
 def serve_while_waiting(duty: Duty) -> None:
@@ -26,8 +29,24 @@ def stop_serving(duty: Duty) -> None:
 
 def serve() -> None:
     """Do all duties once.  Not collective."""
-    for duty in tuple(_duties):     # one may end another
-        duty()
+    global _began_s, _spent_s
+    if not _duties:
+        return
+    outermost = _began_s is None        # a duty may call what serves
+    if outermost:
+        _began_s = time.perf_counter()
+    try:
+        for duty in tuple(_duties):     # one may end another
+            duty()
+    finally:
+        if outermost and _began_s is not None:
+            _spent_s += time.perf_counter() - _began_s
+            _began_s = None
+
+
+def own_time() -> float:
+    """Seconds of a clock that stands still while duties are done.  Not collective."""
+    return time.perf_counter() - _spent_s
 
 
 def has_duties() -> bool:

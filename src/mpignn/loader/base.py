@@ -7,6 +7,7 @@ Shapes: N ids of a pass, G ids of a global batch, n of them this trainer's, T tr
 """
 
 import operator
+import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -157,6 +158,7 @@ class DistDataLoader(Generic[K]):
         self._node_of_trainer = np.zeros(1, np.int64) if g is None else np.asarray(
             [g.topology.node_of_rank[rank] for rank in g.topology.trainer_ranks], np.int64)
         self._pad, self._device, self._thread = pad, device, thread
+        self._clock: Callable[[], float] = time.perf_counter
         count = int(self._starts[-1])
         self._counts: np.ndarray | None = None      # ids of each trainer, where they have their own
         if not use_ddp:
@@ -209,6 +211,7 @@ class DistDataLoader(Generic[K]):
         together = self._together()
         groups = [range(begin, min(begin + together, len(self))) for begin in range(first, len(self), together)]
         source = self._source()(partial(self._prepare, epoch), groups)
+        self._clock = source.clock
         for g in self._graphs():
             stop_when_closed(g, source)
         try:
@@ -226,6 +229,7 @@ class DistDataLoader(Generic[K]):
                     del batch       # its memory may serve the next one
         finally:
             source.stop()
+            self._clock = time.perf_counter     # the source refers to this loader
 
     def seeds_of(self, step: int) -> dict[K, np.ndarray]:
         """This trainer's ids of a step, ascending by type.  Not collective."""

@@ -6,6 +6,7 @@ here and that work has a moment: before the next batch, between two layers, or i
 """
 
 import threading
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -32,6 +33,7 @@ class Between:
         self._made: list[Any] | Exception | None = None
         self._awaited: Pending | None = None
         self._may_wait = self._stopped = False
+        self._away_s = 0.0
         self._coroutine = self._begin()
         serve_while_waiting(self.meet)
 
@@ -72,6 +74,10 @@ class Between:
             self._coroutine.parent = greenlet.getcurrent()
             self._coroutine.throw(greenlet.GreenletExit)
 
+    def clock(self) -> float:
+        """Seconds of a clock that stands still while others work than the coroutine, which asks.  Not collective."""
+        return time.perf_counter() - self._away_s
+
     def _begin(self) -> greenlet.greenlet | None:
         group = next(self._groups, None)
         return None if group is None else greenlet.greenlet(partial(self._run, group))
@@ -102,7 +108,9 @@ class Between:
         while not self._may_wait and not rows.done():
             coroutine = greenlet.getcurrent()
             assert coroutine.parent is not None, "not the thread's own"
+            left_s = time.perf_counter()
             coroutine.parent.switch()
+            self._away_s += time.perf_counter() - left_s
             torch.set_grad_enabled(grad)
         self._awaited = None
         rows.wait()

@@ -3,7 +3,6 @@
 Shapes: E seed edges, G of them in a global batch, k negative pairs for each.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,7 +114,7 @@ class EdgeDataLoader(DistDataLoader[EType]):
         return blocks
 
     def _make(self, shares: Sequence[Share[EType]], via: Via) -> list[tuple[Any, ...]]:
-        started = time.perf_counter()
+        started = self._clock()
         graph, drawn_from = via(published_graph(self._g)), via(published_graph(self._from))
         found = [self._find(etype, shares, graph, drawn_from) for etype in self._ids]
         times = self._times.of(graph, shares)
@@ -142,11 +141,11 @@ class EdgeDataLoader(DistDataLoader[EType]):
                     frame[TIME] = torch.from_numpy(times[b][etype])
                 edges.edges(frame, etype, self._labels.get(etype, ()), ids, label=True)
             batches.append((tensors(inputs), *graphs, blocks))
-        sampled_at = time.perf_counter()
+        sampled_at = self._clock()
         for fetch in nodes, edges:
             fetch.finish()
         self.stats.sample_s += sampled_at - started
-        self.stats.fetch_s += time.perf_counter() - sampled_at
+        self.stats.fetch_s += self._clock() - sampled_at
         return batches
 
     def _find(self, etype: EType, shares: Sequence[Share[EType]], graph: PublishedGraph,

@@ -3,7 +3,6 @@
 Shapes: N seeds.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,7 +75,7 @@ class NodeDataLoader(DistDataLoader[str]):
         return batch[2]
 
     def _make(self, shares: Sequence[Share[str]], via: Via) -> list[Batch]:
-        started = time.perf_counter()
+        started = self._clock()
         graph = via(published_graph(self._g))
         batches, fetch = [], Fetch(graph)
         times = self._times.of(graph, shares)
@@ -94,8 +93,8 @@ class NodeDataLoader(DistDataLoader[str]):
                 ids = last.src_ids[ntype][:last.num_dst[ntype]]
                 fetch.nodes(last.dst_frames[ntype], ntype, names, ids, label=True)
             batches.append((tensors(inputs), tensors(outputs), blocks))
-        sampled_at = time.perf_counter()
+        sampled_at = self._clock()
         fetch.finish()
         self.stats.sample_s += sampled_at - started
-        self.stats.fetch_s += time.perf_counter() - sampled_at
+        self.stats.fetch_s += self._clock() - sampled_at
         return batches

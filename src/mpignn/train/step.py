@@ -1,6 +1,5 @@
 """Optimizer steps of all trainers together, on a network that is equal on all of them before and after each."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch.distributed
 
 from mpignn.comm.group import Group
 from mpignn.config import TrainConfig
+from mpignn.duties import own_time
 from mpignn.errors import TrainingError
 from mpignn.train.embeddings import Embeddings
 from mpignn.train.learning_rate import rate
@@ -65,15 +65,15 @@ class Learner:
             The loss summed over the seeds of all trainers, and the sums of the flags.
         """
         config = self._config
-        started = time.perf_counter()
+        started = own_time()
         self._flat.grad.zero_()
         loss = task.loss(self.network, batch)
         (loss * scale).backward()
         total = torch.tensor([loss.item(), *flags], dtype=torch.float64)
-        computed = time.perf_counter()
+        computed = own_time()
         torch.distributed.all_reduce(self._flat.grad)
         torch.distributed.all_reduce(total)
-        synced = time.perf_counter()
+        synced = own_time()
         self._flat.grad /= self._trainers.size
         if config.clip is not None:
             self._flat.clip(config.clip)
@@ -81,7 +81,7 @@ class Learner:
         self._optimizer.step(part)
         if self._rows is not None:
             self._rows.step(part)
-        self.compute_s += computed - started + time.perf_counter() - synced
+        self.compute_s += computed - started + own_time() - synced
         self.sync_s += synced - computed
         return total.tolist()
 
