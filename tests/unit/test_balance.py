@@ -125,6 +125,7 @@ def test_what_cannot_be_reached_is_told(caplog):
 def test_a_balance_that_is_unknown_or_cannot_be_kept_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'types'"):
         assign(random_graph(), 2, "metis", balance=["typs"])
+    (tmp_path / "parts.txt").write_text("0\n")
     for method, why in (("random", "those of random stay as they are.*methods metis, kaminpar, ldg"),
                         (tmp_path / "parts.txt", "partitions that are given"), (lambda *_: 0, "that are given")):
         with pytest.raises(ConfigError, match=why):

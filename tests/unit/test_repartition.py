@@ -135,10 +135,14 @@ def test_damage_is_found_before_anything_is_written(tmp_path):
     (["g", "out", "--balance", "edges"], 2, "have no effect where partitions are kept"),
     (["g", "out", "--seed", "3"], 2, "have no effect where partitions are kept"),
     (["g", "out", "--on-unknown", "drop"], 2, "on_unknown has no effect for a folder that partition wrote"),
+    (["g", "out", "--keep-dtype"], 2, "keep_dtype has no effect for a folder that partition wrote"),
+    (["g", "out", "--keep-dtype", "--put", "size=size.npy"], 0, ""),
+    (["g", "out", "--like", "g"], 2, "like has no effect for a folder that partition wrote"),
     (["g/part-00000.h5", "out", "--parts", "2"], 3, "part-00000.h5")])
 def test_the_command_tells_what_cannot_be_meant(words, code, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.savez("source.npz", src=np.array([0, 1]), dst=np.array([1, 0]))
+    np.save("size.npy", np.array([[0.5], [1e300]]))         # float32 holds no such number
     partition_graph("source.npz", "g", 2)
     assert main(["partition", *words]) == code
     assert told in capsys.readouterr().err and Path("out").exists() == (code == 0)

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from graphs import edge_list, random_graph, random_hetero_graph
-from mpignn.errors import DataError
+from mpignn.errors import ConfigError, DataError
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
 from mpignn.storage.check import check
 from mpignn.storage.source_id import source_id
@@ -71,6 +71,46 @@ def test_isolated_nodes_at_the_end_are_counted_by_what_else_is_given(tmp_path):
                                    {"train_mask": np.zeros(7, bool)})):
         (tmp_path / str(number)).mkdir()
         assert read_source(save(tmp_path / str(number), ends | more, "npy")).num_nodes == {NTYPE: 7}
+
+
+@pytest.mark.parametrize("form", ["npy", "npz", "h5", "csv", "dict", "graph"])
+@pytest.mark.parametrize("option", [{"keep_dtype": True}, {"on_unknown": "drop"}, {"like": "graph"}])
+def test_an_option_has_an_effect_or_is_refused(form, option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("graph.toml").write_text(
+        '[nodes.n]\nfiles="n.csv"\nid="id"\nfeatures="x"\n[edges."n:to:n"]\nfiles="e.csv"\nsrc="src"\ndst="dst"\n')
+    Path("n.csv").write_text("id,x\n1,0.1\n2,0.2\n")
+    Path("e.csv").write_text("src,dst\n1,2\n1,1\n")
+    partition_graph("graph.toml", "graph", 1, keep_dtype=True)
+    arrays = FLAT | {"features": np.full((4, 2), 0.1)}
+    if form == "csv":
+        source = "graph.toml"
+        Path("e.csv").write_text("src,dst\n1,2\n1,3\n")        # no node is called 3
+    elif form in ("dict", "graph"):
+        source = arrays if form == "dict" else "graph"
+    else:
+        (tmp_path / "given").mkdir()
+        source = save(tmp_path / "given", arrays, form)
+    heeded = {"csv": {"on_unknown"}, "graph": set()}.get(form, {"keep_dtype"})
+    if form != "csv" and option.keys() - heeded:
+        with pytest.raises(ConfigError, match=f"^{next(iter(option))} has no effect for .*; leave it out"):
+            read_source(source, **option)
+    elif form == "csv" and option.keys() - heeded:
+        with pytest.raises(DataError, match="3"):
+            read_source(source, **option)
+        Path("e.csv").write_text("src,dst\n1,2\n")
+        assert features(read_source(source, **option)).dtype == np.float64
+        assert features(read_source(source)).dtype == np.float32
+    elif form == "csv":
+        assert read_source(source, **option).csc["n", "to", "n"].num_edges == 1
+    else:
+        assert features(read_source(source, **option)).dtype == np.float64
+        assert features(read_source(source)).dtype == np.float32
+
+
+def features(data):
+    (of_type,) = data.node_data.values()
+    return of_type["features"]
 
 
 @pytest.mark.parametrize("form", ["npz", "h5"])

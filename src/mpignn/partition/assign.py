@@ -48,7 +48,8 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
 
     Raises:
         ConfigError: An unknown method, one whose library is not installed, fewer than one partition or far more than
-            nodes, a seed that is negative or too large, or a balance that is unknown or that the method does not keep.
+            nodes, a seed that is negative, too large or without effect, or a balance that is unknown or that the
+            method does not keep.
         DataError: A file or a function that does not give one partition for each node.
         ResourceError: A library ran out of memory.
     """
@@ -58,11 +59,16 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
         raise ConfigError(f"parts is {num_parts}, but the graph has {sum(sizes.values())} nodes: most parts would be "
                           "empty files; choose at most one for each node")
     named = None if callable(method) else METHODS.get(str(method))
+    if named is None and not callable(method) and not Path(method).is_file():
+        raise ConfigError(f"method {str(method)!r} is neither a file nor {one_of(str(method), METHODS)}")
     balance = check_balance(balance)
     if balance and (named is None or not named.balances):
         able = ", ".join(other.name for other in METHODS.values() if other.balances)
         raise ConfigError("balance: " + ("partitions that are given" if named is None else f"those of {named.name}")
                           + f" stay as they are: leave it out, or choose one of the methods {able}")
+    if seed and (named is None or named.seeds_below == 1):
+        raise ConfigError(f"seed has no effect: {'partitions that are given' if named is None else named.name} needs "
+                          "none: leave it out")
     if named is not None and seed >= named.seeds_below:
         raise ConfigError(f"seed is {seed}; {named.name.upper()} takes those below {named.seeds_below}")
     if callable(method):
@@ -112,8 +118,6 @@ def checked_assignment(num_nodes: Mapping[str, int], assignment: Mapping[str, np
 
 def _read_lines(path: str | Path, count: int) -> np.ndarray:
     """(count,) partitions, if the file is one of these: the caller looks at their number."""
-    if not Path(path).is_file():
-        raise ConfigError(f"method {str(path)!r} is neither a file nor {one_of(str(path), METHODS)}")
     try:
         lines = read_file(path, _FILE_BYTES + count * _LINE_BYTES).decode().splitlines()
     except UnicodeDecodeError as error:

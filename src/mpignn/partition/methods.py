@@ -23,7 +23,7 @@ class Method:
         name: As the command line has it.
         text: What it does, in a few words.
         assign: Gives each node of a graph one of P partitions, P above 1; the result depends on its arguments alone.
-        seeds_below: What a seed must be less than.
+        seeds_below: What a seed must be less than; at 1 there is none.
         together: The same by all ranks of a group, each with the neighbors of some nodes, which the last argument
             finds.  None: one process must hold the graph.
         balances: Whether nodes may move afterwards, so that partitions have equally much of what is asked for.
@@ -95,5 +95,5 @@ METHODS = {method.name: method for method in (
     Method("propagation", "the same for graphs that no process holds: METIS for clusters, found by all ranks together",
            _propagation, 1 << 31, balances=True, together=_propagation_together),
     Method("random", "each type dealt evenly", _random),
-    Method("range", "equal stretches of the ids of each type", _range),
+    Method("range", "equal stretches of the ids of each type", _range, 1),
 )}

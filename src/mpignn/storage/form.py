@@ -4,9 +4,32 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from mpignn.graph.types import GraphData
+
+
+class SourceOptions(TypedDict, total=False):
+    """How a source is read, where there is more than one way; each may be left out, or be None.
+
+    Attributes:
+        keep_dtype: Store the numbers of nodes and edges in the type that they have, and not as
+            `mpignn.storage.canonical` says, features as float32; labels have a type of their own even so.
+        on_unknown: For tables: ``drop`` leaves edges out that have an end that is no node, for ``error`` they are one;
+            None: as their description says.
+        like: A partitioned graph that was made of tables.  The tables of the source get the columns, codes, means and
+            classes of that one, by the names of their columns; nothing is learnt from them.
+        put: Data and splits to add or to take instead of those that the source has, by name, arrays or paths of .npy
+            files in original ids, as `mpignn.storage.put.with_arrays` takes them.
+        put_tables: A TOML file that describes tables of nodes, which add data and splits by the users' ids, or replace
+            them.
+    """
+
+    keep_dtype: bool
+    on_unknown: str | None
+    like: str | Path | None
+    put: Mapping[str, object] | None
+    put_tables: str | Path | None
 
 
 @dataclass(frozen=True)
@@ -30,7 +53,9 @@ class Form:
         words: What it is, as errors and the table in ``docs/data.md`` say.
         claims: Whether a path, or an object of a program, is of this form, by names and types alone.
         read: Makes a graph of it, of numbers as they come; raises `DataError` with what it cannot read, and where.
-        options: What else it is told, by name, of what `mpignn.storage.sources.read_source` is: where it has to know.
+        options: What else ``read`` is told, by name: those of `SourceOptions` that it heeds, ``like`` as a `Like`, and
+            ``scratch``, where to keep what does not fit memory.
+        is_stored: Its numbers are stored already, and stay as they are.
         in_memory: Objects of a program, and no paths.
         last: Asked after all forms that have marks of their own.
     """
@@ -39,6 +64,7 @@ class Form:
     claims: Callable[[Any], bool]
     read: Callable[..., GraphData]
     options: tuple[str, ...] = ()
+    is_stored: bool = False
     in_memory: bool = False
     last: bool = False
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import h5py
 import numpy as np
@@ -33,6 +33,7 @@ from mpignn.storage.arrays import ArrayType, file_crc
 from mpignn.storage.atomic import check_new, new_folder
 from mpignn.storage.canonical import FEATURES, canonical
 from mpignn.storage.check import check
+from mpignn.storage.form import SourceOptions
 from mpignn.storage.part_files import PartFiles
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, SCHEMA, axis, edge_path, head_line, node_path, out_path
 from mpignn.storage.shared_rows import shared_neighbors
@@ -51,11 +52,8 @@ _CUT_BYTES = 24         # of an edge of the source, while a graph is cut in memo
 
 def partition_graph(source: object, out: str | Path, num_parts: int | None = None,
                     method: str | Path | Partitioner | None = None, seed: int = 0, out_edges: bool = False,
-                    keep_dtype: bool = False, on_unknown: str | None = None,
-                    balance: Sequence[str] = (), put: Mapping[str, object] | None = None,
-                    put_tables: str | Path | None = None, like: str | Path | None = None,
-                    memory: int | None = None, group: Group | None = None,
-                    progress: str = "none") -> dict[str, Any]:
+                    balance: Sequence[str] = (), memory: int | None = None, group: Group | None = None,
+                    progress: str = "none", **options: Unpack[SourceOptions]) -> dict[str, Any]:
     """Cut a graph into partitions and write them to a new folder.  Collective over the group, if there is one.
 
     The files are the same for any group and any memory.
@@ -71,28 +69,20 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         seed: Seed of the method.
         out_edges: Store each edge a second time with its source, for `DistGraph.out_degrees` and for sampling along
             the edges; 12 bytes more an edge, on disk and in the servers' memory.
-        keep_dtype: Store the numbers of nodes and edges in the type that they have, and not as
-            `mpignn.storage.canonical` says, features as float32; labels have a type of their own even so.
-        on_unknown: For tables: ``drop`` leaves edges out that have an end that is no node, for ``error`` they are one;
-            None: as their description says.
         balance: What partitions shall have equally much of, as `mpignn.partition.assign.assign` takes it.
-        put: Data and splits to add or to take instead of those that the source has, by name, arrays or paths of .npy
-            files in original ids, as `mpignn.storage.put.with_arrays` takes them.
-        put_tables: A TOML file that describes tables of nodes, which add data and splits by the users' ids, or replace
-            them.
-        like: A partitioned graph that was made of tables.  The tables of ``source`` get the columns, codes, means and
-            classes of that one, by the names of their columns; nothing is learnt from them.
         memory: Bytes that a rank may take for edges and rows in hand; what does not fit goes through files beside
             ``out``.  None: half of what is free.
         group: The ranks that do it together, which all see the folder of ``out``; None: this process alone.
         progress: How to tell how far the work is, as `mpignn.progress.Progress` takes it.
+        options: How the source is read, by the names in `mpignn.storage.form.SourceOptions`: ``keep_dtype``,
+            ``on_unknown``, ``like``, ``put``, ``put_tables``.
 
     Returns:
         The report of `mpignn.partition.report.make_report`.
 
     Raises:
         ConfigError: ``out`` exists, or an unknown method or impossible number of partitions; or none, for a graph
-            that is not partitioned, or with a method, seed or balance.
+            that is not partitioned; or an option that has no effect.
         DataError: A source that is not a sound graph.
         ResourceError: Not enough room on the disk.
     """
@@ -105,8 +95,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
                               "say how many parts there shall be")
     group.by_first(lambda: check_new(out))
     with _new_folder(out, group) as folder, scratch_in(folder, out, group, memory, progress) as scratch:
-        data = read_source(source, keep_dtype, on_unknown, put, put_tables, like, scratch)
-
+        data = read_source(source, scratch, **options)
         for doubt in _misnamed(data) if group.rank == 0 else ():
             log.warning("%s", doubt)
         chosen, num_edges = "metis" if method is None else method, sum(csc.num_edges for csc in data.csc.values())

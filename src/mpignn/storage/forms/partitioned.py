@@ -150,4 +150,5 @@ def _whole(array: StoredArray) -> np.ndarray:
     return out
 
 
-FORMS = (Form("a folder that partition wrote, or graph.h5 in it", is_partitioned, read_partitioned, ("scratch",)),)
+FORMS = (Form("a folder that partition wrote, or graph.h5 in it", is_partitioned, read_partitioned, ("scratch",),
+              is_stored=True),)
