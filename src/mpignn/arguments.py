@@ -2,7 +2,9 @@
 
 import json
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mpignn.errors import ConfigError
@@ -29,6 +31,17 @@ def whole_number(value: Any, what: str, low: int = 0, below: int = 1 << 63) -> i
         bound = f"at least {low}" if number < low else f"less than {below}"
         raise ConfigError(f"{what} is {number}; it must be {bound}")
     return number
+
+
+def given_path(value: str | os.PathLike[str], what: str) -> Path:
+    """``value`` as a path.  Not collective.
+
+    Raises:
+        ConfigError: It is empty, which would be the current folder.
+    """
+    if not os.fspath(value):
+        raise ConfigError(f"{what} is empty: give a path; that of the current folder is a dot")
+    return Path(value)
 
 
 def named_values(texts: Sequence[str] | None, what: str) -> dict[str, Any]:

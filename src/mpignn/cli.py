@@ -77,6 +77,7 @@ def _parse(argv: list[str], first: bool) -> argparse.Namespace:
         arguments.words = unknown
     else:
         _refuse_unknown(argv[0], unknown, [_subparser(parser, argv[0])])
+    _refuse_empty(argv[0], arguments, _subparser(parser, argv[0]))
     return arguments
 
 
@@ -87,6 +88,15 @@ def _refuse_unknown(command: str, words: Sequence[str], parsers: Sequence[argpar
         word = words[0].split("=")[0]
         what = f"unknown option {word}{nearest(word, known)}" if word.startswith("-") else f"unexpected {word!r}"
         raise ConfigError(f"{command}: {what}")
+
+
+def _refuse_empty(command: str, arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Raise if a word is empty, as that of a variable is which nobody has set: a path of that is the current folder."""
+    for action in parser._actions:
+        given = getattr(arguments, action.dest, None)
+        if given == "" or isinstance(given, list) and "" in given:
+            name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest.upper()
+            raise ConfigError(f"{command}: {name} is empty: write what it shall be, or leave it out")
 
 
 def _join_numbers(argv: list[str]) -> list[str]:
@@ -314,6 +324,7 @@ def _slurm(arguments: argparse.Namespace) -> int:
     parser = _parser()
     job, unknown = parser.parse_known_args([command, *words])
     _refuse_unknown("slurm", unknown, [_subparser(parser, name) for name in ("slurm", command)])
+    _refuse_empty(command, job, _subparser(parser, command))
     names_run = resumes = False
     if command == "train":          # refuses what the job would refuse; a run need not be there yet
         flags = {k: v for k, v in vars(job).items() if k in field_names()}

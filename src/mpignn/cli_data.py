@@ -34,7 +34,7 @@ def partition_arguments(parser: argparse.ArgumentParser) -> None:
     named = "; ".join(f"{method.name}: {method.text}" for method in METHODS.values())
     parser.add_argument("--method", help=f"{named}; or a file with one partition per line (default: metis)")
     parser.add_argument("--seed", type=int, default=0, help="of a method that draws (default: 0)")
-    parser.add_argument("--balance", metavar="WHAT,...", default="", help="no partition more than 5 %% above the mean "
+    parser.add_argument("--balance", metavar="WHAT,...", default=(), help="no partition more than 5 %% above the mean "
                         f"of these: {', '.join(BALANCES)} (default: nodes, 3 %%)")
     parser.add_argument("--out-edges", action="store_true", help="store each edge with its source, too, for "
                                                                  "out-degrees and sampling along the edges")

@@ -100,14 +100,17 @@ def os_errors(family: type[MpignnError], before: str, after: str = "", only: Con
 
 @contextmanager
 def paths_named() -> Iterator[None]:
-    """Turn what the system says of a path into one of our errors, where no better one was made of it.
+    """Turn what the system says of a path, or of memory, into one of our errors, where no better one was made of it.
 
     Raises:
         DataError: It cannot be what it is asked to be: not allowed, a part of it is no folder, its name is too long.
-        ResourceError: The disk is full, or too many files are open.
+        ResourceError: The disk is full, too many files are open, or there is less memory than was asked for.
     """
     try:
         yield
+    except MemoryError as error:
+        raise ResourceError(f"not enough memory: {error or 'none is left'}; take a machine with more of it, or look "
+                            "for a number that is far too large") from error
     except OSError as error:
         if error.filename is None:
             raise

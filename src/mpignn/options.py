@@ -59,8 +59,6 @@ def load_config(path: str | Path | None, flags: Mapping[str, Any], preset: str |
                        for section, kind in sections()})
     check_arguments(config.model)
     check_sampler(config.sampling)
-    if config.train.run_dir == "":
-        raise ConfigError(f"{values['run_dir'][1]} is empty: name a folder, or leave it out")
     if config.task.reverse_etypes is not None and config.task.exclude != "reverse_types":
         raise ConfigError(f"{values['reverse_etypes'][1]} has no effect with exclude {config.task.exclude}: give "
                           "--exclude reverse_types, too")
@@ -219,7 +217,9 @@ def _scalar(option: dataclasses.Field[Any], kind: type, value: Any, where: str) 
 
 
 def _check_text(value: str, where: str) -> None:
-    """Raise if a text cannot stand in config.toml, or be a path."""
+    """Raise if a text says nothing, cannot stand in config.toml, or cannot be a path."""
+    if not value:
+        raise ConfigError(f"{where} is empty: write what it shall be, or leave it out")
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -176,5 +176,5 @@ def test_numbers_that_no_machine_can_hold_are_refused(tmp_path, text, part):
 
 
 def test_a_run_folder_without_a_name_is_refused():
-    with pytest.raises(ConfigError, match="--run-dir is empty: name a folder"):
+    with pytest.raises(ConfigError, match="--run-dir is empty: write what it shall be"):
         load_config(None, {"run_dir": ""})

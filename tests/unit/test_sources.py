@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from graphs import edge_list, random_graph, random_hetero_graph
-from mpignn.errors import ConfigError, DataError
+from mpignn.errors import ConfigError, DataError, ResourceError
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
 from mpignn.storage.check import check
 from mpignn.storage.source_id import source_id
@@ -106,6 +106,24 @@ def test_an_option_has_an_effect_or_is_refused(form, option, tmp_path, monkeypat
     else:
         assert features(read_source(source, **option)).dtype == np.float64
         assert features(read_source(source)).dtype == np.float32
+
+
+@pytest.mark.parametrize(("arrays", "what"), [
+    ({"src": [0], "dst": [1], "num_nodes": 10**15}, "num_nodes is 1000000000000000"),
+    ({"src": [0, 10**15], "dst": [1, 0]}, "the number of nodes, one more than the largest id, is 1000000000000001"),
+    ({"num_nodes/a": 10**18, "edge/a:to:a/src": [0], "edge/a:to:a/dst": [0]}, "num_nodes/a is 1000000000000000000")])
+def test_more_nodes_than_memory_holds_are_refused(arrays, what, tmp_path):
+    with pytest.raises(ResourceError, match=f"graph.npz: {what}: 8 bytes for each"):
+        read_source(save(tmp_path, {name: np.array(array) for name, array in arrays.items()}, "npz"))
+
+
+def test_what_is_wrong_with_arrays_is_told_with_the_path(tmp_path):
+    for number, wrong in enumerate(({"indptr": np.array([0, 2, 1, 3, 5])}, {"features": np.full((4, 1), np.inf)},
+                                    {"labels": np.array(["a", "b", "c", "d"])})):
+        (tmp_path / str(number)).mkdir()
+        path = save(tmp_path / str(number), FLAT | wrong, "npz")
+        with pytest.raises(DataError, match=f"^{re.escape(str(path))}: (?!{re.escape(str(path))})"):
+            read_source(path)
 
 
 def features(data):

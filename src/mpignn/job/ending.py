@@ -88,9 +88,9 @@ def abort(world: "World | None", error: BaseException, told: bool = False) -> No
         if world is not None and world.rank > 0:
             time.sleep(_FIRST_TELLS_S)      # which ends this rank, too, if it was interrupted itself
         say.complain(f"{told_as}: {log.who()} in phase {log.current_phase()!r}")
-    elif isinstance(error, ResourceError):      # which line asked for what is not there says little
-        say.complain(f"error: {where}: {error}")
-        code = error.exit_code
+    elif isinstance(error, ResourceError | MemoryError):
+        say.complain(f"error: {where}: {error}")        # which line asked for what is not there says little
+        code = ResourceError.exit_code
     elif isinstance(error, LeftBehind):
         code = error.exit_code
     elif told:

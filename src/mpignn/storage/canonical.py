@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from mpignn.errors import DataError
+from mpignn.errors import DataError, ResourceError
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import GraphData, Kind, etype_key
 from mpignn.large.arrays import Cast, FileArray
+from mpignn.mpi.host import available_memory
 from mpignn.storage.validate import LABELS, chunks
 
 log = logging.getLogger(__name__)
@@ -81,15 +82,21 @@ def integers(array: Any, what: str) -> np.ndarray:
 
 
 def whole(number: Any, what: str) -> int:
-    """One whole number, of any type that holds it exactly.
+    """A number of nodes, of any type that holds it exactly.
 
     Raises:
         DataError: Something else.
+        ResourceError: This machine's memory does not hold 8 bytes for each.
     """
     array = as_array(number, what)
     if array.size != 1 or array.dtype.kind not in "iuf" or array.reshape(-1)[0] % 1 != 0:
         raise DataError(f"{what} must be one integer, got {array.dtype} of shape {array.shape}")
-    return int(array.reshape(-1)[0])
+    count = int(array.reshape(-1)[0])
+    free, _ = available_memory()
+    if 8 * count > free:
+        raise ResourceError(f"{what} is {count}: 8 bytes for each are {8e-9 * count:.1f} GB, and {1e-9 * free:.1f} GB "
+                            "are free; is it meant?")
+    return count
 
 
 def as_array(values: Any, what: str) -> np.ndarray:

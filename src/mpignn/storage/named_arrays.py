@@ -90,7 +90,8 @@ def _flat_num_nodes(arrays: Mapping[str, np.ndarray], others: Mapping[str, np.nd
         if name in others and others[name].ndim:
             return len(others[name])
     ends = [np.asarray(integers(arrays[end], f"{where}: {end}")) for end in ("src", "dst") if end in arrays]
-    return 1 + max((int(ids.max(initial=-1)) for ids in ends), default=-1)
+    return whole(1 + max((int(ids.max(initial=-1)) for ids in ends), default=-1),
+                 f"{where}: the number of nodes, one more than the largest id,")
 
 
 def typed(arrays: Mapping[str, np.ndarray], where: str, scratch: Scratch | None = None) -> GraphData:

@@ -7,12 +7,14 @@ which type numbers are stored says `mpignn.storage.canonical`.
 import importlib
 import os
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Unpack
 
+from mpignn.arguments import given_path
 from mpignn.comm.group import LocalGroup
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.types import GraphData
@@ -47,7 +49,7 @@ def read_source(source: object, scratch: Scratch | None = None, **options: Unpac
             that cannot be meant.
         DataError: Nothing that can be read, or a graph that is not sound; names the array and the first bad entry.
     """
-    source = Path(source) if isinstance(source, str | os.PathLike) else source
+    source = given_path(source, "source") if isinstance(source, str | os.PathLike) else source
     group = LocalGroup() if scratch is None else scratch.group
     with group.all_or_none():
         form = _form_of(source)
@@ -66,9 +68,11 @@ def read_source(source: object, scratch: Scratch | None = None, **options: Unpac
     def sound() -> GraphData:
         nonlocal whole
         assert data is not None
-        found = with_arrays(canonical(unmapped(data), keep_dtype), options.get("put") or {}, keep_dtype,
-                            options.get("put_tables"))
-        validate(found)
+        with _source_named(source):
+            found = canonical(unmapped(data), keep_dtype)
+        found = with_arrays(found, options.get("put") or {}, keep_dtype, options.get("put_tables"))
+        with _source_named(source):
+            validate(found)
         whole = found
         return found if scratch is None or group.size == 1 else shared(found, scratch)
 
@@ -92,6 +96,15 @@ def _form_of(source: object) -> Form:
     in_memory = not isinstance(source, Path)
     accepted = "; ".join(form.words for form in forms() if form.in_memory == in_memory)
     raise DataError(f"{_unknown(source)}; expected {accepted}")
+
+
+@contextmanager
+def _source_named(source: object) -> Iterator[None]:
+    """Let errors of a graph that came from a path begin with it."""
+    try:
+        yield
+    except DataError as error:
+        raise (type(error)(f"{source}: {error}") if isinstance(source, Path) else error) from error
 
 
 def _check_heeded(form: Form, options: Mapping[str, object]) -> None:

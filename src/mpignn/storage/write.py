@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from zlib_ng.zlib_ng import crc32
 
-from mpignn.arguments import whole_number
+from mpignn.arguments import given_path, whole_number
 from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.array_key import EDGE, NODE, OUT, ArrayKey
@@ -86,8 +86,9 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         DataError: A source that is not a sound graph.
         ResourceError: Not enough room on the disk.
     """
-    out, group = Path(out), group or LocalGroup()
+    group = group or LocalGroup()
     with group.all_or_none():
+        out = given_path(out, "out")
         if num_parts is not None:
             num_parts = whole_number(num_parts, "parts", 1)
         elif method is not None or seed or balance:
