@@ -140,7 +140,7 @@ class PartWriter:
         indptr = np.asarray(csc.indptr)
         begin, end = self._scratch.rows_of_share(indptr)
         with self._scratch.stage(name, int(indptr[end] - indptr[begin])) as advance:
-            for lo, hi in row_chunks(indptr, begin, end, self._scratch.rows(_EDGE_BYTES)):
+            for lo, hi in _stretches(indptr, begin, end, self._scratch.rows(_EDGE_BYTES)):
                 first, last = int(indptr[lo]), int(indptr[hi])
                 piece = CSC(indptr[lo:hi + 1] - first, csc.indices[first:last],
                             None if csc.edge_ids is None else csc.edge_ids[first:last])
@@ -174,6 +174,12 @@ class PartWriter:
         ranges, _ = axis(key, self.book)
         for part in files.own():
             files.write(part, key.path, 0, indptr[ranges[part]:ranges[part + 1] + 1])
+
+
+def _stretches(indptr: np.ndarray, begin: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """Rows of at most so many edges, or one, and at most as many rows: those without edges take memory, too."""
+    for lo, hi in row_chunks(indptr, begin, end, most):
+        yield from ((first, min(first + most, hi)) for first in range(lo, hi, most))
 
 
 def scattered(pairs: Iterator[tuple[np.ndarray, np.ndarray]], count: int, scratch: Scratch) -> LargeArray:
