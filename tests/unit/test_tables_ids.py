@@ -1,6 +1,7 @@
 """Ids that memory does not hold get the numbers, the texts and the errors of those that it does."""
 
 import re
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,6 +81,20 @@ def test_ids_of_a_table_are_those_of_a_map(tmp_path_factory, chunks, asked, memo
         for _ in range(2):
             assert answers(ids, [*asked, *chunks]) == [expected.find(chunk).tolist() for chunk in [*asked, *chunks]]
         same(ids.user_ids(), expected.user_ids())
+
+
+def test_maps_share_half_the_memory_and_give_it_back(tmp_path):
+    with scratch_in(tmp_path, tmp_path / "out", LocalGroup(), 80_000) as scratch:
+        some = [NewIds(scratch) for _ in range(3)]      # each map begins with 16 KiB
+        lookups = [ids.ask() for ids in some]
+        assert [ids.in_memory() is not None for ids in some] == [True, True, False]
+        kept = weakref.ref(some[0].in_memory())
+        lookups[0].add(pa.array(range(5000)))
+        assert some[0].in_memory() is None and kept() is None
+        assert NewIds(scratch).in_memory() is not None
+        lookups[0].add(pa.array([7, 6000]))
+        assert [nodes.tolist() for nodes in lookups[0].answers()] == [[*range(5000)], [7, 5000]]
+        assert scratch.fits(40_000) and not scratch.fits(50_000)        # beside two maps
 
 
 @EXAMPLES

@@ -114,14 +114,14 @@ class TableIds:
         arrays = (block.columns[column] for block in blocks)
         if scratch is None:
             return TableIds(IdMap.build(arrays, table.where))
-        room = _Room(scratch)
-        found = IdMap() if room.is_there else None
+        share = _MapShare(scratch)
+        found = IdMap() if share.is_there else None
         written = None
         with scratch.alone():
             for array in arrays:
                 if found is not None:
                     found.add(array, table.where)
-                    if room.holds(found.num_bytes):
+                    if share.holds(found.num_bytes):
                         continue
                     written = IdsWriter(scratch, found.sign)
                     written.add_map(found)
@@ -156,9 +156,9 @@ class NewIds:
 
     def __init__(self, scratch: Scratch | None = None) -> None:
         self._scratch = scratch
-        self._room = None if scratch is None else _Room(scratch)
+        self._share = None if scratch is None else _MapShare(scratch)
         self._ids: IdMap | ShardedIds = IdMap()
-        if scratch is not None and self._room is not None and not self._room.is_there:
+        if scratch is not None and self._share is not None and not self._share.is_there:
             self._ids = ShardedIds(scratch, None)
 
     def __len__(self) -> int:
@@ -172,8 +172,8 @@ class NewIds:
 
     def in_memory(self) -> IdMap | None:
         """The ids, if memory has room for them.  Not collective."""
-        if (isinstance(self._ids, IdMap) and self._scratch is not None and self._room is not None
-                and not self._room.holds(self._ids.num_bytes)):
+        if (isinstance(self._ids, IdMap) and self._scratch is not None and self._share is not None
+                and not self._share.holds(self._ids.num_bytes)):
             files = ShardedIds(self._scratch, self._ids.sign)
             files.add_map(self._ids)
             self._ids = files
@@ -185,8 +185,8 @@ class NewIds:
         return self._ids
 
 
-class _Room:
-    """What a map may take of the memory.
+class _MapShare:
+    """What a map takes of the memory.
 
     Attributes:
         is_there: Whether there is any: many ranks have the ids in files, which all of them see.
@@ -226,6 +226,10 @@ class _AtOnce:
             self._spool = self._spool or Spool(self._scratch, self._dtype)
             while self._found:
                 self._spool.append(self._found.popleft())
+
+    def close(self) -> None:
+        """Let go of the ids: no other block comes.  Not collective."""
+        del self._find
 
     def answers(self) -> Iterator[np.ndarray]:
         if self._spool is None:
@@ -291,6 +295,7 @@ class _New:
         elif self._first is not None:
             self._first.add(array)
             if self._ids.in_memory() is None and self._scratch is not None:
+                self._first.close()
                 self._rest = _InFiles(self._ids.in_files(), self._scratch, grows=True)
 
     def answers(self) -> Iterator[np.ndarray]:
