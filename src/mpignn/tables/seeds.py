@@ -68,14 +68,16 @@ class Seeds:
             DataError: A value cannot be what it should be, or a class was not learnt; names the file and the line.
         """
         group, what = self._room.group, str(table.paths[0])
-        of_ranks = group.allgather((self._columns.end(), kept if self._are_wanted else kept.num_rows))
+        with self._room.alone():
+            path = self._columns.end()
+        of_ranks = group.allgather((path, kept if self._are_wanted else kept.num_rows))
         labels: Labels | None = None
         splits: dict[str, np.ndarray] = {}
         with group.all_or_none():
             if group.rank == 0:
                 if not any(some.num_rows if isinstance(some, Kept) else some for _, some in of_ranks):
                     log.warning("%s: there are no rows in it", what)
-                self._take_all([path for path, _ in of_ranks if path], table)
+                self._take_all([of_rank for of_rank, _ in of_ranks if of_rank], table)
             if group.rank == 0 and self._are_wanted:
                 mask = np.concatenate([some.mask() for _, some in of_ranks if isinstance(some, Kept)])
                 labels = None if self._labels is None else self._labels.labels(mask, table.where)
