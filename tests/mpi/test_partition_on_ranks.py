@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from graphs import ends, masks, random_graph, random_hetero_graph
-from mpignn.errors import ConfigError, DataError, ResourceError
+from mpignn.errors import ConfigError, DataError, ResourceError, Stopped
 from mpignn.graph.types import ETYPE, NTYPE, etype_key
 from mpignn.storage.check import check
 from mpignn.storage.write import partition_graph
@@ -144,3 +144,25 @@ def test_all_ranks_check_a_graph_together(world):
             (graph / "part-00002.h5").unlink()
         world.all.barrier()
         assert any("part-00002.h5: no such file" in line for line in check(graph, world.all))
+
+
+@pytest.mark.ranks(1, 2, 3)
+def test_a_cut_of_a_stopped_command_is_taken_up_by_any_ranks(world):
+    def fail(*_):
+        raise Stopped("as it may be")
+
+    with common_folder(world) as folder:
+        data = random_hetero_graph(2, 40, 211)
+        options = {"num_parts": 3, "method": "propagation", "memory": 400}
+        with patch("mpignn.storage.write._write", fail), pytest.raises(Stopped):
+            partition_graph(data, folder / "out", **options, group=world.all)
+        world.all.barrier()
+        assert [path.name for path in folder.iterdir()] == [".out.assigned.npz"]
+        world.all.barrier()
+        with patch("mpignn.storage.write.assign", fail):
+            partition_graph(data, folder / "out", **options, group=world.all)
+        if world.rank == 0:
+            partition_graph(data, folder / "alone", **options)
+            assert sorted(path.name for path in folder.iterdir()) == ["alone", "out"]
+            for path in (folder / "alone").iterdir():
+                assert path.read_bytes() == (folder / "out" / path.name).read_bytes()

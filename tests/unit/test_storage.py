@@ -270,14 +270,14 @@ def test_out_that_exists_is_left_as_it_is(tmp_path):
     assert os.listdir(tmp_path) == ["g"] and not os.listdir(out)
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
+def test_an_interrupted_run_leaves_its_cut_alone(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(write, "make_report", interrupt)
     with pytest.raises(KeyboardInterrupt):
         partition_graph(random_graph(), tmp_path / "g", 2)
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == [".g.assigned.npz"]
 
 
 def test_what_does_not_verify_is_not_kept(tmp_path, monkeypatch):

@@ -194,6 +194,8 @@ def _remove(path: Path, *kinds: str) -> None:
     for kind in kinds:
         for graph in (*path.glob(f"{kind}-*"), *path.glob(f".{kind}-*.partial-*")):
             shutil.rmtree(graph)
+        for assigned in path.glob(f".{kind}-*.assigned.npz"):
+            assigned.unlink()
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

@@ -91,6 +91,11 @@ def is_together(method: str | Path | Partitioner, balance: Sequence[str] = ()) -
     return named is not None and named.together is not None and not balance
 
 
+def takes_long(method: str | Path | Partitioner, num_parts: int) -> bool:
+    """Whether a method looks at the edges of a graph, so that what it finds is worth to be kept."""
+    return num_parts > 1 and not callable(method) and str(method) in METHODS and METHODS[str(method)].balances
+
+
 def kept(data: GraphData) -> tuple[dict[str, np.ndarray], int]:
     """The partitions that a graph has, as `assign` returns them, and how many there are.  Not collective.
 

@@ -17,7 +17,7 @@ from zlib_ng.zlib_ng import crc32
 
 from mpignn.arguments import given_path, whole_number
 from mpignn.comm.group import Group, LocalGroup
-from mpignn.errors import ConfigError, DataError
+from mpignn.errors import ConfigError, DataError, MpignnError, Stopped
 from mpignn.graph.array_key import EDGE, NODE, OUT, ArrayKey
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.likeness import likely, misnamed_splits
@@ -25,11 +25,12 @@ from mpignn.graph.types import GraphData
 from mpignn.json_text import to_json
 from mpignn.large.disk import check_space
 from mpignn.large.scratch import Scratch, scratch_in
-from mpignn.partition.assign import Partitioner, assign, checked_assignment, is_together, kept
+from mpignn.partition.assign import Partitioner, assign, checked_assignment, is_together, kept, takes_long
 from mpignn.partition.relabel import Relabeling, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
 from mpignn.storage.array_writers import write_array
 from mpignn.storage.arrays import ArrayType, file_crc
+from mpignn.storage.assigned import AssignedFile
 from mpignn.storage.atomic import check_new, new_folder
 from mpignn.storage.canonical import FEATURES, canonical
 from mpignn.storage.check import check
@@ -95,19 +96,16 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
             raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or "
                               "say how many parts there shall be")
     group.by_first(lambda: check_new(out))
-    with _new_folder(out, group) as folder, scratch_in(folder, out, group, memory, progress) as scratch:
+    with (ExitStack() as stack, _new_folder(out, group) as folder,
+          scratch_in(folder, out, group, memory, progress) as scratch):
         data = read_source(source, scratch, **options)
         for doubt in _misnamed(data) if group.rank == 0 else ():
             log.warning("%s", doubt)
-        chosen, num_edges = "metis" if method is None else method, sum(csc.num_edges for csc in data.csc.values())
-        if num_parts is not None and is_together(chosen, balance) and not scratch.fits(_CUT_BYTES * num_edges):
-            shares = partial(shared_neighbors, data, scratch)
-            made = assign(data, num_parts, chosen, seed, balance, shares), num_parts
-            nodes = _relabeled(lambda: made, scratch)
-        else:
-            nodes = _relabeled(lambda: kept(data) if num_parts is None else (
-                assign(data, num_parts, chosen, seed, balance), num_parts), scratch)
-        return _write(data, nodes, folder, out_edges, scratch)
+        if num_parts is None:
+            return _write(data, _relabeled(lambda: kept(data), scratch), folder, out_edges, scratch)
+        assigned = stack.enter_context(_assigned(data, num_parts, "metis" if method is None else method, seed, balance,
+                                                 scratch))
+        return _write(data, _relabeled(lambda: (assigned(), num_parts), scratch), folder, out_edges, scratch)
 
 
 def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: str | Path,
@@ -133,6 +131,44 @@ def _new_folder(out: Path, group: Group) -> Iterator[Path]:
     """`mpignn.storage.atomic.new_folder` of all ranks.  Collective over the group."""
     with group.all_or_none(), ExitStack() as stack:
         yield group.by_first(lambda: stack.enter_context(new_folder(out)))
+
+
+@contextmanager
+def _assigned(data: GraphData, num_parts: int, method: str | Path | Partitioner, seed: int, balance: Sequence[str],
+              scratch: Scratch) -> Iterator[Callable[[], Mapping[str, np.ndarray]]]:
+    """What gives each node its partition; what takes long is kept in a file until the block ends well, or fails.
+
+    Collective over the group of ``scratch``.
+
+    Yields:
+        What the first rank is to call.
+    """
+    group, num_edges = scratch.group, sum(csc.num_edges for csc in data.csc.values())
+    file = None
+    if takes_long(method, num_parts):
+        file = AssignedFile(scratch.out, data, num_parts, str(method), seed, balance, group)
+    left = None if file is None or group.rank else file.read()
+    made: Mapping[str, np.ndarray] | None = left
+    if is_together(method, balance) and not scratch.fits(_CUT_BYTES * num_edges) and not group.bcast(left is not None):
+        made = assign(data, num_parts, method, seed, balance, partial(shared_neighbors, data, scratch))
+
+    def assigned() -> Mapping[str, np.ndarray]:
+        found = assign(data, num_parts, method, seed, balance) if made is None else made
+        return found if file is None or left is not None else file.keep(found)
+
+    try:
+        yield assigned
+    except MpignnError as error:
+        if isinstance(error, Stopped):
+            raise
+        _remove(file, group)
+        raise
+    _remove(file, group)
+
+
+def _remove(file: AssignedFile | None, group: Group) -> None:
+    if file is not None and group.rank == 0:
+        file.remove()
 
 
 def _relabeled(assigned: Callable[[], tuple[Mapping[str, np.ndarray], int]], scratch: Scratch
