@@ -117,8 +117,10 @@ def _whole_lines(text: Bytes) -> Iterator[bytes]:
 
 def _count_rows(lines: bytes, skipped: Callable[[bytes], bool]) -> int:
     """How many of some lines without quotes are rows."""
-    odd = any(mark in lines for mark in _MAY_BE_SKIPPED) or lines[:1].strip(b"\n\r#% \t\xef") == b""
-    if odd or lines.count(b"\r") != lines.count(b"\r\n"):
+    # Single bytes are looked for many times faster than two.
+    odd = any(mark[1:] in lines and mark in lines for mark in _MAY_BE_SKIPPED)
+    odd |= lines[:1].strip(b"\n\r#% \t\xef") == b""
+    if odd or (b"\r" in lines and lines.count(b"\r") != lines.count(b"\r\n")):
         return sum(not skipped(line) for line in lines.splitlines())
     return lines.count(b"\n") + (not lines.endswith(b"\n"))
 
