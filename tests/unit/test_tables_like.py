@@ -240,6 +240,16 @@ def test_a_description_says_of_new_tables_what_is_not_learnt(mine, tmp_path, tex
         read_source(new, like=mine)
 
 
+def test_shares_of_new_tables_are_told_to_have_no_effect(mine, tmp_path, caplog):
+    new = new_papers(tmp_path / "new", topic=["art", "law"])
+    (new / "graph.toml").write_text(
+        '[nodes.paper]\nfiles = "papers.csv"\nsplit = "0.8/0.1/0.1"\n'
+        '[edges."paper:cites:paper"]\nfiles = "cites.csv"\nsrc = "from"\ndst = "to"\n')
+    found = read_source(new, like=mine)
+    assert {name: ids.tolist() for name, ids in found.splits["paper"].items()} == {"test": [0, 1]}
+    assert caplog.text.count("[nodes.paper]: no shares are drawn of new tables") == 1
+
+
 def test_ids_ends_and_splits_may_have_other_names_in_new_tables(mine, tmp_path):
     new = new_papers(tmp_path / "new", topic=["art", "law"], when=[1, 2])
     (new / "papers.csv").write_text((new / "papers.csv").read_text().replace("id,", "name,", 1))

@@ -35,6 +35,7 @@ from mpignn.storage.atomic import check_new, new_folder
 from mpignn.storage.canonical import FEATURES, canonical
 from mpignn.storage.check import check
 from mpignn.storage.form import SourceOptions
+from mpignn.storage.forms.partitioned import is_partitioned
 from mpignn.storage.part_files import PartFiles
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, SCHEMA, axis, edge_path, head_line, node_path, out_path
 from mpignn.storage.shared_rows import shared_neighbors
@@ -95,7 +96,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         elif method is not None or seed or balance:
             raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or "
                               "say how many parts there shall be")
-    group.by_first(lambda: check_new(out))
+    group.by_first(lambda: _check_place(out))
     with (ExitStack() as stack, _new_folder(out, group) as folder,
           scratch_in(folder, out, group, memory, progress) as scratch):
         data = read_source(source, scratch, **options)
@@ -124,6 +125,15 @@ def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts
     parts = checked_assignment(data.num_nodes, assignment, num_parts)
     with _new_folder(out, group) as folder, scratch_in(folder, out, group) as scratch:
         return _write(data, _relabeled(lambda: (parts, num_parts), scratch), folder, out_edges, scratch)
+
+
+def _check_place(out: Path) -> None:
+    """Raise `ConfigError` unless a folder can be made there, outside all partitioned graphs."""
+    check_new(out)
+    for folder in out.resolve().parents:
+        if is_partitioned(folder / GRAPH_FILE):
+            raise ConfigError(f"{out} is in the folder of the partitioned graph {folder}, and would be removed with "
+                              "it: choose another name")
 
 
 @contextmanager

@@ -110,6 +110,9 @@ def _check_same(known: R, given: R, what: str, graph: str) -> None:
         if option.name not in _OWN and here not in (getattr(usual, option.name), there):
             raise ConfigError(f"{what}: {option.name} is not what {graph} was made with: leave it out, it is as it is "
                               "there")
+    if given.split is not None and not split_columns(given.split):
+        log.warning("%s: no shares are drawn of new tables, nothing is learnt from them: all rows with labels are for "
+                    "test, whatever split says", what)
 
 
 def _own(known: Rows, given: Rows) -> dict[str, Any]:
