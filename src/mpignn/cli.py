@@ -202,6 +202,8 @@ def _infer(arguments: argparse.Namespace) -> int:
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", nargs="?", help="partitioned graph; without it: the environment")
+    parser.epilog = ("GRAPH with --fanouts, and --batch-size if it is not 1000, tells how much of what batches draw "
+                     "and read is of other partitions; all other settings are those of a job, for --plan.")
     parser.add_argument("--degrees", action="store_true", help="count the in-degrees of each edge type")
     parser.add_argument("--plan", action="store_true", help="show how much memory a training job would take")
     parser.add_argument("-np", dest="np", metavar="N", type=int, help="ranks of that job (default: 2)")
@@ -225,7 +227,9 @@ def _info(arguments: argparse.Namespace) -> int:
         idle = ["--" + name.replace("_", "-") for name in flags if name not in told] + [
             flag for flag, value in own.items() if value is not None]
         for what in idle[:1]:
-            raise ConfigError(f"info: {what} has no effect without --plan: leave it out, or give info GRAPH --plan")
+            sampled = ", nor without a graph and --fanouts" if what in ("--fanouts", "--batch-size") else ""
+            raise ConfigError(f"info: {what} has no effect without --plan{sampled}: leave it out, or give info GRAPH "
+                              f"{'--fanouts 10,5 or ' if sampled else ''}--plan")
     if arguments.graph is not None:
         cli_data.refuse_mpirun("info GRAPH")
         say.deliver("\n".join(_plan(arguments)) if arguments.plan else _described(arguments))

@@ -10,7 +10,7 @@ from mpignn.storage.write import partition_graph
 
 @pytest.mark.parametrize(("words", "told"), [
     (["g", "--hidden", "3"], "--hidden has no effect without --plan"),
-    (["--batch-size", "3"], "--batch-size has no effect without --plan"),
+    (["--batch-size", "3"], "--batch-size has no effect without --plan, nor without a graph and --fanouts"),
     (["g", "-np", "3"], "-np has no effect without --plan"),
     (["--nodes", "1"], "--nodes has no effect without --plan"),
     (["g", "--config", "job.toml"], "--config has no effect without --plan"),
