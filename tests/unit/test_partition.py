@@ -3,6 +3,7 @@
 import errno
 import os
 import tempfile
+from unittest.mock import patch
 
 import kaminpar
 import numpy as np
@@ -219,10 +220,11 @@ def test_unknown_methods_and_impossible_numbers_of_partitions_are_refused():
         checked_assignment(random_hetero_graph().num_nodes, {"paper": np.zeros(30, int)}, 1)
 
 
-@given(st.integers(1, 6), st.lists(st.integers(0, 5), max_size=30))
-def test_new_ids_ascend_by_partition_then_by_original_id(num_parts, parts):
+@given(st.integers(1, 6), st.lists(st.integers(0, 5), max_size=30), st.integers(1, 31))
+def test_new_ids_ascend_by_partition_then_by_original_id(num_parts, parts, at_a_time):
     parts = np.array(parts, np.int64) % num_parts
-    found = relabel(parts, num_parts)
+    with patch("mpignn.partition.relabel._CHUNK", at_a_time):
+        found = relabel(parts, num_parts)
     assert np.argsort(found.new_id).tolist() == sorted(range(parts.size), key=lambda i: (parts[i], i))
     assert np.array_equal(np.sort(found.new_id), np.arange(parts.size))
     assert np.array_equal(np.diff(found.ranges), np.bincount(parts, minlength=num_parts))

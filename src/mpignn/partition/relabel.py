@@ -9,6 +9,8 @@ import numpy as np
 
 from mpignn.graph.csc import CSC
 
+_CHUNK = 1 << 20        # nodes numbered at a time
+
 
 @dataclass(frozen=True)
 class Relabeling:
@@ -29,11 +31,16 @@ def relabel(parts: np.ndarray, num_parts: int) -> Relabeling:
     Args:
         parts: (N,) integers in ``0:num_parts``, the partition of each node.
     """
-    small = parts.astype(np.uint16) if num_parts <= 1 << 16 else parts      # NumPy sorts 16 bits by radix
-    new_id = np.empty(parts.size, np.int64)
-    new_id[np.argsort(small, kind="stable")] = np.arange(parts.size)
-    ranges = np.zeros(num_parts + 1, np.int64)
+    ranges, new_id = np.zeros(num_parts + 1, np.int64), np.empty(parts.size, np.int64)
     np.cumsum(np.bincount(parts, minlength=num_parts), out=ranges[1:])
+    free = ranges[:-1].copy()       # the next id of each partition
+    for first in range(0, parts.size, _CHUNK):      # the order of all at a time would be three more arrays like these
+        some = parts[first:first + _CHUNK]
+        # NumPy sorts 16 bits by radix.
+        order = np.argsort(some.astype(np.uint16) if num_parts <= 1 << 16 else some, kind="stable")
+        counts = np.bincount(some, minlength=num_parts)
+        new_id[first + order] = np.arange(some.size) + np.repeat(free - np.cumsum(counts) + counts, counts)
+        free += counts
     return Relabeling(new_id, ranges)
 
 

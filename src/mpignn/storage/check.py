@@ -24,6 +24,7 @@ from mpignn.storage.user_names import check_names
 from mpignn.unique import unique
 
 _CHUNK_EDGES = 1 << 21
+_CHUNK_NODES = 1 << 20
 
 
 def check(path: str | Path, group: Group | None = None) -> list[str]:
@@ -140,12 +141,16 @@ class _Content:
         if num_nodes and not (orig.min() >= 0 and orig.max() < num_nodes):
             yield f"{where}/orig_id has ids outside 0..{num_nodes - 1}"
             return
-        if not (_inside(new_id, num_nodes) and np.array_equal(new_id[orig], np.arange(num_nodes))):
+        pieces = [(first, min(first + _CHUNK_NODES, num_nodes)) for first in range(0, num_nodes, _CHUNK_NODES)]
+        if not (_inside(new_id, num_nodes) and all(np.array_equal(new_id[orig[first:last]], np.arange(first, last))
+                                                   for first, last in pieces)):
             yield f"{where}: orig_id and map are not inverse permutations"
-        falls = np.flatnonzero(np.diff(orig) <= 0) + 1
-        bad = falls[~np.isin(falls, book.node_ranges[ntype])]
-        if bad.size:
-            yield f"{where}/orig_id does not ascend within a partition, at node {bad[0]}"
+        for first, last in pieces:
+            falls = np.flatnonzero(np.diff(orig[first:last + 1]) <= 0) + first + 1
+            bad = falls[~np.isin(falls, book.node_ranges[ntype])]
+            if bad.size:
+                yield f"{where}/orig_id does not ascend within a partition, at node {bad[0]}"
+                break
         self._orig[ntype] = orig
 
     def _check_indptr(self, etype: EType) -> Iterator[str]:
