@@ -134,12 +134,12 @@ def test_damage_is_found_before_anything_is_written(tmp_path):
     (["g", "out", "--method", "random"], 2, "method, seed and balance have no effect where partitions are kept"),
     (["g", "out", "--balance", "edges"], 2, "have no effect where partitions are kept"),
     (["g", "out", "--seed", "3"], 2, "have no effect where partitions are kept"),
-    (["g", "out", "--on-unknown", "drop"], 2, "on_unknown has no effect for a folder that partition wrote"),
+    (["g", "out", "--on-unknown", "drop"], 2, "(on_unknown) has no effect for a folder that partition wrote"),
     (["g", "g/out"], 2, "g/out is in the folder of the partitioned graph"),
     (["source.npz", "g/out", "--parts", "2"], 2, "g/out is in the folder of the partitioned graph"),
-    (["g", "out", "--keep-dtype"], 2, "keep_dtype has no effect for a folder that partition wrote"),
+    (["g", "out", "--keep-dtype"], 2, "--keep-dtype (keep_dtype) has no effect for a folder that partition wrote"),
     (["g", "out", "--keep-dtype", "--put", "size=size.npy"], 0, ""),
-    (["g", "out", "--like", "g"], 2, "like has no effect for a folder that partition wrote"),
+    (["g", "out", "--like", "g"], 2, "--like (like) has no effect for a folder that partition wrote"),
     (["g/part-00000.h5", "out", "--parts", "2"], 3, "part-00000.h5")])
 def test_the_command_tells_what_cannot_be_meant(words, code, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -160,10 +160,10 @@ def test_graphs_of_equal_tables_have_equal_bytes_and_others_no_record(mine, tmp_
         assert graph.tables is None
     with pytest.raises(DataError, match="bare was not made of tables"):
         partition_graph(new_papers(tmp_path / "new"), tmp_path / "out", 1, like=tmp_path / "bare")
-    with pytest.raises(ConfigError, match="like has no effect for .*npz.*: it is for tables"):
+    with pytest.raises(ConfigError, match=r"--like \(like\) has no effect for .*npz.*: it is for tables"):
         np.savez(tmp_path / "g.npz", src=[0], dst=[0])
         partition_graph(tmp_path / "g.npz", tmp_path / "out", 1, like=mine)
-    with pytest.raises(ConfigError, match="keep_dtype has no effect with like"):
+    with pytest.raises(ConfigError, match=r"--keep-dtype \(keep_dtype\) has no effect with --like"):
         partition_graph(tmp_path / "new", tmp_path / "out", 1, keep_dtype=True, like=mine)
 
 

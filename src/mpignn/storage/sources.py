@@ -113,13 +113,18 @@ def _check_heeded(form: Form, options: Mapping[str, object]) -> None:
         raise TypeError(f"{name!r} is no option of sources: these are {', '.join(SourceOptions.__annotations__)}")
     given = {name for name, value in options.items() if value}
     if {"keep_dtype", "like"} <= given:
-        raise ConfigError(f"keep_dtype has no effect with like: numbers have the types of {options['like']}; leave it "
-                          "out")
+        raise ConfigError(f"{_words('keep_dtype')} has no effect with {_words('like')}: numbers have the types of "
+                          f"{options['like']}; leave it out")
     heeded = {*form.options, "put", "put_tables"}
     if not form.is_stored or given & {"put", "put_tables"}:
         heeded.add("keep_dtype")
     for name in sorted(given - heeded):
-        raise ConfigError(f"{name} has no effect for {form.words}: {_WHY[name]}; leave it out")
+        raise ConfigError(f"{_words(name)} has no effect for {form.words}: {_WHY[name]}; leave it out")
+
+
+def _words(name: str) -> str:
+    """An option as both the command line and programs call it."""
+    return f"--{name.replace('_', '-')} ({name})"
 
 
 def _read_like(path: Path) -> Like:
