@@ -15,12 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from common_kernels import GROUPS
 from fork_server import TOKEN
 from forks import FORKS
 
 ROOT = Path(__file__).resolve().parent.parent
 MPIS = ("mpich", "openmpi")
+_READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 _COMPILE_S = 600
 _OF_MPI_ITSELF = ("mpich", "sm_segment", "vader", "osc", "psm", "ucx", "sem.")
 
@@ -133,6 +136,17 @@ def run(command: Sequence[str], timeout: float = 120, env: Mapping[str, str] | N
     finally:
         kill(processes(token))
     return Run(process.returncode, stdout, stderr, time.monotonic() - began, timed_out)
+
+
+def read_only(folder: Path) -> list[str]:
+    """Words before a command that see a folder on a read-only file system; to root, modes are no hindrance.
+
+    The test is skipped where that cannot be.
+    """
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _READ_ONLY, str(folder)]
+    if run([*words, "true"], fresh=True).returncode:
+        pytest.skip("no mount namespaces here")
+    return words
 
 
 def compile_kernels() -> None:

@@ -13,7 +13,7 @@ from test_tables import refused
 from mpignn.graph.csc import csc_from_coo
 from mpignn.graph.types import GraphData
 from mpignn.storage.write import partition_graph
-from mpirun import mpirun, run
+from mpirun import launcher, mpirun, python, read_only, run
 
 TOPICS, VENUES, PARTS = ("art", "biology", "law"), ("Annals", "Letters", "Notes"), ("train", "train", "val", "test")
 CITES = ("paper", "cites", "paper")
@@ -115,6 +115,16 @@ def test_a_run_is_measured_on_new_tables_with_labels(trained):
     predicted = [row["prediction"] for row in csv.DictReader((trained / "labelled.csv").read_text().splitlines())]
     right = sum(row["topic"] == topic for row, topic in zip(rows, predicted, strict=True))
     assert json.loads((trained / "run" / "eval" / "eval.json").read_text()) == {"test_acc": pytest.approx(right / 60)}
+
+
+def test_a_run_that_cannot_be_written_is_used_on_new_tables(trained, tmp_path):
+    words = [*read_only(trained / "run"), *launcher(3), python(), "-m", "mpignn", "infer", "run", "new", "--out"]
+    done = run([*words, "read-only.csv"], cwd=trained, env={"TMPDIR": str(tmp_path)}, fresh=True)
+    assert done.returncode == 0 and f"{tmp_path}/mpignn-run-" in done.stderr, str(done)
+    assert (trained / "read-only.csv").read_bytes() == (trained / "one.csv").read_bytes()
+    assert list(tmp_path.iterdir()) == []
+    done = run([*words, "none/pred.csv"], cwd=trained, env={"TMPDIR": str(tmp_path)}, fresh=True)
+    assert done.returncode == 2 and list(tmp_path.iterdir()) == [], str(done)
 
 
 def test_what_a_killed_job_left_of_tables_is_removed(trained):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mpirun import MPIS, environment, launcher, missing, python, run
+from mpirun import MPIS, environment, launcher, missing, python, read_only, run
 
 TRAIN = ["--fanouts", "2", "--hidden", "4", "--epochs", "3"]
 MPIGNN = [sys.executable, "-m", "mpignn"]
@@ -94,6 +94,31 @@ def test_infer_writes_through_a_link(trained, tmp_path):
     assert done.returncode == 0, str(done)
     assert (tmp_path / "link.h5").is_symlink() and (tmp_path / "disk" / "pred.h5").read_bytes()[1:4] == b"HDF"
     assert sorted(path.name for path in tmp_path.glob("**/*")) == ["disk", "link.h5", "pred.h5"]
+
+
+@pytest.mark.by_turns
+@pytest.mark.parametrize("mpi", MPIS)
+@pytest.mark.parametrize("np", [1, 3])
+def test_a_run_that_cannot_be_written_is_used_and_left_as_it_is(trained, tmp_path, np, mpi):
+    """Also where others have measured it, whose claim nobody can judge."""
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    if np > 1:
+        (trained / "eval").mkdir(exist_ok=True)
+        (trained / "eval" / ".claim-1").write_text("{}")
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    start = [*read_only(trained), *(launcher(np, mpi) if np > 1 else ()), python(mpi), "-m", "mpignn"]
+    for command, words, said in (("eval", [], "; eval.json is not written"), ("infer", ["--out", "p.csv"], "p.csv")):
+        done = run([*start, command, str(trained), *words], cwd=tmp_path, fresh=True)
+        told = f"{trained / command} cannot be written (Read-only file system): this job keeps nothing there"
+        assert done.returncode == 0 and done.stderr.count("WARNING") == 1 and told in done.stderr, str(done)
+        assert done.stdout.rstrip().endswith(said), str(done)
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 4001
+    done = run([*start, "train", "--resume", str(trained)], cwd=tmp_path, fresh=True)
+    assert done.returncode == 4 and f"{trained}: cannot be written: Read-only file system" in done.stderr, str(done)
+    assert done.stderr.count("mpignn: error:") == 1 and "Traceback" not in done.stderr, str(done)
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
 
 
 # Progress.

@@ -1,5 +1,8 @@
 """Where a run goes: user's texts are texts and no patterns, and a job that comes to nothing leaves nothing."""
 
+import errno
+import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -86,7 +89,7 @@ def test_a_graph_of_tables_lives_as_long_as_its_job(tmp_path):
     folder = RunFolder(config, ["new"], 1, NewTables(lambda tables: Path("g")))
     (graph,) = folder.graphs
     assert check(graph) == [] and graph.parent == folder.path
-    folder.remove_tables()
+    folder.clear()
     assert not graph.exists()
     graph.mkdir()       # of a job that was killed
     folder.discard()
@@ -101,6 +104,37 @@ def test_a_graph_of_tables_lives_as_long_as_its_job(tmp_path):
         RunFolder(config, ["g"], 1, NewTables(refuse, "drop"))
     assert not Path("run").exists()
     assert RunFolder(config, ["new"], 1).graphs == [Path("new")]        # of a job that takes no tables
+
+
+@pytest.mark.parametrize("theirs", [None, "config.toml"])
+def test_a_job_may_do_without_a_folder_that_it_cannot_write(theirs, tmp_path, monkeypatch, caplog):
+    """One that is missing in a folder of others, or one that all may write with a file of others in it."""
+    for name in ("new", "tmp", "run/infer" if theirs else "run"):
+        Path(name).mkdir(parents=True)
+    Path("new/e.csv").write_text("src,dst\na,b\n")
+    partition_graph(Path("new"), "g", 1)
+    if theirs is not None:
+        Path("run/infer", theirs).touch()
+    there = sorted(Path("run").rglob("*"))
+
+    def cannot(**given: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    if theirs is None:
+        monkeypatch.setattr(tempfile, "TemporaryFile", cannot)
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != theirs)
+    config, tables = load_config(None, {"run_dir": "run/infer"}), NewTables(lambda tables: Path("g"))
+    folder = RunFolder(config, ["new"], 1, tables, may_lack=True)
+    assert folder.kept is None and check(folder.graphs[0]) == []
+    assert ("(config.toml: Permission denied)" if theirs else "(Read-only file system)") in caplog.text
+    with folder.held():
+        folder.fill(config, {})
+    folder.discard()
+    assert list(Path("tmp").iterdir()) == [] and sorted(Path("run").rglob("*")) == there
+    RunFolder(config, ["g"], 1, tables, may_lack=True)
+    assert list(Path("tmp").iterdir()) == []                # not even made where no graph is
 
 
 def test_a_folder_of_another_run_is_refused_and_left_as_it_was():

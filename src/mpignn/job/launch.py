@@ -51,7 +51,7 @@ def _cleared(job: Job, folder: RunFolder) -> Iterator[None]:
         yield
     finally:
         if job.world.rank == 0:
-            folder.remove_tables()
+            folder.clear()
 
 
 def _choose_folder(job: Job, work: Work) -> RunFolder:
@@ -65,10 +65,11 @@ def _choose_folder(job: Job, work: Work) -> RunFolder:
 
     def choose() -> RunFolder:
         with log.phase("open graph"), paths_named():
-            return RunFolder(work.config, work.graphs, len(world.topology.server_ranks), work.tables)
+            return RunFolder(work.config, work.graphs, len(world.topology.server_ranks), work.tables,
+                             work.may_lack_folder)
 
     folder = world.all.by_first(choose)
-    compiled.may_keep_in(folder.path / "kernels")
+    compiled.place() if folder.kept is None else compiled.may_keep_in(folder.kept / "kernels")
     return folder
 
 
@@ -86,7 +87,7 @@ def _run(job: Job, folder: RunFolder, work: Work) -> int:
             if world.rank == 0:
                 folder.discard()
             raise
-        return 0 if trainer is None else trainer.work_on(graphs, world, work, folder.path)
+        return 0 if trainer is None else trainer.work_on(graphs, world, work, folder.kept)
 
 
 def _import_trainer(world: "World") -> ModuleType | None:

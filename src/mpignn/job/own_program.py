@@ -103,8 +103,8 @@ class _OwnProgram(Work):
     def plan(self, opened: Opened) -> MemoryPlan:
         return opened.plan_data(self.config)
 
-    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
-        assert Job.of_process is not None
+    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path | None) -> None:
+        assert Job.of_process is not None and run_dir is not None
         Job.of_process.given_to_run = self.given | {"run_dir": str(run_dir)}
         self.has_begun = True
         self.main(graphs[0] if self.takes_one else tuple(graphs), world)

@@ -1,7 +1,10 @@
 """The folder of this job's run: found or made, claimed, filled, and left as it was where the job comes to nothing."""
 
+import errno
 import logging
+import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,12 +45,14 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        number: Number of the claim.
+        kept: The same; None: it cannot be written, the job does without, and keeps nothing.
+        number: Number of the claim, if it is kept.
         made: Folders that this job has made for it, the outermost first.
         graphs: The partitioned graphs of the job.
     """
 
-    def __init__(self, config: Config, names: Sequence[str], num_servers: int, tables: NewTables | None = None) -> None:
+    def __init__(self, config: Config, names: Sequence[str], num_servers: int, tables: NewTables | None = None,
+                 may_lack: bool = False) -> None:
         """Find or make the folder, and find the graphs; those that are bundled or tables are cut for this job.
 
         Not collective.
@@ -57,6 +62,7 @@ class RunFolder:
             names: Its graphs.
             num_servers: Servers that share a graph.
             tables: What becomes of graphs that are tables; None: they are none that the job can use.
+            may_lack: Whether the job can do without a folder that cannot be written; a warning says that it does.
 
         Raises:
             ConfigError: It is another job's, or holds another run; or no graph is given.
@@ -66,22 +72,32 @@ class RunFolder:
         from mpignn.storage.datasets import bundled_names
         if not names:
             raise ConfigError("no graph is given")
-        self.path, missing = _find_or_make(config, names[0])
-        self.made = tuple(missing)
-        self.number = self._claim(resumes=config.checkpoint.resume is not None)
+        self.made: tuple[Path, ...] = ()
+        self.number = 0
+        self._temporary: Path | None = None
+        self.kept: Path | None = None
+        asked = config.train.run_dir
+        problem = _problem(Path(asked)) if may_lack and asked else None
+        if asked and problem:
+            self.path = Path(asked)
+            log.warning("%s cannot be written (%s): this job keeps nothing there", asked, problem)
+        else:
+            self.path, missing = _find_or_make(config, names[0])
+            self.kept, self.made = self.path, tuple(missing)
+            self.number = self._claim(resumes=config.checkpoint.resume is not None)
         bundled = bundled_names()
         self.graphs: list[Path] = []
         try:
             for number, name in enumerate(names):
                 path = Path(name)
                 if name in bundled:
-                    path = self.path / f"{_BUNDLED}-{number}"
+                    path = self._place() / f"{_BUNDLED}-{number}"
                     _partition_bundled(name, path, num_servers)
                 elif tables is not None and is_tables(path):
                     if config.world.stage is not None:
                         raise ConfigError(f"--stage has no effect, since {name} is tables, whose graph is read "
                                           "once: leave it out")
-                    path = self.path / f"{_OF_TABLES}-{number}"
+                    path = self._place() / f"{_OF_TABLES}-{number}"
                     _partition_tables(Path(name), path, num_servers, tables)
                 elif tables is not None and tables.on_unknown is not None:
                     raise ConfigError(f"--on-unknown has no effect, since {name} is no tables: leave it out")
@@ -97,6 +113,9 @@ class RunFolder:
         A job that is aborted gives back what it has from any rank, since the one that made the claim may not come to
         it.
         """
+        if self.kept is None:
+            yield
+            return
         mine = claim.share(self.path, self.number)
         try:
             yield
@@ -107,7 +126,7 @@ class RunFolder:
         mine.leave()
 
     def fill(self, config: Config, access: Mapping[str, Any] | None) -> None:
-        """Write what is known before training, now that the graph is good.  Not collective.
+        """Write what is known before training, now that the graph is good, if the folder is kept.  Not collective.
 
         Args:
             config: Settings of the job.
@@ -116,6 +135,8 @@ class RunFolder:
         Raises:
             ResourceError: It cannot be written.
         """
+        if self.kept is None:
+            return
         with os_errors(ResourceError, f"{self.path}: cannot write the run folder"):
             if config.checkpoint.resume is None or not (self.path / CONFIG).exists():
                 config.write(self.path)
@@ -123,21 +144,38 @@ class RunFolder:
                 (self.path / _ACCESS).write_text(to_json(access, 1) + "\n", encoding="utf-8")
         log.info("run folder %s; its config.toml has all settings", self.path)
 
-    def remove_tables(self) -> None:
-        """Remove the graphs that were made of tables; nobody may read them any more.  Not collective."""
-        _remove(self.path, _OF_TABLES)
+    def clear(self) -> None:
+        """Remove the graphs that only this job needed; nobody may read them any more.  Not collective."""
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+        if self.kept is not None:
+            _remove(self.path, _OF_TABLES)
 
     def discard(self) -> None:
         """Remove what this job has made so far: graphs that it cut for itself, its claim, and folders that are empty.
 
         What `fill` has written goes, too, where the job made the folder and nothing else is in it.  Not collective.
         """
-        _remove(self.path, _BUNDLED, _OF_TABLES)
+        self.clear()
+        if self.kept is None:
+            return
+        _remove(self.path, _BUNDLED)
         claim.share(self.path, self.number).withdraw()
         if self.path in self.made and {path.name for path in self.path.iterdir()} <= {CONFIG, _ACCESS}:
             for name in (CONFIG, _ACCESS):
                 (self.path / name).unlink(missing_ok=True)
         _remove_empty(self.made)
+
+    def _place(self) -> Path:
+        """Where graphs are made: the folder, or a temporary one in its stead, as long as the job goes on."""
+        if self.kept is not None:
+            return self.kept
+        if self._temporary is None:
+            with os_errors(ResourceError, "cannot make a temporary folder for a graph", ": name one by TMPDIR"):
+                self._temporary = Path(tempfile.mkdtemp(prefix="mpignn-run-"))
+            log.info("%s has the graph as long as this job goes on; all its nodes must see it, else name another place "
+                     "by TMPDIR", self._temporary)
+        return self._temporary
 
     def _claim(self, resumes: bool) -> int:
         """Claim the folder; returns the number of the claim."""
@@ -152,6 +190,24 @@ class RunFolder:
                               "--run-dir, or remove it")
         _remove(self.path, _BUNDLED, _OF_TABLES)
         return mine.number
+
+
+def _problem(path: Path) -> str | None:
+    """What keeps this job from writing into a folder, which is there or can be made; None: nothing."""
+    place = path
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        return None         # which is another error
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+        if place == path:
+            for entry in path.iterdir():        # of others, in a folder that all may write
+                if not os.access(entry, os.W_OK) and entry.exists():
+                    raise OSError(errno.EACCES, f"{entry.name}: {os.strerror(errno.EACCES)}")
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _find_or_make(config: Config, graph: str) -> tuple[Path, list[Path]]:

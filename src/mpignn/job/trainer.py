@@ -65,7 +65,7 @@ def start(world: World, config: Config) -> None:
     torch.manual_seed(config.train.seed)
 
 
-def work_on(graphs: Sequence[DistGraph], world: World, work: Work, run_dir: Path) -> int:
+def work_on(graphs: Sequence[DistGraph], world: World, work: Work, run_dir: Path | None) -> int:
     """Do a job's work; returns the exit code of this trainer.  Collective over the trainers.
 
     An error that all trainers share is told once and becomes the exit code that the servers learn.
@@ -74,7 +74,7 @@ def work_on(graphs: Sequence[DistGraph], world: World, work: Work, run_dir: Path
         graphs: Those that it reads.
         world: The job.
         work: What it is for.
-        run_dir: Its run folder.
+        run_dir: Its run folder; None: it has none, see `Work.may_lack_folder`.
     """
     try:
         with phase("set up training"):

@@ -66,6 +66,11 @@ class Work(ABC):
         """Whether it is the user's program, which may draw edges as it likes and need not tell how far it is."""
         return False
 
+    @property
+    def may_lack_folder(self) -> bool:
+        """Whether it can be done although the run folder cannot be written: what it is for goes elsewhere."""
+        return False
+
     @abstractmethod
     def check(self, opened: Opened) -> None:
         """Look at a graph's metadata, before anything of it is loaded.  On the first rank.
@@ -79,8 +84,12 @@ class Work(ABC):
         """How much memory the job takes with a graph.  On the first rank, after `check`."""
 
     @abstractmethod
-    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
-        """Do it, with torch ready.  Collective over the trainers."""
+    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path | None) -> None:
+        """Do it, with torch ready.  Collective over the trainers.
+
+        Args:
+            run_dir: The run folder; None: it cannot be written, see `may_lack_folder`.
+        """
 
 
 @dataclass
@@ -101,8 +110,9 @@ class Training(Work):
     def plan(self, opened: Opened) -> MemoryPlan:
         return opened.plan_training(self.config)
 
-    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
+    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path | None) -> None:
         from mpignn.train import commands
+        assert run_dir is not None, "a run is kept"
         commands.train(graphs[0], self.config, run_dir)
 
     def _check_resumed(self, goal: Goal, opened: Opened) -> None:
@@ -130,6 +140,10 @@ class _OnRun(Work):
     run: Path
     sampled: bool
     on_unknown: str | None
+
+    @property
+    def may_lack_folder(self) -> bool:
+        return True
 
     @property
     def tables(self) -> NewTables:
@@ -181,7 +195,7 @@ class _OnRun(Work):
 
 @dataclass
 class Evaluation(_OnRun):
-    """Measuring what a run has learnt.  The run folder of the job is where the result goes."""
+    """Measuring what a run has learnt.  The run folder of the job is where the result goes, if it is kept."""
 
     def check_use(self, opened: Opened) -> None:
         check_labels(self.trained, opened.placement.infos, opened.splits, ("val", "test"),
@@ -190,7 +204,7 @@ class Evaluation(_OnRun):
     def plan(self, opened: Opened) -> MemoryPlan:
         return opened.plan_training(self.config) if self.sampled else super().plan(opened)
 
-    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
+    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path | None) -> None:
         from mpignn.train import commands
         commands.evaluate_run(graphs[0], self.config, self.run, run_dir, self.sampled)
 
@@ -228,7 +242,7 @@ class Inference(_OnRun):
         book = opened.placement.book        # no source has more links than there are destinations
         return self._plan(opened, min(self.top_k, max(book.num_nodes(etype[2]) for etype in self.trained.goal.etypes)))
 
-    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path) -> None:
+    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path | None) -> None:
         from mpignn.train import commands
         commands.infer(graphs[0], self.config, self.run, self.out, self.split, self.sampled, self.top_k, self.sources)
 

@@ -52,14 +52,14 @@ def _save_trained(g: DistGraph, task: Task, network: Network, config: Config, ru
         log.warning("%s; eval and infer will not find what was learnt", error)
 
 
-def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path, sampled: bool) -> None:
+def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path | None, sampled: bool) -> None:
     """Measure what a run has learnt, and write and tell it.  Collective over the trainers.
 
     Args:
         g: The graph.
         config: Settings of the run.
         run: Its folder.
-        out: Folder for ``eval.json``.
+        out: Folder for ``eval.json``; None: what was measured is only told.
         sampled: By sampled neighbors, as in training; not by all, layer after layer.
 
     Raises:

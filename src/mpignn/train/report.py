@@ -225,23 +225,26 @@ class RunReport(Report):
                          f": free some space, and go on with {going_on(self._run_dir)}")
 
 
-def report_evaluation(out: Path, values: Mapping[str, float | None]) -> None:
+def report_evaluation(out: Path | None, values: Mapping[str, float | None]) -> None:
     """Write the metrics of a trained network to ``out/eval.json``, and show them.  Not collective.
 
     Args:
-        out: A folder.
+        out: A folder; None: they are only shown.
         values: By ``<split>_<metric>``.
 
     Raises:
         ResourceError: The file cannot be written.
         ConfigError: The folder is another job's by now.
     """
-    path = out / "eval.json"
-    claim.check(out)
-    with os_errors(ResourceError, str(path)):
-        path.write_text(to_json(values, 1) + "\n", encoding="utf-8")
+    where = "eval.json is not written"
+    if out is not None:
+        path = out / "eval.json"
+        claim.check(out)
+        with os_errors(ResourceError, str(path)):
+            path.write_text(to_json(values, 1) + "\n", encoding="utf-8")
+        where = f"written to {path}"
     told = ", ".join(f"{_WORDS.get(key, key)} {_number(value, '.4f')}" for key, value in values.items())
-    say.tell(f"{told}; written to {path}")
+    say.tell(f"{told}; {where}")
 
 
 def _number(value: float | None, form: str) -> str:
