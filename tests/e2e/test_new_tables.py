@@ -117,6 +117,14 @@ def test_a_run_is_measured_on_new_tables_with_labels(trained):
     assert json.loads((trained / "run" / "eval" / "eval.json").read_text()) == {"test_acc": pytest.approx(right / 60)}
 
 
+def test_predictions_beside_new_tables_are_no_table_of_these(trained):
+    out = trained / "new" / "pred.csv"
+    for _ in range(2):          # the second one replaces what the first one wrote
+        done = infer(trained, "new", "--out", "new/pred.csv")
+        assert done.returncode == 0 and out.read_bytes() == (trained / "one.csv").read_bytes(), str(done)
+    out.unlink()
+
+
 def test_a_run_that_cannot_be_written_is_used_on_new_tables(trained, tmp_path):
     words = [*read_only(trained / "run"), *launcher(3), python(), "-m", "mpignn", "infer", "run", "new", "--out"]
     done = run([*words, "read-only.csv"], cwd=trained, env={"TMPDIR": str(tmp_path)}, fresh=True)
@@ -162,6 +170,7 @@ def test_tables_that_cannot_be_taken_are_refused_once_and_leave_nothing(trained,
 
 def test_what_a_command_cannot_mean_is_told(trained):
     refused(infer(trained, "new", "--out", "new/papers.csv"), 2, "new/papers.csv is read by this job and cannot be its")
+    refused(infer(trained, "new", "--out", "mine/part-00001.h5"), 2, "mine/part-00001.h5 is read by this job")
     refused(infer(trained, "mine", "--out", "none.csv", "--on-unknown", "drop"), 2, "mine is no tables: leave it out")
     refused(infer(trained, "new", "--out", "none.csv", "--stage", "stage"), 2, "new is tables", "leave it out")
     assert not (trained / "stage").exists() and left(trained) == []

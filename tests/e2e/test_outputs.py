@@ -77,13 +77,27 @@ def test_infer_refuses_an_output_before_the_work(graphs, trained, tmp_path):
     before = (graph / "graph.h5").read_bytes()
     # In one process there is one job: what is refused leaves it as it was.
     calls = [["infer", str(trained), "--out", str(out)] for out in (
-        "/dev/null", "none/pred.h5", ".", "pipe", "link", graph / "part-00000.h5", trained / "config.toml")]
+        "/dev/null", "none/pred.h5", ".", "pipe", "link", graph / "part-00000.h5", trained / "config.toml",
+        *sorted(trained.glob("trained/*/*.h5")))]
+    assert len(calls) == 8
     program = ("import mpignn.cli, mpignn.job.open_graph\nmpignn.job.open_graph._load = None\n"       # nothing is read
                f"print(*[mpignn.cli.main(words) for words in {calls!r}])")
     done = run([sys.executable, "-c", program], cwd=tmp_path)
     assert done.stdout.split() == ["2"] * len(calls), str(done)
     assert done.stderr.count("mpignn: error:") == len(calls) and "Traceback" not in done.stderr, str(done)
     assert (graph / "graph.h5").read_bytes() == before and Path("/dev/null").is_char_device()
+
+
+def test_infer_replaces_what_it_wrote_beside_what_it_reads(graphs, trained):
+    outs = [graphs["one"] / "pred.h5", trained / "infer" / "pred.h5"]
+    calls = [["infer", str(trained), "--out", str(out)] for out in outs]
+    (trained / "infer").mkdir(exist_ok=True)
+    for out in outs:
+        out.write_text("of an earlier job")
+    done = run([sys.executable, "-c", f"import mpignn.cli\nprint(*[mpignn.cli.main(words) for words in {calls!r}])"])
+    assert done.stdout.splitlines()[-1] == "0 0", str(done)
+    assert {out.read_bytes()[1:4] for out in outs} == {b"HDF"}
+    outs[0].unlink()
 
 
 def test_infer_writes_through_a_link(trained, tmp_path):

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpignn.config import CHECKPOINTS, CONFIG, METRICS, Config
+from mpignn.config import CHECKPOINTS, CONFIG, METRICS, TRAINED, Config
 from mpignn.errors import ConfigError, DataError
 from mpignn.job import runs
 from mpignn.job.memory_plan import MemoryPlan
@@ -23,8 +23,10 @@ from mpignn.models import find_model
 from mpignn.options import check_taken
 from mpignn.storage import snapshot
 from mpignn.storage.atomic import check_file
-from mpignn.storage.forms.tables import files_of
+from mpignn.storage.forms.tables import files_like
 from mpignn.storage.read import GraphFile
+from mpignn.storage.schema import GRAPH_FILE, part_file
+from mpignn.storage.stage import staged
 from mpignn.store.graph import DistGraph
 from mpignn.tables.endings import table_of
 from mpignn.train import survey
@@ -226,15 +228,25 @@ class Inference(_OnRun):
     sources: Path | None = None
 
     def _trained_on(self, tables: Path) -> Path:
-        check_file(self.out, files_of(tables))
-        return super()._trained_on(tables)
+        graph = super()._trained_on(tables)
+        with GraphFile(graph) as file:
+            read, record = [file.path, *file.part_paths], file.tables
+        check_file(self.out, read + ([] if record is None else files_like(tables, record, graph)))
+        return graph
 
     def check_use(self, opened: Opened) -> None:
         survey.check_asked(self.trained.goal, self.split, opened.splits, self.top_k, self.sources is not None,
                            is_table=table_of(self.out) is not None)
+        check_file(self.out, self._inputs(opened) if self.out.exists() else ())
+
+    def _inputs(self, opened: Opened) -> list[Path]:
+        """What `out` may not replace.  Other files beside these are of the user, such as what an earlier job wrote."""
         graph = opened.path if opened.path.is_dir() else opened.path.parent
-        own = [self.run / CONFIG, self.run / METRICS, *([] if self.sources is None else [self.sources])]
-        check_file(self.out, [*own, *graph.glob("*.h5"), *self.run.glob("*/**/*.h5")] if self.out.exists() else ())
+        parts, stage = range(opened.placement.book.num_partitions()), self.config.world.stage
+        copies = {} if stage is None else staged(Path(stage), opened.graph_id, parts)
+        learnt = [file for folder in (TRAINED, CHECKPOINTS) for file in (self.run / folder).glob("*/*")]
+        return [self.run / CONFIG, self.run / METRICS, *learnt, *([] if self.sources is None else [self.sources]),
+                graph / GRAPH_FILE, *(graph / part_file(part) for part in parts), *copies.values()]
 
     def plan(self, opened: Opened) -> MemoryPlan:
         if self.top_k is None:

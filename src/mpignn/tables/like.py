@@ -38,18 +38,19 @@ def found_like(path: Path, record: Mapping[str, Any], graph: str) -> Description
         DataError: A table is not there, or cannot be read.
     """
     known, tables = from_record(record, f"{path}, like {graph}"), tables_at(path)
-    wanted: dict[str, Rows] = {f"[nodes.{ntype}]": rows for ntype, rows in known.nodes.items() if rows.files}
-    wanted |= {f'[edges."{etype_key(etype)}"]': rows for etype, rows in known.edges.items()}
-    if path.is_file() and len(wanted) == 1:     # whatever it is called
-        found = {key: tuple(tables) for key in wanted}
-    else:
-        found = {key: _named(path, tables, key, rows) for key, rows in wanted.items()}
+    found = _wanted(path, tables, known)
     unused = [str(table) for table in tables if not any(table in files for files in found.values())]
     if unused:
         log.warning("%s: not read, since %s was made without: %s", path, graph, listed(unused))
     nodes = {ntype: replace(rows, files=found.get(f"[nodes.{ntype}]", ())) for ntype, rows in known.nodes.items()}
     edges = {etype: replace(rows, files=found[f'[edges."{etype_key(etype)}"]']) for etype, rows in known.edges.items()}
     return _with_what_is_there(replace(known, nodes=nodes, edges=edges))
+
+
+def tables_like(path: Path, record: Mapping[str, Any], graph: str) -> list[Path]:
+    """The tables that `found_like` reads; arguments and errors are those of it.  Not collective."""
+    known = from_record(record, f"{path}, like {graph}")
+    return [file for files in _wanted(path, tables_at(path), known).values() for file in files]
 
 
 def described_like(given: Description, record: Mapping[str, Any], graph: str) -> Description:
@@ -87,6 +88,15 @@ def described_like(given: Description, record: Mapping[str, Any], graph: str) ->
         edges[etype] = replace(joined, **_own(joined, table), src=table.src, dst=table.dst,
                                relation=table.relation, drop_unknown=table.drop_unknown or joined.drop_unknown)
     return _with_what_is_there(replace(known, nodes=nodes, edges=edges))
+
+
+def _wanted(path: Path, tables: list[Path], known: Description) -> dict[str, tuple[Path, ...]]:
+    """Those among some tables that are of the types of a description, by what it calls these."""
+    wanted: dict[str, Rows] = {f"[nodes.{ntype}]": rows for ntype, rows in known.nodes.items() if rows.files}
+    wanted |= {f'[edges."{etype_key(etype)}"]': rows for etype, rows in known.edges.items()}
+    if path.is_file() and len(wanted) == 1:     # whatever it is called
+        return {key: tuple(tables) for key in wanted}
+    return {key: _named(path, tables, key, rows) for key, rows in wanted.items()}
 
 
 def _named(path: Path, tables: list[Path], key: str, rows: Rows) -> tuple[Path, ...]:

@@ -3,9 +3,9 @@
 All of `mpignn.tables` is imported when it is needed: who reads other forms needs no Apache Arrow.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpignn.graph.types import GraphData
 from mpignn.large.scratch import Scratch
@@ -61,14 +61,21 @@ def is_tables(path: Path) -> bool:
     return not is_partitioned(path) and any(form.claims(path) for form in FORMS)
 
 
-def files_of(path: Path) -> list[Path]:
-    """The files that are read of tables, so far as they are there.  Not collective.
+def files_like(path: Path, record: Mapping[str, Any], graph: Path) -> list[Path]:
+    """The files that are read to make new tables into a graph like another, so far as they are there.
+
+    Not collective.
+
+    Args:
+        path: Where the tables are.
+        record: How the other graph was made, as `Like` has it.
+        graph: Its path, for messages.
 
     Raises:
         ConfigError: A description cannot be meant.
-        DataError: There is no table.
+        DataError: A table is not there.
     """
-    from mpignn.tables.guess import tables_at
+    from mpignn.tables.like import tables_like
     from mpignn.tables.toml import read_description
 
     described = path / DESCRIPTION if (path / DESCRIPTION).exists() else path
@@ -76,7 +83,7 @@ def files_of(path: Path) -> list[Path]:
         given = read_description(described)
         found = [file for rows in (*given.nodes.values(), *given.edges.values()) for file in rows.files]
     else:
-        found = tables_at(path)
+        found = tables_like(path, record, str(graph))
     return [described, *found, *(inside for file in found if file.is_dir() for inside in file.iterdir())]
 
 
