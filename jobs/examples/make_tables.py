@@ -3,6 +3,7 @@
     python jobs/examples/make_tables.py tables          # papers.csv, cites.csv
     python jobs/examples/make_tables.py tables --authors 200
     python jobs/examples/make_tables.py known --triples 600         # triples.tsv
+    python jobs/examples/make_tables.py KNOWLEDGE --triples 600 --apart     # train.txt, valid.txt, test.txt
 """
 
 import argparse
@@ -38,7 +39,7 @@ def make(folder: Path, papers: int, authors: int, seed: int) -> None:
               ([names[a], ids[p]] for a in range(authors) for p in rng.choice(by_topic[field[a]], 4)))
 
 
-def make_triples(folder: Path, count: int, seed: int) -> None:
+def make_triples(folder: Path, count: int, apart: bool, seed: int) -> None:
     """People live in a city, mostly work there, and know people of theirs."""
     rng = np.random.default_rng(seed)
     people, cities = max(10, count // 5), max(2, count // 50)
@@ -55,7 +56,12 @@ def make_triples(folder: Path, count: int, seed: int) -> None:
             case _:
                 other = rng.choice(np.flatnonzero(home == home[person]))
                 rows.append([f"person {person}", "knows", f"person {other}"])
-    write(folder / "triples.tsv", ["head", "relation", "tail"], rows)
+    if not apart:
+        write(folder / "triples.tsv", ["head", "relation", "tail"], rows)
+        return
+    train, valid = count * 8 // 10, count * 9 // 10
+    for name, some in (("train", rows[:train]), ("valid", rows[train:valid]), ("test", rows[valid:])):
+        (folder / f"{name}.txt").write_text("".join("\t".join(row) + "\n" for row in some), encoding="utf-8")
 
 
 def write(path: Path, header: list[str], rows) -> None:
@@ -71,10 +77,11 @@ if __name__ == "__main__":
     parser.add_argument("--papers", type=int, default=2000)
     parser.add_argument("--authors", type=int, default=0)
     parser.add_argument("--triples", type=int, default=0, help="write so many triples in place of papers")
+    parser.add_argument("--apart", action="store_true", help="write triples without names of columns, a file a split")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.triples:
-        make_triples(arguments.folder, arguments.triples, arguments.seed)
+        make_triples(arguments.folder, arguments.triples, arguments.apart, arguments.seed)
     else:
         make(arguments.folder, arguments.papers, arguments.authors, arguments.seed)

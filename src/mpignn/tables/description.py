@@ -70,6 +70,17 @@ class ByMask:
 
 
 @dataclass(frozen=True)
+class ByFile:
+    """Each file, or folder of files, of a table is a split.
+
+    Attributes:
+        splits: Those of the files, in the order of these.
+    """
+
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ByShare:
     """Rows are drawn by chance: those with labels, of each class as many as of all.
 
@@ -93,7 +104,7 @@ class ForTest:
     """All rows are for test; where there are labels, those that have one."""
 
 
-Split = ByColumn | ByMask | ByShare | ByTime | ForTest
+Split = ByColumn | ByMask | ByFile | ByShare | ByTime | ForTest
 USUAL_SHARES = ByShare((0.8, 0.1, 0.1))
 
 
@@ -103,6 +114,7 @@ class Rows:
 
     Attributes:
         files: Files, or folders of them, of one table.
+        header: Names of the columns, where the files are texts whose first line has none; empty: they have names.
         labels: The column to be predicted, or several of them.
         split: What is learnt from; None: nothing.
         data: Further columns, by the names that they shall have.
@@ -113,6 +125,7 @@ class Rows:
     """
 
     files: tuple[Path, ...] = ()
+    header: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     split: Split | None = None
     data: Mapping[str, Column] = field(default_factory=dict)

@@ -19,19 +19,34 @@ _LEAST = 1 << 16
 def edge_list(path: Path, packed: str | None, header: Sequence[str] | None, as_text: Sequence[str]) -> DelimitedFile:
     """A list of edges as a table of the columns ``src`` and ``dst``, and ``value`` if there are three.
 
-    Where the last two of three are texts, and the second ones do not differ more often than the third ones at the
-    beginning of the file, these are ``head``, ``relation`` and ``tail``.
+    Where the second of three is a text, and the third is one, too, or the first is no text either, and the second ones
+    do not differ more often than the third ones at the beginning of the file, these are ``head``, ``relation`` and
+    ``tail``.
 
     Args:
         path: The file.
         packed: As in `mpignn.tables.delimited.DelimitedFile`.
-        header: Other names, of as many columns as there are.
+        header: Other names, of as many columns as there are; where the first line has a tab between any two of these,
+            only tabs separate values, which may hold blanks, and no line is a comment.
         as_text: Columns whose types are not guessed.
 
     Raises:
         DataError: There is no edge in it.
     """
+    if header is not None and _is_by_tabs(path, packed, len(header)):
+        return DelimitedFile(path, packed, Dialect("\t", quotes=False), header, as_text)
     return DelimitedFile(path, packed, _DIALECT, _names(path, packed) if header is None else header, as_text)
+
+
+def _is_by_tabs(path: Path, packed: str | None, width: int) -> bool:
+    try:
+        with pa.input_stream(str(path), compression=packed) as stream:
+            line = stream.read(_LEAST).partition(b"\n")[0]
+    except OSError:
+        return False        # who reads it tells why
+    values = [value.strip() for value in line.rstrip(b"\r").split(b"\t")]
+    # A head may begin with #; what names two columns behind it is a comment, as SNAP writes it.
+    return len(values) == width and all(values) and (width > 2 or not _skipped(line))
 
 
 def _names(path: Path, packed: str | None) -> list[str]:
@@ -52,7 +67,8 @@ def _names(path: Path, packed: str | None) -> list[str]:
 def _are_triples(rows: Sequence[Sequence[bytes]]) -> bool:
     """Whether rows of three begin a list of heads, relations and tails, rather than of edges with a text each."""
     rows = [row for row in rows if len(row) == 3]       # the last one may have been cut
-    return not any(_is_number(value) for value in rows[0][1:]) and (
+    head, relation, tail = map(_is_number, rows[0])
+    return not relation and (head or not tail) and (
         len({row[1] for row in rows}) <= len({row[2] for row in rows}))
 
 

@@ -21,6 +21,9 @@ _TEXTS: dict[str, Callable[[Path, str | None, _Header, Sequence[str]], TableFile
 }
 _BINARY: dict[str, Callable[[Path], TableFile]] = {
     ".parquet": ParquetTable, ".pq": ParquetTable, ".feather": ArrowFile, ".arrow": ArrowFile, ".ipc": ArrowFile}
+NAMED = (".jsonl", ".ndjson", *_BINARY)
+"""Endings of those whose columns always have names."""
+
 ENDINGS = (*_TEXTS, *_BINARY)
 """Endings of names of files that can be read; those of texts may be followed by .gz or .zst."""
 
@@ -38,16 +41,22 @@ def plain_name(path: Path) -> str:
     return path.name if end is None else path.name[:path.name.lower().rindex(end)]
 
 
+def packing(path: Path) -> str | None:
+    """How a text is compressed, by its ending, as Arrow calls that; None: it is not."""
+    return next((method for last, method in _PACKED.items() if path.name.lower().endswith(last)), None)
+
+
 def open_file(path: Path, header: _Header, as_text: Sequence[str]) -> TableFile:
     """Open one file of a table.
 
     Raises:
-        DataError: It is no table that can be read.
+        DataError: It is no table that can be read, or one of a format that has names, and other names are given.
     """
     found = ending(path)
     if found is None:
         raise DataError(f"{path}: not a table that can be read; the name of one ends in {', '.join(ENDINGS)}")
+    if header is not None and found in NAMED:
+        raise DataError(f"{path}: its columns have names; header is for texts without a line of names: leave it out")
     if found in _BINARY:
         return _BINARY[found](path)
-    packed = next((method for last, method in _PACKED.items() if path.name.lower().endswith(last)), None)
-    return _TEXTS[found](path, packed, header, as_text)
+    return _TEXTS[found](path, packing(path), header, as_text)

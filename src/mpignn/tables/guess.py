@@ -42,8 +42,8 @@ from mpignn.tables.description import (
 )
 from mpignn.tables.formats import ending
 from mpignn.tables.kinds import is_list, is_number, is_text
+from mpignn.tables.nameless import parts_of, sheets_of
 from mpignn.tables.sheet import Sheet
-from mpignn.tables.table import Table
 from mpignn.tables.toml import checked, comment, to_toml
 
 _FEW = 50           # values of a text, of which columns can well be made
@@ -72,12 +72,12 @@ def guess(path: Path) -> Guess:
     Raises:
         DataError: There is no table, or one cannot be read.
     """
-    sheets = [Sheet(file, Table.open([file])) for file in tables_at(path)]
+    sheets = sheets_of(tables_at(path))
     for sheet in sheets:
         names = sheet.table.names
         if all(name.strip().lstrip("-").replace(".", "").isdigit() for name in names):
             raise DataError(f"{sheet.path}: its first line is {', '.join(names)}, which are no names of columns: "
-                            "write a first line such as: src,dst")
+                            "write a first line such as: src,dst, or into graph.toml header = [\"src\", \"dst\"]")
     if path.is_dir():
         return _of_sheets(path, sheets)
     return _of_sheets(path, sheets, one_table=True)
@@ -133,6 +133,9 @@ def tables_at(path: Path) -> list[Path]:
     found = sorted(entry for entry in path.iterdir() if _is_table(entry))
     # What is text beside other tables is there to be read by people.
     found = [entry for entry in found if ending(entry) != ".txt"] or found
+    # So is what is text beside the splits of a knowledge graph.
+    parts = {file for files in parts_of(found).values() for file in files.values() if ending(file) == ".txt"}
+    found = [entry for entry in found if not parts or ending(entry) != ".txt" or entry in parts]
     if not found:
         raise DataError(f"{path}: there is no table in it; expected files such as nodes.csv and edges.csv")
     return found
@@ -226,6 +229,8 @@ def _only_two(sheet: Sheet) -> tuple[str, str] | None:
 
 def _relation_column(sheet: Sheet) -> str | None:
     """The column that seems to name the relation of each edge."""
+    if "relation" in sheet.header:
+        return "relation"
     by_words = {"_".join(words(name)): name for name in reversed(sheet.names)}
     found = next((by_words[name] for name in RELATIONS if name in by_words), None)
     return found if found is not None and is_text(sheet.kind(found)) and _repeats(sheet, found) else None
@@ -290,7 +295,7 @@ def _relation(stem: str, src: str, dst: str) -> str:
 
 def _nodes(sheet: Sheet, column: str | None, of_nodes: _OfNodes) -> Nodes:
     features, notes, labels = [], list(sheet.notes), None
-    split, large = _by_masks(sheet), sheet.large([name for name in sheet.names if name != column])
+    split, large = sheet.split or _by_masks(sheet), sheet.large([name for name in sheet.names if name != column])
     masks = split_columns(split)
     for name in sheet.names:
         kind, plain = sheet.kind(name), "_".join(words(name))
@@ -316,8 +321,8 @@ def _nodes(sheet: Sheet, column: str | None, of_nodes: _OfNodes) -> Nodes:
             notes.append(f"left out: {name}, of type {kind}")
     if labels is not None and split is None:
         split = USUAL_SHARES
-    return Nodes(files=(sheet.path,), id=column, features=tuple(features), labels=() if labels is None else (labels,),
-                 split=split, notes=tuple(notes))
+    return Nodes(files=sheet.files, header=sheet.header, id=column, features=tuple(features),
+                 labels=() if labels is None else (labels,), split=split, notes=tuple(notes))
 
 
 def _is_feature(kind: pa.DataType) -> bool:
@@ -328,8 +333,11 @@ def _is_feature(kind: pa.DataType) -> bool:
 
 def _edges(sheet: Sheet, ends: tuple[str, str], relation: str | None, etype: EType) -> Edges:
     src, name_of_type, dst = etype
-    found = Edges(files=(sheet.path,), src=ends[0], dst=ends[1], relation=relation)
+    found = Edges(files=sheet.files, header=sheet.header, src=ends[0], dst=ends[1], relation=relation,
+                  split=sheet.split)
     notes = list(sheet.notes)
+    if sheet.split is not None:
+        notes.append("the files are splits: these edges are to be predicted, train --task link_prediction")
     for name in sheet.names:
         kind, plain = sheet.kind(name), "_".join(words(name))
         if name in (*ends, relation):

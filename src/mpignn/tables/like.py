@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.types import etype_key, listed
-from mpignn.tables.description import Description, Edges, ForTest, Nodes, Rows, Split, split_columns
+from mpignn.tables.description import ByFile, Description, Edges, ForTest, Nodes, Rows, Split, split_columns
 from mpignn.tables.formats import plain_name
 from mpignn.tables.guess import tables_at
+from mpignn.tables.nameless import header_like
 from mpignn.tables.record import from_record
 from mpignn.tables.table import Table
 
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R", Nodes, Edges)
 
-_OWN = ("files", "id", "src", "dst", "relation", "split", "seed", "drop_unknown", "learnt", "notes")
+_OWN = ("files", "header", "id", "src", "dst", "relation", "split", "seed", "drop_unknown", "learnt", "notes")
 # Options that new tables may have otherwise.
 
 
@@ -44,6 +45,8 @@ def found_like(path: Path, record: Mapping[str, Any], graph: str) -> Description
         log.warning("%s: not read, since %s was made without: %s", path, graph, listed(unused))
     nodes = {ntype: replace(rows, files=found.get(f"[nodes.{ntype}]", ())) for ntype, rows in known.nodes.items()}
     edges = {etype: replace(rows, files=found[f'[edges."{etype_key(etype)}"]']) for etype, rows in known.edges.items()}
+    nodes = {ntype: _with_header(rows) for ntype, rows in nodes.items()}
+    edges = {etype: _with_header(rows) for etype, rows in edges.items()}
     return _with_what_is_there(replace(known, nodes=nodes, edges=edges))
 
 
@@ -51,6 +54,10 @@ def tables_like(path: Path, record: Mapping[str, Any], graph: str) -> list[Path]
     """The tables that `found_like` reads; arguments and errors are those of it.  Not collective."""
     known = from_record(record, f"{path}, like {graph}")
     return [file for files in _wanted(path, tables_at(path), known).values() for file in files]
+
+
+def _with_header(rows: R) -> R:
+    return replace(rows, header=header_like(rows.files[0], rows.header)) if rows.header and rows.files else rows
 
 
 def described_like(given: Description, record: Mapping[str, Any], graph: str) -> Description:
@@ -120,14 +127,15 @@ def _check_same(known: R, given: R, what: str, graph: str) -> None:
         if option.name not in _OWN and here not in (getattr(usual, option.name), there):
             raise ConfigError(f"{what}: {option.name} is not what {graph} was made with: leave it out, it is as it is "
                               "there")
-    if given.split is not None and not split_columns(given.split):
+    if given.split is not None and not (split_columns(given.split) or isinstance(given.split, ByFile)):
         log.warning("%s: no shares are drawn of new tables, nothing is learnt from them: all rows with labels are for "
                     "test, whatever split says", what)
 
 
 def _own(known: Rows, given: Rows) -> dict[str, Any]:
     """What both nodes and edges take from the description of new tables."""
-    return {"files": given.files, "split": given.split or known.split, "seed": given.seed}
+    split = None if isinstance(known.split, ByFile) else known.split       # of its files
+    return {"files": given.files, "header": given.header, "split": given.split or split, "seed": given.seed}
 
 
 def _with_what_is_there(known: Description) -> Description:
@@ -137,10 +145,12 @@ def _with_what_is_there(known: Description) -> Description:
 
 
 def _of_columns(rows: R) -> R:
-    names = Table.open(rows.files).names
+    names = Table.open(rows.files, header=rows.header or None).names
     labels = rows.labels if set(rows.labels) & set(names) else ()
     columns = split_columns(rows.split)
     split: Split | None = rows.split if columns and set(columns) <= set(names) else None
+    if isinstance(rows.split, ByFile) and len(rows.split.splits) == len(rows.files):
+        split = rows.split
     if split is None and (labels or isinstance(rows, Edges) and rows.labels):
         split = ForTest()       # edges without labels, too: those of a split are what is predicted
     return replace(rows, labels=labels, split=split)

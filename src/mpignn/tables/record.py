@@ -16,6 +16,7 @@ from mpignn.errors import DataError
 from mpignn.graph.types import EType, etype_key, parse_etype
 from mpignn.tables.description import (
     ByColumn,
+    ByFile,
     ByMask,
     ByShare,
     ByTime,
@@ -29,8 +30,9 @@ from mpignn.tables.description import (
 from mpignn.tables.formats import plain_name
 from mpignn.tables.learnt import Learnt, LearntColumn, LearntLabels, LearntNumbers, LearntValues
 
-_SCHEMA = "mpignn-tables/2"      # whoever changes what is in a record gives it another number
-_SPLITS: Mapping[str, type[Any]] = {"column": ByColumn, "mask": ByMask, "share": ByShare, "time": ByTime}
+_SCHEMA = "mpignn-tables/3"      # whoever changes what is in a record gives it another number
+_SPLITS: Mapping[str, type[Any]] = {"column": ByColumn, "mask": ByMask, "file": ByFile, "share": ByShare,
+                                    "time": ByTime}
 _NODES = ("id",)
 _EDGES = ("src", "dst", "relation", "weights", "time", "reverse", "drop_duplicates", "drop_self_loops", "drop_unknown")
 
@@ -73,7 +75,7 @@ def from_record(record: Mapping[str, Any], where: str) -> Description:
 
 
 def _of_rows(rows: Rows, own: Sequence[str], learnt: Learnt | None) -> dict[str, Any]:
-    said: dict[str, Any] = {"files": [plain_name(path) for path in rows.files]}
+    said: dict[str, Any] = {"files": [plain_name(path) for path in rows.files], "header": list(rows.header)}
     said |= {name: getattr(rows, name) for name in own}
     if isinstance(rows, Nodes):
         said["features"] = [asdict(column) for column in rows.features]
@@ -84,7 +86,8 @@ def _of_rows(rows: Rows, own: Sequence[str], learnt: Learnt | None) -> dict[str,
 
 def _to_rows(said: Mapping[str, Any], own: Sequence[str]) -> dict[str, Any]:
     """The arguments of the class of the rows, but for features."""
-    return {"files": tuple(map(Path, said["files"])), **{name: said[name] for name in own},
+    return {"files": tuple(map(Path, said["files"])), "header": tuple(said["header"]),
+            **{name: said[name] for name in own},
             "data": {name: Column(**one) for name, one in said["data"].items()}, "labels": tuple(said["labels"]),
             "split": _to_split(said["split"]), "seed": said["seed"],
             "learnt": None if said["learnt"] is None else _to_learnt(said["learnt"])}

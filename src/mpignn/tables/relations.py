@@ -73,8 +73,10 @@ class RelationReader:
         if len(self._ids) > most:
             row = int(np.flatnonzero(found >= max(before, most))[0])
             raise DataError(f"{where(row)}: {column} has more than {most} values by this line, each of which would be "
-                            "an edge type: name the column that holds the relations of the edges, relation = ..., or "
-                            "leave relation out and write a name in the place of *")
+                            "an edge type, with 8 bytes for each node: write into graph.toml the column that holds the "
+                            "relations, relation = ..., or let all be of one type, a name in the place of * and no "
+                            f'relation; data = {{relation = {{column = "{column}", as = "code"}}}} keeps them as '
+                            "numbers")
         self._blocks.append(found.astype(np.int16))
 
     def numbers(self) -> np.ndarray:

@@ -47,7 +47,7 @@ def open_table(rows: Rows, what: str, ids: Sequence[str], group: Group | None = 
 
 
 def _open(rows: Rows, what: str, ids: Sequence[str], group: Group, alone: bool) -> Table:
-    table = Table.open(rows.files, group=group, alone=alone)
+    table = Table.open(rows.files, header=rows.header or None, group=group, alone=alone)
     missing = [(key, column) for key, column in rows.columns() if column not in table.names]
     if missing and rows.learnt is not None:
         columns = listed(dict.fromkeys(column for _, column in missing))
@@ -55,7 +55,9 @@ def _open(rows: Rows, what: str, ids: Sequence[str], group: Group, alone: bool) 
     for key, column in missing:
         raise DataError(f"{what}: {key}: {table.paths[0]} has no column {column!r}{nearest(column, table.names)}")
     texts = [*ids, *(column for column, sort in rows.learnt_sorts() if sort == TEXTS)]
-    return Table.open(rows.files, as_text=texts, group=group, alone=alone) if texts else table
+    if not texts:
+        return table
+    return Table.open(rows.files, header=rows.header or None, as_text=texts, group=group, alone=alone)
 
 
 def _check_numbers(table: Table, columns: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from mpignn.graph.likeness import SPLITS
-from mpignn.tables.description import Rows
+from mpignn.tables.description import ByFile, Rows
 from mpignn.tables.kept import Kept
 from mpignn.tables.labels import LabelReader, Labels
 from mpignn.tables.room import Room
@@ -36,6 +36,7 @@ class Seeds:
         self._labels = LabelReader(rows.labels, learnt) if rows.labels else None
         self._split = SplitReader(rows.split, rows.seed)
         self._are_wanted = bool(rows.labels) or rows.split is not None
+        self._files = rows.files if isinstance(rows.split, ByFile) else ()
         self._room, self._columns = room, _Columns(room)
         self.columns = tuple(dict.fromkeys((*rows.labels, *self._split.columns)))
 
@@ -81,8 +82,16 @@ class Seeds:
             if group.rank == 0 and self._are_wanted:
                 mask = np.concatenate([some.mask() for _, some in of_ranks if isinstance(some, Kept)])
                 labels = None if self._labels is None else self._labels.labels(mask, table.where)
-                splits = self._split.splits(mask, labels, alike, groups, what)
+                splits = self._split.splits(mask, labels, alike, groups, what, self._begins(table))
         return labels, splits
+
+    def _begins(self, table: Table) -> Sequence[int]:
+        """The row that comes first in each entry of the files, where these are splits."""
+        if not self._files:
+            return ()
+        first = dict(zip(reversed(table.paths), reversed(table.first_rows()), strict=True))
+        folders = {path.parent: row for path, row in first.items()}
+        return [first[entry] if entry in first else folders[entry] for entry in self._files]
 
     def _take_all(self, paths: Sequence[str], table: Table) -> None:
         row = 0

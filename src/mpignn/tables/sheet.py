@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mpignn.tables.description import ByFile
 from mpignn.tables.formats import plain_name
 from mpignn.tables.kinds import is_number
 from mpignn.tables.table import Table
@@ -19,14 +20,29 @@ _NUMBERS_OF_ROWS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")     # as pan
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table, and what its name says."""
+    """A table, and what its name says.
+
+    Attributes:
+        path: Its file or folder, or the first of its files.
+        table: What is in it.
+        files: All of its files.
+        header: Names of the columns, where the files have none.
+        name: What it is called, where that is no name of a file.
+        split: What its files are, where these are splits.
+    """
 
     path: Path
     table: Table
+    files: tuple[Path, ...]
+    header: tuple[str, ...] = ()
+    name: str | None = None
+    split: ByFile | None = None
 
     @property
     def stem(self) -> str:
         """The name of the file without its ending."""
+        if self.name is not None:
+            return self.name
         return plain_name(self.path) if self.path.is_file() else self.path.name
 
     @property

@@ -15,6 +15,7 @@ from mpignn.errors import DataError
 from mpignn.graph.likeness import SPLITS
 from mpignn.tables.description import (
     ByColumn,
+    ByFile,
     ByMask,
     ByShare,
     ByTime,
@@ -63,7 +64,7 @@ class SplitReader:
                 self._blocks.append(_marked({name: arrays[column] for name, column in columns}, where))
 
     def splits(self, kept: np.ndarray, labels: Labels | None, alike: np.ndarray | None,
-               groups: Sequence[np.ndarray] | None, what: str) -> dict[str, np.ndarray]:
+               groups: Sequence[np.ndarray] | None, what: str, begins: Sequence[int] = ()) -> dict[str, np.ndarray]:
         """The sorted int64 places, among the rows that are kept, of each split that has some.  Not collective.
 
         Args:
@@ -74,6 +75,7 @@ class SplitReader:
             groups: Places among the rows that are kept, of which each group is drawn from on its own by shares; None:
                 all rows are one.
             what: The table, for messages.
+            begins: The first row of each entry of the files, where these are splits.
         """
         if self._split is None:
             return {}
@@ -89,7 +91,11 @@ class SplitReader:
         elif isinstance(self._split, ForTest):
             number = np.where(known, SPLITS.index("test"), _NONE)
         else:
-            number = np.concatenate([*self._blocks, np.empty(0, np.int8)])[kept]
+            if isinstance(self._split, ByFile):
+                of_files = np.array([SPLITS.index(name) for name in self._split.splits], np.int8)
+                number = np.repeat(of_files, np.diff([*begins, kept.size]))[kept]
+            else:
+                number = np.concatenate([*self._blocks, np.empty(0, np.int8)])[kept]
             without = np.count_nonzero((number != _NONE) & ~known)
             if without:
                 log.warning("%s: %d rows of %s have no label, and are in no split", what, without, "/".join(SPLITS))

@@ -136,6 +136,10 @@ class Table:
                 return tuple(block.columns[name][row - block.first_row].as_py() for name in columns)
         raise AssertionError(f"row {row} of {self.paths[0]} was there before")
 
+    def first_rows(self) -> Sequence[int]:
+        """The row of the table, counted from 0, that comes first in each file, once all are read.  Not collective."""
+        return self._first_rows[:len(self._files)]
+
     def where(self, row: int) -> str:
         """File and line of a row, such as ``papers.csv, line 18``.  Not collective.
 

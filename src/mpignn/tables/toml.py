@@ -4,7 +4,7 @@ import datetime
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mpignn.tables.description import (
     ENCODINGS,
     ON_UNKNOWN,
     ByColumn,
+    ByFile,
     ByMask,
     ByShare,
     ByTime,
@@ -33,7 +34,7 @@ from mpignn.tables.description import (
 )
 
 _MOST_BYTES = 1 << 20
-_FIRST = ("files", "id", "src", "dst", "relation", "features", "labels", "split")       # as they are written
+_FIRST = ("files", "header", "id", "src", "dst", "relation", "features", "labels", "split")       # as they are written
 
 
 def read_description(path: Path) -> Description:
@@ -153,7 +154,9 @@ class _Section:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A text, or a list of them."""
-        value = self.take(key)
+        return self.as_texts(key, self.take(key))
+
+    def as_texts(self, key: str, value: Any) -> tuple[str, ...]:
         found = [value] if isinstance(value, str) else [] if value is None else value
         if not isinstance(found, list) or not all(isinstance(text, str) and text for text in found):
             raise self.wrong(key, value, "a text, or a list of texts")
@@ -226,9 +229,29 @@ def _rows(section: _Section, base: Path) -> dict[str, Any]:
     data = section.take("data") or {}
     if not isinstance(data, dict):
         raise section.wrong("data", data, 'a table, such as {year = "year"}')
-    return {"files": tuple(_found(base, name) for name in section.texts("files")), "labels": section.texts("labels"),
-            "split": _split(section), "seed": section.whole("seed"),
+    files, split = _files(section)
+    header = section.texts("header")
+    if len(set(header)) < len(header):
+        raise section.wrong("header", list(header), "names that differ, one for each column")
+    return {"files": tuple(_found(base, name) for name in files), "header": header, "labels": section.texts("labels"),
+            "split": _split(section) if split is None else split, "seed": section.whole("seed"),
             "data": {name: _column(section, f"data.{name}", column) for name, column in data.items()}}
+
+
+def _files(section: _Section) -> tuple[Sequence[str], ByFile | None]:
+    """The files of a table, and the split that they are, if one is named for each."""
+    given = section.take("files")
+    if not isinstance(given, dict):
+        return section.as_texts("files", given), None
+    own = _Section(f"{section.where}: files", given)
+    files = {name: file for name in SPLITS if (file := own.text(name)) is not None}
+    own.refuse_others()
+    if len(set(files.values())) < len(files):
+        raise section.wrong("files", files, "a file of its own for each split")
+    if section.take("split") is not None:
+        raise ConfigError(f"{section.where}: split: files = {_toml(files)} says it already: leave split out, or write "
+                          "files as a list")
+    return list(files.values()), ByFile(tuple(files)) if files else None
 
 
 def _found(base: Path, name: str) -> Path:
@@ -313,6 +336,8 @@ def _lines(rows: Rows) -> Iterator[str]:
     own = {option.name for option in fields(rows)}
     for key in (*_FIRST, *sorted(own - {*_FIRST, "notes", "drop_unknown"})):
         value = getattr(rows, key) if key in own else None
+        if isinstance(rows.split, ByFile) and key in ("files", "split"):
+            value = None if key == "split" else dict(zip(rows.split.splits, map(str, rows.files), strict=True))
         if value not in (None, False, (), {}, 0):
             yield f"{key} = {_shown(key, value)}"
     if isinstance(rows, Edges) and rows.drop_unknown:
@@ -325,7 +350,9 @@ def _shown(key: str, value: Any) -> str:
         return _toml([_of_column(column) for column in value])
     if key == "data":
         return _toml({name: _of_column(column) for name, column in value.items()})
-    if key in ("files", "labels"):
+    if key == "header":
+        return _toml(list(value))
+    if key in ("files", "labels") and isinstance(value, tuple):
         return _toml(str(value[0]) if len(value) == 1 else [str(text) for text in value])
     match value:
         case ByColumn(column):
