@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -44,6 +45,8 @@ def main(argv: Sequence[str]) -> int:
     except MpignnError as error:
         if first:
             say.print_error(error)
+        elif not error.agreed:      # told before MPI began: a launcher ends all ranks when one leaves with a code
+            time.sleep(_FIRST_TELLS_S)
         return error.exit_code
     except KeyboardInterrupt:
         told, code = stop.interrupted()
@@ -262,7 +265,8 @@ def _environment() -> str | None:
         f"cores       {len(os.sched_getaffinity(0))} of {os.cpu_count()} for this rank"])
 
 
-_PACKAGES = ("mpi4py", "torch", "numpy", "h5py", "scipy", "numba", "pymetis", "pyarrow")
+_FIRST_TELLS_S = 0.3        # that the others leave to the first rank
+_PACKAGES = ("mpi4py", "torch", "numpy", "h5py", "scipy", "numba", "pymetis", "pyarrow", "greenlet")
 
 
 def _plan(arguments: argparse.Namespace) -> list[str]:

@@ -75,7 +75,8 @@ def test_a_name_is_a_file_or_a_module_and_a_class(tmp_path, monkeypatch):
     assert own_name("a.b:Net") == "a.b:Net" and own_name(own_name("net.py:Net")) == own_name("net.py:Net")
     for text in "net", "net.py", "net.py:", "net.py:a.b", ":Net", "a/b:Net", "a..b:Net", "":
         assert own_name(text) is None
-        with pytest.raises(ConfigError, match=r"is not one of: sage, .*, FILE.py:CLASS, PACKAGE.MODULE:CLASS"):
+        told = "is not one of: sage, .*, FILE.py:CLASS, PACKAGE.MODULE:CLASS" if text else "--model is empty"
+        with pytest.raises(ConfigError, match=told):
             load_config(None, {"model": text})
     assert not any(map(is_own, [*MODELS, "sag"]))
 

@@ -39,7 +39,7 @@ def test_metrics_that_do_not_fit_are_refused_and_those_that_do_named(task, metri
 @pytest.mark.parametrize(("names", "part"), [
     ("accuracy", "'accuracy' is not one of: acc"), ("hits@0", "'hits@0' is not one of"), ("hits@x", "is not one of"),
     ("hits@k", "with k from 1 on"), ("hits@01", "is not one of"), ("hits@\u0663", "is not one of"),
-    ("", "is not one of"), ("acc,acc", "named twice"), ("acc,rmse", "does not fit"),
+    ("", "--metrics is empty"), ("acc,acc", "named twice"), ("acc,rmse", "does not fit"),
 ])
 @pytest.mark.parametrize("command", [["train", "no-graph"], ["slurm", "no-graph"], ["info", "no-graph", "--plan"]])
 def test_commands_refuse_them_before_they_look_for_the_graph(command, names, part, capsys):

@@ -84,4 +84,14 @@ def test_batches_compile_nothing_that_was_not_warmed_up(chosen_by, out_edges, op
     done = subprocess.run([sys.executable, "-c", program], timeout=300, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     left = {name for name in done.stdout.split() if name.split(".")[0] in ("older", "pick", "relabel", "view", "weigh")}
-    assert left == set(unused)      # all kernels of sampling were run, but those not asked for
+    # All kernels of sampling were run, but those not asked for, and those of graphs with very many nodes.
+    assert left == {*unused, "relabel.tag", "relabel.sort_keys", "relabel.place_sorted"}
+
+
+@pytest.mark.long
+def test_kernels_for_very_many_nodes_are_warmed_up_where_there_are_so_many():
+    program = PROGRAM.format(paths=[str(HERE), str(HERE.parent)], chosen_by="set()", out_edges=False, options="[{}]")
+    patched = "import mpignn.samplers; mpignn.samplers.MOST_IN_BITMAPS = 20\n" + program
+    done = subprocess.run([sys.executable, "-c", patched], timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not {name for name in done.stdout.split() if name in ("relabel.tag", "relabel.sort_keys")}
