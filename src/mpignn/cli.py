@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,7 +47,8 @@ def main(argv: Sequence[str]) -> int:
         if first:
             say.print_error(error)
         elif not error.agreed:      # told before MPI began: a launcher ends all ranks when one leaves with a code
-            time.sleep(_FIRST_TELLS_S)
+            with suppress(KeyboardInterrupt):       # as it does with this one
+                time.sleep(_FIRST_TELLS_S)
         return error.exit_code
     except KeyboardInterrupt:
         told, code = stop.interrupted()
