@@ -15,6 +15,7 @@ from mpignn import __doc__ as summary
 from mpignn import cli_data, launcher, say, stop
 from mpignn.config import AUTO, CONFIG, Config, WorldConfig, field_names
 from mpignn.errors import ConfigError, MpignnError, paths_named
+from mpignn.job.ending import FIRST_TELLS_S
 from mpignn.job.job import Job
 from mpignn.job.launch import launch
 from mpignn.job.runs import check_version
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
             say.print_error(error)
         elif not error.agreed:      # told before MPI began: a launcher ends all ranks when one leaves with a code
             with suppress(KeyboardInterrupt):       # as it does with this one
-                time.sleep(_FIRST_TELLS_S)
+                time.sleep(FIRST_TELLS_S)
         return error.exit_code
     except KeyboardInterrupt:
         told, code = stop.interrupted()
@@ -267,7 +268,6 @@ def _environment() -> str | None:
         f"cores       {len(os.sched_getaffinity(0))} of {os.cpu_count()} for this rank"])
 
 
-_FIRST_TELLS_S = 0.3        # that the others leave to the first rank
 _PACKAGES = ("mpi4py", "torch", "numpy", "h5py", "scipy", "numba", "pymetis", "pyarrow", "greenlet")
 
 

@@ -19,7 +19,7 @@ from mpignn.storage import claim
 if TYPE_CHECKING:
     from mpignn.mpi.world import World  # MPI starts when it is imported
 
-_FIRST_TELLS_S = 0.3    # that the others leave to the first rank, where all are interrupted together
+FIRST_TELLS_S = 0.3    # that the others leave to the first rank, where all are interrupted together
 _RELEASE_S = 1.0        # that a disk is waited for when the job is aborted
 
 
@@ -86,7 +86,7 @@ def abort(world: "World | None", error: BaseException, told: bool = False) -> No
     if isinstance(error, KeyboardInterrupt):
         told_as, code = stop.interrupted()
         if world is not None and world.rank > 0:
-            time.sleep(_FIRST_TELLS_S)      # which ends this rank, too, if it was interrupted itself
+            time.sleep(FIRST_TELLS_S)      # which ends this rank, too, if it was interrupted itself
         say.complain(f"{told_as}: {log.who()} in phase {log.current_phase()!r}")
     elif isinstance(error, ResourceError | MemoryError):
         say.complain(f"error: {where}: {error}")        # which line asked for what is not there says little
