@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mpignn.graph.csc import CSC, row_chunks
+from mpignn.graph.csc import CSC, csc_from_coo, row_chunks
 from mpignn.large.scratch import Scratch
 from mpignn.large.sort_edges import Edges, sort_edges
 from mpignn.tables.room import Chain, Room
@@ -24,10 +24,16 @@ def first_alike(src: np.ndarray, dst: np.ndarray, kinds: np.ndarray | None, both
         both_ways: The same two nodes joined the other way round are the same edge.
     """
     one, other = (np.minimum(src, dst), np.maximum(src, dst)) if both_ways else (src, dst)
-    keys = (one, other) if kinds is None else (one, other, kinds)
-    order = np.lexsort(keys)
     begins = np.ones(src.size, bool)
-    begins[1:] = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
+    if kinds is None:       # grouped by one node and then the other, several times faster than sorted by both
+        grouped = csc_from_coo(one, other, int(other.max(initial=-1)) + 1)
+        order = np.arange(src.size) if grouped.edge_ids is None else grouped.edge_ids
+        begins[1:] = grouped.indices[1:] != grouped.indices[:-1]
+        begins[grouped.indptr[:-1][np.diff(grouped.indptr) > 0]] = True
+    else:
+        keys = one, other, kinds
+        order = np.lexsort(keys)
+        begins[1:] = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
     first = np.empty(src.size, np.int64)
     first[order] = order[np.flatnonzero(begins)[np.cumsum(begins) - 1]]
     return first
