@@ -1,15 +1,12 @@
 """Ids of tables that ranks read together: those that one process has in memory."""
 
 import random
-import shutil
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from test_partition_on_ranks import common_folder
 
 from mpignn.errors import DataError
 from mpignn.large.scratch import scratch_in
@@ -19,15 +16,6 @@ from mpignn.tables.table import Table
 
 KINDS = {"texts": lambda number: f"node {number}", "integers": lambda number: number - 40,
          "mixed": lambda number: f"{number - 9}" if number % 3 else f"0{number}"}
-
-
-@contextmanager
-def common_folder(world):
-    folder = Path(world.all.bcast(tempfile.mkdtemp() if world.rank == 0 else None))
-    yield folder
-    world.all.barrier()
-    if world.rank == 0:
-        shutil.rmtree(folder)
 
 
 def column_in(path, values):

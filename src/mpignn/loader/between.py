@@ -122,6 +122,3 @@ class _Awaited(Pending):
 
     def wait(self) -> None:
         self._between.wait_for(self._rows)
-
-    def done(self) -> bool:
-        return self._rows.done()

@@ -49,3 +49,12 @@ def damaged(path: Path, kind: str) -> Iterator[None]:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, without a full stop."""
     return str(error).partition("\n")[0].strip().rstrip(".")
+
+
+def is_number_text(value: str | bytes) -> bool:
+    """Whether a text is how a number is written."""
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

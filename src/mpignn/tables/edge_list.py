@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mpignn.errors import DataError
+from mpignn.tables.checks import is_number_text
 from mpignn.tables.delimited import DelimitedFile, Dialect
 from mpignn.tables.lines import Bytes
 
@@ -67,17 +68,9 @@ def _names(path: Path, packed: str | None) -> list[str]:
 def _are_triples(rows: Sequence[Sequence[bytes]]) -> bool:
     """Whether rows of three begin a list of heads, relations and tails, rather than of edges with a text each."""
     rows = [row for row in rows if len(row) == 3]       # the last one may have been cut
-    head, relation, tail = map(_is_number, rows[0])
+    head, relation, tail = map(is_number_text, rows[0])
     return not relation and (head or not tail) and (
         len({row[1] for row in rows}) <= len({row[2] for row in rows}))
-
-
-def _is_number(value: bytes) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 class _Lines:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mpignn.graph.likeness import SPLITS
+from mpignn.tables.checks import is_number_text
 from mpignn.tables.column_names import (
     LABELS,
     RELATIONS,
@@ -144,24 +145,16 @@ def _begins_with_row(rows: Sequence[Sequence[str]], stem: str) -> bool:
     columns = [[row[i] for row in rest] for i in range(len(first))]
     ends = {*columns[0], *columns[-1]}
     return (len(set(first)) < len(first) or first[0] in ends or first[-1] in ends or first[1] in columns[1]
-            or any(_is_number(name) and all(map(_is_number, column))
+            or any(is_number_text(name) and all(map(is_number_text, column))
                    for name, column in zip(first, columns, strict=True)))
 
 
 def _are_triples(rows: Sequence[Sequence[str]], in_splits: bool) -> bool:
     """Whether rows of three are heads, relations and tails, rather than edges with a number or a text each."""
     head, relation, tail = ([row[i] for row in rows] for i in range(3))
-    numbers = [all(map(_is_number, column)) for column in (head, relation, tail)]
+    numbers = [all(map(is_number_text, column)) for column in (head, relation, tail)]
     if numbers[2] and not numbers[0]:
         return False
     if numbers[1] and not (in_splits and all(map(str.isdecimal, tail)) and len(set(relation)) <= len(set(head))):
         return False
     return len(set(relation)) <= len(set(tail))
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
