@@ -16,6 +16,21 @@ except (ImportError, RuntimeError) as error:
     raise ConfigError(f"no MPI library can be loaded ({error}); load your cluster's MPI module, or install one "
                       "beside Python: pip install 'mpignn[mpich]'") from error
 
+
+def reads_tell_their_end(vendor: tuple[str, tuple[int, ...]], described: str) -> bool:
+    """Whether `Rget` of scattered memory can be trusted: its request ends when the bytes are there.  Not collective.
+
+    MPICH over UCX before 5.0.2 ends it at once (MPICH's issue 7896), so that rows would be read that have not come.  A
+    job of Open MPI 5.0.11 that read so died in its memory.
+
+    Args:
+        vendor: Name and version of the library, as ``MPI.get_vendor`` has it.
+        described: What ``MPI.Get_library_version`` says.
+    """
+    name, version = vendor
+    return name == "MPICH" and (version >= (5, 0, 2) or "ucx" not in described)
+
+
 def start() -> None:
     """Initialise MPI, unless that is done already.  Collective over the job.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mpignn.log import activity
 from mpignn.mpi.layout import chunks, merge
-from mpignn.mpi.library import MPI
+from mpignn.mpi.library import MPI, reads_tell_their_end
 from mpignn.mpi.sync import wait_until
 from mpignn.mpi.ways import Ask, Held, SplitRequest, Way
 from mpignn.mpi.world import World
@@ -20,19 +20,23 @@ from mpignn.roles import Role
 _GAP_BYTES = {"Open MPI": 1024}
 _GAP_BYTES_ELSEWHERE = 128
 _NAP_S = 100e-6
-# Whether a read can be asked if it has ended, by `Rget`.  A job of Open MPI 5.0.11 that read so died in its memory.
-_TELLS_THE_END = MPI.get_vendor()[0] == "MPICH"
+_TELLS_THE_END = reads_tell_their_end(MPI.get_vendor(), MPI.Get_library_version())     # and so `Rget` is used
 
 
 class RmaWay(Way):
-    """The segments of all nodes as one RMA window, in one access epoch until `free`."""
+    """The segments of all nodes as one RMA window, in one access epoch until `free`.
+
+    Attributes:
+        win: The window.
+        chunk_bytes: No single read is longer.
+    """
 
     def __init__(self, world: World, held: Held) -> None:
         """Open the window: servers expose the segment of their node.  Collective over the world."""
         exposed = held.segment if Role.SERVER in world.role else np.empty(0, np.uint8)
         self._rank_of_server = world.topology.server_ranks
         self._layouts = held.layout_of_server
-        self._chunk_bytes = held.chunk_bytes
+        self.chunk_bytes = held.chunk_bytes
         self._gap_bytes = _GAP_BYTES.get(MPI.get_vendor()[0], _GAP_BYTES_ELSEWHERE)
         self.win = MPI.Win.Create(exposed if exposed.size else None, 1, comm=world.all.comm)
         self.win.Lock_all(MPI.MODE_NOCHECK)
@@ -50,15 +54,25 @@ class RmaWay(Way):
             pieces.append((starts, sizes))
             landed += int(sizes.sum())
         starts, sizes = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
-        return _Gets(self.win, self._rank_of_server[server], list(chunks(starts, sizes, self._chunk_bytes)))
+        return self.reads(self._rank_of_server[server], starts, sizes)
+
+    def reads(self, target: int, starts: np.ndarray, sizes: np.ndarray) -> Ask:
+        """How stretches of the memory that a rank exposes are read, one after the other.  Not collective.
+
+        Args:
+            target: World rank that exposes them.
+            starts: (B,) first byte of each stretch in its memory.
+            sizes: (B,) bytes of each.
+        """
+        return Gets(self.win, target, list(chunks(starts, sizes, self.chunk_bytes)))
 
     def free(self) -> None:
         self.win.Unlock_all()
         self.win.Free()
 
 
-class _Gets(Ask):
-    """Reads of one server."""
+class Gets(Ask):
+    """Reads of one server, each of (B,) stretches of its memory: first byte and bytes."""
 
     def __init__(self, win: MPI.Win, target: int, reads: list[tuple[np.ndarray, np.ndarray]]) -> None:
         self._win, self._target, self._reads = win, target, reads
@@ -71,8 +85,12 @@ class _Gets(Ask):
         begin = 0
         for starts, sizes in self._reads:
             size = int(sizes.sum())
-            self._types.append(_datatype(starts, sizes))
-            where = [landing[begin:begin + size], size, MPI.BYTE], self._target, (0, 1, self._types[-1])
+            if sizes.size == 1:
+                there = int(starts[0]), size, MPI.BYTE
+            else:
+                self._types.append(_datatype(starts, sizes))
+                there = 0, 1, self._types[-1]
+            where = [landing[begin:begin + size], size, MPI.BYTE], self._target, there
             if _TELLS_THE_END:
                 self._under_way.append(self._win.Rget(*where))
             else:
