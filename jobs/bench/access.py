@@ -1,7 +1,7 @@
 """How fast do rows of another node come: by RMA, packed by their owner, and by what `auto` chooses?
 
     jobs/bench/on-hosts.sh mpich|openmpi jobs/bench/access.py [--rows 2500] [--row-bytes 400] [--requests 40]
-        [--rounds 5] [--ways rma owner auto]
+        [--rounds 5] [--ways rma rma-runs owner auto]
 
 Two ranks on each of two nodes: one serves, one trains.  All trainers ask at the same time, each the
 server of the next node, for rows drawn at random.  Every round goes through the ways in turn; a way is timed by
@@ -21,6 +21,7 @@ from mpignn.mpi.probe import choose_access
 from mpignn.mpi.transport import MpiTransport
 from mpignn.mpi.world import World, describe_mpi, initialize
 from mpignn.roles import Role
+from mpignn.ways import WAYS
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--table-rows", type=int, default=200_000, help="rows on each server")
     parser.add_argument("--requests", type=int, default=40, help="timed requests of a round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--ways", nargs="+", default=["rma", "owner", "auto"], choices=["rma", "owner", "auto"])
+    parser.add_argument("--ways", nargs="+", default=["rma", "owner", "auto"], choices=[*WAYS, "auto"])
     parser.add_argument("--alone", action="store_true", help="only the first trainer asks")
     options = parser.parse_args()
     world = initialize()
@@ -49,7 +50,7 @@ def main() -> None:
         for way in rates:
             rates[way].append(_measure(world, world.access if way == "auto" else way, options))
     for way, found in rates.items():
-        say(f"{way:6s} {options.rows} rows of {options.row_bytes} bytes: {spread(found)} MB/s")
+        say(f"{way:8s} {options.rows} rows of {options.row_bytes} bytes: {spread(found)} MB/s")
     world.finish()
 
 

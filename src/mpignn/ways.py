@@ -26,4 +26,6 @@ class WayRecord:
 
 WAYS = {way.name: way for way in (
     WayRecord("rma", "one-sided reads", "mpignn.mpi.rma_way:RmaWay", one_sided=True),
+    WayRecord("rma-runs", "one-sided reads, one for each run of rows", "mpignn.mpi.rma_runs_way:RmaRunsWay",
+              one_sided=True),
     WayRecord("owner", "packed and sent by their server", "mpignn.mpi.owner_way:OwnerWay"))}

@@ -52,7 +52,7 @@ def test_by_owner_there_is_no_window(world):
 @pytest.mark.ranks(2, ranks_per_node=(1,))
 def test_rows_that_rma_brings_wrong_are_noticed(world):
     from mpignn.mpi import probe, rma_way
-    get, original = rma_way._Gets.wait, rma_way._Gets.start
+    get, original = rma_way.Gets.wait, rma_way.Gets.start
 
     def wrong(self):
         get(self)
@@ -62,11 +62,11 @@ def test_rows_that_rma_brings_wrong_are_noticed(world):
         self.landing = landing
         original(self, landing)
 
-    rma_way._Gets.wait, rma_way._Gets.start = wrong, start
+    rma_way.Gets.wait, rma_way.Gets.start = wrong, start
     try:
         _, access = probe.choose_access(world, "auto")
     finally:
-        rma_way._Gets.wait, rma_way._Gets.start = get, original
+        rma_way.Gets.wait, rma_way.Gets.start = get, original
     assert all(np.isinf(m.rma_s) for m in access.measured)
     assert {way for row in access.ways for way in row} == {"owner"}
 

@@ -112,7 +112,7 @@ def test_one_request_for_each_owner(world, access):
         for server in range(world.size):
             calls = stats.calls("feature", None, "remote", server)
             assert (calls > 0) == (server != world.server_index)
-            assert calls <= 1 or access == "rma-runs"
+            assert calls <= 1 or access == "rma-runs"       # which reads each run of rows by itself
         array = transport.arrays["wide"]
         here = (ids >= array.lo) & (ids < array.hi)
         distinct, again = np.unique(ids[~here]).size, np.unique(ids[:3][~here[:3]]).size
@@ -121,6 +121,16 @@ def test_one_request_for_each_owner(world, access):
         assert stats.rows("feature", target="self") == 3 * here.sum() + here[:3].sum()
         assert stats.rows("feature", target="node") == 0 and stats.wait_s > 0
         assert not transport.stats().calls() and transport.stats().wait_s == 0
+
+
+@pytest.mark.ranks(2, ranks_per_node=(1,))
+def test_runs_of_rows_are_reads_of_their_own(world):
+    """Rows beside each other are one read, and so are those with a small gap between them."""
+    with opened(world, access="rma-runs") as transport:
+        array = transport.arrays["wide"]
+        first = array.hi if array.lo == 0 else 0      # of the other node
+        ask(transport, [("wide", first + np.array([0, 1, 2, 50, 90, 91]))])
+        assert transport.stats().calls("feature", None, "remote") == 3
 
 
 @pytest.mark.ranks(1)
