@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mpignn import __doc__ as summary
-from mpignn import cli_data, launcher, say, stop
+from mpignn import cli_data, cli_report, launcher, say, stop
 from mpignn.config import AUTO, CONFIG, Config, WorldConfig, field_names
 from mpignn.errors import ConfigError, MpignnError, paths_named
 from mpignn.job.ending import FIRST_TELLS_S
@@ -358,6 +358,7 @@ _COMMANDS = {
               cli_data.check),
     "info": ("Show a graph, its balance and edge cut; or the environment.", _info_arguments, _info),
     "data": ("Prepare a public data set from a package.", cli_data.data_arguments, cli_data.data),
+    "report": ("Show what came out of runs, on one page.", cli_report.report_arguments, cli_report.report),
     "slurm": ("Print a Slurm job script for train, eval or infer.", _slurm_arguments, _slurm),
     "synth": ("Make a synthetic graph with planted communities.", cli_data.synth_arguments, cli_data.synth),
 }

@@ -22,6 +22,9 @@ from mpignn.ways import WAYS
 METRICS = "metrics.jsonl"       # of a run folder
 CONFIG = "config.toml"          # likewise
 CHECKPOINTS = "checkpoints"     # likewise
+JOBS = "jobs.jsonl"             # likewise: a line for each job of the run
+EVALUATION = "eval.json"        # in the folder eval of a run folder
+CLASSES = "classes.json"        # beside it
 TRAINED = "trained"             # likewise: the network with the best parameters
 AUTO = "auto"
 CPU = "cpu"

@@ -69,6 +69,14 @@ def count() -> int:
     return 1 if found is None or found.size is None else found.size
 
 
+def slurm_job(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What Slurm says of the job that this process is part of, by name; nothing outside of one.  Not collective."""
+    named = {"id": "JOB_ID", "name": "JOB_NAME", "partition": "JOB_PARTITION", "account": "JOB_ACCOUNT",
+             "nodes": "JOB_NODELIST", "restarts": "RESTART_COUNT", "array": "ARRAY_JOB_ID", "task": "ARRAY_TASK_ID"}
+    found = {name: environ.get(f"SLURM_{variable}") for name, variable in named.items()}
+    return {name: value for name, value in found.items() if value} if found["id"] else {}
+
+
 def _in_shell_of_srun(environ: Mapping[str, str], pid: int) -> bool:
     """Whether srun has started a shell at a terminal, and somebody in there this process: one, whatever srun counts."""
     return "SLURM_PTY_PORT" in environ and environ.get("SLURM_TASK_PID") != str(pid)

@@ -10,7 +10,7 @@ from mpirun import mpirun
 
 STEP = {"event", "epoch", "step", "loss", "seconds"}
 EPOCH = {"event", "epoch", "loss", "val_acc", "seconds", "sample_s", "fetch_s", "compute_s", "sync_s", "seeds", "edges",
-         "rows", "seeds_per_trainer"}
+         "rows", "seeds_per_trainer", "trainers", "moved", "validate_s"}
 FINAL = {"event", "val_acc", "test_acc", "epochs", "seconds"}
 
 

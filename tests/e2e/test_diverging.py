@@ -53,7 +53,9 @@ def expect(done, run_dir, part):
     assert done.returncode == 1 and "Traceback" not in text, str(done)
     assert text.count("mpignn: error:") == 1 and part in done.stderr and "lower --lr" in done.stderr, str(done)
     assert not (run_dir / "trained").exists() and not list(run_dir.glob("checkpoints/step-*"))
-    assert {json.loads(line)["event"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()} == {"step"}
+    *steps, last = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert {event["event"] for event in steps} == {"step"}
+    assert last["event"] == "diverged" and last["steps"] == len(steps) and part in last["problem"]
 
 
 SCORES = ((*LINKS, "--lr", "1e30"), "val_mrr")                                  # finite rows of infinite scores

@@ -91,7 +91,7 @@ def test_of_two_that_start_at_once_one_wins(graphs, tmp_path):
         ends = sorted([first.end(), second.end()])
     assert [code for code, _ in ends] == [0, 2], ends
     assert "is in use by another job" in ends[1][1] or "holds the metrics of another run" in ends[1][1], ends[1][1]
-    assert [event["event"] for event in lines(tmp_path)] == ["step"] * 50 + ["epoch", "final"]
+    assert [event["event"] for event in lines(tmp_path)] == ["step"] * 50 + ["epoch", "classes", "final"]
 
 
 def test_a_job_that_was_suspended_and_given_up_writes_no_more(graphs, tmp_path, monkeypatch):

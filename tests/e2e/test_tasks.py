@@ -153,7 +153,7 @@ def test_a_metric_that_is_undefined_chooses_nothing_and_erases_no_other(planted,
     done = mpirun(["-m", "mpignn", *map(str, words)], 3, mpi)
     assert done.returncode == 0 and done.stderr.count("val_roc_auc is undefined") == 1, str(done)
     assert "the last ones are kept, and --patience ends nothing" in done.stderr, str(done)
-    *_, last, final = (json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    *_, last, _, final = (json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     assert (last["event"], last["epoch"], final["epochs"]) == ("epoch", 2, 3)
     assert final["val_roc_auc"] is None and 0.5 < final["test_roc_auc"] <= 1
     assert final["val_acc"] == last["val_acc"] > 0 and final["val_micro_f1"] == last["val_micro_f1"]

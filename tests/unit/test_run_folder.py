@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mpignn.config import CONFIG, METRICS, Config
+from mpignn.config import CONFIG, JOBS, METRICS, Config
 from mpignn.errors import ConfigError, DataError
 from mpignn.job import runs
 from mpignn.job.run_folder import NewTables, RunFolder
@@ -130,7 +130,7 @@ def test_a_job_may_do_without_a_folder_that_it_cannot_write(theirs, tmp_path, mo
     assert folder.kept is None and check(folder.graphs[0]) == []
     assert ("(config.toml: Permission denied)" if theirs else "(Read-only file system)") in caplog.text
     with folder.held():
-        folder.fill(config, {})
+        folder.fill(config, {}, {})
     folder.discard()
     assert list(Path("tmp").iterdir()) == [] and sorted(Path("run").rglob("*")) == there
     RunFolder(config, ["g"], 1, tables, may_lack=True)
@@ -192,12 +192,12 @@ def test_a_graph_is_no_run_folder():
 def test_a_refused_job_leaves_nothing_and_a_run_stays(tmp_path):
     folder = choose("runs/mine")
     with folder.held():
-        folder.fill(Config(), {"access": "rma"})
+        folder.fill(Config(), {"access": "rma"}, {})
         folder.discard()
     assert not (tmp_path / "runs").exists()
     folder = choose("runs/mine")
     with folder.held():
-        folder.fill(Config(), None)
+        folder.fill(Config(), None, {})
         (folder.path / METRICS).touch()
         folder.discard()
-    assert {path.name for path in folder.path.iterdir()} == {CONFIG, METRICS}
+    assert {path.name for path in folder.path.iterdir()} == {CONFIG, JOBS, METRICS}

@@ -47,6 +47,22 @@ class Stats:
                 self.wait_s = 0.0
         return now
 
+    def since(self, before: "Stats") -> "Stats":
+        """What was counted after ``before``, which was `taken` earlier; all of it, where counting began anew since."""
+        now = self.taken()
+        if any(now._rows[key] < count for key, count in before._rows.items()):
+            return now
+        for counter, was in (now._calls, before._calls), (now._rows, before._rows), (now._bytes, before._bytes):
+            counter.subtract(was)
+        now.wait_s -= before.wait_s
+        return now
+
+    def entries(self) -> Iterator[tuple[str, int | None, str, int, int, int]]:
+        """Kind, hop, target, calls, rows and bytes of all that was counted, each kind, hop and target once."""
+        for kind, hop, target in sorted({key[:3] for key in (*self._calls, *self._rows)}, key=str):
+            yield (kind, hop, target, self.calls(kind, hop, target), self.rows(kind, hop, target),
+                   self.bytes(kind, hop, target))
+
     def calls(self, kind: str = ANY, hop: int | str | None = ANY, target: str = ANY, owner: int | str = ANY) -> int:
         """Messages, or one-sided calls.
 
@@ -92,10 +108,8 @@ class Stats:
 
     def __str__(self) -> str:
         """A line for each kind, hop and target, for people."""
-        called: set[_Key] = {key[:3] for key in self._calls}
         lines = []
-        for kind, hop, target in sorted(called | set(self._rows), key=str):
-            calls, rows, size = (f(kind, hop, target) for f in (self.calls, self.rows, self.bytes))
+        for kind, hop, target, calls, rows, size in self.entries():
             where = kind if hop is None else f"{kind} hop {hop}"
             lines.append(f"{where:18s} {target:7s} {calls:9,d} calls {rows:12,d} rows {size / 1e6:12,.1f} MB")
         return "\n".join([*lines, f"waited {self.wait_s:.3f} s"])

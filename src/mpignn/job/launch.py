@@ -11,6 +11,7 @@ from mpignn import log, stop
 from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, paths_named
 from mpignn.job import own_model
 from mpignn.job.job import Job
+from mpignn.job.record import JobRecord
 from mpignn.job.run_folder import RunFolder
 from mpignn.job.work import Work
 from mpignn.kernels import compiled
@@ -75,11 +76,12 @@ def _choose_folder(job: Job, work: Work) -> RunFolder:
 
 def _run(job: Job, folder: RunFolder, work: Work) -> int:
     """Open the graphs, and work or serve; returns the exit code of this rank.  Collective over the world."""
-    world = job.world
+    world, record = job.world, JobRecord(work)
     with ExitStack() as opened:
         try:
-            graphs = opened.enter_context(job.open(folder.graphs, work.config, work.check, work.plan))
-            world.all.by_first(lambda: folder.fill(work.config, job.access))
+            graphs = opened.enter_context(job.open(folder.graphs, work.config, work.check, record.plan))
+            line = record.line(world)
+            world.all.by_first(lambda: folder.fill(work.config, job.access, line))
             trainer = _import_trainer(world)
             _warm(world, trainer, work, graphs)
             stop.check(world.all, "before training began")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpignn.config import CONFIG, METRICS, Config
+from mpignn.config import CONFIG, JOBS, METRICS, Config
 from mpignn.errors import ConfigError, MpignnError, ResourceError, os_errors
 from mpignn.job import runs
 from mpignn.json_text import to_json
@@ -23,6 +23,7 @@ from mpignn.storage.schema import GRAPH_FILE
 log = logging.getLogger(__name__)
 
 _ACCESS = "access.json"
+_FILLED = (CONFIG, _ACCESS, JOBS)       # before training
 _BUNDLED = "bundled-graph"      # in a run folder, the partitions of a bundled data set
 _OF_TABLES = "graph-of-tables"  # of tables, as long as the job goes on
 
@@ -125,12 +126,13 @@ class RunFolder:
             raise
         mine.leave()
 
-    def fill(self, config: Config, access: Mapping[str, Any] | None) -> None:
+    def fill(self, config: Config, access: Mapping[str, Any] | None, job: Mapping[str, Any]) -> None:
         """Write what is known before training, now that the graph is good, if the folder is kept.  Not collective.
 
         Args:
             config: Settings of the job.
             access: What was measured to choose ways to rows of other nodes; None: nothing.
+            job: What the job tells of itself; becomes a line behind those of the jobs that this one goes on after.
 
         Raises:
             ResourceError: It cannot be written.
@@ -142,6 +144,9 @@ class RunFolder:
                 config.write(self.path)
             if access is not None:
                 (self.path / _ACCESS).write_text(to_json(access, 1) + "\n", encoding="utf-8")
+            goes_on = config.checkpoint.resume is not None
+            with (self.path / JOBS).open("a" if goes_on else "w", encoding="utf-8") as file:
+                file.write(to_json(job) + "\n")
         log.info("run folder %s; its config.toml has all settings", self.path)
 
     def clear(self) -> None:
@@ -161,8 +166,8 @@ class RunFolder:
             return
         _remove(self.path, _BUNDLED)
         claim.share(self.path, self.number).withdraw()
-        if self.path in self.made and {path.name for path in self.path.iterdir()} <= {CONFIG, _ACCESS}:
-            for name in (CONFIG, _ACCESS):
+        if self.path in self.made and {path.name for path in self.path.iterdir()} <= set(_FILLED):
+            for name in _FILLED:
                 (self.path / name).unlink(missing_ok=True)
         _remove_empty(self.made)
 

@@ -42,7 +42,8 @@ class Callback:
     def epoch(self, event: Event) -> None:
         """A pass is done and, where that was due, validated.
 
-        The fields of the line ``epoch`` in ``metrics.jsonl``; ``seeds_per_trainer`` is of this job alone.
+        The fields of the line ``epoch`` in ``metrics.jsonl``; ``seeds_per_trainer``, ``trainers`` and ``moved`` are of
+        this job alone, and equal on all trainers.
         """
 
     def checkpoint(self, event: Event) -> None:

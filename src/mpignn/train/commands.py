@@ -14,6 +14,7 @@ from mpignn.log import phase
 from mpignn.models import find_model
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.train import api, checkpoint, trained_model
+from mpignn.train.class_counts import ClassCounts
 from mpignn.train.evaluation import evaluate
 from mpignn.train.loop import Position
 from mpignn.train.network import Network
@@ -70,12 +71,15 @@ def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path | None, samp
     if isinstance(task, Labelled):
         task.check_labels(g)
     found: dict[str, float | None] = {}
+    classes = []
     for split in ("val", "test"):
         if task.seeds(g, split):
-            found |= evaluate(g, network, task, config, split, whole=not sampled)
+            counts = ClassCounts(task.goal)
+            found |= evaluate(g, network, task, config, split, whole=not sampled, counts=counts)
+            classes.append(counts.total(split, g.trainers))
     with g.trainers.all_or_none():
         if g.trainers.rank == 0:
-            report_evaluation(out, found)
+            report_evaluation(out, found, [counted for counted in classes if counted is not None])
 
 
 def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str | None, sampled: bool,

@@ -8,16 +8,18 @@ from mpignn.config import Config
 from mpignn.errors import TrainingError
 from mpignn.log import phase
 from mpignn.store.graph import DistGraph
+from mpignn.train.class_counts import ClassCounts
 from mpignn.train.network import Network
 from mpignn.train.tasks.base import Task
 
 
 def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: str,
-             whole: bool = False) -> dict[str, float | None]:
+             whole: bool = False, counts: ClassCounts | None = None) -> dict[str, float | None]:
     """The metrics of a task on a split, with the same draws in every call.  Collective over the trainers.
 
     Args:
         whole: With all neighbors, by layer-wise inference.
+        counts: Told of all outputs and labels of this trainer, where there are labels.
 
     Returns:
         ``<split>_<metric>`` for each metric of the task; None for a split of nothing.
@@ -29,7 +31,7 @@ def evaluate(g: DistGraph, network: Network, task: Task, config: Config, split: 
     network.eval()
     with phase(f"evaluate {split}", steady=True), torch.no_grad():
         try:
-            metrics = task.measure(g, network, config, split, whole)
+            metrics = task.measure(g, network, config, split, whole, counts)
         finally:
             network.train()
         values = {f"{split}_{metric.name}": metric.value(g.trainers) for metric in metrics}

@@ -16,9 +16,12 @@ from mpignn.config import AUTO, CHECKPOINTS, Config, going_on
 from mpignn.errors import ResourceError, Stopped, TrainingError
 from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat, phase
+from mpignn.mpi.host import private_memory
 from mpignn.storage import snapshot
 from mpignn.store.graph import DistGraph
+from mpignn.train import passes
 from mpignn.train.checkpoint_series import CheckpointSeries
+from mpignn.train.class_counts import ClassCounts
 from mpignn.train.evaluation import evaluate
 from mpignn.train.report import Report
 from mpignn.train.step import Learner
@@ -131,11 +134,12 @@ class Loop:
                 epoch = position.epoch
                 with phase(f"epoch {epoch}", steady=True):
                     event = self._epoch()
-                values, is_best = no_val, False
+                values, is_best, validating = no_val, False, time.perf_counter()
                 due = settings.eval_every and (epoch + 1) % settings.eval_every == 0
                 if self._learner is not None and "val" in self._splits and (
                         due or epoch in (settings.epochs - 1, position.last_epoch)):
                     values, is_best = self._validate(self._learner)
+                event["validate_s"] = time.perf_counter() - validating
                 position.epoch, position.sums, self._sums = epoch + 1, no_sums(), no_sums
                 with self._stopping():
                     report.epoch({"epoch": epoch, **values, **event})
@@ -143,6 +147,9 @@ class Loop:
             test = self._test(self._learner) if self._learner is not None and "test" in self._splits else no_test
         except Stopped:
             tell_end(no_test, finished=False)
+            raise
+        except TrainingError as error:
+            report.diverged({"epoch": position.epoch, "steps": position.steps, "problem": str(error)})
             raise
         tell_end(test, finished=True)
         self._g.trainers.agree(report.problem)
@@ -185,6 +192,7 @@ class Loop:
         if learner is not None:
             learner.reset_clock()
         loss_sum, seeds_seen = before["loss_sum"], before["seeds_seen"]
+        load_s, moved_before = 0.0, g.stats()
         began = step_began = time.perf_counter()
 
         def sums() -> dict[str, float]:
@@ -197,6 +205,7 @@ class Loop:
         self._sums = sums
         step = loader.state_dict()["step"]
         for batch in loader if position.last_epoch is None else ():     # what is left of one that was ended: no steps
+            load_s += time.perf_counter() - step_began
             loss, flags = None, [0.0, 0.0]
             if learner is not None:
                 part, *flags, done = learner.step(self._task, batch, loader.scale, self._flags())
@@ -220,20 +229,18 @@ class Loop:
         if learner is not None:
             learner.check()
         waiting = time.perf_counter()
-        mine = sums()
-        counts = np.zeros(4 + g.trainers.size, np.int64)
-        counts[:4] = mine["edges"], mine["rows"], mine["seeds"], report.done
-        counts[4 + g.trainers.rank] = mine["seeds"]
-        g.trainers.all_sum(counts)
-        if counts[3]:
+        mine, moved = sums(), g.stats().since(moved_before)
+        told = passes.tell(g.trainers, {**mine, "load_s": load_s, "wait_s": moved.wait_s,
+                                        "memory_bytes": private_memory()}, moved, report.done)
+        if told.flags:
             position.last_epoch = epoch
         mine |= {"seconds": time.perf_counter() - began, "sync_s": mine["sync_s"] + time.perf_counter() - waiting}
         self._sums = lambda: mine
         total = {name: before[name] + mine[name] for name in _TIMES}
         return {
-            "loss": loss_sum / seeds_seen if seeds_seen else None, **total, "seeds": int(before["seeds"] + counts[2]),
-            "edges": int(before["edges"] + counts[0]), "rows": int(before["rows"] + counts[1]),
-            "seeds_per_trainer": counts[4:].tolist(),
+            "loss": loss_sum / seeds_seen if seeds_seen else None, **total,
+            **{name: int(before[name] + sum(told.trainers[name])) for name in _COUNTS},
+            "seeds_per_trainer": told.trainers["seeds"], "trainers": told.trainers, "moved": told.moved,
         }
 
     def _validate(self, learner: Learner) -> tuple[Values, bool]:
@@ -266,7 +273,9 @@ class Loop:
         """The metrics of test by the best parameters."""
         position, undo = self._position, learner.restore()
         with self._stopping(undo):
-            values = evaluate(self._g, learner.network, self._task, self._config, "test")
+            counts = ClassCounts(self._task.goal)
+            values = evaluate(self._g, learner.network, self._task, self._config, "test", counts=counts)
+            self._report.classes(counts.total("test", self._g.trainers))
             of_epoch = position.epoch - 1 if position.best is None else position.best_epoch
             self._report.eval({"split": "test", "epoch": of_epoch, **values})
         return values

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mpignn import say
-from mpignn.config import METRICS, going_on
+from mpignn.config import CLASSES, EVALUATION, METRICS, going_on
 from mpignn.errors import DataError, MpignnError, ResourceError, os_errors
 from mpignn.json_text import to_json
 from mpignn.progress import Progress
@@ -81,6 +81,12 @@ class Report(Callback):
 
     def stop(self, event: Event) -> None:
         self._pass_on("stop", event)
+
+    def diverged(self, event: Event) -> None:
+        """Numbers are no longer finite, and the run ends: ``epoch``, ``steps`` that were done, ``problem``."""
+
+    def classes(self, event: Event | None) -> None:
+        """How often each class was taken for each, as `ClassCounts.total` says it."""
 
     def close(self) -> None:
         """No more is to come."""
@@ -166,9 +172,19 @@ class RunReport(Report):
         super().epoch(event)
 
     def stop(self, event: Event) -> None:
+        told = {key: value for key, value in event.items() if key != "finished"}
         if event["finished"]:
-            self._tell_end({key: value for key, value in event.items() if key != "finished"})
+            self._tell_end(told)
+        else:
+            self._write("stopped", told)
         super().stop(event)
+
+    def diverged(self, event: Event) -> None:
+        self._write("diverged", event)
+
+    def classes(self, event: Event | None) -> None:
+        if event is not None:
+            self._write("classes", event)
 
     def close(self) -> None:
         if self._progress is not None:
@@ -225,12 +241,14 @@ class RunReport(Report):
                          f": free some space, and go on with {going_on(self._run_dir)}")
 
 
-def report_evaluation(out: Path | None, values: Mapping[str, float | None]) -> None:
+def report_evaluation(out: Path | None, values: Mapping[str, float | None],
+                      classes: Sequence[Event] = ()) -> None:
     """Write the metrics of a trained network to ``out/eval.json``, and show them.  Not collective.
 
     Args:
         out: A folder; None: they are only shown.
         values: By ``<split>_<metric>``.
+        classes: What `ClassCounts.total` says of each split; goes to ``out/classes.json``.
 
     Raises:
         ResourceError: The file cannot be written.
@@ -238,10 +256,12 @@ def report_evaluation(out: Path | None, values: Mapping[str, float | None]) -> N
     """
     where = "eval.json is not written"
     if out is not None:
-        path = out / "eval.json"
+        path = out / EVALUATION
         claim.check(out)
         with os_errors(ResourceError, str(path)):
             path.write_text(to_json(values, 1) + "\n", encoding="utf-8")
+        with os_errors(ResourceError, str(out / CLASSES)):
+            (out / CLASSES).write_text(to_json(list(classes)) + "\n", encoding="utf-8")
         where = f"written to {path}"
     told = ", ".join(f"{_WORDS.get(key, key)} {_number(value, '.4f')}" for key, value in values.items())
     say.tell(f"{told}; {where}")

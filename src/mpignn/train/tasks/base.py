@@ -25,6 +25,7 @@ from mpignn.sampling.rule import ALL
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.tensor import DistTensor
 from mpignn.tasks import TASKS, check_metrics
+from mpignn.train.class_counts import ClassCounts
 from mpignn.train.inference import by_samples, layerwise
 from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
@@ -149,13 +150,15 @@ class Task(ABC):
         return layerwise(g, network, self._sampler(SamplingConfig(), (ALL,), network), self.ntypes)
 
     @abstractmethod
-    def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
+    def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False,
+                counts: ClassCounts | None = None) -> list[Metric]:
         """The metrics, told of all that the network says of this trainer's share of a split.
 
         Collective over the trainers.
 
         Args:
             whole: By `all_rows`, with all neighbors, and not by sampling; links are always ranked so.
+            counts: Told of it, too, where there are labels.
 
         Raises:
             Stopped: On all trainers: one of them was asked to stop.
@@ -215,11 +218,15 @@ class Labelled(Task):
             ids: (B,) this trainer's.
         """
 
-    def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
+    def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False,
+                counts: ClassCounts | None = None) -> list[Metric]:
         metrics = self.new_metrics()
         for outputs, labels in (self._judged if whole else self._sampled)(g, network, config, split):
+            outputs, labels = outputs.cpu(), labels.cpu()
             for metric in metrics:
-                metric.add(outputs.cpu(), labels.cpu())
+                metric.add(outputs, labels)
+            if counts is not None:
+                counts.add(outputs, labels)
             beat()
             stop.check(g.trainers)
         return metrics

@@ -20,6 +20,7 @@ from mpignn.nn.decoder import Decoder, make_decoder
 from mpignn.sampling.negative import InBatch, Local, NegativeSampler, PerSourceUniform
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
+from mpignn.train.class_counts import ClassCounts
 from mpignn.train.link_ranking import rank_links
 from mpignn.train.metrics import Metric
 from mpignn.train.network import Network, rows_of
@@ -101,7 +102,8 @@ class LinkPrediction(EdgeTask):
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs
 
-    def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False) -> list[Metric]:
+    def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False,
+                counts: ClassCounts | None = None) -> list[Metric]:
         rows, metrics, settings = self.all_rows(g, network), self.new_metrics(), self.settings
         head = _on_cpu(network)
         for etype, ids in self.seeds(g, split).items():
