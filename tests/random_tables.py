@@ -7,9 +7,13 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
+_SHARES = 'split = "0.5/0.2/0.3"\n'
 EDGES = ["", 'reverse = "back"\n', "reverse = true\n", "drop_duplicates = true\n", "drop_self_loops = true\n",
-         "reverse = true\ndrop_duplicates = true\n", 'labels = "w"\nsplit = "0.5/0.2/0.3"\n',
-         'split = "0.5/0.2/0.3"\nreverse = true\n', 'split = "part"\n']
+         "reverse = true\ndrop_duplicates = true\n", f'labels = "w"\n{_SHARES}',
+         f'labels = "w"\n{_SHARES}reverse = true\n',
+         _SHARES, f"{_SHARES}reverse = true\n", f"{_SHARES}drop_duplicates = true\n", 'split = "part"\n',
+         'split = "part"\nreverse = true\ndrop_self_loops = true\n',
+         f'{_SHARES}reverse = "back"\ndata = {{z = {{column = "w", as = "standard"}}}}\n']
 """What may be asked of edges."""
 
 
@@ -19,7 +23,7 @@ def write_tables(folder: Path, seed: int, ending: str, num_nodes: int, num_edges
     Args:
         folder: One that is there.
         ending: ``.csv`` or ``.parquet``.
-        edges: One of `EDGES`, asked of those of the first type.
+        edges: One of `EDGES`, asked of those of the first type, and of those of relations.
         ids: What those of the first type of nodes are: ``texts``, ``numbers``, or ``none``, which are numbers of rows.
 
     Returns:
@@ -45,7 +49,10 @@ def write_tables(folder: Path, seed: int, ending: str, num_nodes: int, num_edges
     texts = [f"t{i}" for i in rng.integers(0, 20, num_edges)]
     _write(pa.table({"src": some_nodes(), "dst": pa.array(texts, pa.string())}), folder / f"about{ending}")
     _write(pa.table({"src": pa.array(texts[::-1], pa.string()), "dst": pa.array(texts, pa.string()),
-                     "how": pa.array(rng.choice(["is", "has"], num_edges).astype(str))}), folder / f"topics{ending}")
+                     "how": pa.array(rng.choice(["is", "has", "of"], num_edges).astype(str)),
+                     "w": rng.integers(0, 3, num_edges) / 2,
+                     "part": pa.array(rng.choice(["train", "val", ""], num_edges).astype(str))}),
+           folder / f"topics{ending}")
 
     def section(etype: str, name: str) -> str:
         return f'[edges."{etype}"]\nfiles = "{name}{ending}"\nsrc = "src"\ndst = "dst"\n'
@@ -56,7 +63,8 @@ def write_tables(folder: Path, seed: int, ending: str, num_nodes: int, num_edges
         + f'labels = "y"\nsplit = "part"\n[nodes.person]\nfiles = "people{ending}"\ndata = {{age = "age"}}\n'
         + section("paper:cites:paper", "cites") + f'weights = "w"\n{edges}'
         + section("person:wrote:paper", "wrote") + 'on_unknown = "drop"\nreverse = "by"\n'
-        + section("paper:about:topic", "about") + section("topic:*:topic", "topics") + 'relation = "how"\n')
+        + section("paper:about:topic", "about") + section("topic:*:topic", "topics") + 'relation = "how"\n'
+        + edges.replace('"back"', '"back_*"'))
     return folder / "graph.toml"
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mpignn.buffers import Pool
 from mpignn.comm.group import LocalGroup
+from mpignn.errors import MpignnError
 
 
 class ThreadGroup(LocalGroup):
@@ -33,6 +35,13 @@ class ThreadGroup(LocalGroup):
     def all_sum(self, array: np.ndarray) -> np.ndarray:
         array[...] = np.sum(self.allgather(array.copy()), axis=0)
         return array
+
+    def exchange(self, rows: np.ndarray, counts: np.ndarray, pool: Pool,
+                 problem: MpignnError | None = None) -> tuple[np.ndarray, np.ndarray]:
+        self.agree(problem)
+        sent = self.allgather(np.split(rows, np.cumsum(counts)[:-1]))
+        got = [of_rank[self.rank] for of_rank in sent]
+        return np.concatenate(got), np.array([len(some) for some in got])
 
 
 def on_threads(size: int, call: Callable[[ThreadGroup], Any]) -> list[Any]:

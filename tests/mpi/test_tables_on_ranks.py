@@ -47,7 +47,7 @@ def test_the_files_are_those_of_one_process(world, memory):
     ("papers", 17, "p3,1,u,u,train", "papers.csv, line 18: the id 'p3' stands in"),
     ("papers", 17, ",1,u,u,train", "papers.csv, line 18: there is no id"),
     ("papers", 17, "p16,1,u,u,never", "papers.csv, line 18: part is 'never', expected train, val, test"),
-    ("topics", 11, "t1,t2,", "topics.csv, line 12: how is missing"), ("gone", 0, "", "gone.csv")])
+    ("topics", 11, "t1,t2,,1,", "topics.csv, line 12: how is missing"), ("gone", 0, "", "gone.csv")])
 def test_what_is_wrong_is_told_on_all_ranks(world, name, row, text, says):
     with common_folder(world) as folder:
         if world.rank == 0:

@@ -252,7 +252,8 @@ def test_the_report_counts_what_loops_count(data, num_parts, rows_at_a_time):
                 sources = np.array([s for d in some for s in rows[etype][d]], np.int64)
                 tally.add(etype, np.array([len(rows[etype][d]) for d in some]), nodes[etype[0]].new_id[sources])
         tallies.append((tally.cut, tally.remote, tally.halo()))
-    splits = {t: {name: nodes[t].new_id[ids] for name, ids in data.splits[t].items()} for t in data.num_nodes}
+    splits = {t: {name: np.array_split(nodes[t].new_id[ids], 2) for name, ids in data.splits[t].items()}
+              for t in data.num_nodes}
     report = make_report(book, tallies, splits)
 
     for etype in data.csc:
@@ -277,7 +278,8 @@ def test_the_report_counts_what_loops_count(data, num_parts, rows_at_a_time):
 
 def test_ids_in_several_splits_are_counted():
     book = RangePartitionBook(random_graph().schema, {NTYPE: [0, 9]}, {ETYPE: [0, 0]})
-    splits = {NTYPE: {"train": np.array([1, 2, 3]), "val": np.array([3, 4]), "test": np.array([3, 1])}}
+    splits = {NTYPE: {"train": [np.array([1]), np.array([2, 3])], "val": [np.array([3, 4])],
+                      "test": [np.array([3, 1])]}}
     tally = PartTally(book, 0)
     report = make_report(book, [(tally.cut, tally.remote, tally.halo())], splits)
     assert report["overlap"] == {NTYPE: 2}

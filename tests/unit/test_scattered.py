@@ -4,8 +4,8 @@ import numpy as np
 
 from mpignn.comm.group import LocalGroup
 from mpignn.large.arrays import FileArray
+from mpignn.large.scattered import scattered
 from mpignn.large.scratch import scratch_in
-from mpignn.storage.write_parts import scattered
 
 COUNT = 100_000
 

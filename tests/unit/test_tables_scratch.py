@@ -78,3 +78,21 @@ def test_an_error_is_that_of_one_process(tmp_path, size):
     (tmp_path / "cites.csv").write_text("\n".join(rows))
     with pytest.raises(DataError, match=r"cites\.csv, line 34: w is missing"):
         build_together(description, tmp_path / "again", size, 300)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("name, row, text, says", [
+    ("cites", 33, '1,1,0.5,"never"', "cites.csv, line 34: part is 'never', expected train, val, test"),
+    ("topics", 31, '"t1","t2","",1,"train"', "topics.csv, line 32: how is missing"),
+    ("topics", 31, '"t1","t2","at",1,"train"', "topics.csv, line 32: how has more than 3 values by this line")])
+def test_an_error_of_splits_or_relations_is_that_of_one_process(tmp_path, size, name, row, text, says, monkeypatch):
+    monkeypatch.setattr("mpignn.tables.relations.MOST_RELATIONS", 3)
+    description = read_description(write_tables(tmp_path, 1, ".csv", 20, 40, 'split = "part"\n', "none"))
+    rows = (tmp_path / f"{name}.csv").read_text().splitlines()
+    rows[row] = text
+    (tmp_path / f"{name}.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError) as alone:
+        build(description)
+    with pytest.raises(DataError) as together:
+        build_together(description, tmp_path, size, 300)
+    assert says in str(alone.value) and str(alone.value) in str(together.value)

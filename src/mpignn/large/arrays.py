@@ -10,7 +10,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,6 +76,10 @@ class FileArray:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.mapped(), dtype, copy=copy)
+
+    def part(self, first: int, last: int) -> "FileArray":
+        """The rows ``first:last``, as an array of their own."""
+        return replace(self, shape=(last - first, *self.shape[1:]), offset=self.offset + first * self.row_bytes)
 
     def astype(self, dtype: DTypeLike, copy: bool = False) -> "FileArray | Cast":
         """The same numbers in another type."""
@@ -198,3 +202,8 @@ class Cast:
 
 
 LargeArray = np.ndarray | FileArray | Cast
+
+
+def rows_of(array: np.ndarray | FileArray) -> np.ndarray:
+    """An array for who expects one of NumPy, and asks no more of it than `FileArray` has."""
+    return array.rows if isinstance(array, FileArray) else array

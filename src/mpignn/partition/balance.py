@@ -81,7 +81,7 @@ def _train(data: GraphData) -> Iterator[Amounts]:
     first = first_nodes(data)
     for key, splits in data.splits.items():
         found = np.zeros(sum(data.num_nodes.values()), np.int64)
-        ids = splits.get("train", np.empty(0, np.int64))
+        ids = np.asarray(splits.get("train", np.empty(0, np.int64)))
         if key in first:
             found[first[key] + ids] = 1
             yield f"training nodes {key}", found

@@ -3,14 +3,14 @@
 Shapes: P partitions, R rows, e edges in them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from mpignn.graph.bits import Bits
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType, etype_key
-from mpignn.unique import unique
 
 Tally = tuple[Mapping[EType, int], Mapping[EType, tuple[float, int]], Mapping[str, int]]     # cut, remote, halo
 
@@ -55,12 +55,12 @@ class PartTally:
 
 
 def make_report(book: RangePartitionBook, tallies: Sequence[Tally],
-                splits: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+                splits: Mapping[str, Mapping[str, Iterable[np.ndarray]]]) -> dict[str, Any]:
     """What is written to /report and printed.
 
     Args:
         tallies: ``(cut, remote, halo())`` of the `PartTally` of each partition.
-        splits: New ids of each split, by node type or key of an edge type.
+        splits: New ids of each split, some at a time and each once, by node type or key of an edge type.
 
     Returns:
         A dict that JSON can hold.  ``balance`` is the largest partition over the mean; ``cut_share`` the share of
@@ -80,8 +80,9 @@ def make_report(book: RangePartitionBook, tallies: Sequence[Tally],
             "remote_share": _share(sum(s for s, _ in remote), sum(n for _, n in remote))}
     for key, named in splits.items():
         ranges = book.node_ranges[key] if key in book.node_ranges else book.edge_ranges[book.to_canonical_etype(key)]
-        report["splits"][key] = {name: _balance(_per_part(ids, ranges)) for name, ids in named.items()}
-        report["overlap"][key] = _overlap(named)
+        tally = _SplitTally(ranges)
+        report["splits"][key] = {name: _balance(tally.per_part(pieces)) for name, pieces in named.items()}
+        report["overlap"][key] = tally.overlap
     every = [part_remote[e] for _, part_remote, _ in tallies for e in book.canonical_etypes]
     report["cut_share"] = _share(sum(e["cut"] for e in report["edges"].values()), book.num_edges())
     report["remote_share"] = _share(sum(s for s, _ in every), sum(n for _, n in every))
@@ -94,14 +95,28 @@ def balance_of_all(report: Mapping[str, Any], what: str) -> float:
     return found
 
 
-def _overlap(named: Mapping[str, np.ndarray]) -> int:
-    every = np.sort(np.concatenate([np.empty(0, np.int64), *named.values()]))
-    repeated = every[1:][every[1:] == every[:-1]]
-    return int(unique(repeated).size)
+class _SplitTally:
+    """Counts the splits of a type, which go by one after the other.
 
+    Attributes:
+        overlap: How many ids were in more than one.
+    """
 
-def _per_part(ids: np.ndarray, ranges: np.ndarray) -> np.ndarray:
-    return np.bincount(np.searchsorted(ranges, ids, side="right") - 1, minlength=ranges.size - 1)
+    def __init__(self, ranges: np.ndarray) -> None:
+        self.overlap = 0
+        self._ranges = ranges
+        self._once, self._again = Bits(int(ranges[-1])), Bits(int(ranges[-1]))
+
+    def per_part(self, pieces: Iterable[np.ndarray]) -> np.ndarray:
+        """(P,) how many ids of a split each partition has."""
+        counts = np.zeros(self._ranges.size - 1, np.int64)
+        for ids in pieces:
+            counts += np.bincount(np.searchsorted(self._ranges, ids, side="right") - 1, minlength=counts.size)
+            repeated = ids[self._once.marked(ids)]
+            self.overlap += int(np.count_nonzero(~self._again.marked(repeated)))
+            self._again.mark(repeated)
+            self._once.mark(ids)
+        return counts
 
 
 def _balance(per_part: np.ndarray) -> dict[str, Any]:

@@ -169,7 +169,8 @@ def _labels(labels: np.ndarray, what: str, kind: str, splits: Mapping[str, np.nd
     known = labels[~unknown]
     if known.min(initial=0) < 0 or float(known.max(initial=0)) >= 1 << 53 or (known % 1 != 0).any():
         return labels
-    for split, ids in splits.items():       # classes are known there, and only a number to predict may not be
+    for split, some in splits.items():       # classes are known there, and only a number to predict may not be
+        ids = np.asarray(some)
         missing = np.count_nonzero(unknown[ids[(ids >= 0) & (ids < labels.size)]])
         if missing:
             log.warning("%s: %d of split %s are NaN, so these are stored as numbers to predict; if they are classes, "

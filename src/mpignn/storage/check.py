@@ -14,6 +14,7 @@ import numpy as np
 from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import MpignnError, paths_named
 from mpignn.graph.array_key import ArrayKey
+from mpignn.graph.bits import Bits
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType, etype_key
 from mpignn.partition.report import PartTally, Tally, make_report
@@ -72,7 +73,7 @@ def _own_problems(path: Path, rank: int, size: int) -> tuple[list[str], dict[int
 def _report_problems(path: Path, tallies: Sequence[Tally]) -> list[str]:
     with GraphFile(path) as graph:
         keys = [*graph.schema.ntypes, *map(etype_key, graph.schema.etypes)]
-        splits = {key: {name: graph.split(key, name) for name in graph.splits(key)} for key in keys}
+        splits = {key: {name: graph.split_pieces(key, name) for name in graph.splits(key)} for key in keys}
         found = make_report(graph.book, tallies, {key: named for key, named in splits.items() if named})
         # These are read by it.
         found |= {name: graph.report[name] for name in ("user_ids", "class_names", "tables") if name in graph.report}
@@ -178,13 +179,22 @@ class _Content:
 
     def _check_splits(self, key: str) -> Iterator[str]:
         for name in self._graph.splits(key):
-            ids = self._graph.split(key, name)
-            order = self._orig.get(key, np.empty(0))[ids] if key in self._orig else None
-            if order is not None and (np.diff(order) <= 0).any():
-                yield f"{self._graph.path}: split/{key}/{name} is not in order of original id"
-                continue
-            if unique(ids).size < ids.size:
-                yield f"{self._graph.path}: split/{key}/{name} has an id twice"
+            seen, last = Bits(self._num_rows(key)), -1
+            for ids in self._graph.split_pieces(key, name):
+                if key in self._orig:
+                    order = np.append(last, self._orig[key][ids])
+                    if (np.diff(order) <= 0).any():
+                        yield f"{self._graph.path}: split/{key}/{name} is not in order of original id"
+                        break
+                    last = int(order[-1])
+                if unique(ids).size < ids.size or seen.marked(ids).any():
+                    yield f"{self._graph.path}: split/{key}/{name} has an id twice"
+                    break
+                seen.mark(ids)
+
+    def _num_rows(self, key: str) -> int:
+        book = self._graph.book
+        return book.num_nodes(key) if key in book.ntypes else book.num_edges(book.to_canonical_etype(key))
 
     def _check_edges(self) -> Iterator[str]:
         """Sources in range and in neighbor order."""

@@ -113,14 +113,18 @@ class GraphFile:
         Raises:
             UnknownName: The type has no such split.
         """
-        if name not in self.splits(key):
-            known = ", ".join(self.splits(key)) or "none"
-            raise UnknownName(f"{self.path}: {key!r} has no split {name!r}; it has: {known}")
-        ids = self._read_whole(f"split/{key}/{name}", np.int64)
-        count = self.book.num_nodes(key) if key in self.schema.ntypes else self.book.num_edges(key)
-        if ids.size and not (ids.min() >= 0 and ids.max() < count):
-            raise DataError(f"{self.path}: split/{key}/{name} has ids outside 0..{count - 1}; {MEND}")
-        return ids
+        data = self._split(key, name)
+        return self._split_ids(data, key, 0, data.shape[0])
+
+    def split_pieces(self, key: str, name: str) -> Iterator[np.ndarray]:
+        """`split`, some ids at a time.
+
+        Raises:
+            UnknownName: The type has no such split.
+        """
+        data = self._split(key, name)
+        for first, last in data.blocks():
+            yield self._split_ids(data, key, first, last)
 
     @cached_property
     def user_names(self) -> UserNames:
@@ -284,6 +288,25 @@ class GraphFile:
         read_rows(found, 0, found.shape[0], texts)
         decoded: list[Any] = np.char.decode(texts, "utf-8").tolist()
         return decoded
+
+    def _split(self, key: str, name: str) -> StoredArray:
+        if name not in self.splits(key):
+            known = ", ".join(self.splits(key)) or "none"
+            raise UnknownName(f"{self.path}: {key!r} has no split {name!r}; it has: {known}")
+        path = f"split/{key}/{name}"
+        with damage_named(f"{self.path}: {path}"):
+            data = stored_array(self._file, str(self.path), path)
+            _expect(data, np.dtype(np.int64), (data.shape[0],))
+        return data
+
+    def _split_ids(self, data: StoredArray, key: str, first: int, last: int) -> np.ndarray:
+        ids = np.empty(last - first, np.int64)
+        with damage_named(f"{self.path}: {data.name}"):
+            read_rows(data, first, last, ids)
+        count = self.book.num_nodes(key) if key in self.schema.ntypes else self.book.num_edges(key)
+        if ids.size and not (ids.min() >= 0 and ids.max() < count):
+            raise DataError(f"{self.path}: {data.name} has ids outside 0..{count - 1}; {MEND}")
+        return ids
 
     def _read_whole(self, name: str, dtype: DTypeLike, length: int | None = None) -> np.ndarray:
         with damage_named(f"{self.path}: {name}"):

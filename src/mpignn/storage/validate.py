@@ -104,13 +104,18 @@ def _check_splits(data: GraphData) -> None:
             what = f"split {name!r} of {key!r}"
             if ids.ndim != 1 or ids.dtype.kind not in "iu":
                 raise DataError(f"{what}: expected integers in one dimension, got {ids.dtype} {ids.shape}")
-            if ids.size and (ids.min() < 0 or ids.max() >= count):
-                raise DataError(f"{what}: id {ids[(ids < 0) | (ids >= count)][0]} is not in 0..{count - 1}")
             if data.partitioning is not None and key in edges:
                 ids = np.sort(ids)
-            if (ids[1:] <= ids[:-1]).any():
-                raise DataError(f"{what}: id {ids[1:][ids[1:] <= ids[:-1]][0]} is not above the one before it; "
-                                "ids must ascend and be there once")
+            last = -1
+            for _, some in chunks(ids):
+                outside = some[(some < 0) | (some >= count)]
+                if outside.size:
+                    raise DataError(f"{what}: id {outside[0]} is not in 0..{count - 1}")
+                falls = some[np.diff(some, prepend=last) <= 0]
+                if falls.size:
+                    raise DataError(f"{what}: id {falls[0]} is not above the one before it; ids must ascend and be "
+                                    "there once")
+                last = int(some[-1])
 
 
 def _check_array(array: np.ndarray, count: int, what: str, kind: str) -> None:
@@ -135,7 +140,7 @@ def _check_data(array: np.ndarray, name: str, key: str, count: int, kind: str,
     _check_rows(array, what, kind, np.isinf, "which is not finite")
     if array.ndim == 1 and array.dtype.kind == "i":
         for split, ids in splits.items():
-            _check_classes(array[ids], ids, f"{what}: {kind}", split)
+            _check_classes(array[np.asarray(ids)], np.asarray(ids), f"{what}: {kind}", split)
 
 
 def _check_classes(labels: np.ndarray, ids: np.ndarray, what: str, split: str) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -23,12 +23,13 @@ from mpignn.graph.csc import row_chunks
 from mpignn.graph.likeness import likely, misnamed_splits
 from mpignn.graph.types import GraphData
 from mpignn.json_text import to_json
+from mpignn.large.arrays import LargeArray
 from mpignn.large.disk import check_space
 from mpignn.large.scratch import Scratch, scratch_in
 from mpignn.partition.assign import Partitioner, assign, checked_assignment, is_together, kept, takes_long
 from mpignn.partition.relabel import Relabeling, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
-from mpignn.storage.array_writers import write_array
+from mpignn.storage.array_writers import ArrayWriter, write_array
 from mpignn.storage.arrays import ArrayType, file_crc
 from mpignn.storage.assigned import AssignedFile
 from mpignn.storage.atomic import check_new, new_folder
@@ -49,6 +50,7 @@ from mpignn.storage.write_parts import PartWriter
 log = logging.getLogger(__name__)
 
 _CHUNK_EDGES = 1 << 21          # counted at a time
+_ID_BYTES = 24      # of an id in hand
 _CUT_BYTES = 24         # of an edge of the source, while a graph is cut in memory
 
 
@@ -296,8 +298,8 @@ class _Writer:
     def _end(self, tallies: Sequence[Tally], crcs: Sequence[Mapping[str, tuple[int, ...]]]
              ) -> tuple[dict[str, Any], str]:
         """The report, and the id of the graph.  The first rank alone."""
-        data, splits = self._data, self._new_splits()
-        report = make_report(self._book, tallies, splits) | names_report(data)
+        data = self._data
+        report = make_report(self._book, tallies, self._new_splits()) | names_report(data)
         digest = hashlib.blake2b(digest_size=16)
 
         def note(what: str, content: object) -> None:
@@ -315,21 +317,25 @@ class _Writer:
                         note(name + kind, list(of_part[name]))
         if data.tables is not None:
             note("tables", to_json(data.tables))
-        for of, named in splits.items():
-            for name, ids in named.items():
-                note(f"split/{of}/{name}", crc32(ids))
+        for of, named in self._new_splits().items():
+            for name, pieces in named.items():
+                note(f"split/{of}/{name}", reduce(lambda crc, ids: crc32(ids, crc), pieces, 0))
         for name, array in named_arrays(data):
             note(f"{name} {array.dtype.str}", array_crc(array))
         note("graph", [self._book.schema, {t: r.tolist() for t, r in self._book.node_ranges.items()}])
         return report, digest.hexdigest()
-    def _new_splits(self) -> dict[str, dict[str, np.ndarray]]:
-        """(n,) int64 new ids of each split."""
-        found: dict[str, dict[str, np.ndarray]] = {}
-        for key, named in sorted(self._data.splits.items()):
-            of_type = self._nodes[key].new_id if key in self._nodes else self._parts.new_edge[
-                self._book.to_canonical_etype(key)]
-            found[key] = {name: of_type[ids] for name, ids in sorted(named.items())}
-        return found
+
+    def _new_splits(self) -> dict[str, dict[str, Iterator[np.ndarray]]]:
+        """int64 new ids of each split, some at a time."""
+        return {key: {name: self._new_ids(key, ids) for name, ids in sorted(named.items())}
+                for key, named in sorted(self._data.splits.items())}
+
+    def _new_ids(self, key: str, ids: LargeArray) -> Iterator[np.ndarray]:
+        of_type = self._nodes[key].new_id if key in self._nodes else self._parts.new_edge[
+            self._book.to_canonical_etype(key)]
+        step = self._scratch.rows(_ID_BYTES)
+        for first in range(0, len(ids), step):
+            yield of_type[ids[first:first + step]]
 
     def _write_metadata(self, file: h5py.File, report: dict[str, Any]) -> None:
         schema = self._book.schema
@@ -347,8 +353,11 @@ class _Writer:
         for etype, ranges in self._book.out_ranges.items():
             write_array(file, f"ranges/{out_path(etype)}", ranges)
         for key, named in self._new_splits().items():
-            for name, ids in named.items():
-                write_array(file, f"split/{key}/{name}", ids)
+            for name, pieces in named.items():
+                writer = ArrayWriter(file, f"split/{key}/{name}", self._data.splits[key][name].shape, np.int64)
+                for ids in pieces:
+                    writer.append(ids)
+                writer.close()
         write_names(file, self._data)
 
 

@@ -14,14 +14,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from mpignn.buffers import Pool
-from mpignn.errors import MpignnError
 from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import CSC, in_edges, out_edges, row_chunks, rows_of_places
 from mpignn.graph.types import ArrayInfo, EType, GraphData, etype_key
 from mpignn.large.arrays import LargeArray
-from mpignn.large.disk import full_disk_named
+from mpignn.large.scattered import scattered
 from mpignn.large.scratch import Scratch
 from mpignn.large.sort_edges import Edges, sort_edges
 from mpignn.partition.relabel import Relabeling, new_indptr
@@ -29,8 +27,6 @@ from mpignn.storage.part_files import PartFiles
 from mpignn.storage.schema import axis, index_dtype
 
 _EDGE_BYTES, _ROW_BYTES = 48, 32        # of an edge, and of a row, in hand, its data not counted
-_PAGE = 8192        # numbers of 8 bytes in the largest page, 64 KiB
-
 
 _Cut = tuple[int, int, tuple[int, int]]     # part, first row in it, and which of the rows in hand go there
 
@@ -180,57 +176,6 @@ def _stretches(indptr: np.ndarray, begin: int, end: int, most: int) -> Iterator[
     """Rows of at most so many edges, or one, and at most as many rows: those without edges take memory, too."""
     for lo, hi in row_chunks(indptr, begin, end, most):
         yield from ((first, min(first + most, hi)) for first in range(lo, hi, most))
-
-
-def scattered(pairs: Iterator[tuple[np.ndarray, np.ndarray]], count: int, scratch: Scratch) -> LargeArray:
-    """An array whose numbers come in any order.  Collective over the group of ``scratch``.
-
-    Args:
-        pairs: On each rank some of them: (e,) int64 places and (e,) int64 numbers; each place once on all ranks.
-        count: E, how many there are.
-
-    Returns:
-        (E,) int64.
-
-    Raises:
-        MpignnError: What ``pairs`` raises, on all ranks.
-    """
-    group = scratch.group
-    if scratch.fits(8 * count):
-        whole = np.empty(count, np.int64)
-        with scratch.alone():
-            for places, numbers in pairs:
-                whole[places] = numbers
-        return whole
-    made = scratch.array(np.int64, count)
-    with scratch.alone():
-        if group.rank == 0:
-            made.reserve()
-    with scratch.alone(), made.changed() as own:
-        _fill(own, pairs, scratch)
-    return made
-
-
-def _fill(own: np.ndarray, pairs: Iterator[tuple[np.ndarray, np.ndarray]], scratch: Scratch) -> None:
-    """Write the numbers of all ranks to an array of which each writes a stretch.  Collective, as `scattered`."""
-    group, pool, count = scratch.group, Pool(), own.size
-    # Files of two machines may not change in one page.
-    bounds = np.array([count * rank // group.size // _PAGE * _PAGE for rank in range(group.size)] + [count])
-    more = True
-    while more:
-        pair, problem = None, None
-        try:
-            with full_disk_named(scratch.out):
-                pair = next(pairs, None)
-        except MpignnError as error:
-            problem = error
-        places, numbers = (np.empty(0, np.int64),) * 2 if pair is None else pair
-        owner = np.searchsorted(bounds, places, side="right") - 1
-        order = np.argsort(owner.astype(np.uint16), kind="stable")
-        rows = np.stack([places[order], numbers[order]], axis=1)
-        got, _ = group.exchange(rows, np.bincount(owner, minlength=group.size), pool, problem)
-        own[got[:, 0]] = got[:, 1]
-        more = any(group.allgather(pair is not None))
 
 
 def by_source(csc: CSC, num_src: int, scratch: Scratch) -> CSC:

@@ -1,99 +1,141 @@
-"""Edges that join the same nodes.
+"""Edges in groups: those that join the same nodes, and are of the same relation.
 
-Shapes: E edges, K of them of this rank.
+Shapes: E edges, K of them of this rank, C relations; e edges in hand, g groups of these.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from mpignn.graph.csc import CSC, csc_from_coo, row_chunks
-from mpignn.large.scratch import Scratch
+from mpignn.graph.bits import Bits
+from mpignn.graph.csc import csc_from_coo, row_chunks
+from mpignn.large.arrays import FileArray
 from mpignn.large.sort_edges import Edges, sort_edges
-from mpignn.tables.room import Chain, Room
+from mpignn.tables.room import Array, Room
 
-_EDGE_BYTES = 64        # of an edge in hand
+_EDGE_BYTES = 96        # of an edge in hand
+_MOST_EDGES = 1 << 22
 
 
-def first_alike(src: np.ndarray, dst: np.ndarray, kinds: np.ndarray | None, both_ways: bool) -> np.ndarray:
-    """(E,) int64: the first edge that joins the same nodes as each, and is of the same kind.  Not collective.
+@dataclass(frozen=True)
+class Groups:
+    """Some groups, one after the other.
 
-    Args:
-        src, dst: (E,) nodes.
-        kinds: (E,) kinds; None: all are of one.
-        both_ways: The same two nodes joined the other way round are the same edge.
+    Attributes:
+        ids: (e,) int64 edges, those of a group in ascending order.
+        begins: (e,) booleans: the first of each group.
+        kinds: (g,) relation of each group; None: there is one.
     """
-    one, other = (np.minimum(src, dst), np.maximum(src, dst)) if both_ways else (src, dst)
-    begins = np.ones(src.size, bool)
-    if kinds is None:       # grouped by one node and then the other, several times faster than sorted by both
-        grouped = csc_from_coo(one, other, int(other.max(initial=-1)) + 1)
-        order = np.arange(src.size) if grouped.edge_ids is None else grouped.edge_ids
-        begins[1:] = grouped.indices[1:] != grouped.indices[:-1]
-        begins[grouped.indptr[:-1][np.diff(grouped.indptr) > 0]] = True
-    else:
-        keys = one, other, kinds
-        order = np.lexsort(keys)
-        begins[1:] = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
-    first = np.empty(src.size, np.int64)
-    first[order] = order[np.flatnonzero(begins)[np.cumsum(begins) - 1]]
-    return first
+
+    ids: np.ndarray
+    begins: np.ndarray
+    kinds: np.ndarray | None
 
 
-def spread(marked: np.ndarray, alike: np.ndarray) -> np.ndarray:
-    """(E,) booleans: the edges that are marked, and all that join the same nodes as one of these.  Not collective."""
-    found = np.zeros_like(marked)
-    found[alike[marked]] = True
-    whole: np.ndarray = found[alike]
-    return whole
+@dataclass(frozen=True)
+class EdgeEnds:
+    """The ends of edges, of all ranks or of this one.
+
+    Attributes:
+        src, dst: (E,) nodes.
+        kinds: (E,) int16 relation of each edge; None: all are of one.
+    """
+
+    src: Array
+    dst: Array
+    kinds: np.ndarray | FileArray | None
 
 
-def again(src: np.ndarray | Chain, dst: np.ndarray | Chain, num_nodes: tuple[int, int], both_ways: bool, count: int,
-          room: Room) -> np.ndarray:
-    """(K,) booleans: the edges of this rank that join the same nodes as an earlier one.  Collective over the group.
-
-    Each rank holds a bit for each edge of all.
+class Alike:
+    """The groups of all edges, in the order of their destination, relation and source.
 
     Args:
-        src, dst: (E,) nodes of the edges of all ranks, those of lower ones first.
+        ends: Those of the edges of all ranks, those of lower ones first.
+        num_kinds: C.
         num_nodes: How many there are of the types of sources and of destinations.
-        both_ways: As for `first_alike`.
-        count: K.
-        room: Who shares the work.
+        both_ways: The same two nodes joined the other way round are the same edge.
+        room: Where arrays go, and who shares the work.
 
     Raises:
         ResourceError: On all ranks: the disk is full.
-    """
-    if not isinstance(src, Chain) and not isinstance(dst, Chain):
-        found: np.ndarray = first_alike(src, dst, None, both_ways) != np.arange(src.size)
-        return found
-    scratch, counts = room.files(), room.group.allgather(count)
 
-    def edges() -> Iterator[Edges]:
-        for first, last in scratch.pieces(src.size, _EDGE_BYTES):
-            one, other = src[first:last], dst[first:last]
+    Collective over the group.
+    """
+
+    def __init__(self, ends: EdgeEnds, num_kinds: int, num_nodes: tuple[int, int], both_ways: bool, room: Room
+                 ) -> None:
+        self._room, self._num_src = room, None if ends.kinds is None else num_nodes[0]
+
+        def joined(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+            one, other = ends.src[first:last], ends.dst[first:last]
             if both_ways:
                 one, other = np.minimum(one, other), np.maximum(one, other)
-            yield one, other, np.arange(first, last)
+            if ends.kinds is not None:
+                one = one + ends.kinds[first:last] * np.int64(num_nodes[0])
+            return one, other
 
-    sorted_edges = sort_edges(edges, src.size, *num_nodes, src.dtype, scratch)
-    bits = np.zeros(-(-src.size // 8), np.uint8)
-    with scratch.alone():
-        for ids in _first_ids(sorted_edges, scratch):
-            np.bitwise_or.at(bits, ids >> 3, (128 >> (ids & 7)).astype(np.uint8))
-    room.group.all_sum(bits)
-    begin = sum(counts[:room.group.rank])
-    own = np.unpackbits(bits[begin // 8:-(-(begin + count) // 8)])[begin % 8:begin % 8 + count]
-    return np.equal(own, 0)
+        def edges() -> Iterator[Edges]:
+            for first, last in room.pieces(ends.src.size, _EDGE_BYTES):
+                yield *joined(first, last), np.arange(first, last)
+
+        if all(array is None or isinstance(array, np.ndarray) for array in (ends.src, ends.dst, ends.kinds)):
+            # Grouped by one node and then the other: several times faster than sorted by both.
+            self._csc = csc_from_coo(*joined(0, ends.src.size), num_nodes[1])
+        else:
+            dtype = ends.src.dtype if ends.kinds is None else np.dtype(np.int64)
+            self._csc = sort_edges(edges, ends.src.size, num_nodes[0] * num_kinds, num_nodes[1], dtype, room.files())
+
+    def some(self) -> Iterator[Groups]:
+        """This rank's share of the groups, some at a time.  Not collective."""
+        indptr, scratch = np.asarray(self._csc.indptr), self._room.scratch
+        share = (0, indptr.size - 1) if scratch is None else scratch.rows_of_share(indptr)
+        for lo, hi in row_chunks(indptr, *share, _MOST_EDGES if scratch is None else
+                                 scratch.rows(_EDGE_BYTES, _MOST_EDGES)):
+            begin, end = int(indptr[lo]), int(indptr[hi])
+            sources = self._csc.indices[begin:end]
+            begins = np.ones(sources.size + 1, bool)        # rows without edges may begin at the end
+            begins[1:-1] = sources[1:] != sources[:-1]
+            begins[indptr[lo:hi] - begin] = True
+            begins = begins[:-1]
+            ids = np.arange(begin, end) if self._csc.edge_ids is None else self._csc.edge_ids[begin:end]
+            yield Groups(ids, begins, None if self._num_src is None else sources[begins] // self._num_src)
+
+    def later(self, count: int) -> np.ndarray:
+        """(K,) booleans: the edges of this rank that are not the first of their group.  Collective over the group.
+
+        Each rank holds a bit for each edge of all.
+
+        Args:
+            count: K.
+
+        Raises:
+            MpignnError: On all ranks: what is wrong with the disk.
+        """
+        group, num_edges = self._room.group, self._csc.num_edges
+        counts = group.allgather(count)
+        if group.size == 1:
+            mask = np.ones(num_edges, bool)
+            with self._room.alone():
+                for some in self.some():
+                    mask[some.ids[some.begins]] = False
+            return mask
+        bits = Bits(num_edges)
+        with self._room.alone():
+            for some in self.some():
+                bits.mark(some.ids[some.begins])
+        group.all_sum(bits.octets)      # no two ranks mark the same
+        begin = sum(counts[:group.rank])
+        return ~bits.of_stretch(begin, begin + count)
 
 
-def _first_ids(edges: CSC, scratch: Scratch) -> Iterator[np.ndarray]:
-    """The id of the first edge of all that join the same nodes, in this rank's share, some at a time."""
-    indptr = np.asarray(edges.indptr)
-    for lo, hi in row_chunks(indptr, *scratch.rows_of_share(indptr), scratch.rows(_EDGE_BYTES)):
-        begin, end = int(indptr[lo]), int(indptr[hi])
-        sources = edges.indices[begin:end]
-        is_first = np.ones(sources.size + 1, bool)      # rows without edges may begin at the end
-        is_first[1:-1] = sources[1:] != sources[:-1]
-        is_first[indptr[lo:hi] - begin] = True
-        places = np.flatnonzero(is_first[:-1])
-        yield begin + places if edges.edge_ids is None else edges.edge_ids[begin:end][places]
+def each_alone(ends: EdgeEnds, room: Room) -> Iterator[Groups]:
+    """This rank's share of groups of one edge each, in the order of the edges.  Not collective.
+
+    Args:
+        ends: Those of the edges of all ranks.
+        room: Who shares the work.
+    """
+    for first, last in room.pieces(ends.src.size, _EDGE_BYTES):
+        kinds = None if ends.kinds is None else ends.kinds[first:last]
+        yield Groups(np.arange(first, last), np.ones(last - first, bool), kinds)

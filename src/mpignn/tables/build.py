@@ -20,12 +20,13 @@ from mpignn.graph.user_ids import UserIds
 from mpignn.large.scratch import Scratch
 from mpignn.large.sort_edges import sort_edges
 from mpignn.tables.description import ANY, ON_UNKNOWN, Description, Edges, reversed_type
-from mpignn.tables.edges import SORT_BYTES, EdgeRows, read_edges, turned
+from mpignn.tables.edge_rows import SORT_BYTES, EdgeRows, turned
+from mpignn.tables.edges import read_edges
 from mpignn.tables.ids import Ids, NewIds
 from mpignn.tables.learnt import Learnt
 from mpignn.tables.nodes import NodeRows, read_nodes
 from mpignn.tables.record import to_record
-from mpignn.tables.room import Chain, Room
+from mpignn.tables.room import Array, Room
 
 _EDGE_BYTES = 64        # of an edge in hand
 _STEP = 1 << 16         # ids at a time
@@ -97,7 +98,7 @@ def _add(edges: dict[EType, EdgeRows], etype: EType, table: Edges, ids: Mapping[
     return learnt
 
 
-def _grouped(src: np.ndarray | Chain, dst: np.ndarray | Chain, num_src: int, num_dst: int, room: Room) -> CSC:
+def _grouped(src: Array, dst: Array, num_src: int, num_dst: int, room: Room) -> CSC:
     """Edges by destination.  Collective over the group."""
     scratch = room.scratch
     if isinstance(src, np.ndarray) and isinstance(dst, np.ndarray) and (

@@ -15,7 +15,7 @@ from mpignn.tables.kept import Kept
 from mpignn.tables.learnt import Learnt
 from mpignn.tables.room import Room
 from mpignn.tables.rows import open_table, read_data
-from mpignn.tables.seeds import Seeds, own_in_train, where_of
+from mpignn.tables.seeds import Seeds, in_train, split_numbers, where_of
 from mpignn.tables.table import Block, Table
 
 
@@ -65,8 +65,9 @@ def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, room: Room,
         ids = TableIds.read(blocks, nodes.id, table, room.scratch)
     kept = Kept.all(blocks.num_rows)
     labels, splits = seeds.found(kept, table)
-    in_train = own_in_train(splits, kept, room) if trained is None or splits else trained(ids)
-    data, names, columns = read_data(table, nodes.made(), in_train, what, keep_dtype, kept, nodes.learnt, room)
+    is_trained = trained(ids).__getitem__ if trained is not None and not splits else in_train(
+        split_numbers(splits, len(ids), room), kept, room)
+    data, names, columns = read_data(table, nodes.made(), is_trained, what, keep_dtype, kept, nodes.learnt, room)
     if labels is not None:
         data[LABELS] = labels.values
         if labels.names is not None:

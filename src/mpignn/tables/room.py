@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from mpignn.comm.group import Group, LocalGroup
-from mpignn.large.arrays import FileArray, LargeArray
+from mpignn.large.arrays import Cast, FileArray, LargeArray
 from mpignn.large.scratch import Scratch
 from mpignn.large.spool import Spool
 
@@ -45,6 +45,45 @@ class Room:
         if self.group.size == 1 and isinstance(own, np.ndarray):
             return own
         return Chain(self.group.allgather(own))
+
+    def joined(self, own: LargeArray) -> np.ndarray | FileArray:
+        """The same in one array.  Collective over the group.
+
+        Raises:
+            ResourceError: On all ranks: the disk is full.
+        """
+        if self.group.size == 1 and not isinstance(own, Cast):
+            return own
+        counts = self.group.allgather(own.shape[0])
+        made, first = self.files().array(own.dtype, sum(counts), *own.shape[1:]), sum(counts[:self.group.rank])
+        with self.alone():
+            step = self.files().rows(made.row_bytes)
+            for begin in range(0, own.shape[0], step):
+                made.write(first + begin, own[begin:begin + step])
+        return made
+
+    def of_first(self, rows: np.ndarray | None) -> np.ndarray | FileArray:
+        """An array that the first rank has, for all.  Collective over the group.
+
+        Raises:
+            ResourceError: On all ranks: the disk is full.
+        """
+        kind = self.group.bcast(None if rows is None else (rows.dtype, rows.shape))
+        if self.group.size == 1 and rows is not None:
+            return rows
+        made = self.files().array(kind[0], *kind[1])
+        with self.alone():
+            step = self.files().rows(made.row_bytes)
+            for begin in range(0, 0 if rows is None else len(rows), step):
+                made.write(begin, np.asarray(rows)[begin:begin + step])
+        return made
+
+    def pieces(self, count: int, row_bytes: int) -> Iterator[tuple[int, int]]:
+        """This rank's share of so many rows, as many at a time as fit.  Not collective."""
+        if self.scratch is None:
+            yield 0, count
+        else:
+            yield from self.scratch.pieces(count, row_bytes)
 
     def files(self) -> Scratch:
         """Where files go; there are some only where not all fits."""
@@ -86,7 +125,10 @@ class Chain:
         return np.concatenate(found)
 
 
-def chained(*arrays: np.ndarray | Chain) -> Chain:
+Array = np.ndarray | FileArray | Chain
+
+
+def chained(*arrays: Array) -> Chain:
     """Arrays one after the other.  Not collective."""
     return Chain([part for array in arrays for part in (array.parts if isinstance(array, Chain) else [array])])
 

@@ -4,7 +4,7 @@ Shapes: N rows of a table that this rank reads, K of them that are kept, F colum
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow as pa
 from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import DataError
 from mpignn.graph.types import listed
-from mpignn.large.arrays import FileArray
+from mpignn.large.arrays import FileArray, rows_of
 from mpignn.options import nearest
 from mpignn.tables.description import FEATURES, Column, Rows
 from mpignn.tables.encoders import Encoder, encoder
@@ -25,8 +25,7 @@ from mpignn.tables.table import Block, Table
 from mpignn.tables.values import Where
 
 
-def open_table(rows: Rows, what: str, ids: Sequence[str], group: Group | None = None,
-               alone: bool = False) -> Table:
+def open_table(rows: Rows, what: str, ids: Sequence[str], group: Group | None = None) -> Table:
     """The table of nodes or edges, which has all columns that its description names.  Collective over the group.
 
     Args:
@@ -34,20 +33,19 @@ def open_table(rows: Rows, what: str, ids: Sequence[str], group: Group | None = 
         what: Where it stands, for messages.
         ids: Columns of ids, which stay as they are written.
         group: The ranks that read it together; None: this process alone.
-        alone: Let the first rank read all rows.
 
     Raises:
         DataError: A column is not there, or the table cannot be read.
     """
     group = group or LocalGroup()
     with group.all_or_none():
-        table = _open(rows, what, ids, group, alone)
+        table = _open(rows, what, ids, group)
     _check_numbers(table, [column for column, sort in rows.learnt_sorts() if sort == NUMBERS])
     return table
 
 
-def _open(rows: Rows, what: str, ids: Sequence[str], group: Group, alone: bool) -> Table:
-    table = Table.open(rows.files, header=rows.header or None, group=group, alone=alone)
+def _open(rows: Rows, what: str, ids: Sequence[str], group: Group) -> Table:
+    table = Table.open(rows.files, header=rows.header or None, group=group)
     missing = [(key, column) for key, column in rows.columns() if column not in table.names]
     if missing and rows.learnt is not None:
         columns = listed(dict.fromkeys(column for _, column in missing))
@@ -57,7 +55,7 @@ def _open(rows: Rows, what: str, ids: Sequence[str], group: Group, alone: bool) 
     texts = [*ids, *(column for column, sort in rows.learnt_sorts() if sort == TEXTS)]
     if not texts:
         return table
-    return Table.open(rows.files, header=rows.header or None, as_text=texts, group=group, alone=alone)
+    return Table.open(rows.files, header=rows.header or None, as_text=texts, group=group)
 
 
 def _check_numbers(table: Table, columns: Sequence[str]) -> None:
@@ -74,15 +72,15 @@ def _check_numbers(table: Table, columns: Sequence[str]) -> None:
                     raise DataError(f"{error}: {column} held numbers in training") from error
 
 
-def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np.ndarray, what: str, keep_dtype: bool,
-              kept: Kept, learnt: Learnt | None, room: Room
+def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: Callable[[slice], np.ndarray], what: str,
+              keep_dtype: bool, kept: Kept, learnt: Learnt | None, room: Room
               ) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]], dict[str, tuple[LearntColumn, ...]]]:
     """Make data of columns, in one pass or, where all must be seen before, in two.  Collective over those of the table.
 
     Args:
         table: Where the columns are.
         wanted: The columns of each array: of `FEATURES` side by side, of all others one.
-        in_train: (K,) booleans: those of the rows that are kept which are learnt from.
+        in_train: Tells by booleans which of some of the rows that are kept are learnt from.
         what: Where the table is described, for messages.
         keep_dtype: Features are float64 where one of their columns is, or holds integers of more than 16 bits; else
             float32.
@@ -105,7 +103,7 @@ def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np
         table.batches(sorted({column.column for _, column in columns}))     # from here on it knows their types
     made = [_encoder(column, table, f"{what}: {name}", known) for (name, column), known in
             zip(columns, given, strict=True)]
-    of_ranks = table.group.allgather(in_train.size)
+    of_ranks = table.group.allgather(kept.count)
     first = sum(of_ranks[:table.group.rank])
     _look([(column.column, one) for (_, column), one in zip(columns, made, strict=True) if one.looks], table, in_train,
           kept, first)
@@ -128,7 +126,7 @@ def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: np
         found[name] += (one.learnt,)
     names = {name: one.names for (name, _), one in zip(columns, made, strict=True)
              if one.names is not None and name != FEATURES}
-    return {name: array.rows if isinstance(array, FileArray) else array for name, array in data.items()}, names, found
+    return {name: rows_of(array) for name, array in data.items()}, names, found
 
 
 def _encoder(column: Column, table: Table, what: str, learnt: LearntColumn | None) -> Encoder:
@@ -145,13 +143,13 @@ def _rows_of(array: np.ndarray | FileArray, rows: slice, first: int) -> np.ndarr
     return array[first + rows.start:first + rows.stop]
 
 
-def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: np.ndarray, kept: Kept, first: int
-          ) -> None:
+def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: Callable[[slice], np.ndarray], kept: Kept,
+          first: int) -> None:
     blocks = _kept_rows(table, {column for column, _ in made}, kept)
     with table.group.all_or_none():
         for arrays, rows, where in blocks:
             for column, one in made:
-                one.look(arrays[column], in_train[rows], first + rows.start, where)
+                one.look(arrays[column], in_train(rows), first + rows.start, where)
     for _, one in made:
         one.agree(table.group)
 

@@ -4,24 +4,23 @@ Shapes: N rows of a table, K of them that are kept.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from mpignn.graph.likeness import SPLITS
+from mpignn.large.arrays import FileArray
 from mpignn.tables.description import ByFile, Rows
 from mpignn.tables.kept import Kept
 from mpignn.tables.labels import LabelReader, Labels
 from mpignn.tables.room import Room
-from mpignn.tables.splits import SplitReader
+from mpignn.tables.splits import NO_SPLIT, SplitReader
 from mpignn.tables.table import Block, Table
 from mpignn.tables.values import Where
 
 log = logging.getLogger(__name__)
-
-_STEP = 1 << 20     # rows of a mask in hand
 
 
 class Seeds:
@@ -34,9 +33,9 @@ class Seeds:
     def __init__(self, rows: Rows, room: Room) -> None:
         learnt = None if rows.learnt is None else rows.learnt.labels
         self._labels = LabelReader(rows.labels, learnt) if rows.labels else None
-        self._split = SplitReader(rows.split, rows.seed)
+        self._split = SplitReader(rows.split, rows.seed, room)
         self._are_wanted = bool(rows.labels) or rows.split is not None
-        self._files = rows.files if isinstance(rows.split, ByFile) else ()
+        self._rows = rows
         self._room, self._columns = room, _Columns(room)
         self.columns = tuple(dict.fromkeys((*rows.labels, *self._split.columns)))
 
@@ -52,14 +51,14 @@ class Seeds:
             self._columns.write(pa.RecordBatch.from_arrays([block.columns[name] for name in self.columns],
                                                            list(self.columns)))
 
-    def found(self, kept: Kept, table: Table, alike: np.ndarray | None = None,
-              groups: Sequence[np.ndarray] | None = None) -> tuple[Labels | None, dict[str, np.ndarray]]:
+    def found(self, kept: Kept, table: Table, kinds: np.ndarray | FileArray | None = None
+              ) -> tuple[Labels | None, dict[str, np.ndarray]]:
         """What is known of the rows that are kept; warns where there are no rows at all.  Collective over the group.
 
         Args:
             kept: The rows that count; no other takes part in anything.
             table: Theirs, for messages.
-            alike, groups: As in `mpignn.tables.splits.SplitReader.splits`, on the first rank.
+            kinds: As in `mpignn.tables.splits.SplitReader.splits`, of all ranks.
 
         Returns:
             On the first rank the labels of the rows of all ranks that are kept, and the sorted places among them of
@@ -82,16 +81,9 @@ class Seeds:
             if group.rank == 0 and self._are_wanted:
                 mask = np.concatenate([some.mask() for _, some in of_ranks if isinstance(some, Kept)])
                 labels = None if self._labels is None else self._labels.labels(mask, table.where)
-                splits = self._split.splits(mask, labels, alike, groups, what, self._begins(table))
+                splits = self._split.splits(mask, labels, None if kinds is None else np.asarray(kinds), what,
+                                            begins_of_files(self._rows, table))
         return labels, splits
-
-    def _begins(self, table: Table) -> Sequence[int]:
-        """The row that comes first in each entry of the files, where these are splits."""
-        if not self._files:
-            return ()
-        first = dict(zip(reversed(table.paths), reversed(table.first_rows()), strict=True))
-        folders = {path.parent: row for path, row in first.items()}
-        return [first[entry] if entry in first else folders[entry] for entry in self._files]
 
     def _take_all(self, paths: Sequence[str], table: Table) -> None:
         row = 0
@@ -139,31 +131,50 @@ def where_of(table: Table, block: Block) -> Where:
     return lambda row: table.where(block.first_row + row)
 
 
-def own_in_train(splits: dict[str, np.ndarray], kept: Kept, room: Room) -> np.ndarray:
-    """(K,) booleans: those of this rank's rows that are for training.  Collective over the group.
+def begins_of_files(rows: Rows, table: Table) -> Sequence[int]:
+    """The row that comes first in each entry of the files, where these are splits.  Not collective.
 
     Args:
-        splits: Places among the rows of all ranks that are kept; on the first rank.
+        rows: The description.
+        table: The table, which was read.
+    """
+    if not isinstance(rows.split, ByFile):
+        return ()
+    first = dict(zip(reversed(table.paths), reversed(table.first_rows()), strict=True))
+    folders = {path.parent: row for path, row in first.items()}
+    return [first[entry] if entry in first else folders[entry] for entry in rows.files]
+
+
+def split_numbers(splits: Mapping[str, np.ndarray], num_rows: int, room: Room) -> np.ndarray | FileArray | None:
+    """(N,) int8 split of each row of all ranks, by what the first rank knows; None: no row is in one.
+
+    Collective over the group.
+
+    Args:
+        splits: Places of the rows of each split; on the first rank.
+        num_rows: N; on the first rank.
+    """
+    if not room.group.bcast(bool(splits)):
+        return None
+    numbers = np.full(num_rows if room.group.rank == 0 else 0, NO_SPLIT, np.int8)
+    for name, places in splits.items():
+        numbers[places] = SPLITS.index(name)
+    return room.of_first(numbers)
+
+
+def in_train(numbers: np.ndarray | FileArray | None, kept: Kept, room: Room) -> Callable[[slice], np.ndarray]:
+    """What tells by booleans which of some of this rank's rows are for training.  Collective over the group.
+
+    Args:
+        numbers: (N,) split of each row of all ranks that is kept, or None, as `split_numbers` returns it.
         kept: The rows of this rank.
     """
-    group, name = room.group, SPLITS[0]
-    if not group.bcast(name in splits):
-        return np.zeros(kept.count, bool)
-    counts = group.allgather(kept.count)
-    if room.scratch is None or group.size == 1:
-        return in_split(splits, name, kept.count)
-    shared, first = room.scratch.array(np.bool_, sum(counts)), sum(counts[:group.rank])
-    with room.alone():
-        if group.rank == 0:
-            mask = in_split(splits, name, sum(counts))
-            for begin in range(0, mask.size, _STEP):
-                shared.write(begin, mask[begin:begin + _STEP])
-    return shared[first:first + kept.count]
+    begin = sum(room.group.allgather(kept.count)[:room.group.rank])
 
+    def of_rows(rows: slice) -> np.ndarray:
+        if numbers is None:
+            return np.zeros(rows.stop - rows.start, bool)
+        found: np.ndarray = numbers[begin + rows.start:begin + rows.stop] == SPLITS.index("train")
+        return found
 
-def in_split(splits: dict[str, np.ndarray], name: str, num_rows: int) -> np.ndarray:
-    """(N,) booleans: the rows of a split, which may not be there."""
-    mask = np.zeros(num_rows, bool)
-    if name in splits:
-        mask[splits[name]] = True
-    return mask
+    return of_rows

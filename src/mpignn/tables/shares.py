@@ -27,18 +27,15 @@ class Share:
     first_rows: Sequence[int]
 
 
-def share_of(files: Sequence[TableFile], group: Group, alone: bool = False) -> Share:
+def share_of(files: Sequence[TableFile], group: Group) -> Share:
     """The share of this rank.  Each looks at a stretch of the files.  Collective over the group.
-
-    Args:
-        alone: The share of the first rank is all.
 
     Raises:
         DataError: On all ranks: a row is not what it should be.
     """
     looks: list[tuple[int, tuple[Look, Look]]] = []
     with group.all_or_none():
-        looks = [(number, files[number].look(first, last)) for number, first, last in _stretches(files, group, alone)]
+        looks = [(number, files[number].look(first, last)) for number, first, last in _stretches(files, group)]
     parts: list[Part | None] = [None] * len(files)
     begins, ends, first_rows, num_rows = [0] * len(files), [0] * len(files), [0], 0
     of_ranks = group.allgather(looks)
@@ -59,10 +56,10 @@ def share_of(files: Sequence[TableFile], group: Group, alone: bool = False) -> S
     return Share(parts, begins, ends, first_rows)
 
 
-def _stretches(files: Sequence[TableFile], group: Group, alone: bool) -> Iterator[tuple[int, int, int]]:
+def _stretches(files: Sequence[TableFile], group: Group) -> Iterator[tuple[int, int, int]]:
     """The files that this rank looks at, and from where to where."""
     bounds = [0, *itertools.accumulate(file.size for file in files)]
-    begin, end = (bounds[-1] * (group.rank > 0), bounds[-1]) if alone else group.share(bounds[-1])
+    begin, end = group.share(bounds[-1])
     for number, file in enumerate(files):
         first, last = max(begin, bounds[number]), min(end, bounds[number + 1])
         if file.is_whole and begin <= bounds[number] < end:

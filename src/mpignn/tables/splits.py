@@ -5,7 +5,7 @@ Shapes: N rows of a table.
 
 import datetime
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -27,22 +27,27 @@ from mpignn.tables.description import (
 )
 from mpignn.tables.kinds import is_number, is_text
 from mpignn.tables.labels import Labels
+from mpignn.tables.room import Room
 from mpignn.tables.values import Where, absent, plain
 
 log = logging.getLogger(__name__)
 
+NO_SPLIT = -1
+"""The number of no split; those of others are places in `SPLITS`."""
+
 _DAY = 24 * 60 * 60
-_NONE = -1
+_ROW_BYTES = 8      # of a row while its split is in memory
 _GOLDEN = (5**0.5 - 1) / 2
 
 
 class SplitReader:
     """Takes the column that tells the splits block by block, if one does, and knows them once it has all."""
 
-    def __init__(self, split: Split | None, seed: int) -> None:
+    def __init__(self, split: Split | None, seed: int, room: Room) -> None:
         self._split = split
         self._seed = seed
-        self._blocks: list[np.ndarray] = []
+        self._numbers = room.growing(_ROW_BYTES)
+        self._numbers.add(np.empty(0, np.int8))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -54,54 +59,72 @@ class SplitReader:
         Raises:
             DataError: A value is no name of a split, no moment where splits are by time, or no truth value where they
                 are by masks.
+            ResourceError: The disk is full.
         """
         match self._split:
             case ByColumn(column):
-                self._blocks.append(_named(arrays[column], column, where))
+                self._numbers.add(_named(arrays[column], column, where))
             case ByTime(column, _):
-                self._blocks.append(_in_time(arrays[column], self._split, where))
+                self._numbers.add(_in_time(arrays[column], self._split, where))
             case ByMask(columns):
-                self._blocks.append(_marked({name: arrays[column] for name, column in columns}, where))
+                self._numbers.add(_marked({name: arrays[column] for name, column in columns}, where))
 
-    def splits(self, kept: np.ndarray, labels: Labels | None, alike: np.ndarray | None,
-               groups: Sequence[np.ndarray] | None, what: str, begins: Sequence[int] = ()) -> dict[str, np.ndarray]:
+    def of_rows(self, begins: Sequence[int], first_row: int) -> Callable[[int, int], np.ndarray]:
+        """What tells the int8 number of the split of each of some rows, but for a split by shares.  Not collective.
+
+        Args:
+            begins: The first row of each entry of the files, where these are splits.
+            first_row: The row of the table from which on the rows are counted.
+        """
+        if isinstance(self._split, ForTest):
+            return lambda first, last: np.full(last - first, SPLITS.index("test"), np.int8)
+        if isinstance(self._split, ByFile):
+            of_files = np.array([SPLITS.index(name) for name in self._split.splits], np.int8)
+            return lambda first, last: of_files[
+                np.searchsorted(begins, np.arange(first_row + first, first_row + last), side="right") - 1]
+        numbers = self._numbers.whole()
+        return lambda first, last: numbers[first:last]
+
+    def splits(self, kept: np.ndarray, labels: Labels | None, kinds: np.ndarray | None, what: str,
+               begins: Sequence[int] = ()) -> dict[str, np.ndarray]:
         """The sorted int64 places, among the rows that are kept, of each split that has some.  Not collective.
 
         Args:
             kept: (N,) booleans: the rows that count.
             labels: Those of the rows that are kept; rows without one are in no split; None: there are no labels.
-            alike: For each row that is kept the place of the first one that it must share a split with, if splits are
-                drawn by shares; None: each is drawn on its own.
-            groups: Places among the rows that are kept, of which each group is drawn from on its own by shares; None:
-                all rows are one.
+            kinds: For each row that is kept which of some groups it is of, each of which is drawn from on its own by
+                shares; None: all rows are one.
             what: The table, for messages.
-            begins: The first row of each entry of the files, where these are splits.
+            begins: As for `of_rows`.
         """
         if self._split is None:
             return {}
         count = int(np.count_nonzero(kept))
         known = np.ones(count, bool) if labels is None else labels.known
         if isinstance(self._split, ByShare):
-            drawn = known if alike is None else known & (alike == np.arange(count))
-            number = np.full(count, _NONE, np.int8)
-            for rows in [np.flatnonzero(drawn)] if groups is None else (group[drawn[group]] for group in groups):
+            number = np.full(count, NO_SPLIT, np.int8)
+            for rows in _of_kinds(known, kinds):
                 classes = None if labels is None or labels.classes is None else labels.classes[rows]
                 number[rows] = by_share(self._split.shares, rows.size, classes, self._seed)
-            number = number if alike is None else number[alike]
-        elif isinstance(self._split, ForTest):
-            number = np.where(known, SPLITS.index("test"), _NONE)
         else:
-            if isinstance(self._split, ByFile):
-                of_files = np.array([SPLITS.index(name) for name in self._split.splits], np.int8)
-                number = np.repeat(of_files, np.diff([*begins, kept.size]))[kept]
-            else:
-                number = np.concatenate([*self._blocks, np.empty(0, np.int8)])[kept]
-            without = np.count_nonzero((number != _NONE) & ~known)
-            if without:
+            number = self.of_rows(begins, 0)(0, kept.size)[kept]
+            without = np.count_nonzero((number != NO_SPLIT) & ~known)
+            if without and not isinstance(self._split, ForTest):
                 log.warning("%s: %d rows of %s have no label, and are in no split", what, without, "/".join(SPLITS))
-            number = np.where(known, number, _NONE)
+            number[~known] = NO_SPLIT
         found = {name: np.flatnonzero(number == i) for i, name in enumerate(SPLITS)}
         return {name: rows for name, rows in found.items() if rows.size}
+
+
+def _of_kinds(known: np.ndarray, kinds: np.ndarray | None) -> Iterator[np.ndarray]:
+    """The ascending places of the rows that are known, or of those of each kind."""
+    rows = np.flatnonzero(known)
+    if kinds is None:
+        yield rows
+        return
+    of_rows = kinds[rows]
+    order = np.argsort(of_rows, kind="stable")
+    yield from (rows[some] for some in np.split(order, np.flatnonzero(np.diff(of_rows[order])) + 1))
 
 
 def by_share(shares: tuple[float, float, float], count: int, classes: np.ndarray | None, seed: int) -> np.ndarray:
@@ -124,13 +147,13 @@ def by_share(shares: tuple[float, float, float], count: int, classes: np.ndarray
     bounds = np.rint(np.cumsum(shares) * count + 1e-9)
     split = np.searchsorted(bounds, place, side="right").astype(np.int8)
     found = np.empty(count, np.int8)
-    found[order] = np.where(split < len(SPLITS), split, _NONE)
+    found[order] = np.where(split < len(SPLITS), split, NO_SPLIT)
     return found
 
 
 def _named(array: pa.Array, column: str, where: Where) -> np.ndarray:
     if pt.is_null(array.type):
-        return np.full(len(array), _NONE, np.int8)
+        return np.full(len(array), NO_SPLIT, np.int8)
     if not is_text(array.type):
         raise DataError(f"{where(0)}: {column} is {array[0].as_py()!r}, expected {', '.join(SPLITS)} or nothing; for "
                         "a split by time write split = {by = \"" + column + "\", at = [2017, 2018]}")
@@ -138,9 +161,9 @@ def _named(array: pa.Array, column: str, where: Where) -> np.ndarray:
     numbers = []
     for text in coded.dictionary.to_pylist():
         split = split_of(text)
-        numbers.append(_NONE if split is None else SPLITS.index(split))
-    found: np.ndarray = np.array([*numbers, _NONE], np.int8)[np.asarray(coded.indices.fill_null(len(numbers)))]
-    bad = np.flatnonzero((found == _NONE) & ~missing)
+        numbers.append(NO_SPLIT if split is None else SPLITS.index(split))
+    found: np.ndarray = np.array([*numbers, NO_SPLIT], np.int8)[np.asarray(coded.indices.fill_null(len(numbers)))]
+    bad = np.flatnonzero((found == NO_SPLIT) & ~missing)
     if bad.size:
         raise DataError(f"{where(int(bad[0]))}: {column} is {array[bad[0]].as_py()!r}, expected {', '.join(SPLITS)} or "
                         "nothing")
@@ -148,14 +171,14 @@ def _named(array: pa.Array, column: str, where: Where) -> np.ndarray:
 
 
 def _marked(masks: Mapping[str, pa.Array], where: Where) -> np.ndarray:
-    found = np.full(len(next(iter(masks.values()))), _NONE, np.int8)
+    found = np.full(len(next(iter(masks.values()))), NO_SPLIT, np.int8)
     for name, array in masks.items():
         if not (is_number(array.type) or pt.is_null(array.type)):
             raise DataError(f"{where(0)}: whether a row is in {name} is {array[0].as_py()!r}, expected true or false, "
                             "or 1 or 0")
         values, missing = plain(array)
         marked = np.where(missing, 0, values)
-        bad = np.flatnonzero(((marked != 0) & (marked != 1)) | ((marked == 1) & (found != _NONE)))
+        bad = np.flatnonzero(((marked != 0) & (marked != 1)) | ((marked == 1) & (found != NO_SPLIT)))
         if bad.size and marked[bad[0]] == 1:
             raise DataError(f"{where(int(bad[0]))}: a row of {SPLITS[found[bad[0]]]} and of {name}; it must be in one "
                             "split, or in none")
@@ -176,7 +199,7 @@ def _in_time(array: pa.Array, split: ByTime, where: Where) -> np.ndarray:
     values, missing = plain(array)
     last = [_seconds(moment) for moment in split.at]
     found = np.where(values <= last[0], 0, np.where(values <= last[1], 1, 2)).astype(np.int8)
-    found[missing] = _NONE
+    found[missing] = NO_SPLIT
     return found
 
 

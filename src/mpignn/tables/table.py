@@ -49,12 +49,11 @@ class Table:
         group: Those who read it together.
     """
 
-    def __init__(self, files: Sequence[TableFile], names: Sequence[str], group: Group | None = None,
-                 alone: bool = False) -> None:
+    def __init__(self, files: Sequence[TableFile], names: Sequence[str], group: Group | None = None
+                 ) -> None:
         self.names = tuple(names)
         self.group = group or LocalGroup()
         self._share: Share | None = None
-        self._alone = alone
         self.paths = tuple(file.path for file in files)
         self._files = files
         self._types = {name: _common_type(files, name) for name in names}
@@ -64,8 +63,7 @@ class Table:
 
     @staticmethod
     def open(paths: Sequence[Path], columns: Sequence[str] | None = None, header: Sequence[str] | None = None,
-             as_text: Sequence[str] = (), group: Group | None = None, alone: bool = False
-             ) -> "Table":
+             as_text: Sequence[str] = (), group: Group | None = None) -> "Table":
         """Open a table and look at its first rows.  Not collective.
 
         Args:
@@ -74,7 +72,6 @@ class Table:
             header: Names of the columns, where files of text have none in their first line.
             as_text: Columns that stay as they are written where the file is a text: 007 is not 7.
             group: The ranks that read it together, each a share of the rows; None: this process reads all.
-            alone: The first rank reads all, the others none.
 
         Raises:
             DataError: A path is no file or folder that can be read, a file is no table, files do not have the same
@@ -91,7 +88,7 @@ class Table:
             if wanted not in names:
                 raise DataError(f"{files[0].path}: there is no column {wanted!r}{_nearest(wanted, names)}; there "
                                 f"are {', '.join(map(repr, names))}")
-        return Table(files, names if columns is None else columns, group, alone)
+        return Table(files, names if columns is None else columns, group)
 
     @property
     def types(self) -> Mapping[str, pa.DataType]:
@@ -119,7 +116,7 @@ class Table:
         """
         columns = self.names if columns is None else columns
         if self._share is None and self.group.size > 1:
-            self._share = share_of(self._files, self.group, self._alone)
+            self._share = share_of(self._files, self.group)
             self._first_rows = list(self._share.first_rows)
         self._settle([name for name in columns if name not in (types or {})])
         wanted = {name: (types or {}).get(name, self._types[name]) for name in columns}
