@@ -154,7 +154,8 @@ def _some_flags(rng: random.Random, command: str, names: dict, count: int) -> li
     """Flags of a command with values, most of them good."""
     parser = cli._subparser(cli._parser(), command)
     actions = [action for action in parser._actions
-               if action.option_strings and action.dest not in ("help", "config", "run_dir", "out", "stage")]
+               if action.option_strings and action.dest not in ("help", argparse.SUPPRESS, "config", "run_dir", "out",
+                                                                   "stage")]
     return [_flag(rng, action, names) for action in rng.sample(actions, min(count, len(actions)))]
 
 

@@ -9,12 +9,14 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from mpignn import __doc__ as summary
 from mpignn import cli_data, cli_report, launcher, say, stop
+from mpignn.cli_parser import HELPS, Parser
 from mpignn.config import AUTO, CONFIG, Config, WorldConfig, field_names
 from mpignn.errors import ConfigError, MpignnError, paths_named
+from mpignn.files import likely
 from mpignn.job.ending import FIRST_TELLS_S
 from mpignn.job.job import Job
 from mpignn.job.launch import launch
@@ -22,7 +24,7 @@ from mpignn.job.runs import check_version
 from mpignn.job.settings import check_moved, configure, configure_training, of_run
 from mpignn.job.work import Evaluation, Inference, Training
 from mpignn.models import is_own
-from mpignn.options import add_flags, check_effects, load_config, nearest
+from mpignn.options import add_flags, check_effects, load_config, named_choices, nearest
 from mpignn.tasks import check_metrics
 from mpignn.version import version
 
@@ -60,23 +62,13 @@ def main(argv: Sequence[str]) -> int:
         return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} (see `{self.prog} --help`)")
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        say.deliver(message, end="")
-
-
 def _parse(argv: list[str], first: bool) -> argparse.Namespace:
     parser = _parser()
-    if not argv or argv[0] not in (*_COMMANDS, "-h", "--help", "--version"):
+    if not argv or argv[0] not in (*_COMMANDS, *HELPS, "--version"):
         if argv and not argv[0].startswith("-"):
             raise ConfigError(f"unknown command {argv[0]!r}{nearest(argv[0], _COMMANDS)}")
         argv = ["train", *argv]
-    if not first and {"-h", "--help", "--version"} & set(argv):
+    if not first and {*HELPS, "--version"} & set(argv):
         sys.exit(0)
     arguments, unknown = parser.parse_known_args(_join_numbers(argv))
     if "takes_words" in arguments:
@@ -123,23 +115,23 @@ def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.Argume
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="mpignn", description=summary, allow_abbrev=False,
-                     epilog="Without a command: train.  Start it as `mpirun -np N python -m mpignn ...`; "
-                            "only train, eval, infer, partition and check want more than one rank.")
+    parser = Parser(prog="mpignn", description=summary,
+                    epilog="Without a command: train.  Start it as `mpirun -np N python -m mpignn ...`; "
+                           "only train, eval, infer, partition and check want more than one rank.")
     parser.add_argument("--version", action="version", version=f"mpignn {version()}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for name, (text, add_arguments, run) in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command = commands.add_parser(name, help=text, description=text)
         add_arguments(command)
         command.set_defaults(command=run)
     return parser
 
 
-def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("graph", nargs="?", default=argparse.SUPPRESS,
+def _train_arguments(parser: Parser) -> None:
+    parser.add_argument("graph", metavar="GRAPH", nargs="?", default=argparse.SUPPRESS,
                         help="partitioned graph, or a bundled data set (default: wordnet)")
     parser.add_argument("--config", metavar="FILE", help="TOML file; flags override it")
-    add_flags(parser, skip=("graph",))
+    parser.set_rare(add_flags(parser, skip=("graph",)))
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -156,13 +148,13 @@ def _checked(config: Config, flags: Mapping[str, Any]) -> Config:
     return config
 
 
-def _run_arguments(parser: argparse.ArgumentParser) -> None:
+def _run_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="folder of a run; if it has not ended: its best parameters so far")
     parser.add_argument("graph", metavar="GRAPH", nargs="?", default=argparse.SUPPRESS,
                         help="the graph, however it is partitioned; or new tables, if the run's graph was made of such "
                              "(default: that of the run)")
     taken = (*WorldConfig.__dataclass_fields__, "log", "model")
-    add_flags(parser, skip=[name for name in field_names() if name not in taken])
+    parser.set_rare(add_flags(parser, skip=[name for name in field_names() if name not in taken]))
     parser.add_argument("--sampled", action="store_true", help="sample neighbors as in training, do not take all")
     parser.add_argument("--on-unknown", choices=("error", "drop"), help="of tables: whether edges with an end that is "
                         "no node are an error or are left out (default: as when the run's graph was made)")
@@ -172,7 +164,7 @@ def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict[str,
     """The settings of a run, those that were given now, and its folder."""
     run = Path(arguments.run)
     if not (run / CONFIG).is_file():
-        raise ConfigError(f"{run} is no run folder: it has no {CONFIG}")
+        raise ConfigError(f"{run} is no run folder: it has no {CONFIG}{'' if run.exists() else likely(run)}")
     check_version(run)
     flags = {name: value for name, value in vars(arguments).items() if name in field_names()}
     config = of_run(run, None, {**flags, "run_dir": str(run / what)})
@@ -187,7 +179,7 @@ def _eval(arguments: argparse.Namespace) -> int:
     return launch(Evaluation(config, flags, run, arguments.sampled, arguments.on_unknown))
 
 
-def _infer_arguments(parser: argparse.ArgumentParser) -> None:
+def _infer_arguments(parser: Parser) -> None:
     _run_arguments(parser)
     parser.add_argument("--out", metavar="FILE", required=True,
                         help="file to write: .csv, .tsv, .csv.gz, .parquet or .h5; replaced if it is there")
@@ -206,7 +198,7 @@ def _infer(arguments: argparse.Namespace) -> int:
                             arguments.split, arguments.top_k, sources))
 
 
-def _info_arguments(parser: argparse.ArgumentParser) -> None:
+def _info_arguments(parser: Parser) -> None:
     parser.add_argument("graph", metavar="GRAPH", nargs="?", help="partitioned graph; without it: the environment")
     parser.epilog = ("GRAPH with --fanouts, and --batch-size if it is not 1000, tells how much of what batches draw "
                      "and read is of other partitions; all other settings are those of a job, for --plan.")
@@ -216,7 +208,7 @@ def _info_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", metavar="M", type=int,
                         help="nodes that they are spread over (default: 1)")
     parser.add_argument("--config", metavar="FILE", help="TOML file of that job; the flags below override it")
-    add_flags(parser, skip=("graph",))
+    parser.set_rare(add_flags(parser, skip=("graph",)))
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -347,6 +339,29 @@ def _slurm(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", metavar="SHELL", help=f"one of {', '.join(_SHELLS)}")
+    parser.epilog = "For bash: mpignn completion bash >> ~/.bash_completion, and start a new shell."
+
+
+_SHELLS = ("bash", "zsh", "tcsh")
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    if arguments.shell not in _SHELLS:
+        raise ConfigError(f"completion: SHELL: {arguments.shell!r} is not one of: {', '.join(_SHELLS)}")
+    try:
+        import shtab
+    except ImportError:
+        raise ConfigError("completion needs the package shtab: pip install shtab") from None
+    parser, named = _parser(), named_choices()
+    for command in _COMMANDS:
+        for action in _subparser(parser, command)._actions:
+            action.choices = named.get(action.dest, action.choices)
+    say.deliver(shtab.complete(parser, arguments.shell))
+    return 0
+
+
 _COMMANDS = {
     "train": ("Train a model on a partitioned graph.", _train_arguments, _train),
     "eval": ("Measure what a run has learnt, with all neighbors.", _run_arguments, _eval),
@@ -361,6 +376,8 @@ _COMMANDS = {
     "report": ("Show what came out of runs, on one page.", cli_report.report_arguments, cli_report.report),
     "slurm": ("Print a Slurm job script for train, eval or infer.", _slurm_arguments, _slurm),
     "synth": ("Make a synthetic graph with planted communities.", cli_data.synth_arguments, cli_data.synth),
+    "completion": ("Print the script by which a shell completes commands and options.", _completion_arguments,
+                   _completion),
 }
 
 

@@ -28,6 +28,8 @@ CLASSES = "classes.json"        # beside it
 TRAINED = "trained"             # likewise: the network with the best parameters
 AUTO = "auto"
 CPU = "cpu"
+MOST_USED = ("servers_per_node", "task", "fanouts", "batch_size", "model", "hidden", "epochs", "lr", "run_dir",
+             "resume")      # what help shows of the settings unless all are asked for
 LARGEST = 1 << 31       # what whole numbers are less than where nothing else is said: C's int
 LONGEST_S = 1e9         # likewise durations: the system's clocks take no longer ones
 SET: tuple[()] = ()

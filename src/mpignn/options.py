@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
-from mpignn.config import LARGEST, LEARNT, SET, Config, ModelConfig, sections
+from mpignn.config import LARGEST, LEARNT, MOST_USED, SET, Config, ModelConfig, sections
 from mpignn.errors import ConfigError, os_errors
 from mpignn.files import read_file
 from mpignn.models import OWN, check_arguments, find_model, is_own, takes
@@ -232,22 +232,45 @@ def _name(kind: type) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
 
 
-def add_flags(parser: argparse.ArgumentParser, skip: Sequence[str] = ()) -> None:
-    """Give ``parser`` one flag for each field of `Config` but those of ``skip``; only flags given are stored."""
+def add_flags(parser: argparse.ArgumentParser, skip: Sequence[str] = ()) -> list[str]:
+    """Give ``parser`` one flag for each field of `Config` but those of ``skip``; only flags given are stored.
+
+    Returns:
+        Names of those that are not among `MOST_USED`.
+    """
+    rare = []
     for section, kind in sections():
-        group = parser.add_argument_group(section, kind.__doc__)
-        for option in dataclasses.fields(kind):
-            if option.name in skip:
-                continue
-            value, _ = _kind(option)
-            text = option.metadata["help"]
-            if option.default is not None and value is not bool:
-                shown = ",".join(map(str, option.default)) if isinstance(option.default, tuple) else option.default
-                text += f" (default: {shown})"
-            if value is bool:
-                group.add_argument(_flag(option.name), action="store_true", default=argparse.SUPPRESS, help=text)
-            else:
+        options = [option for option in dataclasses.fields(kind) if option.name not in skip]
+        group = parser.add_argument_group(section, kind.__doc__) if options else parser
+        for option in options:
+            value, many = _kind(option)
+            how: dict[str, Any] = {"action": "store_true"}
+            if value is not bool:
                 bare = option.metadata["bare"]
-                optional = {} if bare is None else {"nargs": "?", "const": bare}
-                group.add_argument(_flag(option.name), default=argparse.SUPPRESS, help=text,
-                                   metavar=option.name.upper(), **optional)
+                how = {"metavar": _METAVARS[value] + ",..." * many} | (
+                    {} if bare is None else {"nargs": "?", "const": bare})
+            group.add_argument(_flag(option.name), default=argparse.SUPPRESS, help=_help(option, value), **how)
+            if option.name not in MOST_USED:
+                rare.append(option.name)
+    return rare
+
+
+def named_choices() -> dict[str, tuple[str, ...]]:
+    """The names that a setting may have, of the settings that take names alone."""
+    return {option.name: option.metadata["choices"] for _, kind in sections() for option in dataclasses.fields(kind)
+            if option.metadata["choices"] is not None and option.metadata["other"] is None}
+
+
+_METAVARS = {int: "N", float: "X", str: "NAME"}
+
+
+def _help(option: dataclasses.Field[Any], kind: type) -> str:
+    """The help of a setting: what it is, its choices where that does not name them, its default."""
+    text: str = option.metadata["help"]
+    choices = option.metadata["choices"] or ()
+    if any(choice not in text for choice in choices):
+        text += f"; one of {', '.join(choices)}"
+    if option.default is not None and kind is not bool:
+        shown = ",".join(map(str, option.default)) if isinstance(option.default, tuple) else option.default
+        text += f" (default: {shown})"
+    return text

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mpignn.config import CONFIG, JOBS, METRICS, Config
-from mpignn.errors import ConfigError, MpignnError, ResourceError, os_errors
+from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, os_errors
+from mpignn.files import likely
 from mpignn.job import runs
 from mpignn.json_text import to_json
 from mpignn.storage import claim
@@ -100,6 +101,8 @@ class RunFolder:
                                           "once: leave it out")
                     path = self._place() / f"{_OF_TABLES}-{number}"
                     _partition_tables(Path(name), path, num_servers, tables)
+                elif not path.exists() and (meant := likely(path, bundled)):
+                    raise DataError(f"{name}: no such file or folder{meant}")
                 elif tables is not None and tables.on_unknown is not None:
                     raise ConfigError(f"--on-unknown has no effect, since {name} is no tables: leave it out")
                 self.graphs.append(path)

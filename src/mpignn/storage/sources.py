@@ -17,10 +17,12 @@ from typing import Unpack
 from mpignn.arguments import given_path
 from mpignn.comm.group import LocalGroup
 from mpignn.errors import ConfigError, DataError
+from mpignn.files import likely
 from mpignn.graph.types import GraphData
 from mpignn.large.scratch import Scratch
 from mpignn.storage import forms as folder
 from mpignn.storage.canonical import canonical
+from mpignn.storage.datasets import bundled_names
 from mpignn.storage.form import Form, Like, SourceOptions
 from mpignn.storage.graph_arrays import shared, unmapped
 from mpignn.storage.put import with_arrays
@@ -140,7 +142,7 @@ def _unknown(source: object) -> str:
     if not isinstance(source, Path):
         return f"{type(source).__module__}.{type(source).__qualname__} is no graph that can be read"
     if not source.exists():
-        return f"{source}: no such file or folder, and not a bundled data set"
+        return f"{source}: no such file or folder, and not a bundled data set{likely(source, bundled_names())}"
     if source.is_dir():
         return f"{source}: nothing in this folder says which form of a graph it has"
     return f"{source}: " + ("no form of a graph has such a name" if source.is_file() else "neither a file nor a folder")
