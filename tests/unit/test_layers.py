@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
-LAYERS = [{"arguments", "child", "duties", "errors", "files", "log", "buffers", "roles", "function", "json_text",
-          "launcher", "progress", "say", "slurm", "stop", "tasks", "terminal", "unique", "version", "watchdog"},
+LAYERS = [{"arguments", "child", "duties", "errors", "files", "log", "buffers", "roles", "function", "imports",
+           "json_text", "launcher", "progress", "say", "slurm", "stop", "tasks", "terminal", "unique", "version",
+           "watchdog"},
           {"kernels"}, {"graph"}, {"models", "samplers", "ways"}, {"config"}, {"options"}, {"comm"}, {"mpi"},
           {"partition"}, {"large"}, {"tables"}, {"storage"}, {"report"}, {"store"}, {"sampling"}, {"nn"}, {"loader"},
           {"train"}, {"job"}, {"cli_parser"}, {"cli_data"}, {"cli_report"}, {"cli"}, {"__main__"}]

@@ -38,7 +38,8 @@ edges = {{e: data | {{"when": rng.integers(0, 9, graph.csc[e].num_edges)}} for e
 graph = replace(graph, node_data=nodes, edge_data=edges)
 served = [serve(graph, 3, 3, visible, dtype, out_edges={out_edges}, partial=MixedTransport)
           for dtype in (np.int32, np.int64) for visible in (None, (1, 2))]
-for call in warming([s.published for s in served], {chosen_by}):
+only_nodes = {only_nodes}
+for call in warming([s.published for s in served], {chosen_by}, only_nodes):
     call()
 before = compiled()
 seeds, gone = {{"paper": np.arange(60)[::-2]}}, {{CITES: np.arange(0, 600, 7)}}
@@ -46,11 +47,13 @@ seeds["paper"].flags.writeable = False
 for s in served:
     options = {options}
     for more in options:
-        for eids in False, True:
+        for eids in [False] if only_nodes else [False, True]:
             for repl in False, True:
                 sampler = mg.NeighborSampler([3, 2], replace=repl, return_eids=eids, source_info=True, **more)
                 times = {{"times": {{"paper": np.arange(30)}}}} if sampler.temporal else {{}}
                 sampler.sample(s.published, seeds, 0, gone if eids else None, **times)
+    if only_nodes:
+        continue
     mg.LaborSampler([3]).sample(s.published, seeds, 0, gone)
     if {out_edges}:
         for more in {{}}, {{"prob": "w"}}, {{"mask": "m"}}, {{"exclude_edges": gone}}:
@@ -71,16 +74,17 @@ print(*left)
 WAYS = """[{}, {"prob": "w"}, {"mask": "m"}, {"prob": "w", "mask": "m"}, {"edge_timestamp_attr_name": "when"},
            {"node_timestamp_attr_name": "born", "prob": "w", "mask": "m"}]"""
 NAMED = """[{}, {"mask": "m"}, {"edge_timestamp_attr_name": "when", "mask": "m"}]"""
+CHOOSING = {"older.mark_older", "weigh.close_gaps", "weigh.count_allowed", "weigh.pick_weighted", "weigh.take"}
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("chosen_by", "out_edges", "options", "unused"), [
-    (None, True, WAYS, ()), ({"m", "when"}, False, NAMED, ()),
-    ((), False, "[{}]", {"older.mark_older", "weigh.close_gaps", "weigh.count_allowed", "weigh.pick_weighted",
-                         "weigh.take"})])
-def test_batches_compile_nothing_that_was_not_warmed_up(chosen_by, out_edges, options, unused):
-    program = PROGRAM.format(paths=[str(HERE), str(HERE.parent)], chosen_by=repr(chosen_by), out_edges=out_edges,
-                             options=options)
+@pytest.mark.parametrize(("only_nodes", "chosen_by", "out_edges", "options", "unused"), [
+    (False, None, True, WAYS, ()),
+    (True, (), False, "[{}]", {*CHOOSING, "pick.find_excluded", "pick.pick_neighbors_left"}),
+    pytest.param(False, {"m", "when"}, False, NAMED, (), marks=pytest.mark.long),
+    pytest.param(False, (), False, "[{}]", CHOOSING, marks=pytest.mark.long)])
+def test_batches_compile_nothing_that_was_not_warmed_up(only_nodes, chosen_by, out_edges, options, unused):
+    program = PROGRAM.format(paths=[str(HERE), str(HERE.parent)], only_nodes=only_nodes, chosen_by=repr(chosen_by),
+                             out_edges=out_edges, options=options)
     done = subprocess.run([sys.executable, "-c", program], timeout=300, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     left = {name for name in done.stdout.split() if name.split(".")[0] in ("older", "pick", "relabel", "view", "weigh")}
@@ -90,7 +94,8 @@ def test_batches_compile_nothing_that_was_not_warmed_up(chosen_by, out_edges, op
 
 @pytest.mark.long
 def test_kernels_for_very_many_nodes_are_warmed_up_where_there_are_so_many():
-    program = PROGRAM.format(paths=[str(HERE), str(HERE.parent)], chosen_by="set()", out_edges=False, options="[{}]")
+    program = PROGRAM.format(paths=[str(HERE), str(HERE.parent)], only_nodes=False, chosen_by="set()",
+                             out_edges=False, options="[{}]")
     patched = "import mpignn.samplers; mpignn.samplers.MOST_IN_BITMAPS = 20\n" + program
     done = subprocess.run([sys.executable, "-c", patched], timeout=300, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,6 @@
 """One job as one of its processes holds it: what every command that starts MPI and every own program goes through."""
 
 import atexit
-import importlib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -10,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mpignn import log, watchdog
+from mpignn import imports, log, watchdog
 from mpignn.config import CPU, Config, WorldConfig
 from mpignn.errors import ConfigError, MpignnError
 from mpignn.job import ending
@@ -163,8 +162,7 @@ class Job:
             return
         with world.all.all_or_none():
             if world.trainers is not None:
-                with log.phase("import torch"):
-                    gpus = importlib.import_module("mpignn.train.gpus")
+                gpus = imports.with_torch("mpignn.train.gpus")
                 own = gpus.deal(world.trainers.allgather(gpus.visible()))[world.trainers.rank]
         if world.trainers is not None:
             self.world = replace(world, device=gpus.use(own))

@@ -1,13 +1,12 @@
 """A run of a job, from its settings to the exit code: folder, graphs, and work of the trainers while servers serve."""
 
-import importlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from mpignn import log, stop
+from mpignn import imports, log, stop
 from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, paths_named
 from mpignn.job import own_model
 from mpignn.job.job import Job
@@ -99,17 +98,33 @@ def _import_trainer(world: "World") -> ModuleType | None:
     """
     if world.trainers is None:
         return None
-    with log.phase("import torch"):
-        return importlib.import_module("mpignn.job.trainer")
+    return imports.with_torch("mpignn.job.trainer")
 
 
 def _warm(world: "World", trainer: ModuleType | None, work: Work, graphs: Sequence[DistGraph]) -> None:
-    """Make the trainers' kernels ready, on one rank of each machine before the others.  Collective over the host."""
-    first = min((t for t in world.host.allgather(world.trainer_index) if t is not None), default=None)
-    waits = world.trainer_index != first
-    if waits:
-        world.host.barrier()
-    if trainer is not None:
-        trainer.warm(work.config, graphs, work.is_own_program)
-    if not waits:
-        world.host.barrier()
+    """Make the trainers' kernels ready.  Collective over the host.
+
+    What is kept, all of them load at once.  What is not, each compiles some of, and loads the rest when it is there:
+    many that find nothing kept would all compile the same.
+    """
+    host, mine = world.host, world.trainer_index
+    trainers = [index for index in host.allgather(mine) if index is not None]
+    calls = [] if trainer is None else trainer.kernel_calls(work.config, graphs, work.is_own_program)
+    with log.phase("load kernels"):
+        missing = host.allgather([number for number, call in enumerate(calls) if not compiled.load(call)])
+    wanted = sorted(set().union(*missing))
+    if not wanted:
+        return
+    with log.phase("compile kernels"):
+        dealt = {number: trainers[_whose(place, len(trainers))] for place, number in enumerate(wanted)}
+        for own in True, False:
+            for number, whose in dealt.items():
+                if calls and (whose == mine) == own and stop.wish() is None:
+                    calls[number]()
+            if own:
+                host.barrier()
+
+
+def _whose(place: int, trainers: int) -> int:
+    """Which trainer compiles: the first of them only the first, which takes as long as the rest."""
+    return 0 if place == 0 or trainers == 1 else 1 + (place - 1) % (trainers - 1)

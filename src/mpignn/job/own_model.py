@@ -3,6 +3,7 @@
 import logging
 from typing import TYPE_CHECKING
 
+from mpignn import imports
 from mpignn.config import Config
 from mpignn.log import phase
 from mpignn.models import find_model, is_own, remember
@@ -27,8 +28,7 @@ def share(world: "World", config: Config) -> None:
     found = None
     with world.all.all_or_none():
         if world.trainers is not None:
-            with phase("import torch"):
-                from mpignn.nn import own
+            own = imports.with_torch("mpignn.nn.own")
             with phase(IMPORTS):
                 own.know(config.model)
             found = find_model(name)

@@ -2,14 +2,14 @@
 
 import importlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from mpignn import say, stop
+from mpignn import say
 from mpignn.config import Config
 from mpignn.errors import MpignnError
 from mpignn.job.work import Work
@@ -20,39 +20,45 @@ from mpignn.mpi.host import asked_threads
 from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
 from mpignn.nn.reused_memory import keep_freed
+from mpignn.samplers import USUAL
 from mpignn.sampling.warm import warming
 from mpignn.store.graph import DistGraph, published_graph
+from mpignn.store.published import PublishedGraph
 from mpignn.train import gpus
 
 log = logging.getLogger(__name__)
 
 
-def warm(config: Config, graphs: Sequence[DistGraph], own_program: bool) -> None:
-    """Compile the kernels of a run, or load them from the cache, unless asked to stop meanwhile.  Not collective.
-
-    One rank of a node comes first: many that find the cache empty would all compile.
+def kernel_calls(config: Config, graphs: Sequence[DistGraph], own_program: bool) -> list[Callable[[], object]]:
+    """Calls of all kernels of a run.  No two of them call the same kernel; the first takes longest to compile.
 
     Args:
         config: Settings of the run.
         graphs: What it reads.
         own_program: Whether a program of the user's runs, which may choose edges by any data that there is.
+
+    Not collective.
     """
     torch.set_num_threads(1)
-    dtype = np.float64 if config.train.precision == "fp64" else np.float32
-    half = np.uint16        # bfloat16, as kernels see it
+    published = [published_graph(g) for g in graphs]
     chosen_by = None if own_program else {name for name in (config.sampling.edge_mask,) if name is not None}
-    wanted: list[tuple[Any, ...]] = [*((call,) for call in warming([published_graph(g) for g in graphs], chosen_by)),
-              (segment.warm, dtype), (dropout.warm, dtype)]
-    if config.train.precision == "bf16":
-        wanted += [(segment.warm, half), (dropout.warm, half)]
-    wanted += [(importlib.import_module(f"mpignn.kernels.{name}").warm, dtype)
-               for name in find_model(config.model.model).kernels]
-    if config.embedding.embed != "off":
-        wanted.append((sparse.warm, config.embedding.embed_optimizer, dtype))
-    with phase("compile kernels"):
-        for compiled, *arguments in wanted:
-            if stop.wish() is None:
-                compiled(*arguments)
+    only_nodes = not own_program and config.task.task.startswith("node") and config.sampling.sampler == USUAL
+    dtype = np.float64 if config.train.precision == "fp64" else np.float32
+    half = [np.uint16] if config.train.precision == "bf16" else []       # bfloat16, as kernels see it
+    calls: list[Callable[[], object]] = [
+        *warming(published, chosen_by, only_nodes),
+        *(partial(kernels.warm, each) for each in (dtype, *half) for kernels in (segment, dropout)),
+        *(partial(importlib.import_module(f"mpignn.kernels.{name}").warm, dtype)
+          for name in find_model(config.model.model).kernels)]
+    if own_program or any(_learns_rows(config, g) for g in published):
+        calls.append(partial(sparse.warm, config.embedding.embed_optimizer, dtype))
+    return calls
+
+
+def _learns_rows(config: Config, graph: PublishedGraph) -> bool:
+    """Whether some type of node gets rows that are learnt."""
+    infos = {ntype: graph.data_of(ntype).get(config.graph.features) for ntype in graph.book.ntypes}
+    return bool(config.embedding_columns({ntype: 0 if info is None else info.width for ntype, info in infos.items()}))
 
 
 def start(world: World, config: Config) -> None:

@@ -5,10 +5,12 @@ place is chosen when the first kernel is compiled, none is one as well, and a fi
 """
 
 import hashlib
+import importlib
 import logging
 import os
 import pickle
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,6 +31,7 @@ _DIGEST_BYTES = 32
 
 _given: list[Path] = []         # folders that may serve
 _chosen: list[Path | None] = []         # at most one: where kernels are kept; None: nowhere
+_loading: list[Callable[[], object]] = []       # at most one: the call for which nothing shall be compiled
 
 
 # numba keeps no types: what it makes of a function is given the function's.
@@ -55,6 +58,22 @@ def helper(function: F) -> F:
 def inlined(function: F) -> F:
     """Decorate a function whose code kernels take in."""
     return cast(F, numba.njit(inline="always")(function))
+
+
+class _NotKept(Exception):
+    """A kernel would have to be compiled."""
+
+
+def load(call: Callable[[], object]) -> bool:
+    """Make a call of kernels, if all that it needs are kept or were called before; returns whether.  Not collective."""
+    _loading.append(call)
+    try:
+        call()
+    except _NotKept:
+        return False
+    finally:
+        _loading.pop()
+    return True
 
 
 def may_keep_in(folder: Path) -> None:
@@ -101,6 +120,20 @@ def _can_be_written(folder: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _import_numba() -> None:
+    """Import of numba what it imports when it is first used, but not SciPy, which takes 0.1 s and 300 files.
+
+    It imports SciPy to see whether it is there, as it is, for kernels with linear algebra, which look again.
+    """
+    if "numba.np.arraymath" not in sys.modules:
+        from numba.np import linalg
+        look, linalg.ensure_blas = linalg.ensure_blas, lambda: None
+        try:
+            cast(Any, importlib.import_module("numba.np.arraymath")).ensure_blas = look
+        finally:
+            linalg.ensure_blas = look
 
 
 class _Locator(caching.InTreeCacheLocator):
@@ -154,15 +187,21 @@ class _Kept(caching.NullCache):
         return None if files is None else files.cache_path
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        _import_numba()
         files = self._opened()
-        if files is None:
-            return None
+        found = None if files is None else self._found(files, sig, target_context)
+        if found is None and _loading:
+            raise _NotKept
+        return found
+
+    def _found(self, files: _Files, sig: Any, target_context: Any) -> Any:
         try:
             return files.load_overload(sig, target_context)
         except Exception as error:      # whatever reading something damaged leads to
-            log.warning("%s: the kept kernel %s cannot be used (%s: %s) and is compiled anew", files.cache_path,
-                        self._py_func.__name__, type(error).__name__, error)
-            self._attempt(files.flush)
+            if not _loading:            # who compiles it anew tells of it
+                log.warning("%s: the kept kernel %s cannot be used (%s: %s) and is compiled anew", files.cache_path,
+                            self._py_func.__name__, type(error).__name__, error)
+                self._attempt(files.flush)
             return None
 
     def save_overload(self, sig: Any, cres: Any) -> None:

@@ -137,7 +137,8 @@ def _sort(ids: np.ndarray, places: np.ndarray, lo: int, bits: int, rows: np.ndar
             digit = (from_rows[i] >> shift) & mask
             rows[starts[digit]], order[starts[digit]] = from_rows[i], from_order[i]
             starts[digit] += 1
-        from_rows[:], from_order[:] = rows, order
+        for i in range(count):      # one by one: of whole arrays numba compiles the text of an error, for 2 s
+            from_rows[i], from_order[i] = rows[i], order[i]
 
 
 @inlined

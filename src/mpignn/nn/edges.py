@@ -63,7 +63,7 @@ def reduce_edges(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
     if device.elsewhere(x):
         return device.reduce_edges(csc, x, how)
     flat = _flat(_checked(csc, x))
-    own = CSC(csc.indptr, np.arange(csc.num_edges))     # each edge as a source of its own
+    own = CSC(csc.indptr, np.arange(csc.num_edges, dtype=np.int32))     # each edge as a source of its own
     return message.reduce_copies(own, flat, how).view(csc.num_dst, *x.shape[1:])
 
 
@@ -167,7 +167,7 @@ class _FromDestination(Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         out = empty(ctx.csc.num_dst, grad)
-        _sum(ctx.csc.indptr, np.arange(ctx.csc.num_edges), grad, out)
+        _sum(ctx.csc.indptr, np.arange(ctx.csc.num_edges, dtype=np.int32), grad, out)
         return out, None
 
 

@@ -18,7 +18,7 @@ from mpignn.errors import DataError, IDError
 from mpignn.graph.book import checked_ids
 from mpignn.graph.types import ByEType, EType, etype_key
 from mpignn.kernels import threads
-from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_edges, pick_neighbors, plan_rows
+from mpignn.kernels.pick import NONE_GONE, NONE_TAKEN, pick_edges, pick_neighbors, pick_neighbors_left, plan_rows
 from mpignn.kernels.relabel import mark
 from mpignn.kernels.rng import derive, number_moments, number_repeats
 from mpignn.kernels.weigh import close_gaps, pick_weighted, take
@@ -235,7 +235,8 @@ def _picking(graph: PublishedGraph, space: Workspace, draw: Draw) -> threads.Job
     array = graph.adjacency(draw.etype).indices
     bits, seen = space.bits(draw.longest), space.positions(draw.etype[0], graph.book.num_nodes(draw.etype[0])).seen
     neighbors = draw.neighbors = space.pool.empty(draw.indptr[-1], array.spec.dtype)
-    return lambda number, first, last: pick_neighbors(
+    pick = pick_neighbors_left if draw.taken.shape[0] else pick_neighbors
+    return lambda number, first, last: pick(
         draw.key, draw.rule.replace, *draw.rows(first, last), bits[number], array.flat, array.lo, seen[number],
         neighbors), threads.cut(draw.indptr)
 

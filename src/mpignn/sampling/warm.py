@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mpignn import stop
 from mpignn.comm.local import LocalTransport
 from mpignn.graph.array_key import EDGE, NODE, ArrayKey
 from mpignn.graph.book import RangePartitionBook
@@ -20,15 +21,20 @@ from mpignn.store.published import PublishedGraph
 _LOOP = ("node", "to", "node")
 
 
-def warming(graphs: Sequence[PublishedGraph], chosen_by: Collection[str] | None = ()) -> Iterator[Callable[[], object]]:
+def warming(graphs: Sequence[PublishedGraph], chosen_by: Collection[str] | None = (),
+            only_nodes: bool = False) -> Iterator[Callable[[], object]]:
     """Calls that compile every kernel which drawing batches of these graphs needs, or load it from the cache.
 
-    A graph of one node and one edge with data of the same types is sampled in every way that these allow.
+    The first takes longest.  No two call the same kernel.
+
+    A graph of one node and one edge with data of the same types is sampled in every way that these allow.  Kernels
+    for what will not be done are left out: they take seconds to compile.
 
     Args:
         graphs: The graphs.
         chosen_by: Names of the edge and node data that edges will be chosen by, as weights, marks or times; None: any
-            that they have.  Kernels for what is not named are left out: they take seconds to compile.
+            that they have.
+        only_nodes: Whether neighbors of nodes will be drawn by `NeighborSampler` with no edge named or excluded.
 
     Not collective.
     """
@@ -41,13 +47,30 @@ def warming(graphs: Sequence[PublishedGraph], chosen_by: Collection[str] | None 
     edges, nodes = dtypes[EDGE], dtypes[NODE]
     if chosen_by is None and any(s.book.out_ranges for s in graphs):
         edges.add(np.dtype(np.bool_))       # an excluded out-edge is one without a mark
-    yield from (gather.warm, permute.warm, partial(match.warm, index))
+    drawing: list[Callable[[], object]] = []
     if any(s.book.num_nodes(ntype) > MOST_IN_BITMAPS for s in graphs for ntype in s.book.ntypes):
-        yield partial(positions.warm, index)
+        drawing.append(partial(positions.warm, index))
     for dtype in index:
         graph = _small_graph(dtype, edges, nodes)
-        for sampler, *more in _samplers(edges, nodes):
-            yield partial(sampler.sample, graph, [0], 0, *more)
+        drawing += [partial(sampler.sample, graph, [0], 0, *more)
+                    for sampler, *more in (*_usual(only_nodes, all(map(_in_view, graphs))), *_choosing(edges, nodes))]
+    yield partial(_call_all, drawing)
+    yield from (gather.warm, permute.warm)
+    if not only_nodes:
+        yield partial(match.warm, index)
+
+
+def _call_all(calls: Sequence[Callable[[], object]]) -> None:
+    """Call one after the other, unless asked to stop meanwhile."""
+    for call in calls:
+        if stop.wish() is None:
+            call()
+
+
+def _in_view(graph: PublishedGraph) -> bool:
+    """Whether this rank sees all edges."""
+    return all(array.lo == 0 and array.hi == array.spec.num_rows for name, array in graph.transport.arrays.items()
+               if ArrayKey.parse(name).what == "indices")
 
 
 def _small_graph(index_dtype: np.dtype, edge_dtypes: Collection[np.dtype],
@@ -68,10 +91,18 @@ def _small_graph(index_dtype: np.dtype, edge_dtypes: Collection[np.dtype],
     return PublishedGraph(book, infos, transport)
 
 
-def _samplers(edge_dtypes: Collection[np.dtype], node_dtypes: Collection[np.dtype]) -> Iterator[tuple[Any, ...]]:
-    """Samplers that between them run every kernel, with edges to exclude and times where these matter."""
+def _usual(only_nodes: bool, in_view: bool) -> Iterator[tuple[Any, ...]]:
+    """Samplers that draw any edges, and edges to exclude where these matter."""
+    yield (NeighborSampler([1]),)
     for return_eids in False, True:
-        yield NeighborSampler([1], return_eids=return_eids), {_LOOP: np.zeros(1, np.int64)}
+        if not only_nodes:
+            yield NeighborSampler([1], return_eids=return_eids), {_LOOP: np.zeros(1, np.int64)}
+        elif return_eids and not in_view:       # by edge ids
+            yield (NeighborSampler([1], return_eids=True),)
+
+
+def _choosing(edge_dtypes: Collection[np.dtype], node_dtypes: Collection[np.dtype]) -> Iterator[tuple[Any, ...]]:
+    """Samplers that choose edges by data of these types, with times where these matter."""
     weights = [d for d in edge_dtypes if d.kind in "iuf" and d != np.float16]
     mask = str(np.dtype(np.bool_)) if np.dtype(np.bool_) in edge_dtypes else None
     for name in [None, *map(str, weights)]:
