@@ -3,6 +3,7 @@
 import json
 import operator
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,33 @@ def named_values(texts: Sequence[str] | None, what: str) -> dict[str, Any]:
         except json.JSONDecodeError:
             found[name.strip()] = value.strip()
     return found
+
+
+def num_bytes(text: str) -> int | None:
+    """The bytes that a text such as ``500M`` or ``1.5G`` means: a number with K, M, G or T, or of bytes; None: no such.
+
+    Not collective.
+    """
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d*)?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
+        return None
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+def share_or_bytes(text: str, what: str) -> tuple[float | None, int | None]:
+    """The share that a text such as ``5%`` means, or else the bytes that one such as ``500M`` does.  Not collective.
+
+    Args:
+        text: What was said.
+        what: What it is called in messages.
+
+    Raises:
+        ConfigError: It means neither, or a share that is 0 or more than all.
+    """
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d*)?)\s*%", text.strip())
+    if found is not None and 0 < float(found[1]) <= 100:
+        return float(found[1]) / 100, None
+    size = num_bytes(text)
+    if size is None or size >= 1 << 63:
+        raise ConfigError(f"{what}: {text!r} is neither a share such as 5% nor a number of bytes such as 500M or 1.5G")
+    return None, size

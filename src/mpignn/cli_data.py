@@ -2,12 +2,12 @@
 process `describe`, `data`, `synth`."""
 
 import argparse
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from mpignn import launcher, say
+from mpignn.arguments import num_bytes as bytes_meant
 from mpignn.comm.group import Group, LocalGroup
 from mpignn.config import Config, WorldConfig
 from mpignn.errors import ConfigError, DataError
@@ -99,15 +99,15 @@ def _all_ranks() -> Iterator[tuple[Group, int]]:
 
 
 def num_bytes(text: str) -> int:
-    """The bytes that a text such as ``500M`` or ``1.5G`` means: a number with K, M, G or T, or of bytes.
+    """`mpignn.arguments.num_bytes` for flags.
 
     Raises:
         argparse.ArgumentTypeError: It means none.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d*)?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if found is None or float(found[1]) == 0:
+    found = bytes_meant(text)
+    if found is None:
         raise argparse.ArgumentTypeError(f"expected a number of bytes such as 500M or 1.5G, got {text!r}")
-    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+    return found
 
 
 def describe_arguments(parser: argparse.ArgumentParser) -> None:

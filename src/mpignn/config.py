@@ -155,6 +155,11 @@ class LoaderConfig:
     batch_size: int = _aside(1000, "seeds of a batch per trainer", low=1)
     global_batch_size: int | None = _option(None, "seeds of a step over all trainers, instead of batch-size", low=1)
     prefetch: int = _aside(2, "batches prepared together, their requests fused; 1 prepares each on its own", low=1)
+    cache: str | None = _aside(None, "copies of features of other nodes that each node holds for its trainers: a share "
+                                     "of these, such as 5%%, or bytes, such as 500M (default: none)")
+    cache_policy: str = _aside("vip", "which rows it copies: those that most edges lead from (degree), or that batches "
+                                      "of its trainers hold most probably (vip)", choices=("degree", "vip"),
+                               only={"cache": SET})
 
 
 @dataclass(frozen=True)

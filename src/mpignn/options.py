@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
+from mpignn.arguments import share_or_bytes
 from mpignn.config import LARGEST, LEARNT, MOST_USED, SET, Config, ModelConfig, sections
 from mpignn.errors import ConfigError, os_errors
 from mpignn.files import read_file
@@ -59,6 +60,8 @@ def load_config(path: str | Path | None, flags: Mapping[str, Any], preset: str |
                        for section, kind in sections()})
     check_arguments(config.model)
     check_sampler(config.sampling)
+    if config.loader.cache is not None:
+        share_or_bytes(config.loader.cache, values["cache"][1])
     if config.task.reverse_etypes is not None and config.task.exclude != "reverse_types":
         raise ConfigError(f"{values['reverse_etypes'][1]} has no effect with exclude {config.task.exclude}: give "
                           "--exclude reverse_types, too")

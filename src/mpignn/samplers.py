@@ -33,6 +33,18 @@ def _some_again(fanout: float, degree: float, values: Values) -> float:
     return fanout if values.get("replace") else min(fanout, degree)
 
 
+def _alike(fanout: float, degree: float, values: Values) -> float:
+    return min(1.0, fanout / degree)
+
+
+def _alike_or_again(fanout: float, degree: float, values: Values) -> float:
+    return 1 - (1 - 1 / degree) ** fanout if values.get("replace") else min(1.0, fanout / degree)
+
+
+def _less_of_hubs(fanout: float, degree: float, values: Values) -> float:
+    return min(1.0, (min(fanout, values.get("keep", 2)) if degree > values.get("degree", 100) else fanout) / degree)
+
+
 @dataclass(frozen=True)
 class Sampler:
     """What a job must know of a sampler before it makes one.
@@ -45,6 +57,7 @@ class Sampler:
         takes_mask: Whether it draws only edges that the setting ``edge_mask`` marks.
         whole_rows: Whether it reads all in-edges of the nodes to expand, and not only those that it keeps.
         kept: In-edges that it keeps of a node, on average, by fanout, in-degree and arguments.
+        chance: Probability that it keeps a given one of these, by the same; the fanout is infinite where all are kept.
     """
 
     name: str
@@ -54,6 +67,7 @@ class Sampler:
     takes_mask: bool = False
     whole_rows: bool = False
     kept: Kept = _no_more_than_there_are
+    chance: Kept = _alike
 
 
 def find_sampler(name: str) -> Sampler:
@@ -105,11 +119,12 @@ def check_sampler(settings: Settings) -> None:
 
 SAMPLERS = {sampler.name: sampler for sampler in (
     Sampler("neighbor", "of each node some at random", "mpignn.sampling.neighbor:NeighborSampler", {"replace": _truth},
-            takes_mask=True, kept=_some_again),
+            takes_mask=True, kept=_some_again, chance=_alike_or_again),
     Sampler("labor", "about as many, on which the nodes of a batch agree, so that it reads fewer rows",
             "mpignn.sampling.labor:LaborSampler", whole_rows=True),
     Sampler("hub", "as neighbor, but few of a node with many in-edges", "mpignn.sampling.hub:HubSampler",
-            {"degree": _at_least(1), "keep": _at_least(0)}, takes_mask=True),
+            {"degree": _at_least(1), "keep": _at_least(0)}, takes_mask=True,
+            chance=_less_of_hubs),
 )}
 USUAL = "neighbor"
 MOST_IN_BITMAPS = 1 << 22       # nodes, for which bitmaps and sorting 200,000 edges take equally long

@@ -119,7 +119,8 @@ def test_settings_of_a_program_have_no_preset_but_that_of_its_graph(monkeypatch)
 def test_results_depend_on_these_settings_and_on_no_others():
     """Each setting of a run is either here or may be another one when the run goes on."""
     aside = {"servers_per_node", "server_nodes", "ranks_per_node", "replicate", "replicate_nodes", "access", "device",
-             "stage", "graph", "tensor_bytes", "batch_size", "prefetch", "epochs", "patience", "data_path_only",
+             "stage", "graph", "tensor_bytes", "batch_size", "prefetch", "cache",
+             "cache_policy", "epochs", "patience", "data_path_only",
              "run_dir", "log", "progress", "resume", "checkpoint_every", "checkpoint_steps", "keep",
              "on_checkpoint_error", "time_limit", "hang_timeout"}
     config = load_config(None, {"model": "some.module:Net", "model_args": "depth=3", "sampler": "labor",

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 
 import numpy as np
 import pytest
@@ -38,6 +39,25 @@ def test_a_sampler_keeps_as_many_as_the_plan_expects(sampler):
     made = make_sampler(SamplingConfig(sampler=sampler), [fanout])
     found = np.mean([made.sample(published, np.arange(400), key)[2][0].num_edges() for key in range(20)])
     assert 0.9 < found / (400 * find_sampler(sampler).kept(fanout, degree, {})) < 1.1
+
+
+@pytest.mark.parametrize(("sampler", "arguments"), [
+    *((name, {}) for name in SAMPLERS), ("neighbor", {"replace": True}), ("hub", {"degree": 6, "keep": 1})])
+def test_an_edge_is_kept_with_the_chance_that_the_record_says(sampler, arguments):
+    """Of a node of each degree."""
+    degrees, fanout, batches = np.arange(1, 13), 4, 600
+    src, dst = np.concatenate([np.arange(d) for d in degrees]), np.repeat(degrees - 1, degrees)
+    published = serve(make_graph({"node": 12}, {LOOP: (src, dst)})).published
+    said = tuple(f"{name}={json.dumps(value)}" for name, value in arguments.items()) or None
+    made, found = make_sampler(SamplingConfig(sampler=sampler, sampler_args=said), [fanout]), np.zeros((12, 12))
+    for key in range(batches):
+        csc = made.sample(published, np.arange(12), key)[2][0].csc[LOOP]
+        drawn = np.zeros((12, 12), bool)
+        drawn[np.repeat(np.arange(12), np.diff(csc.indptr)), csc.indices] = True
+        found += drawn
+    for row, degree in enumerate(degrees.tolist()):
+        chance = find_sampler(sampler).chance(fanout, degree, arguments)
+        assert np.abs(found[row, :degree] / batches - chance).max() <= 5 * np.sqrt(chance * (1 - chance) / batches)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

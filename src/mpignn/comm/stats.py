@@ -9,8 +9,8 @@ from typing import Any
 
 KINDS = ("structure", "feature", "tensor", "write")
 """The graph's structure and its data, rows of trainers' tensors that were read, and such that were written."""
-TARGETS = ("self", "node", "remote")
-"""Where rows are owned: by the rank itself, by others of its node, by other nodes."""
+TARGETS = ("self", "node", "remote", "cache")
+"""Where rows were read: from the rank itself, from others of its node, from other nodes, and copies of theirs here."""
 ANY = "any"
 
 _Key = tuple[Any, ...]      # kind, hop, target, and of calls the owner
@@ -77,7 +77,8 @@ class Stats:
     def rows(self, kind: str = ANY, hop: int | str | None = ANY, target: str = ANY) -> int:
         """Rows; arguments of `calls`.
 
-        A row of another node counts once for each request that asks for it, however often that names it.
+        A row of another node counts once for each request that asks for it, however often that names it; so does its
+        copy on this node.
         """
         return _sum(self._rows, kind, hop, target)
 

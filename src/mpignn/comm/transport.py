@@ -127,6 +127,20 @@ class Transport(ABC):
             ResourceError: On all trainers: a machine has too little memory.
         """
 
+    def keep(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Copy rows of other nodes to this one, whose trainers read the copies from now on.
+
+        Collective over the trainers.
+
+        Args:
+            rows: (C,) int64 numbers of rows that are not here, ascending, each once, by name of the array; the same on
+                the trainers of a node.
+
+        Raises:
+            ResourceError: On all trainers: a machine has too little memory.
+        """
+        assert not any(ids.size for ids in rows.values()), "all rows are here"
+
     @abstractmethod
     def free(self) -> None:
         """Give the memory back, once the trainers have freed their arrays.  Collective over the world."""

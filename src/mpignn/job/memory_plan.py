@@ -15,6 +15,7 @@ from mpignn.models import Hop
 from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role
 from mpignn.samplers import find_sampler, positions_bytes, values_of
+from mpignn.store.cache import cache_bytes
 from mpignn.store.cut import Placement
 from mpignn.store.placement import trainer_rows
 from mpignn.store.sizes import INFERENCE_BATCH, LINK_CANDIDATES, LINK_SOURCES, head_size, layer_columns, layer_sizes
@@ -43,8 +44,8 @@ class MemoryPlan:
 
     Attributes:
         ranks: For each rank what it holds for itself: process, splits, sampler, batches, model.
-        nodes: For each node what its ranks share: structure, features, embeddings, other tensors of its trainers,
-            libraries.
+        nodes: For each node what its ranks share: structure, features, copies of features of other nodes, embeddings,
+            other tensors of its trainers, libraries.
         roles: Roles of each rank.
         node_of_rank: Node of each rank.
     """
@@ -127,7 +128,7 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
         work["ranking"] = -(-ranked // trainers) * _RANKED_BYTES
     embeddings = [_embedding_bytes(placement, config, node) if model else 0 for node in topology.nodes]
     rows = dict.fromkeys(book.ntypes, _tensor_row_bytes(config, model))
-    return _assemble(placement, split_ids, work, embeddings, rows)
+    return _assemble(placement, split_ids, work, embeddings, rows, config)
 
 
 def plan_inference(placement: Placement, config: Config, ntype: str | None = None, outputs: int | None = None,
@@ -181,9 +182,9 @@ def _inference_work(placement: Placement, config: Config, outputs: int, fanouts:
 
 
 def _assemble(placement: Placement, split_ids: int, work: Mapping[str, int], embeddings: Sequence[int],
-              row_bytes: Mapping[str, int]) -> MemoryPlan:
+              row_bytes: Mapping[str, int], caching: Config | None = None) -> MemoryPlan:
     """A plan of what each trainer holds for itself, what each node's trainers own of embeddings, and what tensors take
-    for each node of a type."""
+    for each node of a type; with what ``caching`` says of a cache."""
     topology, book = placement.topology, placement.book
     tensors = {t: trainer_rows(book, topology, t, book.num_nodes(t)) for t in book.ntypes}
     ranks, nodes = [], []
@@ -198,6 +199,7 @@ def _assemble(placement: Placement, split_ids: int, work: Mapping[str, int], emb
         structure = sum(size for name, size in held.items() if ArrayKey.parse(name).is_structure)
         begin, end = topology.trainers_of(node)
         nodes.append({"structure": structure, "features": lay_out(specs, topology, node).nbytes - structure,
+                      "cache": _cache_bytes(placement, caching, node) if caching is not None and begin < end else 0,
                       "embeddings": embeddings[node],
                       "tensors": sum(row_bytes[t] * int(cuts[end] - cuts[begin]) for t, cuts in tensors.items()),
                       "libraries": _TRAINER_LIBRARIES_BYTES if begin < end else _SERVER_LIBRARIES_BYTES})
@@ -303,6 +305,15 @@ def _inputs(placement: Placement, config: Config) -> dict[str, int]:
 
 def _item_bytes(config: Config) -> int:
     return 8 if config.train.precision == "fp64" else 4
+
+
+def _cache_bytes(placement: Placement, config: Config, node: int) -> int:
+    """Copies that a node holds of features of other nodes."""
+    if config.loader.cache is None:
+        return 0
+    names = {ArrayKey.node_data(t, config.graph.features).path for t in placement.book.ntypes}
+    specs = [spec for spec in placement.specs(node) if spec.name in names]
+    return cache_bytes(config.loader.cache, specs, *placement.topology.servers_of(node))
 
 
 def _embedding_bytes(placement: Placement, config: Config, node: int) -> int:

@@ -13,7 +13,7 @@ from mpignn import say
 from mpignn.config import Config
 from mpignn.errors import MpignnError
 from mpignn.job.work import Work
-from mpignn.kernels import dropout, segment, sparse
+from mpignn.kernels import dropout, segment, sparse, spread
 from mpignn.log import phase
 from mpignn.models import find_model
 from mpignn.mpi.host import asked_threads
@@ -21,7 +21,8 @@ from mpignn.mpi.process_group import init_process_group
 from mpignn.mpi.world import World
 from mpignn.nn.reused_memory import keep_freed
 from mpignn.samplers import USUAL
-from mpignn.sampling.warm import warming
+from mpignn.sampling.warm import index_dtypes, warming
+from mpignn.store.cache import fill
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.published import PublishedGraph
 from mpignn.train import gpus
@@ -52,6 +53,8 @@ def kernel_calls(config: Config, graphs: Sequence[DistGraph], own_program: bool)
           for name in find_model(config.model.model).kernels)]
     if own_program or any(_learns_rows(config, g) for g in published):
         calls.append(partial(sparse.warm, config.embedding.embed_optimizer, dtype))
+    if config.loader.cache is not None:
+        calls.append(partial(spread.warm, index_dtypes(published)))
     return calls
 
 
@@ -85,6 +88,10 @@ def work_on(graphs: Sequence[DistGraph], world: World, work: Work, run_dir: Path
     try:
         with phase("set up training"):
             start(world, work.config)
+        if work.fills_cache:
+            with phase("fill the cache"):
+                for g in graphs:
+                    fill(g, work.config)
         # A user's program need not tell how far it is.
         with phase("main", idle=work.config.checkpoint.hang_timeout is None), gpus.memory_told():
             work.do(graphs, world, run_dir)

@@ -69,6 +69,11 @@ class Work(ABC):
         return False
 
     @property
+    def fills_cache(self) -> bool:
+        """Whether its batches read a node's copies of rows of other nodes."""
+        return True
+
+    @property
     def may_lack_folder(self) -> bool:
         """Whether it can be done although the run folder cannot be written: what it is for goes elsewhere."""
         return False
@@ -142,6 +147,10 @@ class _OnRun(Work):
     run: Path
     sampled: bool
     on_unknown: str | None
+
+    @property
+    def fills_cache(self) -> bool:
+        return False        # the copies are of what training batches read
 
     @property
     def may_lack_folder(self) -> bool:

@@ -78,7 +78,7 @@ class TrainerArray(WritableArray):
         self._first = groups.all.rank - groups.node.rank        # trainers are numbered by node
         self._node_lo, self._node_hi = spec.bounds[self._first], spec.bounds[self._first + groups.node.size]
         nbytes = (self._node_hi - self._node_lo) * self._row_bytes
-        _check_memory(groups, nbytes, spec.name)
+        check_memory(groups, nbytes, spec.name)
         self._memory = SharedMemory(groups.node, groups.all, 0, nbytes, True, segment)
         self._memory.seal()     # written through `local` and the window
         self._rows = self._memory.bytes.view(spec.dtype).reshape(self._node_hi - self._node_lo, spec.width)
@@ -218,7 +218,7 @@ class TrainerArray(WritableArray):
         """Count rows by where they are owned."""
         mine = int(((ids >= self.lo) & (ids < self.hi)).sum())
         near = int(((ids >= self._node_lo) & (ids < self._node_hi)).sum())
-        for target, rows in zip(TARGETS, (mine, near - mine, ids.size - near), strict=True):
+        for target, rows in zip(TARGETS, (mine, near - mine, ids.size - near, 0), strict=True):
             self._groups.stats.count(kind, None, target, rows, self._row_bytes)
 
 
@@ -239,8 +239,17 @@ class _Reading(Pending):
             scatter_rows(self._landing, self._which, 0, self._places, self._out)
 
 
-def _check_memory(groups: TrainerGroups, nbytes: int, name: str) -> None:
-    """Raise unless the memory of all nodes that this machine stands for is there.  Collective over the trainers."""
+def check_memory(groups: TrainerGroups, nbytes: int, name: str) -> None:
+    """Raise unless the memory of all nodes that this machine stands for is there.  Collective over the trainers.
+
+    Args:
+        groups: Who takes part.
+        nbytes: What the trainers of this node are about to share.
+        name: What will take it, for the message.
+
+    Raises:
+        ResourceError: On all trainers.
+    """
     asked = groups.host.allgather(nbytes if groups.node.rank == 0 else 0)
     need, (have, why) = sum(asked), available_memory()
     groups.all.agree(None if need <= have else ResourceError(

@@ -4,7 +4,7 @@ Shapes: S servers, N rows asked for.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from mpignn.buffers import Pool
 from mpignn.comm.sharded import ArraySpec, Pending
 from mpignn.comm.transport import GraphArray, OnMain, Request, Transport, check_request, read_only
 from mpignn.errors import CommError
+from mpignn.mpi.copies import Copies, CopiesMemory
 from mpignn.mpi.layout import lay_out
 from mpignn.mpi.library import MPI
 from mpignn.mpi.owner_array import OwnerArray, TrainerOwners
@@ -26,6 +27,8 @@ from mpignn.mpi.world import World
 from mpignn.ways import WAYS
 
 log = logging.getLogger(__name__)
+
+_KEPT_BYTES = 16 << 20      # of copies, fetched at a time
 
 
 class MpiTransport(Transport):
@@ -62,8 +65,11 @@ class MpiTransport(Transport):
         self._pool = Pool()
         self._ways: dict[str, Way] = {}
         self._unfinished: dict[int, _Fetch] = {}
-        self._trainer_groups: TrainerGroups | None = None       # made for their first array
-        self._trainer_owners: TrainerOwners | None = None       # likewise, where arrays do without RMA
+        self._trainer_groups: TrainerGroups | None = None       # made when the trainers first share something
+        self._by_owners: bool | None = None     # whether their arrays do without RMA; found when they first make one
+        self._trainer_owners: TrainerOwners | None = None
+        self._copies_memory: CopiesMemory | None = None
+        self._copies: dict[str, Copies] = {}
         self._segment = Segment(world, self._layout.nbytes, segment)
         self.arrays = {spec.name: self._array(spec) for spec in specs}
 
@@ -99,23 +105,45 @@ class MpiTransport(Transport):
     def gather(self, requests: Sequence[Request], on_main: OnMain | None = None) -> Pending:
         for request in requests:
             check_request(request)
-        splits = [SplitRequest(request) for request in requests]
+        splits = [SplitRequest(request, self._copies.get(request.array.spec.name)) for request in requests]
         fetch = _Fetch(self, [split for split in splits if split.remote.size], on_main or _here)
         for split in splits:    # while the others are under way
             split.copy_local()
             self._count_local(split)
         return fetch
 
+    def keep(self, rows: Mapping[str, np.ndarray]) -> None:
+        assert self._copies_memory is None and self._world.trainers is not None, "trainers keep rows once"
+        self._world.trainers.barrier()      # serving; in the blocking calls that come next a rank does not
+        groups = self._sharing()
+        self._copies_memory = CopiesMemory(groups, self.arrays, rows)
+        for name, copies in self._copies_memory.of.items():     # each trainer of the node fetches its part
+            array = self.arrays[name]
+            first, last = groups.node.share(copies.ids.size)
+            step = max(1, _KEPT_BYTES // max(1, array.spec.width * array.spec.dtype.itemsize))
+            for begin in range(first, last, step):
+                some = slice(begin, min(last, begin + step))
+                self.gather([Request(array, copies.ids[some], copies.rows[some])]).wait()
+        groups.all.barrier()
+        self._copies = self._copies_memory.of
+
     def zeros(self, spec: ArraySpec) -> TrainerArray:
-        if self._trainer_groups is None:
-            self._trainer_groups = TrainerGroups(self._world, self._stats)
-            if self._owners_are_the_way(self._trainer_groups):
-                self._trainer_owners = TrainerOwners(self._trainer_groups.all)
+        groups = self._sharing()
+        if self._by_owners is None:
+            self._by_owners = self._owners_are_the_way(groups)
+            if self._by_owners:
+                self._trainer_owners = TrainerOwners(groups.all)
             log.info("tensors of the trainers: rows are %s", "read and written by one-sided calls"
                      if self._trainer_owners is None else "read and written by their owners, without one-sided calls")
         if self._trainer_owners is not None:
-            return OwnerArray(self._trainer_groups, self._trainer_owners, spec)
-        return RmaArray(self._trainer_groups, spec)
+            return OwnerArray(groups, self._trainer_owners, spec)
+        return RmaArray(groups, spec)
+
+    def _sharing(self) -> TrainerGroups:
+        """The trainers, and those of this node.  Collective over the trainers at first."""
+        if self._trainer_groups is None:
+            self._trainer_groups = TrainerGroups(self._world, self._stats)
+        return self._trainer_groups
 
     def _owners_are_the_way(self, groups: TrainerGroups) -> bool:
         """Whether trainers' arrays do without one-sided calls: some trainer gets rows of some other node by a way
@@ -131,11 +159,14 @@ class MpiTransport(Transport):
     def free(self) -> None:
         if self._trainer_owners is not None:
             self._trainer_owners.free()
-        if self._trainer_groups is not None:
-            self._trainer_groups.free()
-        self._trainer_groups = self._trainer_owners = None
         for fetch in list(self._unfinished.values()):
             fetch.wait()
+        if self._copies_memory is not None:
+            self._copies_memory.free()
+        if self._trainer_groups is not None:
+            self._trainer_groups.free()
+        self._trainer_groups = self._trainer_owners = self._copies_memory = None
+        self._copies = {}
         for way in self._ways.values():
             way.free()
         self._ways = {}
@@ -157,11 +188,11 @@ class MpiTransport(Transport):
 
     def _count_local(self, split: SplitRequest) -> None:
         array, ids = split.request.array, split.request.ids
-        rows, mine, server = ids.size - split.remote.size, 0, self._world.server_index
+        rows, mine, server = ids.size - split.copied.size - split.remote.size, 0, self._world.server_index
         if server is not None:
             lo, hi = array.spec.bounds[server:server + 2]
             mine = rows if (lo, hi) == (array.lo, array.hi) else int(((ids >= lo) & (ids < hi)).sum())
-        for target, count in ("self", mine), ("node", rows - mine):
+        for target, count in ("self", mine), ("node", rows - mine), ("cache", split.num_copied):
             self._stats.count(array.spec.kind, split.request.hop, target, count, split.row_bytes)
 
 

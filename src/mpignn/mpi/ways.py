@@ -13,6 +13,7 @@ import numpy as np
 from mpignn.comm.sharded import ArraySpec
 from mpignn.comm.transport import Request
 from mpignn.kernels.gather import gather_rows, scatter_rows
+from mpignn.mpi.copies import Copies
 from mpignn.mpi.layout import Layout
 from mpignn.mpi.world import World
 from mpignn.ways import WAYS
@@ -21,25 +22,30 @@ Places = np.ndarray | slice
 
 
 class SplitRequest:
-    """One request, split into the rows that are here and those that must be fetched.
+    """One request, split into the rows that are here, those that this node has copies of, and those to be fetched.
 
     Attributes:
         request: What is asked for.
         here: Places in the request of the rows that this rank can address; ``slice(None)`` if that is all.
-        remote: Places in the request of the others.
+        copied: Places in the request of others that there are copies of.
+        remote: Places in the request of the rest.
         rows: (K,) these, each once, ascending.
     """
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
+    def __init__(self, request: Request, copies: Copies | None = None) -> None:
+        self.request, self._copies = request, copies
         array, ids = request.array, request.ids
+        self.copied = self._slots = self.remote = self.rows = np.empty(0, np.int64)
         if array.whole:
             self.here: Places = slice(None)
-            self.remote = self.rows = np.empty(0, np.int64)
             return
         here = (ids >= array.lo) & (ids < array.hi)
         self.here = np.flatnonzero(here)
         self.remote = np.flatnonzero(~here)
+        if copies is not None:
+            slots = copies.find(ids[self.remote])
+            found = slots >= 0
+            self.copied, self._slots, self.remote = self.remote[found], slots[found], self.remote[~found]
         asked = ids[self.remote]
         if (asked[1:] > asked[:-1]).all():
             self.rows = asked
@@ -74,6 +80,17 @@ class SplitRequest:
             gather_rows(array.local, ids, 0, out)
         elif self.here.size:
             scatter_rows(array.local, ids[self.here], array.lo, self.here, out)
+        if self._copies is not None and self.copied.size:
+            scatter_rows(self._copies.rows, self._slots, 0, self.copied, out)
+
+    @property
+    def num_copied(self) -> int:
+        """Distinct rows among those that there are copies of.  Not collective."""
+        if self._copies is None or not self.copied.size:
+            return 0
+        met = np.zeros(len(self._copies.rows), bool)
+        met[self._slots] = True
+        return int(met.sum())
 
     def copy_landed(self, landing: np.ndarray) -> None:
         """Fill ``out`` with what was fetched.  Not collective.

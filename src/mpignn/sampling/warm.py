@@ -1,6 +1,6 @@
 """Making the kernels that batches need ready before the first batch."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,8 +38,7 @@ def warming(graphs: Sequence[PublishedGraph], chosen_by: Collection[str] | None 
 
     Not collective.
     """
-    index = {array.spec.dtype for s in graphs for name, array in s.transport.arrays.items()
-             if ArrayKey.parse(name).what == "indices"}
+    index = index_dtypes(graphs)
     dtypes: dict[str, set[np.dtype]] = {EDGE: set(), NODE: set()}
     for key, info in ((ArrayKey.parse(path), info) for s in graphs for path, info in s.infos.items()):
         if key.data_name is not None and info.width == 1 and (chosen_by is None or key.data_name in chosen_by):
@@ -71,6 +70,12 @@ def _in_view(graph: PublishedGraph) -> bool:
     """Whether this rank sees all edges."""
     return all(array.lo == 0 and array.hi == array.spec.num_rows for name, array in graph.transport.arrays.items()
                if ArrayKey.parse(name).what == "indices")
+
+
+def index_dtypes(graphs: Iterable[PublishedGraph]) -> set[np.dtype]:
+    """What types the ids of neighbors have.  Not collective."""
+    return {array.spec.dtype for s in graphs for name, array in s.transport.arrays.items()
+            if ArrayKey.parse(name).what == "indices"}
 
 
 def _small_graph(index_dtype: np.dtype, edge_dtypes: Collection[np.dtype],

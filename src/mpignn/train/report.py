@@ -6,6 +6,7 @@ One rank writes: the first trainer.  All others hold a `Report` that writes noth
 import logging
 import os
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -121,6 +122,7 @@ class RunReport(Report):
         self._how = progress
         self._progress: Progress | None = None
         self._totals: dict[str, float] = {}
+        self._read: Counter[str] = Counter()        # rows of features in passes, by where they were read
 
     def begin(self, anew: bool) -> None:
         kind = os.O_TRUNC if anew else os.O_EXCL
@@ -164,6 +166,9 @@ class RunReport(Report):
         seconds = event["seconds"] or 1e-9
         for key in ("seconds", "seeds", "edges", "sample_s", "fetch_s", "compute_s", "sync_s"):
             self._totals[key] = self._totals.get(key, 0) + event[key]
+        for moved in event.get("moved", ()):
+            if moved["kind"] == "feature":
+                self._read[moved["target"]] += moved["rows"]
         cells = [f"{event['epoch']}", _number(event["loss"], ".4f"),
                  *(_number(event[f"val_{name}"], ".4f") for name in self._metrics),
                  f"{event['seconds']:.2f}", _rate(event["seeds"] / seconds), _rate(event["edges"] / seconds),
@@ -203,6 +208,9 @@ class RunReport(Report):
                 ("sampling", "sample_s"), ("fetching", "fetch_s"), ("computing", "compute_s"), ("gradients", "sync_s")))
             self._say(f"\nspeed: {_rate(total['seeds'] / seconds)} seeds/s, {_rate(total['edges'] / seconds)}"
                       f" edges/s; time of the first trainer: {parts}")
+        copied, away = self._read["cache"], self._read["cache"] + self._read["remote"]
+        if copied:
+            self._say(f"cache: {100 * copied / away:.1f} % of {away:,} rows that other nodes hold")
         measured = [f"{split}_{name}" for name in self._metrics for split in ("val", "test")]
         values = ", ".join(f"{_WORDS.get(key, key)} {_number(event[key], '.4f')}" for key in measured)
         self._say(f"{values} after {event['epochs']} epochs, {event['seconds']:.1f} s; run folder {self._run_dir}")

@@ -1,0 +1,68 @@
+"""Copies of rows that other nodes hold, in memory that the trainers of a node share.
+
+Shapes: C copies of rows of W elements, N rows asked for.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mpignn.comm.transport import GraphArray
+from mpignn.mpi.layout import ALIGN
+from mpignn.mpi.segment import SharedMemory
+from mpignn.mpi.trainer_array import TrainerGroups, check_memory
+
+
+class Copies:
+    """Rows of one array of a graph.
+
+    Attributes:
+        ids: (C,) int64 their numbers, ascending.
+        rows: (C, W) what they hold.
+    """
+
+    def __init__(self, ids: np.ndarray, rows: np.ndarray) -> None:
+        self.ids, self.rows = ids, rows
+
+    def find(self, ids: np.ndarray) -> np.ndarray:
+        """(N,) int64 which of ``rows`` each one is, -1 where there is no copy.  Not collective."""
+        if not self.ids.size:
+            return np.full(ids.size, -1, np.int64)
+        at = np.minimum(np.searchsorted(self.ids, ids), self.ids.size - 1)
+        return np.where(self.ids[at] == ids, at, -1)
+
+
+class CopiesMemory:
+    """The memory of all copies on a node, which its trainers write and read."""
+
+    def __init__(self, groups: TrainerGroups, arrays: Mapping[str, GraphArray], rows: Mapping[str, np.ndarray],
+                 kind: str | None = None) -> None:
+        """Make and map it.  Collective over the trainers.
+
+        Args:
+            groups: Who takes part.
+            arrays: Those of the graph.
+            rows: (C,) int64 numbers of the rows to copy, ascending, by name of the array; the same on the trainers of a
+                node.
+            kind: As in `SharedMemory`.
+
+        Raises:
+            ResourceError: On all trainers: a machine has too little memory.
+        """
+        sizes = {name: ids.size * arrays[name].spec.width * arrays[name].spec.dtype.itemsize
+                 for name, ids in rows.items()}
+        nbytes = sum(-(-size // ALIGN) * ALIGN for size in sizes.values())
+        check_memory(groups, nbytes, "the cache")
+        self._memory = SharedMemory(groups.node, groups.all, 0, nbytes, True, kind)
+        self._memory.seal()     # written through `of`
+        self.of, end = dict[str, Copies](), 0
+        for name, ids in rows.items():
+            spec, begin = arrays[name].spec, end
+            end += -(-sizes[name] // ALIGN) * ALIGN
+            held = self._memory.bytes[begin:begin + sizes[name]].view(spec.dtype).reshape(ids.size, spec.width)
+            self.of[name] = Copies(ids, held)
+
+    def free(self) -> None:
+        """Give it back.  Collective over the trainers."""
+        self.of = {}
+        self._memory.free()

@@ -1,0 +1,69 @@
+"""Which rows a node keeps copies of, and how much memory that takes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_plan_memory import FEATURES, plan
+
+from mpignn.arguments import share_or_bytes
+from mpignn.comm.sharded import array_spec
+from mpignn.comm.transport import GraphArray
+from mpignn.errors import ConfigError
+from mpignn.options import check_effects, load_config
+from mpignn.store.cache import cache_bytes, most_visited, num_copies
+
+
+@pytest.mark.parametrize(("text", "meant"), [
+    ("5%", (0.05, None)), (" 12.5 % ", (0.125, None)), ("100%", (1.0, None)), ("500M", (None, 500 << 20)),
+    ("1.5G", (None, 3 << 29)), ("7", (None, 7))])
+def test_a_size_is_a_share_or_bytes(text, meant):
+    assert share_or_bytes(text, "cache") == meant
+
+
+@pytest.mark.parametrize("text", ["", "0", "0%", "101%", "5 per cent", "-5%", "1e9", "%", "9999T9", "nan%", "9" * 30])
+def test_other_sizes_are_refused_with_the_flag(text):
+    with pytest.raises(ConfigError, match="--cache"):
+        load_config(None, {"cache": text})
+
+
+def test_a_policy_without_a_cache_has_no_effect():
+    with pytest.raises(ConfigError, match=r"--cache-policy has no effect with no --cache"):
+        check_effects(load_config(None, {"cache_policy": "degree"}), ["cache_policy"])
+    check_effects(load_config(None, {"cache_policy": "degree", "cache": "5%"}), ["cache_policy", "cache"])
+
+
+SPECS = [array_spec("wide", np.float32, 10, [0, 30, 100]), array_spec("narrow", np.int16, 1, [0, 0, 50])]
+
+
+def test_bytes_are_dealt_to_arrays_by_what_is_elsewhere():
+    assert num_copies("10%", SPECS, 0, 1) == {"wide": 7, "narrow": 5}
+    whole = 70 * 40 + 50 * 2
+    assert num_copies(str(whole), SPECS, 0, 1) == {"wide": 70, "narrow": 50}
+    assert num_copies(str(whole // 2), SPECS, 0, 1) == {"wide": 35, "narrow": 25}
+    assert num_copies("1T", SPECS, 0, 1) == {"wide": 70, "narrow": 50}
+    assert num_copies("10%", SPECS, 0, 2) == {"wide": 0, "narrow": 0}
+    assert cache_bytes("10%", SPECS, 0, 1) == 7 * 40 + 5 * 2
+
+
+@given(st.integers(0, 1 << 30), st.integers(0, 30))
+def test_the_rows_read_most_are_chosen(seed, count):
+    rng = np.random.default_rng(seed)
+    lo, hi = np.sort(rng.integers(0, 21, 2)).tolist()
+    how_often = rng.integers(0, 4, 20).astype(float)
+    spec = array_spec("rows", np.int8, 1, [0, 20])
+    array = GraphArray(spec, lo, hi, np.zeros(hi - lo, np.int8), None)
+    found = most_visited(how_often, array, count)
+    away = [row for row in range(20) if not lo <= row < hi and how_often[row] > 0]
+    assert found.tolist() == sorted(set(found.tolist())) and set(found.tolist()) <= set(away)
+    assert sorted(how_often[found]) == sorted(sorted(how_often[away])[max(0, len(away) - count):])
+
+
+def test_the_plan_counts_the_copies():
+    made, _ = plan([0, 0, 1, 1], config=load_config(None, {"cache": "10%"}))
+    assert [kinds["cache"] for kinds in made.nodes] == [FEATURES // 20] * 2
+    assert any("cache" in line for line in made.lines())
+    without, _ = plan([0, 0, 1, 1])
+    assert [kinds["cache"] for kinds in without.nodes] == [0, 0]
+    whole, _ = plan([0, 0, 1, 1], config=load_config(None, {"cache": "10%"}), replicate="all")
+    assert [kinds["cache"] for kinds in whole.nodes] == [0, 0]
