@@ -110,12 +110,11 @@ def _warm(world: "World", trainer: ModuleType | None, work: Work, graphs: Sequen
     host, mine = world.host, world.trainer_index
     trainers = [index for index in host.allgather(mine) if index is not None]
     calls = [] if trainer is None else trainer.kernel_calls(work.config, graphs, work.is_own_program)
-    with log.phase("load kernels"):
-        missing = host.allgather([number for number, call in enumerate(calls) if not compiled.load(call)])
-    wanted = sorted(set().union(*missing))
-    if not wanted:
-        return
     with log.phase("compile kernels"):
+        missing = host.allgather([number for number, call in enumerate(calls) if not compiled.load(call)])
+        wanted = sorted(set().union(*missing))
+        if not wanted:
+            return
         dealt = {number: trainers[_whose(place, len(trainers))] for place, number in enumerate(wanted)}
         for own in True, False:
             for number, whose in dealt.items():
