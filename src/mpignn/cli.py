@@ -22,7 +22,7 @@ from mpignn.job.job import Job
 from mpignn.job.launch import launch
 from mpignn.job.runs import check_version
 from mpignn.job.settings import check_moved, configure, configure_training, of_run
-from mpignn.job.work import Evaluation, Inference, Training
+from mpignn.job.work import DryRun, Evaluation, Inference, Training
 from mpignn.models import is_own
 from mpignn.options import add_flags, check_effects, load_config, named_choices, nearest
 from mpignn.tasks import check_metrics
@@ -131,12 +131,15 @@ def _train_arguments(parser: Parser) -> None:
     parser.add_argument("graph", metavar="GRAPH", nargs="?", default=argparse.SUPPRESS,
                         help="partitioned graph, or a bundled data set (default: wordnet)")
     parser.add_argument("--config", metavar="FILE", help="TOML file; flags override it")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="do the first steps, tell what an epoch would take, and write nothing")
     parser.set_rare(add_flags(parser, skip=("graph",)))
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    flags = {k: v for k, v in vars(arguments).items() if k not in ("command", "config")}
-    work = Training(_checked(configure_training(arguments.config, flags), flags), flags)
+    flags = {k: v for k, v in vars(arguments).items() if k not in ("command", "config", "dry_run")}
+    work = (DryRun if arguments.dry_run else Training)(_checked(configure_training(arguments.config, flags), flags),
+                                                       flags)
     stop.limit(work.config.checkpoint.time_limit)
     return launch(work)
 

@@ -13,6 +13,7 @@ from mpignn.files import likely
 from mpignn.options import add_flags
 
 SETTINGS = [option for _, kind in sections() for option in dataclasses.fields(kind) if option.name != "graph"]
+OWN = ("--help", "--help-all", "--config", "--dry-run")      # of `train`, beside the settings
 WITH_SETTINGS = ("train", "eval", "infer", "info")
 
 
@@ -31,14 +32,14 @@ def flags(text: str) -> set[str]:
 def test_help_of_train_is_a_screen_with_what_is_asked_for_most(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     text = shown(capsys, "train", "--help")
-    assert flags(text) == {"--help", "--help-all", "--config", *("--" + name.replace("_", "-") for name in MOST_USED)}
+    assert flags(text) == {*OWN, *("--" + name.replace("_", "-") for name in MOST_USED)}
     assert len(text.splitlines()) <= 45
     assert f"show {len(SETTINGS) - len(MOST_USED)} more options" in text
 
 
 def test_help_all_has_every_setting_with_its_choices(capsys):
     text = shown(capsys, "train", "--help-all")
-    assert flags(text) == {"--help", "--help-all", "--config", *("--" + s.name.replace("_", "-") for s in SETTINGS)}
+    assert flags(text) == {*OWN, *("--" + setting.name.replace("_", "-") for setting in SETTINGS)}
     told = {head.split()[0]: " ".join(entry.split()) for entry in re.split(r"^  (?=--)", text, flags=re.M)
             if (head := entry[:60]).startswith("--")}
     for setting in SETTINGS:

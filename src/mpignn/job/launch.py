@@ -66,7 +66,7 @@ def _choose_folder(job: Job, work: Work) -> RunFolder:
     def choose() -> RunFolder:
         with log.phase("open graph"), paths_named():
             return RunFolder(work.config, work.graphs, len(world.topology.server_ranks), work.tables,
-                             work.may_lack_folder)
+                             work.may_lack_folder, work.keeps_folder)
 
     folder = world.all.by_first(choose)
     compiled.place() if folder.kept is None else compiled.may_keep_in(folder.kept / "kernels")

@@ -47,14 +47,14 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        kept: The same; None: it cannot be written, the job does without, and keeps nothing.
+        kept: The same; None: the job keeps nothing, or the folder cannot be written and the job does without.
         number: Number of the claim, if it is kept.
         made: Folders that this job has made for it, the outermost first.
         graphs: The partitioned graphs of the job.
     """
 
     def __init__(self, config: Config, names: Sequence[str], num_servers: int, tables: NewTables | None = None,
-                 may_lack: bool = False) -> None:
+                 may_lack: bool = False, keeps: bool = True) -> None:
         """Find or make the folder, and find the graphs; those that are bundled or tables are cut for this job.
 
         Not collective.
@@ -65,6 +65,7 @@ class RunFolder:
             num_servers: Servers that share a graph.
             tables: What becomes of graphs that are tables; None: they are none that the job can use.
             may_lack: Whether the job can do without a folder that cannot be written; a warning says that it does.
+            keeps: Whether the job has one at all; one that it could not have is an error all the same.
 
         Raises:
             ConfigError: It is another job's, or holds another run; or no graph is given.
@@ -78,15 +79,19 @@ class RunFolder:
         self.number = 0
         self._temporary: Path | None = None
         self.kept: Path | None = None
-        asked = config.train.run_dir
+        asked, resumes = config.train.run_dir, config.checkpoint.resume is not None
         problem = _problem(Path(asked)) if may_lack and asked else None
-        if asked and problem:
+        if not keeps:
+            self.path = Path(asked or ".")
+            if asked and not resumes:
+                _refuse_other_run(self.path)
+        elif asked and problem:
             self.path = Path(asked)
             log.warning("%s cannot be written (%s): this job keeps nothing there", asked, problem)
         else:
             self.path, missing = _find_or_make(config, names[0])
             self.kept, self.made = self.path, tuple(missing)
-            self.number = self._claim(resumes=config.checkpoint.resume is not None)
+            self.number = self._claim(resumes)
         bundled = bundled_names()
         self.graphs: list[Path] = []
         try:
@@ -192,12 +197,20 @@ class RunFolder:
         except MpignnError:
             _remove_empty(self.made)
             raise
-        if (self.path / METRICS).exists() and not resumes:
+        try:
+            if not resumes:
+                _refuse_other_run(self.path)
+        except ConfigError:
             mine.withdraw()
-            raise ConfigError(f"{self.path} holds the metrics of another run: go on with it by --resume, give another "
-                              "--run-dir, or remove it")
+            raise
         _remove(self.path, _BUNDLED, _OF_TABLES)
         return mine.number
+
+
+def _refuse_other_run(path: Path) -> None:
+    if (path / METRICS).exists():
+        raise ConfigError(f"{path} holds the metrics of another run: go on with it by --resume, give another "
+                          "--run-dir, or remove it")
 
 
 def _problem(path: Path) -> str | None:

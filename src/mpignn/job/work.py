@@ -74,6 +74,11 @@ class Work(ABC):
         return True
 
     @property
+    def keeps_folder(self) -> bool:
+        """Whether it has a run folder at all."""
+        return True
+
+    @property
     def may_lack_folder(self) -> bool:
         """Whether it can be done although the run folder cannot be written: what it is for goes elsewhere."""
         return False
@@ -95,7 +100,7 @@ class Work(ABC):
         """Do it, with torch ready.  Collective over the trainers.
 
         Args:
-            run_dir: The run folder; None: it cannot be written, see `may_lack_folder`.
+            run_dir: The run folder; None: there is none, see `keeps_folder` and `may_lack_folder`.
         """
 
 
@@ -132,6 +137,19 @@ class Training(Work):
         settings = config.what_counts(len(opened.placement.topology.trainer_ranks)) | goal.targets
         for path in [Path(asked)] if runs.is_checkpoint(Path(asked)) else newest:
             check_run(path, settings, opened.source_id)
+
+
+@dataclass
+class DryRun(Training):
+    """The first steps of a training, of which nothing is kept."""
+
+    @property
+    def keeps_folder(self) -> bool:
+        return False
+
+    def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path | None) -> None:
+        from mpignn.train import commands
+        commands.dry_run(graphs[0], self.config)
 
 
 @dataclass

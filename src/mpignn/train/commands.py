@@ -15,6 +15,7 @@ from mpignn.models import find_model
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.train import api, checkpoint, trained_model
 from mpignn.train.class_counts import ClassCounts
+from mpignn.train.dry_run import try_out
 from mpignn.train.evaluation import evaluate
 from mpignn.train.loop import Position
 from mpignn.train.network import Network
@@ -40,6 +41,23 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
     api.fit(g, network, task, replace(config, train=replace(config.train, run_dir=str(run_dir))))
     if network is not None:
         _save_trained(g, task, network, config, run_dir)
+
+
+def dry_run(g: DistGraph, config: Config) -> None:
+    """Do the first steps of what `train` would do, and tell what all of it would take.  Collective over the trainers.
+
+    Raises:
+        DataError, TrainingError: As `train`.
+    """
+    with phase("set up training"):
+        task = api.make_task(g, config)
+        _tell(g, task, config)
+        network = None if config.train.data_path_only else api.make_network(g, task, config)
+        learner = None if network is None else api.make_learner(g, network, config)
+    with phase("dry run", steady=True):
+        tried = try_out(g, learner, task, config)
+    if g.trainers.rank == 0:
+        say.tell("\n".join(tried.lines(config.train.epochs)))
 
 
 def _save_trained(g: DistGraph, task: Task, network: Network, config: Config, run_dir: Path) -> None:
