@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 _VOID = {"meta", "link", "br"}
+FINAL = {"event": "final", "val_acc": 0.75, "test_acc": 0.5, "epochs": 2, "seconds": 5.0}
 
 
 class Page(HTMLParser):
@@ -89,3 +90,26 @@ def trainers(*busy: float, **more) -> dict[str, list]:
             "fetch_s": [0.25] * count, "compute_s": list(busy), "sync_s": [longest - own + 0.5 for own in busy],
             "wait_s": [0.0] * count, "seeds": [50] * count, "edges": [500] * count, "rows": [250] * count,
             "memory_bytes": [1 << 28] * count, **more}
+
+
+def job(trainers=2, nodes=1, source="g", **more):
+    """A line of jobs.jsonl, of a server and some trainers on each node."""
+    on = [node for node in range(nodes) for _ in range(1 + trainers // nodes)]
+    serves = [number % (1 + trainers // nodes) == 0 for number in range(len(on))]
+    plan = {"ranks": [{"of": list(range(len(on))), "bytes": {"process": 250 << 20, "model": 1 << 20}}],
+            "nodes": [{"of": list(range(nodes)), "bytes": {"structure": 1 << 20}}]}
+    return {"began": "2026-01-02T03:04:05Z", "command": ["mpignn", "train", "a b"], "launcher": "srun",
+            "slurm": {"id": "17"}, "versions": {"mpignn": "0.1.0"}, "platform": "Linux", "mpi": "MPICH",
+            "machines": [{"name": "n1", "cpu": "x", "cores": 16, "memory_bytes": 1 << 34}],
+            "machine_of_rank": [0] * len(on), "node_of_rank": on, "serves": serves,
+            "trains": [not serve for serve in serves], "threads": [1] * len(on), "device": ["cpu"] * len(on),
+            "graphs": [{"path": "g", "graph_id": "1", "source_id": source, "partitions": 2, "nodes": {"a": 5, "b": 7},
+                        "edges": {"a:r:b": 9}, "plan": plan}], **more}
+
+
+def classes(names, confusion, split="test"):
+    """A line that tells of classes."""
+    counts = {"actual": [sum(row) for row in confusion],
+              "predicted": [sum(column) for column in zip(*confusion, strict=True)],
+              "right": [row[place] for place, row in enumerate(confusion)]}
+    return {"event": "classes", "split": split, "names": names, "known": None, "confusion": confusion, **counts}

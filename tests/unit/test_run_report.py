@@ -2,25 +2,25 @@
 
 import json
 import math
+import random
 
 import pytest
 
 from mpignn.errors import ConfigError, DataError
 from mpignn.json_text import to_json
-from mpignn.report.figures import figures_of
+from mpignn.report.gather import gather
 from mpignn.report.page import make_page
 from mpignn.report.read import read_run
-from pages import Page, epoch, step, trainers, write_run
-
-FINAL = {"event": "final", "val_acc": 0.75, "test_acc": 0.5, "epochs": 2, "seconds": 5.0}
+from pages import FINAL, Page, classes, epoch, job, step, trainers, write_run
 
 
 def report(*folders):
     """The figures of runs, and the page of them."""
-    figures = [figures_of(read_run(folder), folder.name) for folder in folders]
-    page = Page(make_page(figures))
-    assert page.figures == json.loads(to_json({"runs": figures})) and not page.links
-    return figures, page
+    found = gather(folders)
+    html = make_page(found)
+    page = Page(html)
+    assert page.figures == json.loads(to_json(found)) and not page.links and len(html) < 2_000_000
+    return found["runs"], page
 
 
 def test_a_run_that_has_ended(tmp_path):
@@ -103,3 +103,83 @@ def test_what_users_wrote_stays_text(tmp_path, name):
     settings = f"[graph]\nfeatures = {json.dumps(name)}\n"
     (found,), page = report(write_run(tmp_path / "run", [step(0, 0, 1.0), epoch(0, 1.0), FINAL], settings))
     assert found["settings"]["features"] == name and name in page.text
+
+
+def test_what_a_job_was_and_what_it_took(tmp_path):
+    events = [step(0, 0, 1.0), epoch(0, 1.0, trainers=trainers(1.0, 1.0)), FINAL]
+    (found,), page = report(write_run(tmp_path / "run", events, jobs=[job()]))
+    assert "mpignn train 'a b'" in page.text and "id 17" in page.text and "12 nodes (a 5, b 7), 9 edges" in page.text
+    assert found["memory"]["trainers"] == [{"rank": rank, "planned": 251 << 20, "used": 1 << 28} for rank in (1, 2)]
+    assert [[float(cell) for cell in row[2:]] for row in page.tables["memory"][1:]] == [
+        [1 << 28, 251 << 20, (1 << 28) / (251 << 20)]] * 2
+
+
+@pytest.mark.parametrize("count", [2, 5, 30, 256])
+def test_the_table_of_classes_is_that_of_the_counts(tmp_path, count):
+    rng = random.Random(count)
+    confusion = [[rng.choice((0, 0, 1, 5)) for _ in range(count)] for _ in range(count)]
+    names = [f"<b>{place}&" for place in range(count)] if count != 5 else None
+    events = [step(0, 0, 1.0), epoch(0, 1.0), classes(names, confusion), FINAL]
+    _, page = report(write_run(tmp_path / "run", events))
+    head, *rows = page.tables["classes"]
+    assert len(rows) == count and head[2:] == ["seeds", "predicted", "precision", "recall", "F1"]
+    for name, _, actual, predicted, precision, recall, _ in rows:
+        place = int(name.strip("<b>&"))
+        own, column = sum(confusion[place]), sum(row[place] for row in confusion)
+        assert (int(actual), int(predicted)) == (own, column)
+        for cell, whole in ((precision, column), (recall, own)):
+            assert cell == ("" if not whole else str(confusion[place][place] / whole))
+    errors = sorted((number for true, row in enumerate(confusion) for said, number in enumerate(row)
+                     if true != said and number), reverse=True)
+    assert [int(row[2]) for row in page.tables.get("confused", [])[1:]] == errors[:8]
+
+
+def test_what_was_evaluated_comes_before_what_training_counted(tmp_path):
+    folder = write_run(tmp_path / "run", [step(0, 0, 1.0), epoch(0, 1.0), classes(None, [[1, 0], [0, 1]]), FINAL])
+    (folder / "eval").mkdir()
+    (folder / "eval" / "eval.json").write_text('{"test_acc": 0.5}')
+    (folder / "eval" / "classes.json").write_text(json.dumps([classes(None, [[3, 1], [0, 1]], "val")]))
+    (found,), page = report(folder)
+    assert [(counts["split"], counts["by"]) for counts in found["classes"]] == [
+        ("val", "all neighbors"), ("test", "sampled neighbors")]
+    assert page.tables["classes"][1][2] == "4" and found["result"]["evaluation"] == {"test_acc": 0.5}
+
+
+def sweep(tmp_path, reached, **more):
+    """Runs with several widths and what each reached; None: it diverged."""
+    for number, value in enumerate(reached):
+        events = [step(0, 0, None if value is None else 1.0), epoch(0, 1.0, value), {**FINAL, "val_acc": value}]
+        if value is None:
+            events = [{"event": "diverged", "epoch": 0, "steps": 0, "problem": "the loss is nan"}]
+        write_run(tmp_path / f"h{number}", events, f"[model]\nhidden = {2 ** number}\n", [job(**more)])
+    return sorted(tmp_path.iterdir())
+
+
+def test_several_runs_are_told_by_what_differs_the_best_first(tmp_path):
+    runs, page = report(*sweep(tmp_path, [0.25, None, 0.75, 0.5]))
+    head, *rows = page.tables["runs"]
+    assert head[:3] == ["run", "hidden", "validation accuracy"] and page.figures["order"] == [2, 3, 0, 1]
+    assert [(row[0].split()[0], row[1]) for row in rows] == [("h2", "4"), ("h3", "8"), ("h0", "1"), ("h1", "2")]
+    assert [row[2] for row in rows] == ["0.75", "0.5", "0.25", ""] and "diverged" in rows[-1][0]
+    assert page.text.index("Diverged: h1") < page.text.index("The best is h2") < page.text.index("0.7500")
+    assert page.figures["differing"] == {"hidden": [1, 2, 4, 8]}
+
+
+def test_runs_on_different_graphs_are_not_compared(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    folders = [*sweep(tmp_path / "a", [0.25]), *sweep(tmp_path / "b", [0.75], source="h")]
+    runs, page = report(*folders)
+    assert page.figures["metric"] is None and page.figures["order"] == [0, 1] and "The best is" not in page.text
+    assert [run["name"] for run in runs] == [str(folder) for folder in folders]
+
+
+def test_a_page_of_many_runs_stays_small(tmp_path):
+    confusion = [[(row + column) % 7 for column in range(60)] for row in range(60)]
+    for number in range(30):
+        write_run(tmp_path / f"run{number}", [
+            *(step(0, place, 1.0) for place in range(500)),
+            *(epoch(place, 1.0, trainers=trainers(*[1.0] * 8)) for place in range(20)),
+            classes(None, confusion), FINAL])
+    runs, page = report(*sorted(tmp_path.iterdir()))
+    assert len(page.tables["runs"]) == 31 and "more have no room on this page" in page.text

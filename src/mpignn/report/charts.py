@@ -31,7 +31,7 @@ class Curve:
     is_faint: bool = False
 
 
-def plot(curves: Sequence[Curve], y_form: Form, x_name: str, title: str) -> str:
+def plot(curves: Sequence[Curve], y_form: Form, x_name: str, title: str, from_0: bool = False) -> str:
     """A chart of curves over a common x from 0 on.
 
     Args:
@@ -39,13 +39,15 @@ def plot(curves: Sequence[Curve], y_form: Form, x_name: str, title: str) -> str:
         y_form: Tells a value.
         x_name: What x counts, such as epochs.
         title: What y is.
+        from_0: Whether y begins at 0; else it shows the differences, over several orders of magnitude by a logarithmic
+            axis.
     """
     curves = [curve for curve in curves if curve.points]
     if not curves:
         return ""
     ys = [y for curve in curves for _, y in curve.points]
-    logs = min(ys) > 0 and max(ys) / min(ys) > 50
-    low, high, marks = _log_axis(min(ys), max(ys)) if logs else _axis(min(ys), max(ys))
+    logs = not from_0 and min(ys) > 0 and max(ys) / min(ys) > 50
+    low, high, marks = _log_axis(min(ys), max(ys)) if logs else _axis(0.0 if from_0 else min(ys), max(ys))
     right = max(x for curve in curves for x, _ in curve.points) or 1
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -63,7 +65,8 @@ def plot(curves: Sequence[Curve], y_form: Form, x_name: str, title: str) -> str:
         f'<span class="{curve.style}" style="top:{top:.2f}%">{escape(curve.label)}</span>'
         for curve, top in zip(named, ends, strict=True))
     log_note = " (logarithmic)" if logs else ""
-    return (f'<figure class="plot"><figcaption>{escape(title)}{log_note}</figcaption><div class="box">'
+    named_box = "box named" if labels else "box"
+    return (f'<figure class="plot"><figcaption>{escape(title)}{log_note}</figcaption><div class="{named_box}">'
             f'<div class="y">{left}</div><svg viewBox="0 0 {_BOX} {_BOX}" preserveAspectRatio="none" role="img" '
             f'aria-label="{escape(title)}">{grid}{drawn}{_strips(named, right, y_form, x_name)}</svg>'
             f'<div class="ends">{labels}</div><div class="x">{below}</div></div>'
@@ -73,7 +76,7 @@ def plot(curves: Sequence[Curve], y_form: Form, x_name: str, title: str) -> str:
 def _line(curve: Curve, at: Callable[[float, float], tuple[float, float]]) -> str:
     places = [at(x, y) for x, y in curve.points]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-    if curve.is_faint:
+    if curve.is_faint and len(places) > 1:
         return f'<path class="line faint {curve.style}" d="{path}"/>'
     dots = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in places) if len(places) <= _FEW else ""
     return (f'<path class="line {curve.style}" d="{path}"/>'

@@ -64,7 +64,8 @@ def _metrics(run: Run) -> list[str]:
     if named:
         return list(named)
     told = run.last("final") or run.last("epoch") or {}
-    return [key.removeprefix("val_") for key in told if key.startswith("val_")]
+    usual = TASKS[run.settings["task"]].usual if run.settings.get("task") in TASKS else ()
+    return [key.removeprefix("val_") for key in told if key.startswith("val_")] or list(usual)
 
 
 def more_is_better(metric: str) -> bool:
@@ -113,10 +114,11 @@ def _changed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are no defaults, by name."""
     usual = {option.name: option.default for _, kind in sections() for option in dataclasses.fields(kind)}
     return {name: value for name, value in settings.items()
-            if name not in _ASIDE and value != _as_toml(usual.get(name))}
+            if name not in _ASIDE and value != as_toml(usual.get(name))}
 
 
-def _as_toml(value: Any) -> Any:
+def as_toml(value: Any) -> Any:
+    """A setting as a file has it."""
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -50,7 +50,10 @@ def scaled(value: float) -> str:
 
 def size(value: float | None) -> str:
     """Bytes that were moved."""
-    return "–" if value is None else f"{value / 1e9:,.2f} GB" if value >= 1e9 else f"{value / 1e6:,.1f} MB"
+    if value is None:
+        return "–"
+    factor, unit = next((pair for pair in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if value >= pair[0]), (1, "B"))
+    return f"{value / factor:,.1f} {unit}" if factor > 1 else f"{value:.0f} {unit}"
 
 
 def memory(value: float | None) -> str:

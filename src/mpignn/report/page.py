@@ -7,37 +7,31 @@ from typing import Any
 
 from mpignn.json_text import to_json
 from mpignn.report import forms
-from mpignn.report.charts import Curve, Piece, bar, legend, plot
-from mpignn.report.elements import paragraph, section, table, value
+from mpignn.report.elements import marked, paragraph, section, setting, table, value
 from mpignn.report.figures import Figures
+from mpignn.report.page_outcome import classes, learning, metric_name
+from mpignn.report.page_several import compared, overlaid
+from mpignn.report.page_work import moved, time, used_memory
 
-_WORDS = {"acc": "accuracy", "macro_f1": "macro F1", "micro_f1": "micro F1", "roc_auc": "ROC AUC", "mrr": "MRR",
-          "average_precision": "average precision", "rmse": "RMSE", "mse": "MSE", "mae": "MAE"}
-_SPLITS = {"val": "validation", "test": "test"}
-# Of a bar of time: what is not in any of the others is the rest, such as callbacks and checkpoints.
-_PARTS = (("sample_s", "sampling", "t-sample"), ("fetch_s", "fetching", "t-fetch"),
-          ("compute_s", "computing", "t-compute"), ("sync_s", "gradients and waiting for others", "t-sync"))
-_BESIDE = (("load_s", "waiting for batches", "t-fetch"), *_PARTS[2:])
-_SHOWN_TRAINERS = 64
+_MOST_BYTES = 1_600_000     # of a page of several runs: those that do not fit are not shown one by one
 
 
-def make_page(runs: Sequence[Figures]) -> str:
-    """The page as text.  Not collective."""
+def make_page(report: Figures) -> str:
+    """The page as text.  Not collective.
+
+    Args:
+        report: What `mpignn.report.gather.gather` found.
+    """
     style = resources.files("mpignn.report").joinpath("page.css").read_text(encoding="utf-8")
+    runs = report["runs"]
     title = runs[0]["name"] if len(runs) == 1 else f"{len(runs)} runs"
-    figures = to_json({"runs": list(runs)}).replace("<", "\\u003c")
+    figures = to_json(report).replace("<", "\\u003c")
+    body = _of_one(runs[0]) if len(runs) == 1 else _of_several(report, _MOST_BYTES - len(figures))
     return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-            f"<title>{escape(title)} – mpignn</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-            f"{_of_run(runs[0])}\n</main>\n"
-            f'<script type="application/json" id="figures">{figures}</script>\n</body>\n</html>\n')
-
-
-def metric_name(key: str) -> str:
-    """``val_acc`` as words."""
-    split, _, name = key.partition("_")
-    return f"{_SPLITS.get(split, split)} {_WORDS.get(name, name)}"
+            f"<title>{escape(title)} – mpignn</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n"
+            f'</main>\n<script type="application/json" id="figures">{figures}</script>\n</body>\n</html>\n')
 
 
 def state_line(run: Figures) -> str:
@@ -56,10 +50,47 @@ def state_line(run: Figures) -> str:
     return "Nothing came of this run: no step was made"
 
 
-def _of_run(run: Figures) -> str:
-    return "".join([_header(run), _headline(run), section("Learning", *_learning(run)), section("Time", *_time(run)),
-                    section("What was run", *_what(run)),
-                    section("Not recorded", *(paragraph(note) for note in run["notes"]))])
+def _of_one(run: Figures) -> str:
+    return f"{_header(run)}{_headline(run)}{_sections(run)}"
+
+
+def _of_several(report: Figures, room: int) -> str:
+    """The page of several runs, each of which is told below as far as there is room for so many bytes."""
+    runs, order = report["runs"], report["order"]
+    diverged = [run["name"] for run in runs if run["state"]["kind"] == "diverged"]
+    told = [f"Diverged: {', '.join(diverged)}."] if diverged else []
+    if report["metric"] is not None:
+        best = runs[order[0]]
+        reached = best["result"]["values"][f"val_{report['metric']}"]
+        told.append(f"The best is {best['name']}, with a {metric_name('val_' + report['metric'])} of "
+                    f"{forms.number(reached)}.")
+    parts = [f'<header><p class="eyebrow">mpignn runs</p><h1>{len(runs)} runs</h1>'
+             f'{paragraph(" ".join(told), "state") if told else ""}</header>',
+             section("What differs", compared(report)), section("Learning", overlaid(report))]
+    each: list[str] = []
+    for place in order:
+        run = runs[place]
+        inner = (f"<details class=run><summary>{escape(run['name'])}</summary>{paragraph(state_line(run), 'state')}"
+                 f"{_headline(run)}{_sections(run)}</details>")
+        if sum(map(len, each)) + len(inner) <= room:
+            each.append(inner)
+    if len(each) < len(runs):
+        each.append(paragraph(f"{len(runs) - len(each)} more have no room on this page: report them by themselves.",
+                              "soft"))
+    return "".join([*parts, section("Each run", *each)])
+
+
+def _sections(run: Figures) -> str:
+    return "".join([
+        section("What to try", _advice(run)), section("Learning", *learning(run)),
+        section("Classes", *classes(run)), section("Time", *time(run)), section("Rows that were moved", *moved(run)),
+        section("Memory", *used_memory(run)), section("What was run", *_what(run)),
+        section("Not recorded", *(paragraph(note) for note in run["notes"]))])
+
+
+def _advice(run: Figures) -> str:
+    told = "".join(f"<li>{marked(advice['text'])}</li>" for advice in run["advice"])
+    return f'<ul class="advice">{told}</ul>' if told else ""
 
 
 def _header(run: Figures) -> str:
@@ -92,71 +123,61 @@ def _of_epoch(key: str, result: dict[str, Any]) -> str:
     if result["best_epoch"] is None:
         return ""
     return f"best, of epoch {result['best_epoch']}" if key.startswith("val_") else \
-        f"by the parameters of epoch {result['best_epoch']}"
-
-
-def _learning(run: Figures) -> list[str]:
-    curves = run["curves"]
-    loss = plot([Curve("each step", curves["step_loss"], "c0", is_faint=True),
-                 Curve("loss", curves["loss"])], forms.short, "epoch", "loss")
-    plots = [loss, *(plot([Curve(metric_name(name), points, "c1")], forms.short, "epoch", metric_name(name))
-                     for name, points in curves.items() if name.startswith("val_"))]
-    epochs = run["epochs"]
-    if not any(plots):
-        return []
-    head = ["epoch", "loss", *(metric_name(name) for name in curves if name.startswith("val_")), "seconds", "seeds/s",
-            "edges/s"]
-    rows = [[value(epoch["epoch"], str(epoch["epoch"])), value(epoch["loss"], forms.number(epoch["loss"])),
-             *(value(epoch.get(name), forms.number(epoch.get(name))) for name in curves if name.startswith("val_")),
-             value(epoch["seconds"], f"{epoch['seconds']:.2f}"),
-             *(value(epoch[unit] / (epoch["seconds"] or 1e-9), forms.scaled(epoch[unit] / (epoch["seconds"] or 1e-9)))
-               for unit in ("seeds", "edges"))] for epoch in epochs]
-    return [f'<div class="plots">{"".join(plots)}</div>',
-            f"<details><summary>Each epoch</summary>{table('epochs', head, rows, texts=0)}</details>" if rows else ""]
-
-
-def _time(run: Figures) -> list[str]:
-    trainers, balance = run["trainers"], run["balance"]
-    if trainers is None:
-        return []
-    count = len(trainers["seconds"])
-    inside = [sum(trainers[name][t] for name, _, _ in _PARTS) <= 1.02 * trainers["seconds"][t] for t in range(count)]
-    parts = _PARTS if all(inside) else _BESIDE
-    full = max(trainers["seconds"]) or 1.0
-    order = sorted(range(count), key=lambda t: -balance["busy_s"][t])
-    shown = sorted(order[:_SHOWN_TRAINERS])
-    rows = [[f"trainer {t}", bar(_pieces({name: trainers[name][t] for name in trainers}, parts), full, forms.seconds),
-             *(value(trainers[name][t], f"{trainers[name][t]:.2f}") for name in
-               ("seconds", "sample_s", "fetch_s", "compute_s", "sync_s", "wait_s"))] for t in shown]
-    slowest = balance["slowest"]
-    told = (f"Trainer {slowest} is the slowest: it is busy {forms.seconds(balance['busy_s'][slowest])}, "
-            f"{balance['largest_to_mean']['busy'] or 1:.2f} times the mean. The others wait for it where gradients are "
-            "summed." if count > 1 else "")
-    beside = "" if parts is _PARTS else ("Batches are prepared in a thread beside the computing, so sampling and "
-                                         "fetching count only as far as they are waited for.")
-    return [*(paragraph(text) for text in (told, beside) if text),
-            legend([Piece(0, name, style) for _, name, style in parts] + [Piece(0, "rest", "t-rest")]),
-            table("trainers", ["", "of all epochs, seconds", "in all", "sampling", "fetching", "computing", "gradients",
-                               "of these waiting for rows"], rows, texts=2)]
-
-
-def _pieces(of: dict[str, float], parts: Sequence[tuple[str, str, str]]) -> list[Piece]:
-    pieces = [Piece(of[name], text, style) for name, text, style in parts]
-    return [*pieces, Piece(max(0.0, of["seconds"] - sum(piece.value for piece in pieces)), "rest", "t-rest")]
+        f"parameters of epoch {result['best_epoch']}"
 
 
 def _what(run: Figures) -> list[str]:
     job, settings = run["job"], run["settings"]
     pairs: list[tuple[str, str]] = []
     if "command" in job:
-        pairs = [("command", f"<code>{escape(job['command'])}</code>")]
-    return ['<dl class="pairs">' + "".join(f"<dt>{escape(name)}</dt><dd>{text}</dd>" for name, text in pairs) + "</dl>"
-            if pairs else "",
-            table("settings", ["setting that is no default", "value"],
-                  [[f"<code>{escape(name)}</code>", f"<code>{escape(_told(found))}</code>"]
-                   for name, found in settings.items()], texts=2) if settings else ""]
+        versions = job["versions"]
+        by = f" under {job['launcher']}" if job["launcher"] else ""
+        servers, trainers = sum(job["serves"]), sum(job["trains"])
+        pairs = [("command", f"`{job['command']}`"),
+                 ("began", job["began"].replace("T", " ").replace("Z", " UTC")
+                  + (f", and went on in {job['jobs']} jobs in all" if job["jobs"] > 1 else "")),
+                 ("ranks", f"{job['ranks']}{by}: {servers} serve, {trainers} train; "
+                  f"{_range(job['threads'])} threads each"),
+                 ("nodes", f"{len(set(job['node_of_rank']))}"),
+                 *(("machine", _machine(machine, count)) for machine, count in _alike(job["machines"])),
+                 ("devices", ", ".join(sorted(set(job["device"])))),
+                 *(("graph", _graph(graph)) for graph in job["graphs"]),
+                 *([("Slurm job", ", ".join(f"{name} {text}" for name, text in job["slurm"].items()))]
+                   if job["slurm"] else []),
+                 ("versions", ", ".join(f"{name} {versions[name]}" for name in versions)),
+                 ("MPI", job["mpi"]), ("platform", job["platform"])]
+    shown = "".join(f"<dt>{escape(name)}</dt><dd>{marked(text)}</dd>" for name, text in pairs)
+    rows = [[f"<code>{escape(name)}</code>", f"<code>{escape(setting(found))}</code>"]
+            for name, found in settings.items()]
+    changed = table("settings", ["setting", "value"], rows, texts=2, narrow=True)
+    return [f'<dl class="pairs">{shown}</dl>' if shown else "",
+            f"<h3>Settings that are no defaults</h3>{changed}" if rows else ""]
 
 
-def _told(found: Any) -> str:
-    return ",".join(map(str, found)) if isinstance(found, list) else str(found).lower() if isinstance(found, bool) \
-        else str(found)
+def _range(values: Sequence[int]) -> str:
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+def _alike(machines: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+    """Machines of a kind once, by the first of them, and how many there are."""
+    kinds: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for machine in machines:
+        kinds.setdefault((machine["cpu"], machine["cores"], machine["memory_bytes"]), []).append(machine)
+    return [(of[0], len(of)) for of in kinds.values()]
+
+
+def _machine(machine: dict[str, Any], count: int) -> str:
+    others = f" and {count - 1} more" if count > 1 else ""
+    memory = forms.memory(machine["memory_bytes"])
+    return f"{machine['name']}{others}: {machine['cpu']}, {machine['cores']} cores, {memory}"
+
+
+def _graph(graph: dict[str, Any]) -> str:
+    parts = graph["partitions"]
+    counts = (f"{sum(graph[what].values()):,} {what}" + (f" ({_by_type(graph[what])})" if len(graph[what]) > 1 else "")
+              for what in ("nodes", "edges"))
+    return f"{graph['path']}: {', '.join(counts)}, {parts} partition{'' if parts == 1 else 's'}, id {graph['graph_id']}"
+
+
+def _by_type(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
