@@ -158,9 +158,10 @@ def sweep(tmp_path, reached, **more):
 def test_several_runs_are_told_by_what_differs_the_best_first(tmp_path):
     runs, page = report(*sweep(tmp_path, [0.25, None, 0.75, 0.5]))
     head, *rows = page.tables["runs"]
-    assert head[:3] == ["run", "hidden", "validation accuracy"] and page.figures["order"] == [2, 3, 0, 1]
-    assert [(row[0].split()[0], row[1]) for row in rows] == [("h2", "4"), ("h3", "8"), ("h0", "1"), ("h1", "2")]
-    assert [row[2] for row in rows] == ["0.75", "0.5", "0.25", ""] and "diverged" in rows[-1][0]
+    assert head[:4] == ["run", "validation accuracy", "test accuracy", "hidden"]
+    assert page.figures["order"] == [2, 3, 0, 1]
+    assert [(row[0].split()[0], row[3]) for row in rows] == [("h2", "4"), ("h3", "8"), ("h0", "1"), ("h1", "2")]
+    assert [row[1] for row in rows] == ["0.75", "0.5", "0.25", ""] and "diverged" in rows[-1][0]
     assert page.text.index("Diverged: h1") < page.text.index("The best is h2") < page.text.index("0.7500")
     assert page.figures["differing"] == {"hidden": [1, 2, 4, 8]}
 

@@ -19,7 +19,7 @@ class Curve:
     """A line of a chart.
 
     Attributes:
-        label: Stands at its end.
+        label: Stands at its end, unless it is the title of the chart.
         points: (x, y) by rising x.
         style: Class of it in the style sheet.
         is_faint: Whether it is background to others: thin, without dots and label.
@@ -60,10 +60,10 @@ def plot(curves: Sequence[Curve], y_form: Form, x_name: str, title: str, from_0:
     below = "".join(f'<span style="left:{mark / right * 100:.2f}%">{mark:g}</span>'
                     for mark in _axis(0, right, whole=True)[2] if mark <= right)
     named = [curve for curve in curves if not curve.is_faint]
-    ends = _apart([at(*curve.points[-1])[1] / 10 for curve in named])
-    labels = "" if len(named) < 2 else "".join(
-        f'<span class="{curve.style}" style="top:{top:.2f}%">{escape(curve.label)}</span>'
-        for curve, top in zip(named, ends, strict=True))
+    told = [curve for curve in named if curve.label != title]
+    ends = _apart([at(*curve.points[-1])[1] / 10 for curve in told])
+    labels = "".join(f'<span class="{curve.style}" style="top:{top:.2f}%">{escape(curve.label)}</span>'
+                     for curve, top in zip(told, ends, strict=True))
     log_note = " (logarithmic)" if logs else ""
     named_box = "box named" if labels else "box"
     return (f'<figure class="plot"><figcaption>{escape(title)}{log_note}</figcaption><div class="{named_box}">'

@@ -18,7 +18,7 @@ def compared(report: Figures) -> str:
     """A table of the runs, the best first: settings that differ, and what came out."""
     runs, differing = report["runs"], report["differing"]
     measured = list(dict.fromkeys(key for run in runs for key in run["result"]["values"]))
-    head = ["run", *differing, *map(metric_name, measured), "loss", "epochs", "time", "seeds/s"]
+    head = ["run", *map(metric_name, measured), *differing, "loss", "epochs", "time", "seeds/s"]
     rows = []
     for rank, place in enumerate(report["order"]):
         run = runs[place]
@@ -26,8 +26,8 @@ def compared(report: Figures) -> str:
         state = _STATES.get(run["state"]["kind"])
         told = f"<b>{name}</b>" if rank == 0 and report["metric"] is not None else name
         rows.append([told + (f' <span class="warn">{state}</span>' if state else ""),
-                     *(_setting(values[place]) for values in differing.values()),
                      *(value(result["values"].get(key), forms.number(result["values"].get(key))) for key in measured),
+                     *(_setting(values[place]) for values in differing.values()),
                      value(result["loss"], forms.number(result["loss"])),
                      value(result["epochs"], str(result["epochs"])),
                      value(result["seconds"] or result["training_s"],
