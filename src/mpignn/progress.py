@@ -33,7 +33,9 @@ class Progress:
         self._drawn = False
 
     def advance(self, count: int = 1) -> None:
-        """Some steps were made.  Not collective."""
+        """Some steps were made, or none.  Not collective."""
+        if not count:
+            return
         self._done += count
         now = time.monotonic()
         passed, quiet = now - self._began, now - self._shown

@@ -69,7 +69,7 @@ def test_types_of_all_columns_are_settled_in_one_pass(tmp_path, monkeypatch):
     asked = []
     fitting = DelimitedFile.fitting
     monkeypatch.setattr(DelimitedFile, "fitting",
-                        lambda self, kinds, part: asked.append(list(kinds)) or fitting(self, kinds, part))
+                        lambda self, kinds, *more: asked.append(list(kinds)) or fitting(self, kinds, *more))
     guessed(folder(tmp_path, nodes=["id,f,g,h,label", "7,0.5,1,2,u", "8,1,1,100,v"], edges=["source,target", "7,8"]))
     assert asked == [["f", "g", "h"]]
 

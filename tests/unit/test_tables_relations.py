@@ -150,7 +150,7 @@ def test_the_table_is_read_once_however_many_relations_there_are(tmp_path, monke
     asked = []
     batches = DelimitedFile.batches
     monkeypatch.setattr(DelimitedFile, "batches",
-                        lambda self, types, part: asked.append(list(types)) or batches(self, types, part))
+                        lambda self, types, *more: asked.append(list(types)) or batches(self, types, *more))
     read(tmp_path, triples(tmp_path, [(f"e{i}", f"r{i}", "e0") for i in range(30)]))
     assert asked == [["head", "tail", "relation"]]
 

@@ -1,10 +1,15 @@
 """Tables that do not fit memory, and tables that several ranks read, become the same graph."""
 
+import itertools
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpignn import progress
+from mpignn.comm.group import LocalGroup
 from mpignn.errors import DataError
 from mpignn.large.scratch import Scratch
 from mpignn.tables.build import build
@@ -42,6 +47,19 @@ def assert_same(one, other):
     for name, array in arrays_of(one).items():
         found = arrays_of(other)[name]
         assert found.dtype == array.dtype and found.shape == array.shape and found.tobytes() == array.tobytes(), name
+
+
+def test_each_pass_over_a_table_tells_how_far_it_is(tmp_path, monkeypatch, capsys):
+    description = read_description(write_tables(tmp_path, 1, ".csv", 9, 9, 'split = "0.5/0.2/0.3"\n', "texts"))
+    clock = itertools.count(0, 100)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    (tmp_path / "scratch").mkdir()
+    build(description, scratch=Scratch(tmp_path / "scratch", tmp_path / "out", LocalGroup(), 300, "lines"))
+    told = capsys.readouterr().out
+    for stage in ("tell types of papers.csv", "read ids of papers.csv", "learn of papers.csv",
+                  "read data of papers.csv", "read ends of cites.csv", "read data of cites.csv",
+                  "read ends of topics.csv"):
+        assert re.search(rf"^{stage}, bytes: [\d,]+ of [\d,]+ \(100 %\), [\d,]+ a second, 0:00:00 left$", told, re.M)
 
 
 def build_together(description, folder, size, memory):

@@ -1,6 +1,8 @@
 """Each rank reads a share of the rows of a table, and all together what one process reads."""
 
 import gzip
+import json
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -42,9 +44,22 @@ def read(table):
     return found, rows, [table.where(row) for row in rows], dict(table.types)
 
 
+@contextmanager
+def stage(name, total):
+    """One of which all must be told, and no more."""
+    done = [0]
+
+    def advance(count):
+        assert count >= 0
+        done[0] += count
+
+    yield advance
+    assert done[0] == total, name
+
+
 def assert_all_read_what_one_reads(paths, size):
-    one, rows, places, types = read(Table.open(paths))
-    together = on_threads(size, lambda group: read(Table.open(paths, group=group)))
+    one, rows, places, types = read(Table.open(paths, stage=stage))
+    together = on_threads(size, lambda group: read(Table.open(paths, group=group, stage=stage)))
     for name, values in one.items():
         assert [value for of, *_ in together for value in of[name]] == values
     assert [row for _, of, _, _ in together for row in of] == rows
@@ -61,7 +76,20 @@ def test_texts_are_cut_at_rows(tmp_path_factory, ending, rows, end, last, gaps, 
     assert_all_read_what_one_reads([path], size)
 
 
-@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl", ".parquet", ".feather", ".cr.csv"])
+@settings(deadline=None)
+@given(st.lists(st.fixed_dictionaries({"a": st.sampled_from(["", "{", "}", "}\n{", '"} {', "é"]),
+                                       "b": st.lists(st.fixed_dictionaries({"c": st.integers(0, 9)}), max_size=2)}),
+                min_size=1, max_size=12),
+       st.sampled_from(["\n", "\r\n", "\n\n", " \n \t"]), st.sampled_from([None, 0, 1]), st.booleans(),
+       st.integers(1, 5))
+def test_json_lines_are_cut_between_objects(tmp_path_factory, rows, end, indent, last, size):
+    path = tmp_path_factory.mktemp("json") / "a.jsonl"
+    text = end.join(json.dumps(row, indent=indent, ensure_ascii=False) for row in rows) + (end if last else "")
+    path.write_bytes(text.encode())
+    assert_all_read_what_one_reads([path], size)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet", ".feather", ".cr.csv"])
 @pytest.mark.parametrize("size", [2, 3, 7])
 def test_files_of_all_formats_are_shared(ending, size, tmp_path):
     rng = np.random.default_rng(size)
@@ -74,12 +102,12 @@ def test_files_of_all_formats_are_shared(ending, size, tmp_path):
                 pq.write_table(rows, path, row_group_size=5)
             case ".feather":
                 feather.write_feather(rows, str(path), chunksize=3)
-            case ".jsonl":
+            case ".jsonl" | ".jsonl.gz":
                 rows = rows if rows.num_rows else pa.table({"id": ["m"], "x": [0]})
                 path.write_text("".join(f'{{"id": "{row["id"]}", "x": {row["x"]}}}\n' for row in rows.to_pylist()))
             case _:
                 csv.write_csv(rows, str(path))
-        if ending == ".csv.gz":
+        if ending.endswith(".gz"):
             path.write_bytes(gzip.compress(path.read_bytes()))
         if ending == ".cr.csv":
             path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))

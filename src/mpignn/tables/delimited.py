@@ -27,7 +27,7 @@ from mpignn.tables.lines import (
     look_at_rows,
     unclosed_quote,
 )
-from mpignn.tables.table_file import Look, Part, look_at_all
+from mpignn.tables.table_file import Advance, Look, Part, Reached, look_at_all, untold
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A")
 """What stands for a missing value, in numbers as in texts."""
@@ -65,7 +65,7 @@ class DelimitedFile:
         as_text: Columns whose types are not guessed.
     """
 
-    exact = False
+    exact, unit = False, "bytes"
 
     def __init__(self, path: Path, packed: str | None, dialect: Dialect, header: Sequence[str] | None,
                  as_text: Sequence[str]) -> None:
@@ -83,25 +83,33 @@ class DelimitedFile:
         if pa.binary() in schema.types:
             raise self._not_utf8()
 
-    def batches(self, types: Mapping[str, pa.DataType], part: Part | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(self, types: Mapping[str, pa.DataType], part: Part | None = None, advance: Advance = untold
+                ) -> Iterator[pa.RecordBatch]:
         """Columns, read as these types."""
+        reached = Reached(advance, part or (0, self.size))
         if self._no_rows:
+            reached.finish()
             return
         texts = {i for i, kind in enumerate(types.values()) if kind == pa.string()}
         with self._explained(types):
-            for batch in self._reader(types, part=part):
+            raw = self._file()
+            for batch in self._reader(types, part=part, raw=raw):
                 yield pa.RecordBatch.from_arrays(
                     [_without_empty(array) if i in texts else array for i, array in enumerate(batch.columns)],
                     names=list(types))
+                reached.tell(raw)
+        reached.finish()
 
-    def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None
+    def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None, advance: Advance = untold
                 ) -> dict[str, tuple[pa.DataType, ...]]:
         """Those that hold all values; where the narrowest do, all do."""
-        found = {name: tuple(some) for name, some in kinds.items()}
+        found, reached = {name: tuple(some) for name, some in kinds.items()}, Reached(advance, part or (0, self.size))
         try:
             if not self._no_rows:
-                for _ in self._reader({name: some[0] for name, some in found.items()}, part=part):
-                    pass
+                raw = self._file()
+                for _ in self._reader({name: some[0] for name, some in found.items()}, part=part, raw=raw):
+                    reached.tell(raw)
+            reached.finish()
             return found
         except UNREADABLE:
             pass        # read what is there as texts
@@ -109,15 +117,18 @@ class DelimitedFile:
             for name, array in zip(kinds, batch.columns, strict=True):
                 texts = pc.utf8_trim_whitespace(array)
                 found[name] = tuple(kind for kind in found[name] if holds(kind, texts))
+        reached.finish()
         return found
 
-    def look(self, first: int, last: int) -> tuple[Look, Look]:
+    def look(self, first: int, last: int, advance: Advance = untold) -> tuple[Look, Look]:
         """A stretch is of bytes, and begins with the first line that begins in it; what is packed is not cut."""
         if self.is_whole:
-            return look_at_all(self, {self._names[0]: pa.string()})
+            return look_at_all(self, {self._names[0]: pa.string()}, advance)
         with open(self.path, "rb") as stream:
             begin, end = line_begin(stream, first), line_begin(stream, last)
-            found = look_at_rows(Stretch(stream, begin, end), self._dialect.skipped, self._quoting())
+            reached = Reached(advance, (first, last))
+            found = look_at_rows(Stretch(stream, begin, end), self._dialect.skipped, self._quoting(), reached)
+            reached.finish()
         named = begin == 0 and self._header is None and found[0].num_rows > 0
         return (replace(found[0], num_rows=found[0].num_rows - 1) if named else found[0]), found[1]
 
@@ -129,8 +140,12 @@ class DelimitedFile:
     def _quoting(self) -> bytes | None:
         return self._dialect.delimiter.encode() if self._dialect.quotes else None
 
-    def _raw(self) -> Bytes:
-        stream: Bytes = pa.input_stream(str(self.path), compression=self._packed)
+    def _file(self) -> pa.NativeFile:
+        return pa.OSFile(str(self.path))
+
+    def _raw(self, file: pa.NativeFile | None = None) -> Bytes:
+        file = self._file() if file is None else file
+        stream: Bytes = file if self._packed is None else pa.CompressedInputStream(file, self._packed)
         return stream
 
     def _schema(self, types: Mapping[str, pa.DataType]) -> pa.Schema:
@@ -150,15 +165,16 @@ class DelimitedFile:
                                 quote_char='"' if self._dialect.quotes else False)
 
     def _reader(self, types: Mapping[str, pa.DataType], columns: Sequence[str] | None = None, ahead: bool = True,
-                part: Part | None = None) -> csv.CSVStreamingReader:
+                part: Part | None = None, raw: pa.NativeFile | None = None) -> csv.CSVStreamingReader:
         """Arrow's, of the columns whose types are given; of all, if ``columns`` is empty.
 
         Only one that does not read ahead tells the numbers of rows.
         """
-        header, stream = self._header, self._raw()
+        raw = self._file() if raw is None else raw
+        header, stream = self._header, self._raw(raw)
         if part is not None and not self.is_whole:
             header = self._names if part[0] else header
-            stream = Stretch(pa.OSFile(str(self.path)), *part)
+            stream = Stretch(raw, *part)
         return csv.open_csv(
             self._dialect.cleaned(stream),
             csv.ReadOptions(use_threads=ahead, block_size=_BLOCK_BYTES, column_names=header),

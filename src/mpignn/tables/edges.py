@@ -61,7 +61,7 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
             be; names the file and the line.
     """
     texts = [edges.src, edges.dst] + ([] if edges.relation is None else [edges.relation])
-    table, no_split = open_table(edges, what, texts, room.group), replace(edges, split=None)
+    table, no_split = open_table(edges, what, texts, room), replace(edges, split=None)
     seeds = Seeds(edges if edges.labels else no_split, room)
     splits = EdgeSplits(no_split if edges.labels else edges, room)
     own, relations = _read(etype, edges, ids, table, [seeds, splits], room)

@@ -71,7 +71,7 @@ class Ends:
         """
         (src, _), (dst, _) = self._ends
         columns = list(dict.fromkeys((src, dst, *(column for taker in others for column in taker.columns))))
-        for block in itertools.takewhile(lambda _: not is_enough(), self._table.batches(columns)):
+        for block in itertools.takewhile(lambda _: not is_enough(), self._table.batches(columns, what="read ends of")):
             ends = block.columns[src], block.columns[dst]
             for lookup, array in zip(self._lookups, [_zipped(*ends)] if self._in_turns else ends, strict=True):
                 lookup.add(array)

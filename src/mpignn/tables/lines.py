@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from mpignn.tables.table_file import Look
+from mpignn.tables.table_file import Look, Reached
 
 _CHUNK = 1 << 22
 _MAY_BE_SKIPPED = (b"\n\n", b"\n\r", b"\n#", b"\n%", b"\n ", b"\n\t")     # what a line begins with that may be no row
@@ -68,17 +68,20 @@ def line_begin(stream: IO[bytes], place: int) -> int:
     return stream.tell()
 
 
-def look_at_rows(text: Stretch, skipped: Callable[[bytes], bool], delimiter: bytes | None) -> tuple[Look, Look]:
+def look_at_rows(text: Stretch, skipped: Callable[[bytes], bool], delimiter: bytes | None, reached: Reached
+                 ) -> tuple[Look, Look]:
     """What stands in a stretch of lines, if it begins between values, and if it begins in a value in quotes.
 
     Args:
         text: From the begin of a line.
         skipped, delimiter: As in `line_of_row`.
+        reached: Told how far it is.
     """
     inside, num_rows = [False, delimiter is not None], [0, 0]
     begins: list[int | None] = [None, None]
     after, place = _end_of_line(delimiter), text.begin
     for lines in _whole_lines(text):
+        reached.tell_place(place)
         if b'"' not in lines or delimiter is None:
             count = _count_rows(lines, skipped)
             for way in 0, 1:

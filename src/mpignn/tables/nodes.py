@@ -53,7 +53,7 @@ def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, room: Room,
         DataError: A missing id, one that is there twice, a column that is not there, a value that is not what it
             should be; names the file and the line.
     """
-    table = open_table(nodes, what, [] if nodes.id is None else [nodes.id], room.group)
+    table = open_table(nodes, what, [] if nodes.id is None else [nodes.id], room)
     seeds = Seeds(nodes, room)
     blocks = _FirstPass(table, seeds, nodes.id or table.names[0])
     ids: Ids
@@ -85,7 +85,7 @@ class _FirstPass:
     def __init__(self, table: Table, seeds: Seeds, column: str) -> None:
         """Collective over the group of the table."""
         self._table, self._seeds = table, seeds
-        self._blocks = table.batches(list(dict.fromkeys((column, *seeds.columns))))
+        self._blocks = table.batches(list(dict.fromkeys((column, *seeds.columns))), what="read ids of")
         self.num_rows = 0
 
     def __iter__(self) -> Iterator[Block]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mpignn.tables.checks import check_names, damaged
-from mpignn.tables.table_file import Look, Part
+from mpignn.tables.table_file import Advance, Look, Part, untold
 
 _BLOCK_BYTES = 1 << 24
 _BUFFER_BYTES = 1 << 20
@@ -18,7 +18,7 @@ _MOST_ROWS = 1 << 20
 class ParquetTable:
     """A Parquet file; see `mpignn.tables.table_file.TableFile`."""
 
-    exact = True
+    exact, unit = True, "rows"
     is_whole = False
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +31,8 @@ class ParquetTable:
         self.types: Mapping[str, pa.DataType] = dict(zip(schema.names, schema.types, strict=True))
         self.size: int = self._file.metadata.num_rows
 
-    def batches(self, types: Mapping[str, pa.DataType], part: Part | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(self, types: Mapping[str, pa.DataType], part: Part | None = None, advance: Advance = untold
+                ) -> Iterator[pa.RecordBatch]:
         """Columns, in the types that the file tells; blocks do not cross groups of rows."""
         begin, end = (0, self.size) if part is None else part
         groups, row = self._groups(begin, end)
@@ -41,14 +42,17 @@ class ParquetTable:
                 row += whole.num_rows
                 batch.validate(full=True)       # not all texts need be UTF-8
                 yield batch.select(list(types))
+                advance(batch.num_rows)
 
-    def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None
+    def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None, advance: Advance = untold
                 ) -> dict[str, tuple[pa.DataType, ...]]:
-        """They are what the file tells."""
+        """They are what the file tells; nothing is read."""
+        advance(self.size if part is None else part[1] - part[0])
         return {name: tuple(some) for name, some in kinds.items()}
 
-    def look(self, first: int, last: int) -> tuple[Look, Look]:
-        """A stretch is of rows."""
+    def look(self, first: int, last: int, advance: Advance = untold) -> tuple[Look, Look]:
+        """A stretch is of rows; nothing is read."""
+        advance(last - first)
         return Look(first, last - first), Look(first, last - first)
 
     def where(self, row: int) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 import numpy as np
 import pyarrow as pa
 
-from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import DataError
 from mpignn.graph.types import listed
 from mpignn.large.arrays import FileArray, rows_of
@@ -25,27 +24,27 @@ from mpignn.tables.table import Block, Table
 from mpignn.tables.values import Where
 
 
-def open_table(rows: Rows, what: str, ids: Sequence[str], group: Group | None = None) -> Table:
+def open_table(rows: Rows, what: str, ids: Sequence[str], room: Room | None = None) -> Table:
     """The table of nodes or edges, which has all columns that its description names.  Collective over the group.
 
     Args:
         rows: The description.
         what: Where it stands, for messages.
         ids: Columns of ids, which stay as they are written.
-        group: The ranks that read it together; None: this process alone.
+        room: Who reads it together; None: this process alone.
 
     Raises:
         DataError: A column is not there, or the table cannot be read.
     """
-    group = group or LocalGroup()
-    with group.all_or_none():
-        table = _open(rows, what, ids, group)
+    room = room or Room()
+    with room.group.all_or_none():
+        table = _open(rows, what, ids, room)
     _check_numbers(table, [column for column, sort in rows.learnt_sorts() if sort == NUMBERS])
     return table
 
 
-def _open(rows: Rows, what: str, ids: Sequence[str], group: Group) -> Table:
-    table = Table.open(rows.files, header=rows.header or None, group=group)
+def _open(rows: Rows, what: str, ids: Sequence[str], room: Room) -> Table:
+    table = Table.open(rows.files, header=rows.header or None, group=room.group, stage=room.stage)
     missing = [(key, column) for key, column in rows.columns() if column not in table.names]
     if missing and rows.learnt is not None:
         columns = listed(dict.fromkeys(column for _, column in missing))
@@ -55,7 +54,7 @@ def _open(rows: Rows, what: str, ids: Sequence[str], group: Group) -> Table:
     texts = [*ids, *(column for column, sort in rows.learnt_sorts() if sort == TEXTS)]
     if not texts:
         return table
-    return Table.open(rows.files, header=rows.header or None, as_text=texts, group=group)
+    return Table.open(rows.files, header=rows.header or None, as_text=texts, group=room.group, stage=room.stage)
 
 
 def _check_numbers(table: Table, columns: Sequence[str]) -> None:
@@ -108,7 +107,7 @@ def read_data(table: Table, wanted: Mapping[str, Sequence[Column]], in_train: Ca
     _look([(column.column, one) for (_, column), one in zip(columns, made, strict=True) if one.looks], table, in_train,
           kept, first)
     data, begins = _arrays(columns, made, sum(of_ranks), keep_dtype, room)
-    blocks = _kept_rows(table, {column.column for _, column in columns}, kept)
+    blocks = _kept_rows(table, {column.column for _, column in columns}, kept, "read data of")
     with room.alone():
         for arrays, rows, where in blocks:
             places = {name: _rows_of(array, rows, first) for name, array in data.items()}
@@ -145,7 +144,7 @@ def _rows_of(array: np.ndarray | FileArray, rows: slice, first: int) -> np.ndarr
 
 def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: Callable[[slice], np.ndarray], kept: Kept,
           first: int) -> None:
-    blocks = _kept_rows(table, {column for column, _ in made}, kept)
+    blocks = _kept_rows(table, {column for column, _ in made}, kept, "learn of")
     with table.group.all_or_none():
         for arrays, rows, where in blocks:
             for column, one in made:
@@ -154,13 +153,13 @@ def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: Callable[
         one.agree(table.group)
 
 
-def _kept_rows(table: Table, columns: Set[str], kept: Kept
+def _kept_rows(table: Table, columns: Set[str], kept: Kept, what: str
                ) -> Iterator[tuple[Mapping[str, pa.Array], slice, Where]]:
     """Columns block by block, the rows that are kept alone, and their places among all that are; none if no column.
 
     The call is collective over the group of the table.
     """
-    return _kept_of(table.batches(sorted(columns)) if columns else (), table, kept)
+    return _kept_of(table.batches(sorted(columns), what=what) if columns else (), table, kept)
 
 
 def _kept_of(blocks: Iterable[Block], table: Table, kept: Kept

@@ -4,11 +4,12 @@ Shapes: F files of a table.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from mpignn.comm.group import Group
-from mpignn.tables.table_file import Look, Part, TableFile
+from mpignn.tables.table_file import Advance, Look, Part, TableFile
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,20 @@ class Share:
     first_rows: Sequence[int]
 
 
-def share_of(files: Sequence[TableFile], group: Group) -> Share:
+Stage = Callable[[str, int], AbstractContextManager[Advance]]
+"""A block whose work takes long, by its name and by how much is to be done; what it gives is told how much was done."""
+
+
+def share_of(files: Sequence[TableFile], group: Group, stage: Stage) -> Share:
     """The share of this rank.  Each looks at a stretch of the files.  Collective over the group.
 
     Raises:
         DataError: On all ranks: a row is not what it should be.
     """
     looks: list[tuple[int, tuple[Look, Look]]] = []
-    with group.all_or_none():
-        looks = [(number, files[number].look(first, last)) for number, first, last in _stretches(files, group)]
+    own = list(_stretches(files, group))
+    with group.all_or_none(), stage("count rows of", sum(last - first for _, first, last in own)) as advance:
+        looks = [(number, files[number].look(first, last, advance)) for number, first, last in own]
     parts: list[Part | None] = [None] * len(files)
     begins, ends, first_rows, num_rows = [0] * len(files), [0] * len(files), [0], 0
     of_ranks = group.allgather(looks)

@@ -11,6 +11,7 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import DataError, os_errors
 from mpignn.tables.formats import ENDINGS, ending, open_file
 from mpignn.tables.kinds import first_bad, value_type, wider, wider_kinds
-from mpignn.tables.shares import Share, share_of
-from mpignn.tables.table_file import Part, TableFile
+from mpignn.tables.shares import Share, Stage, share_of
+from mpignn.tables.table_file import Advance, Part, TableFile, untold
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Table:
         group: Those who read it together.
     """
 
-    def __init__(self, files: Sequence[TableFile], names: Sequence[str], group: Group | None = None
-                 ) -> None:
+    def __init__(self, files: Sequence[TableFile], names: Sequence[str], group: Group | None = None,
+                 stage: Stage | None = None) -> None:
+        self._stage = stage or (lambda *_: nullcontext(untold))
         self.names = tuple(names)
         self.group = group or LocalGroup()
         self._share: Share | None = None
@@ -63,7 +65,7 @@ class Table:
 
     @staticmethod
     def open(paths: Sequence[Path], columns: Sequence[str] | None = None, header: Sequence[str] | None = None,
-             as_text: Sequence[str] = (), group: Group | None = None) -> "Table":
+             as_text: Sequence[str] = (), group: Group | None = None, stage: Stage | None = None) -> "Table":
         """Open a table and look at its first rows.  Not collective.
 
         Args:
@@ -72,6 +74,7 @@ class Table:
             header: Names of the columns, where files of text have none in their first line.
             as_text: Columns that stay as they are written where the file is a text: 007 is not 7.
             group: The ranks that read it together, each a share of the rows; None: this process reads all.
+            stage: Tells how far a pass over it is; None: nobody does.
 
         Raises:
             DataError: A path is no file or folder that can be read, a file is no table, files do not have the same
@@ -88,7 +91,7 @@ class Table:
             if wanted not in names:
                 raise DataError(f"{files[0].path}: there is no column {wanted!r}{_nearest(wanted, names)}; there "
                                 f"are {', '.join(map(repr, names))}")
-        return Table(files, names if columns is None else columns, group)
+        return Table(files, names if columns is None else columns, group, stage)
 
     @property
     def types(self) -> Mapping[str, pa.DataType]:
@@ -99,8 +102,8 @@ class Table:
         """
         return self._types
 
-    def batches(self, columns: Sequence[str] | None = None, types: Mapping[str, pa.DataType] | None = None
-                ) -> Iterator[Block]:
+    def batches(self, columns: Sequence[str] | None = None, types: Mapping[str, pa.DataType] | None = None,
+                what: str = "read") -> Iterator[Block]:
         """Read columns, block by block, in the order of the rows; each rank reads a share, those of a lower rank first.
 
         A column has the same type in all blocks.  Where a file of text is to tell it, it is read once more before.
@@ -110,17 +113,18 @@ class Table:
         Args:
             columns: Their names; None: all.
             types: Types that columns must have, whatever `types` says.
+            what: What is done with them, for who is told how far it is.
 
         Raises:
             DataError: A row or a value is not what it should be; names the file and the line.
         """
         columns = self.names if columns is None else columns
         if self._share is None and self.group.size > 1:
-            self._share = share_of(self._files, self.group)
+            self._share = share_of(self._files, self.group, self._counted)
             self._first_rows = list(self._share.first_rows)
         self._settle([name for name in columns if name not in (types or {})])
         wanted = {name: (types or {}).get(name, self._types[name]) for name in columns}
-        return self._blocks(wanted)
+        return self._blocks(wanted, what)
 
     def values(self, row: int, columns: Sequence[str]) -> tuple[Any, ...]:
         """What columns hold in a row, which is looked for: for messages.  Not collective.
@@ -151,9 +155,9 @@ class Table:
         if open_ones:
             kinds = {name: wider_kinds(self._types[name]) for name in open_ones}
             found = {name: tuple(some) for name, some in kinds.items()}
-            with self.group.all_or_none():
+            with self.group.all_or_none(), self._counted("tell types of") as advance:
                 for _, file, part in self._parts():
-                    found = file.fitting({name: some or (pa.string(),) for name, some in found.items()}, part)
+                    found = file.fitting({name: some or (pa.string(),) for name, some in found.items()}, part, advance)
             told = self.group.allgather(found)
             for name, some in kinds.items():
                 self._types[name] = next((kind for kind in some if all(kind in of[name] for of in told)), pa.string())
@@ -166,12 +170,24 @@ class Table:
             if self._share is None or part is not None:
                 yield number, file, part
 
-    def _blocks(self, types: Mapping[str, pa.DataType]) -> Iterator[Block]:
+    def _counted(self, what: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """A block that reads what this rank reads, or so much, and is told how far it is."""
+        if total is None:
+            parts = [(0, file.size) if part is None else part for _, file, part in self._parts()]
+            total = sum(last - first for first, last in parts)
+        others = " and others" if len(self.paths) > 1 else ""
+        return self._stage(f"{what} {self.paths[0].name}{others}, {self._files[0].unit}", total)
+
+    def _blocks(self, types: Mapping[str, pa.DataType], what: str) -> Iterator[Block]:
+        with self._counted(what) as advance:
+            yield from self._read(types, advance)
+
+    def _read(self, types: Mapping[str, pa.DataType], advance: Advance) -> Iterator[Block]:
         row = 0
         for number, file, part in self._parts():
             if self._share is not None:
                 row = self._share.begins[number]
-            for batch in file.batches(types, part):
+            for batch in file.batches(types, part, advance):
                 arrays = {name: batch.column(i) for i, name in enumerate(types)}
                 columns = {name: self._as(array, types[name], name, row) for name, array in arrays.items()}
                 yield Block(columns, row, batch.num_rows)
