@@ -1,7 +1,6 @@
 """A graph that is open answers the same on any number of ranks and nodes: as plain loops over the source do."""
 
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +27,10 @@ def written(world, data, parts=3, out_edges=False):
     return folder / "graph"
 
 
-@contextmanager
 def opened(world, data, parts=3, out_edges=False, replicate="none"):
     """The graph as a trainer sees it; None on a rank that only serves."""
     from mpignn.job.open_graph import open_graph
-    with open_graph(world, written(world, data, parts, out_edges), replicate) as g:
-        yield g
+    return open_graph(world, written(world, data, parts, out_edges), replicate)
 
 
 def new_edges(g, data, etype):
@@ -243,3 +240,40 @@ def test_servers_may_have_a_branch_of_their_own(world):
     else:
         assert world.is_server
         GraphServer(world, path).serve()
+
+
+def inode(address: int) -> str:
+    """The file, with or without a name, that an address is mapped from."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        begin, end = (int(word, 16) for word in line.split()[0].split("-"))
+        if begin <= address < end:
+            return line.split()[4]
+    raise AssertionError("no such address")
+
+
+@pytest.mark.ranks(2, 4, ranks_per_node=(None, 2))
+@pytest.mark.parametrize("kind", ["memfd", "window"])
+def test_ids_of_splits_are_once_on_a_node(world, kind):
+    from unittest.mock import patch
+
+    from mpignn.job.open_graph import open_graph
+    from mpignn.mpi import segment
+    from mpignn.storage.read import GraphFile
+    data = GRAPHS["types"]
+    path = written(world, data)
+    make = (lambda _: -1) if kind == "window" else segment._make_memfd
+    with patch.object(segment, "_make_memfd", make), open_graph(world, path) as g:
+        splits = g.splits
+    first, last = world.topology.trainers_of(world.node_id)
+    with GraphFile(path) as file:       # by now the graph is closed, and the ids are there
+        wanted = {key: {name: file.split(key, name) for name in file.splits(key)}
+                  for key in (*file.schema.ntypes, *map(":".join, file.schema.etypes))}
+    assert first < last and sum(map(len, wanted.values())) > 1
+    assert {key: [*named] for key, named in splits.items()} == {key: [*named] for key, named in wanted.items()}
+    for key, named in wanted.items():
+        for name, ids in named.items():
+            np.testing.assert_array_equal(splits[key][name], ids)
+            assert not splits[key][name].flags.writeable
+    if kind == "memfd":
+        some = next(ids for named in splits.values() for ids in named.values() if ids.size)
+        assert len(set(world.node.allgather(inode(some.ctypes.data)))) == 1

@@ -41,7 +41,7 @@ def test_servers_hold_no_batches_and_trainers_of_a_node_share_the_graph():
     made, _ = plan([0, 0, 0])
     server, *trainers = made.ranks
     assert made.roles == (Role.SERVER, Role.TRAINER, Role.TRAINER)
-    assert set(server) == {"process", "splits"} and trainers[0] == trainers[1]
+    assert set(server) == {"process"} and trainers[0] == trainers[1]
     assert made.of_node(0) == sum(made.nodes[0].values()) + sum(server.values()) + 2 * sum(trainers[0].values())
     one, _ = plan([0, 0])
     assert one.nodes[0]["structure"] == made.nodes[0]["structure"]

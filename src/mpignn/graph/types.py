@@ -5,7 +5,7 @@ Shapes: N nodes of a type, E edges of a type.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,23 @@ EType = tuple[str, str, str]
 Kind = TypeVar("Kind", str, EType)      # of rows: the node type, or the edge type
 V = TypeVar("V")
 ByEType = Mapping[str, V] | Mapping[EType, V] | Mapping[str | EType, V]         # edge types in any spelling
+
+
+
+class Counted(Protocol):
+    """Ids, or only how many there are."""
+
+    @property
+    def size(self) -> int: ...
+
+
+class Count(NamedTuple):
+    """How many ids there are, where these themselves are not wanted."""
+
+    size: int
+
+
+Splits = Mapping[str, Mapping[str, Counted]]    # by node type or edge type key, and by name
 
 _MOST_NAMES = 12        # of a graph, in a message
 

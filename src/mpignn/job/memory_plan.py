@@ -43,9 +43,9 @@ class MemoryPlan:
     """Bytes by kind.
 
     Attributes:
-        ranks: For each rank what it holds for itself: process, splits, sampler, batches, model.
-        nodes: For each node what its ranks share: structure, features, copies of features of other nodes, embeddings,
-            other tensors of its trainers, libraries.
+        ranks: For each rank what it holds for itself: process, sampler, batches, model.
+        nodes: For each node what its ranks share: splits, structure, features, copies of features of other nodes,
+            embeddings, other tensors of its trainers, libraries.
         roles: Roles of each rank.
         node_of_rank: Node of each rank.
     """
@@ -105,7 +105,7 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
         placement: Arrays and roles.
         num_seeds: Training nodes by node type, or training edges by edge type key.
         config: Settings.
-        split_ids: Ids in all splits together; every rank keeps them.
+        split_ids: Ids in all splits together; every node that trains has them.
         model: Whether a model is trained, and not only its data moved.
         features: Names of the node data that come with each input row; None: the one that the configuration names.
         ranked: Links that are ranked at a time, where links are predicted: those of the largest split of a type.
@@ -190,7 +190,7 @@ def _assemble(placement: Placement, split_ids: int, work: Mapping[str, int], emb
     ranks, nodes = [], []
     for role in topology.roles:
         trains = Role.TRAINER in role
-        ranks.append({"process": _TRAINER_BYTES if trains else _SERVER_BYTES, "splits": 8 * split_ids,
+        ranks.append({"process": _TRAINER_BYTES if trains else _SERVER_BYTES,
                       **(work if trains else {})})
     for node in topology.nodes:
         specs = placement.specs(node)
@@ -198,7 +198,8 @@ def _assemble(placement: Placement, split_ids: int, work: Mapping[str, int], emb
         held = {s.name: s.elements(first, last) * s.dtype.itemsize for s in specs}
         structure = sum(size for name, size in held.items() if ArrayKey.parse(name).is_structure)
         begin, end = topology.trainers_of(node)
-        nodes.append({"structure": structure, "features": lay_out(specs, topology, node).nbytes - structure,
+        nodes.append({"splits": 8 * split_ids if begin < end else 0, "structure": structure,
+                      "features": lay_out(specs, topology, node).nbytes - structure,
                       "cache": _cache_bytes(placement, caching, node) if caching is not None and begin < end else 0,
                       "embeddings": embeddings[node],
                       "tensors": sum(row_bytes[t] * int(cuts[end] - cuts[begin]) for t, cuts in tensors.items()),

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mpignn import stop
 from mpignn.comm.sharded import ArraySpec
 from mpignn.comm.transport import Transport
 from mpignn.config import Config
 from mpignn.errors import ConfigError, MpignnError, Stopped, paths_named
-from mpignn.graph.types import etype_key
+from mpignn.graph.types import Count, etype_key
 from mpignn.job.memory_plan import MemoryPlan, make_plan, plan_inference
+from mpignn.job.node_splits import share_splits
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.storage.read import GraphFile
@@ -46,7 +45,7 @@ class Opened:
         graph_id: Hash of all that its files hold.
         source_id: Hash of the graph in original ids, the same in every cut.
         placement: Its arrays, and where the servers have them.
-        splits: (N,) int64 global ids by node type or edge type key, and by name; in order of original id.
+        splits: How many ids there are in each split, by node type or edge type key, and by name.
         overlap: How many of these are in more than one split, by type.
         names: What users call nodes and classes.
     """
@@ -55,7 +54,7 @@ class Opened:
     graph_id: str
     source_id: str
     placement: Placement
-    splits: dict[str, dict[str, np.ndarray]]
+    splits: dict[str, dict[str, Count]]
     overlap: Mapping[str, int]
     names: UserNames
 
@@ -123,6 +122,7 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
     _check_memory(world, memory)
     specs = opened.placement.specs(world.node_id)
     staged = {} if stage is None else _stage(world, opened, specs, Path(stage))
+    splits = share_splits(world, opened.path, opened.splits)
     transport = _transport(world, specs)
     try:
         world.all.agree(_load(world, transport, opened.path, staged))
@@ -133,7 +133,6 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
     with phase("publish graph"):
         transport.publish()
     graph = PublishedGraph(opened.placement.book, opened.placement.infos, transport)
-    splits = {} if world.trainers is None else opened.splits     # a server has no use for them
     return DistGraph(graph, world.topology, world.trainers, splits, world, opened.source_id, opened.names)
 
 
@@ -201,7 +200,7 @@ def read_graph(path: Path, topology: Topology, replicate: str, width: int) -> Op
         DataError: A file is missing, damaged, or of another graph.
     """
     with GraphFile(path) as file:
-        splits = {key: {split: file.split(key, split) for split in file.splits(key)}
+        splits = {key: {split: Count(file.split_size(key, split)) for split in file.splits(key)}
                   for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
         placement = place(file.book, file.served, topology, file.edge_start, replicate, width)
         return Opened(path, file.graph_id, file.source_id, placement, splits, file.report["overlap"],

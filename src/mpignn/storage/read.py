@@ -118,6 +118,10 @@ class GraphFile:
         data = self._split(key, name)
         return self._split_ids(data, key, 0, data.shape[0])
 
+    def split_size(self, key: str, name: str) -> int:
+        """How many ids a split has; errors as of `split`."""
+        return self._split(key, name).shape[0]
+
     def split_pieces(self, key: str, name: str) -> Iterator[np.ndarray]:
         """`split`, some ids at a time.
 

@@ -5,16 +5,13 @@ No torch here, as in `mpignn.train.tasks.goal`.
 
 from collections.abc import Collection, Iterator, Mapping
 
-import numpy as np
-
 from mpignn.config import Config
 from mpignn.errors import ConfigError
 from mpignn.graph.array_key import NODE, ArrayKey
 from mpignn.graph.likeness import likely, misnamed_splits
-from mpignn.graph.types import ArrayInfo, Schema, listed
+from mpignn.graph.types import ArrayInfo, Count, Schema, Splits, listed
 from mpignn.train.tasks.goal import Goal
 
-Splits = Mapping[str, Mapping[str, np.ndarray]]
 _SHOWN = 8      # types that are told one by one; a knowledge graph has hundreds
 
 
@@ -85,7 +82,7 @@ def check_given(config: Config, goal: Goal, given: Collection[str], splits: Spli
     Raises:
         ConfigError: Validations are to be counted, but there is nothing to validate by; or rows are not learnt.
     """
-    if config.train.patience is not None and not any(splits.get(key, {}).get("val", np.empty(0)).size
+    if config.train.patience is not None and not any(splits.get(key, {}).get("val", Count(0)).size
                                                      for key in goal.keys):
         found = ", ".join(dict.fromkeys(name for key in goal.keys for name in splits.get(key, ())))
         raise ConfigError(f"--patience counts validations, but no split val of {listed(goal.keys)} has any: "

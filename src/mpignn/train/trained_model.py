@@ -11,7 +11,7 @@ from typing import Any
 from mpignn.config import CHECKPOINTS, TRAINED
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.array_key import ArrayKey, find_info
-from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key, listed
+from mpignn.graph.types import ArrayInfo, EType, Schema, Splits, etype_key, listed
 from mpignn.storage import snapshot
 from mpignn.train.tasks.goal import ClassNames, Goal, names_of
 
@@ -112,7 +112,7 @@ def check_new_nodes(trained: TrainedModel, why: str) -> None:
 
 
 def check_labels(trained: TrainedModel, infos: Mapping[str, ArrayInfo],
-                 splits: Mapping[str, Mapping[str, Any]], wanted: Collection[str],
+                 splits: Splits, wanted: Collection[str],
                  class_names: ClassNames | None = None) -> None:
     """Raise what keeps a network from being measured on a graph that it fits.  Not collective.
 

@@ -11,7 +11,7 @@ import numpy as np
 from mpignn.config import Config, GraphConfig
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.array_key import EDGE, NODE, ArrayKey, find_info
-from mpignn.graph.types import NTYPE, ArrayInfo, EType, Schema, etype_key, listed
+from mpignn.graph.types import NTYPE, ArrayInfo, Count, EType, Schema, Splits, etype_key, listed
 from mpignn.models import check_types, find_model
 from mpignn.store.sizes import layer_columns
 
@@ -73,7 +73,7 @@ class Goal:
 
 
 def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
-              splits: Mapping[str, Mapping[str, np.ndarray]], class_names: ClassNames | None = None) -> Goal:
+              splits: Splits, class_names: ClassNames | None = None) -> Goal:
     """The goal that is configured, if the graph offers it.  Not collective.
 
     Args:
@@ -186,7 +186,7 @@ def _check_labels(task: str, told: ArrayInfo) -> None:
         raise DataError(f"{told.name} is {told.dtype} with rows of shape {told.row_shape}: {wanted}")
 
 
-def _target_ntype(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]], asked: str | None) -> str:
+def _target_ntype(schema: Schema, splits: Splits, asked: str | None) -> str:
     """The node type that has training nodes."""
     having = [t for t in schema.ntypes if "train" in splits.get(t, {})]
     found = having if asked is None else [schema.ntype(asked)]
@@ -212,10 +212,10 @@ def _source_split(ntype: str) -> str:
     return "train_mask" if ntype == NTYPE else f"split/{ntype}/train"
 
 
-def _target_etypes(schema: Schema, splits: Mapping[str, Mapping[str, np.ndarray]], asked: str | None,
+def _target_etypes(schema: Schema, splits: Splits, asked: str | None,
                    task: str) -> tuple[EType, ...]:
     """The edge types that have training edges: for links any number of them, else one."""
-    having = [e for e in schema.etypes if splits.get(etype_key(e), {}).get("train", np.empty(0)).size]
+    having = [e for e in schema.etypes if splits.get(etype_key(e), {}).get("train", Count(0)).size]
     found = having if asked is None else [e for e in having if e == schema.etype(asked)]
     if not found:
         key = "<src:rel:dst>" if asked is None else etype_key(schema.etype(asked))
