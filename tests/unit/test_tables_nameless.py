@@ -1,6 +1,7 @@
 """Texts whose first line is a row, and tables that lie in a file for each split."""
 
 import gzip
+import re
 
 import pytest
 from hypothesis import given
@@ -145,6 +146,36 @@ def test_a_first_line_that_is_a_row_is_known(tmp_path, name, text, header):
     assert edges.header == header
     data = build(guessed(tmp_path / name))
     assert sum(csc.num_edges for csc in data.csc.values()) == text.count("\n") - (not header)
+
+
+@pytest.mark.parametrize("first, later, is_row", [
+    ("Ann,Bob", "Bob,x", True), ("Ann,Bob", "x,Ann", True), ("a,b", "b,x", True), ("u,v", "x,y", False),
+    ("Ann,Bob", "Annie,Bobby", False), ("source,target", "target,source", False)])
+def test_a_first_line_is_a_row_if_one_of_its_ids_is_there_again(tmp_path, first, later, is_row, caplog):
+    rows = [f"x{i},y{i}" for i in range(9000)]      # more than are looked at first
+    (tmp_path / "a.csv").write_text("\n".join([first, *rows, later, ""]))
+    (_, edges), = guessed(tmp_path / "a.csv").edges.items()
+    assert edges.header == (("src", "dst") if is_row else ())
+    said = "a.csv: its first line, 'Ann' and 'Bob', is taken for the names of its columns; if it is an edge, write"
+    assert (said in caplog.text) == ("Annie" in later)
+
+
+def test_a_first_line_is_a_row_if_one_of_its_ids_is_that_of_a_node(tmp_path):
+    (tmp_path / "people.csv").write_text("id,age\nAnn,1\nBob,2\nx,3\ny,4\n")
+    (tmp_path / "knows.csv").write_text("Ann,Bob\nx,y\n")
+    (etype, edges), = guessed(tmp_path).edges.items()
+    assert etype == ("people", "knows", "people") and edges.header == ("src", "dst")
+    assert build(guessed(tmp_path)).csc[etype].num_edges == 2
+
+
+def test_what_is_said_of_a_first_line_makes_it_a_row(tmp_path, caplog):
+    (tmp_path / "a.csv").write_text("one,two\nx,y\n")
+    guessed(tmp_path / "a.csv")
+    said = caplog.messages[0].partition(" into graph.toml ")[2]
+    assert said in " ".join(line.removeprefix("# ") for line in describe(tmp_path / "a.csv").splitlines())
+    (tmp_path / "graph.toml").write_text(re.sub(r" with |, (?=\w+ =)", "\n", said))
+    data = build(read_description(tmp_path / "graph.toml"))
+    assert edges_of(data, ("node", "a", "node")) == [("one", "two"), ("x", "y")]
 
 
 def test_numbers_in_the_place_of_names_are_asked_for(tmp_path):

@@ -3,6 +3,7 @@
 Values are looked at where names leave open what they mean: which nodes the ends of edges are.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,9 +43,11 @@ from mpignn.tables.description import (
 )
 from mpignn.tables.formats import ending
 from mpignn.tables.kinds import is_list, is_number, is_text
-from mpignn.tables.nameless import parts_of, sheets_of
+from mpignn.tables.nameless import of_two_columns, parts_of, sheets_of
 from mpignn.tables.sheet import Sheet
 from mpignn.tables.toml import checked, comment, to_toml
+
+log = logging.getLogger(__name__)
 
 _FEW = 50           # values of a text, of which columns can well be made
 _FOR_PEOPLE = ("readme", "license", "licence", "notes", "changelog", "requirements")
@@ -60,10 +63,12 @@ class Guess:
     Attributes:
         description: As far as it is clear.
         problems: Tables that are not in it, each with why, and what to write.
+        doubts: What may be otherwise, and what to write then.
     """
 
     description: Description
     problems: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
 def guess(path: Path) -> Guess:
@@ -102,7 +107,7 @@ def describe(path: Path) -> str:
         DataError: There is no table, or one cannot be read.
     """
     found = guess(path)
-    return "".join(f"{comment(problem)}\n" for problem in found.problems) + to_toml(found.description)
+    return "".join(f"{comment(remark)}\n" for remark in (*found.problems, *found.doubts)) + to_toml(found.description)
 
 
 def guessed(path: Path) -> Description:
@@ -119,6 +124,8 @@ def guessed(path: Path) -> Description:
         seen = ", ".join(str(file) for nodes in found.description.nodes.values() for file in nodes.files)
         raise DataError(f"{path}: these are tables of nodes: {seen}; there is none of edges, such as edges.csv with "
                         "columns src and dst")
+    for doubt in found.doubts:
+        log.warning("%s", doubt)
     return checked(found.description)
 
 
@@ -153,7 +160,7 @@ def _is_table(entry: Path) -> bool:
 def _of_sheets(path: Path, sheets: Sequence[Sheet], one_table: bool = False) -> Guess:
     by_ends = {sheet.path: ends_by_name(sheet.names) for sheet in sheets}
     of_nodes: dict[str, tuple[Sheet, str | None]] = {}
-    others, problems = [], []
+    others, problems, doubts = [], [], []
     for sheet in sheets:
         if one_table or not _is_of_nodes(sheet, by_ends[sheet.path]):
             others.append(sheet)
@@ -165,7 +172,9 @@ def _of_sheets(path: Path, sheets: Sequence[Sheet], one_table: bool = False) -> 
             of_nodes[ntype] = sheet, id_column(sheet.names, sheet.stem)
     edges: dict[EType, Edges] = {}
     for sheet in others:
-        ends = by_ends[sheet.path] or _ends_by_type(sheet, of_nodes) or _only_two(sheet)
+        sheet, ends, doubt = of_two_columns(sheet, by_ends[sheet.path] or _ends_by_type(sheet, of_nodes),
+                                            [(of, name) for of, name in of_nodes.values() if name is not None])
+        doubts += doubt
         relation = _relation_column(sheet)
         types = None if ends is None else [_type_of(sheet, column, of_nodes) for column in ends]
         if ends is None:
@@ -187,7 +196,7 @@ def _of_sheets(path: Path, sheets: Sequence[Sheet], one_table: bool = False) -> 
         edges[largest] = replace(edges[largest], split=USUAL_SHARES, notes=(
             "there are no labels: these edges are to be predicted, train --task link_prediction",
             *edges[largest].notes))
-    return Guess(Description(str(path), nodes, edges), tuple(problems))
+    return Guess(Description(str(path), nodes, edges), tuple(problems), tuple(doubts))
 
 
 def _is_of_nodes(sheet: Sheet, ends: tuple[str, str] | None) -> bool:
@@ -218,13 +227,6 @@ def _ends_by_type(sheet: Sheet, of_nodes: _OfNodes) -> tuple[str, str] | None:
     if len(found) != 2:
         found = [name for name in sheet.names if words(name)[-1:] == ["id"] and len(words(name)) > 1]
     return (found[0], found[1]) if len(found) == 2 else None
-
-
-def _only_two(sheet: Sheet) -> tuple[str, str] | None:
-    """The two columns of a table without others, of which none is called as the ids of its rows."""
-    if len(sheet.names) != 2 or id_column(sheet.names, sheet.stem) is not None:
-        return None
-    return sheet.names[0], sheet.names[1]
 
 
 def _relation_column(sheet: Sheet) -> str | None:

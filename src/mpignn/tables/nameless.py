@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mpignn.graph.likeness import SPLITS
 from mpignn.tables.checks import is_number_text
@@ -96,6 +97,48 @@ def header_like(path: Path, header: tuple[str, ...]) -> tuple[str, ...]:
         return ()
     rows = _first_rows(path) if ending(path) in _DELIMITERS else []
     return () if rows and set(header) <= set(rows[0]) else header
+
+
+def of_two_columns(sheet: Sheet, ends: tuple[str, str] | None, ids: Sequence[tuple[Sheet, str]]
+                   ) -> tuple[Sheet, tuple[str, str] | None, list[str]]:
+    """The ends of edges where nothing but their number tells them, and whether the first line of a text is one.
+
+    It is, if a value of it is an id in another row, too, or of a node: the tables are read to their ends for that.
+    Not collective.
+
+    Args:
+        sheet: A table.
+        ends: The columns of the ends, so far as their names tell them.
+        ids: Tables of nodes, and the columns of their ids.
+
+    Returns:
+        The table, which has other names of columns if its first line is a row; the columns of the ends, None if that is
+        not clear; and what is to be said if it is not known whether the line is a row.
+    """
+    if len(sheet.names) != 2 or (ends is None and id_column(sheet.names, sheet.stem) is not None):
+        return sheet, ends, []
+    is_told = ends is not None and any(len(name) > 1 for name in ends)
+    if is_told or sheet.header or any(ending(file) not in _DELIMITERS for file in sheet.files):
+        return sheet, ends or (sheet.names[0], sheet.names[1]), []
+    if _stands_again(sheet, ids):
+        return _sheet(sheet.files, _PAIRS, sheet.name, sheet.split), _PAIRS, []
+    if ends is not None:
+        return sheet, ends, []
+    return sheet, (sheet.names[0], sheet.names[1]), [
+        f"{sheet.path}: its first line, {' and '.join(map(repr, sheet.names))}, is taken for the names of its columns; "
+        "if it is an edge, write a line of names above it, src and dst, or into graph.toml "
+        f'[edges."node:{sheet.stem}:node"] with files = "{sheet.path}", header = ["src", "dst"], src = "src", dst = '
+        '"dst"']
+
+
+def _stands_again(sheet: Sheet, ids: Sequence[tuple[Sheet, str]]) -> bool:
+    """Whether a name of a column is an id in the table, or of a node."""
+    names = pa.array(sheet.table.names)
+    for of, columns in ((sheet, sheet.table.names), *((of, (column,)) for of, column in ids)):
+        for block in of.table.batches(columns, dict.fromkeys(columns, pa.string())):
+            if any(pc.any(pc.is_in(block.columns[column], names)).as_py() for column in columns):
+                return True
+    return False
 
 
 def _sheet(files: tuple[Path, ...], header: tuple[str, ...], name: str | None = None, split: ByFile | None = None
