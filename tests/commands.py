@@ -141,8 +141,8 @@ def _train(rng: random.Random, names: dict) -> list[str]:
 
 def _other(rng: random.Random, names: dict) -> list[str]:
     """A command that runs in one process, with flags at random."""
-    command = rng.choice(("check", "info", "info", "synth", "slurm"))
-    words = {"check": ["graph"], "info": ["graph"], "synth": ["made"], "slurm": ["graph"]}[command]
+    command = rng.choice(("check", "info", "info", "synth", "slurm", "report"))
+    words = {"check": ["graph"], "info": ["graph"], "synth": ["made"], "slurm": ["graph"], "report": ["run"]}[command]
     if command == "info" and rng.random() < 0.7:
         words.append("--plan")
     if command == "synth":

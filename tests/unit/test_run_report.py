@@ -184,3 +184,15 @@ def test_a_page_of_many_runs_stays_small(tmp_path):
             classes(None, confusion), FINAL])
     runs, page = report(*sorted(tmp_path.iterdir()))
     assert len(page.tables["runs"]) == 31 and "more have no room on this page" in page.text
+
+
+def test_a_page_of_many_trainers_and_epochs_stays_small(tmp_path):
+    rng = random.Random(0)
+    told = [trainers(*(rng.random() for _ in range(500))) for _ in range(3)]
+    events = [epoch(number, 1.0, trainers=told[number % 3]) for number in range(1000)]
+    found = gather([write_run(tmp_path / "run", [step(0, 0, 1.0), *events, FINAL], jobs=[job(trainers=500)])])
+    html = make_page(found)
+    assert len(html) < 2_000_000
+    assert len(found["runs"][0]["epochs"]) == 1000 and len(Page(html).tables["epochs"]) == 201
+    busy = found["runs"][0]["balance"]["busy_s"]
+    assert len(Page(html).tables["trainers"]) == 65 and found["runs"][0]["balance"]["slowest"] == busy.index(max(busy))

@@ -16,6 +16,7 @@ from mpignn.report.read import Event, Run
 from mpignn.tasks import TASKS
 
 _MOST_POINTS = 400      # of a curve; where there are more, several are averaged
+_MOST_TRAINERS = 64     # that are told one by one: the busiest ones
 _TIMES = ("seconds", "load_s", "sample_s", "fetch_s", "compute_s", "sync_s", "wait_s")
 _ASIDE = ("graph", "run_dir", "log", "progress", "resume")      # settings that are told elsewhere, or of no interest
 Figures = dict[str, Any]
@@ -28,10 +29,11 @@ def figures_of(run: Run, name: str) -> Figures:
         "name": name, "folder": str(run.path), "state": _state(run), "metrics": _metrics(run),
         "result": _result(run), "job": _job(run), "settings": _changed(run.settings),
         "curves": _curves(run), "epochs": [_flat(epoch) for epoch in epochs], "trainers": trainers,
-        "trainers_of_epochs": _of_epochs(run), "moved": _moved(run), "memory": _memory(run, trainers),
+        "moved": _moved(run), "memory": _memory(run, trainers),
         "classes": _classes(run), "notes": _notes(run),
     }
     told["balance"] = _balance(trainers)
+    told["time_by_epoch"] = _by_epoch(run, told["balance"])
     return told
 
 
@@ -128,16 +130,19 @@ def _curves(run: Run) -> dict[str, Any]:
     length = 1 + max((step["step"] for step in steps), default=0)
     curves = {"step_loss": _thinned([(step["epoch"] + (step["step"] + 1) / length, step["loss"]) for step in steps
                                      if _is_finite(step.get("loss"))]),
-              "loss": [(epoch["epoch"] + 1, epoch["loss"]) for epoch in epochs if _is_finite(epoch.get("loss"))]}
+              "loss": _thinned([(epoch["epoch"] + 1, epoch["loss"]) for epoch in epochs
+                                if _is_finite(epoch.get("loss"))])}
     for name in _metrics(run):
-        curves[f"val_{name}"] = [(epoch["epoch"] + 1, epoch[f"val_{name}"]) for epoch in epochs
-                                 if _is_finite(epoch.get(f"val_{name}"))]
+        curves[f"val_{name}"] = _thinned([(epoch["epoch"] + 1, epoch[f"val_{name}"]) for epoch in epochs
+                                          if _is_finite(epoch.get(f"val_{name}"))])
     return {name: [list(point) for point in points] for name, points in curves.items()}
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Means of points that lie side by side, so that there are not too many."""
-    together = -(-len(points) // _MOST_POINTS) or 1
+    together = -(-len(points) // _MOST_POINTS)
+    if together <= 1:
+        return list(points)
     groups = (points[at:at + together] for at in range(0, len(points), together))
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
 
@@ -165,20 +170,25 @@ def _trainers(run: Run) -> dict[str, list[Any]] | None:
             for name, column in columns.items()}
 
 
-def _of_epochs(run: Run) -> list[dict[str, Any]]:
-    """The (T,) seconds of each trainer by name, for each epoch."""
-    return [{"epoch": epoch["epoch"], **{name: epoch["trainers"][name] for name in _TIMES}} for epoch in _recorded(run)]
-
-
 def _balance(trainers: Mapping[str, Sequence[float]] | None) -> dict[str, Any] | None:
-    """The slowest trainer, and how much larger the largest share is than the mean; ``busy``: time but for syncing."""
+    """How evenly trainers work: (T,) seconds that each is ``busy_s`` and not waiting for others, the ``slowest``, the
+    busiest ones in order of their numbers (``shown``), and what the largest share is to the mean."""
     if trainers is None:
         return None
     busy = [seconds - sync for seconds, sync in zip(trainers["seconds"], trainers["sync_s"], strict=True)]
     shares = {"busy": busy, **{name: trainers[name] for name in ("seeds", "edges", "rows")}}
-    return {"slowest": max(range(len(busy)), key=busy.__getitem__), "busy_s": busy,
+    by_time = sorted(range(len(busy)), key=lambda trainer: -busy[trainer])
+    return {"slowest": by_time[0], "busy_s": busy, "shown": sorted(by_time[:_MOST_TRAINERS]),
             "largest_to_mean": {name: max(of) * len(of) / sum(of) if sum(of) > 0 else None
                                 for name, of in shares.items()}}
+
+
+def _by_epoch(run: Run, balance: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Seconds of each epoch: the ``mean`` of the trainers by name, and how long each that is shown was ``busy_s``."""
+    shown = () if balance is None else balance["shown"]
+    return [{"epoch": epoch["epoch"], "mean": {name: sum(of[name]) / len(of[name]) for name in _TIMES},
+             "busy_s": [round(of["seconds"][t] - of["sync_s"][t], 6) for t in shown]}
+            for epoch in _recorded(run) for of in (epoch["trainers"],)]
 
 
 def _moved(run: Run) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from mpignn.report.page_outcome import classes, learning, metric_name
 from mpignn.report.page_several import compared, overlaid
 from mpignn.report.page_work import moved, time, used_memory
 
+_MOST_EPOCHS = 200          # that are told one by one
 _MOST_BYTES = 1_600_000     # of a page of several runs: those that do not fit are not shown one by one
 
 
@@ -23,6 +24,7 @@ def make_page(report: Figures) -> str:
         report: What `mpignn.report.gather.gather` found.
     """
     style = resources.files("mpignn.report").joinpath("page.css").read_text(encoding="utf-8")
+    report = {**report, "runs": [_newest(run) for run in report["runs"]]}
     runs = report["runs"]
     title = runs[0]["name"] if len(runs) == 1 else f"{len(runs)} runs"
     figures = to_json(report).replace("<", "\\u003c")
@@ -32,6 +34,16 @@ def make_page(report: Figures) -> str:
             f'<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
             f"<title>{escape(title)} – mpignn</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n"
             f'</main>\n<script type="application/json" id="figures">{figures}</script>\n</body>\n</html>\n')
+
+
+def _newest(run: Figures) -> Figures:
+    """A run with no more than its newest epochs one by one; how many are left out stands in its notes."""
+    count = len(run["epochs"])
+    if count <= _MOST_EPOCHS:
+        return run
+    left_out = f"on this page: the first {count - _MOST_EPOCHS} epochs one by one; `report --json` has all"
+    return {**run, "epochs": run["epochs"][-_MOST_EPOCHS:], "time_by_epoch": run["time_by_epoch"][-_MOST_EPOCHS:],
+            "notes": [*run["notes"], left_out]}
 
 
 def state_line(run: Figures) -> str:
@@ -85,7 +97,7 @@ def _sections(run: Figures) -> str:
         section("What to try", _advice(run)), section("Learning", *learning(run)),
         section("Classes", *classes(run)), section("Time", *time(run)), section("Rows that were moved", *moved(run)),
         section("Memory", *used_memory(run)), section("What was run", *_what(run)),
-        section("Not recorded", *(paragraph(note) for note in run["notes"]))])
+        section("Not told", *(paragraph(note) for note in run["notes"]))])
 
 
 def _advice(run: Figures) -> str:

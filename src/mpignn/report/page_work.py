@@ -14,7 +14,7 @@ _PARTS = (("sample_s", "sampling", "t-sample"), ("fetch_s", "fetching", "t-fetch
           ("compute_s", "computing", "t-compute"), ("sync_s", "gradients and waiting for others", "t-sync"))
 _BESIDE = (("load_s", "waiting for batches", "t-fetch"), *_PARTS[2:])       # where a thread prepares these
 _EVEN = 1.05        # times the mean: what is not worth a word
-_MOST_TRAINERS = 64         # that are shown one by one, the busiest ones
+_MOST_RANKS = 64            # whose memory is shown
 _TARGETS = {"self": "own rows", "node": "of the same node", "remote": "of other nodes"}
 _SHADES = ("t-compute", "t-fetch", "t-sync", "t-sample")
 
@@ -28,8 +28,7 @@ def time(run: Figures) -> list[str]:
     of_trainer = [{name: trainers[name][t] for name in trainers} for t in range(count)]
     beside = any(sum(of[name] for name, _, _ in _PARTS) > 1.02 * of["seconds"] for of in of_trainer)
     parts, full = _BESIDE if beside else _PARTS, max(trainers["seconds"]) or 1.0
-    busiest = sorted(range(count), key=lambda t: -balance["busy_s"][t])
-    shown = sorted(busiest[:_MOST_TRAINERS])
+    shown = balance["shown"]
     numbers = ("seconds", "sample_s", "fetch_s", "compute_s", "sync_s", "wait_s")
     rows = [[f"trainer {t}", bar(_pieces(of_trainer[t], parts), full, forms.seconds),
              *(value(trainers[name][t], f"{trainers[name][t]:.2f}") for name in numbers)] for t in shown]
@@ -42,7 +41,7 @@ def time(run: Figures) -> list[str]:
               rows, texts=2),
         paragraph(f"The {len(shown)} busiest of {count} trainers.", "soft") if len(shown) < count else "",
         paragraph("Waiting for rows of other nodes is in the other columns, too.", "soft")
-        if any(trainers["wait_s"]) else "", _by_epoch(run, parts), _busy(run, shown), _balance(run, shown)]
+        if any(trainers["wait_s"]) else "", _by_epoch(run, parts), _busy(run), _balance(run)]
 
 
 def _told(balance: Mapping[str, Any], count: int) -> str:
@@ -64,37 +63,35 @@ def _pieces(of: Mapping[str, float], parts: Sequence[tuple[str, str, str]]) -> l
 
 def _by_epoch(run: Figures, parts: Sequence[tuple[str, str, str]]) -> str:
     """The seconds of an epoch that go into each part, in the mean of the trainers."""
-    epochs = run["trainers_of_epochs"]
+    epochs = run["time_by_epoch"]
     if len(epochs) < 2:
         return ""
-    curves = [Curve(text.split()[0], [(epoch["epoch"] + 1, sum(epoch[name]) / len(epoch[name])) for epoch in epochs],
-                    f"c{place}") for place, (name, text, _) in enumerate(parts)]
+    curves = [Curve(text.split()[0], [(epoch["epoch"] + 1, epoch["mean"][name]) for epoch in epochs], f"c{place}")
+              for place, (name, text, _) in enumerate(parts)]
     drawn = plot(curves, forms.short, "epoch", "seconds of each epoch, mean of the trainers", from_0=True)
     return f'<div class="plots one">{drawn}</div>'
 
 
-def _busy(run: Figures, shown: Sequence[int]) -> str:
+def _busy(run: Figures) -> str:
     """A picture of how long each trainer was busy in each epoch."""
-    epochs = run["trainers_of_epochs"]
+    epochs, shown = run["time_by_epoch"], run["balance"]["shown"]
     if len(epochs) < 2:
         return ""
-    busy = [[epoch["seconds"][t] - epoch["sync_s"][t] for epoch in epochs] for t in shown]
-    most = max(max(row) for row in busy) or 1.0
-    picture = heat([[spent / most for spent in row] for row in busy],
+    most = max(max(epoch["busy_s"]) for epoch in epochs) or 1.0
+    picture = heat([[epoch["busy_s"][place] / most for epoch in epochs] for place in range(len(shown))],
                    lambda row, column: f"trainer {shown[row]}, epoch {epochs[column]['epoch']}: busy "
-                                       f"{forms.seconds(busy[row][column])} of "
-                                       f"{forms.seconds(epochs[column]['seconds'][shown[row]])}",
+                                       f"{forms.seconds(epochs[column]['busy_s'][row])}",
                    lambda row, column: "right")
     return (f'<h3>Busy in each epoch</h3><div class="strip-heat" style="--rows:{len(shown)}">{picture}</div>'
             '<p class="soft">A row for each trainer, a column for each epoch; the darker, the longer it was busy, and '
             f"not waiting for others: at most {escape(forms.seconds(most))}.</p>")
 
 
-def _balance(run: Figures, shown: Sequence[int]) -> str:
+def _balance(run: Figures) -> str:
     trainers, balance = run["trainers"], run["balance"]
     rows = [[f"trainer {t}", value(balance["busy_s"][t], f"{balance['busy_s'][t]:.2f}"),
              *(value(trainers[name][t], forms.count(trainers[name][t])) for name in ("seeds", "edges", "rows"))]
-            for t in shown]
+            for t in balance["shown"]]
     ratios = balance["largest_to_mean"]
     rows.append(["largest to mean", *(value(ratios[name], forms.number(ratios[name], 3))
                                       for name in ("busy", "seeds", "edges", "rows"))])
@@ -141,7 +138,7 @@ def used_memory(run: Figures) -> list[str]:
     found = run["memory"]
     if found is None:
         return []
-    shown = sorted(found["trainers"], key=lambda of: -(of["used"] or 0))[:_MOST_TRAINERS]
+    shown = sorted(found["trainers"], key=lambda of: -(of["used"] or 0))[:_MOST_RANKS]
     most = max([1, *(of["planned"] for of in shown), *(of["used"] or 0 for of in shown)])
     rows = [[f"rank {of['rank']}", bar([Piece(of["used"] or 0, "held", "t-compute")], most, forms.memory),
              value(of["used"], forms.memory(of["used"])), value(of["planned"], forms.memory(of["planned"])),
