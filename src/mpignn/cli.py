@@ -351,6 +351,7 @@ _SHELLS = ("bash", "zsh", "tcsh")
 
 
 def _completion(arguments: argparse.Namespace) -> int:
+    cli_data.refuse_mpirun("completion")
     if arguments.shell not in _SHELLS:
         raise ConfigError(f"completion: SHELL: {arguments.shell!r} is not one of: {', '.join(_SHELLS)}")
     try:

@@ -66,7 +66,8 @@ def partition(arguments: argparse.Namespace) -> int:
                         memory=memory if arguments.memory is None else arguments.memory, group=group,
                         progress="auto")
         if group.rank == 0:
-            say.tell(shown(arguments.out))
+            say.tell(f"{shown(arguments.out)}\nwrote {arguments.out}; next: mpirun -np 3 python -m mpignn train "
+                     f"{arguments.out}")
     return 0
 
 

@@ -23,6 +23,7 @@ METRICS = "metrics.jsonl"       # of a run folder
 CONFIG = "config.toml"          # likewise
 CHECKPOINTS = "checkpoints"     # likewise
 JOBS = "jobs.jsonl"             # likewise: a line for each job of the run
+HANG = "hang.jsonl"             # likewise: what ranks were doing that gave up
 EVALUATION = "eval.json"        # in the folder eval of a run folder
 CLASSES = "classes.json"        # beside it
 TRAINED = "trained"             # likewise: the network with the best parameters

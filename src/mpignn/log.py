@@ -7,9 +7,12 @@ something last happened, are noted for the `watchdog`.
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+_LAST_PHASES = 20
 
 
 @dataclass
@@ -24,6 +27,7 @@ class Activity:
         detail: Where in the phase it is; empty where that is not said.
         waits_for: Whom it waits for; empty while it works.
         beat: `time.monotonic` when something last happened.
+        phases: The last phases, and when they began, by `time.time`.
     """
 
     who: str = "rank 0/1"
@@ -33,6 +37,7 @@ class Activity:
     detail: str = ""
     waits_for: str = ""
     beat: float = 0.0
+    phases: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=_LAST_PHASES))
 
 
 activity = Activity(beat=time.monotonic())
@@ -84,6 +89,7 @@ def phase(name: str, idle: bool = False, steady: bool = False) -> Iterator[None]
     """
     before = activity.phase, activity.idle, activity.steady
     activity.phase, activity.idle, activity.steady = name, idle, steady
+    activity.phases.append((time.time(), name))
     beat("")
     started = time.perf_counter()
     yield

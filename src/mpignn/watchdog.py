@@ -9,11 +9,15 @@ import faulthandler
 import logging
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from mpignn.json_text import to_json
 from mpignn.log import Activity, activity, beat
 
 log = logging.getLogger(__name__)
@@ -27,6 +31,7 @@ _EXIT_CODE = 1
 
 
 _watchdog: "list[Watchdog]" = []        # that of this process
+_record: list[Path] = []                # where it leaves what it saw when it gives up
 
 
 def start(limit_s: float | None, peers: Sequence[tuple[int, str]] = ()) -> None:
@@ -39,6 +44,11 @@ def start(limit_s: float | None, peers: Sequence[tuple[int, str]] = ()) -> None:
     else:
         _watchdog.append(Watchdog(limit_s, peers))
         _watchdog[0].start()
+
+
+def leave_word_in(path: Path | None) -> None:
+    """Where this process says, when it gives up, what it was doing: a line of JSON; None: nowhere.  Not collective."""
+    _record[:] = [] if path is None else [path]
 
 
 class Watchdog:
@@ -90,7 +100,7 @@ class Watchdog:
         while True:
             limit_s = self.limit_s(activity)
             self._arm(limit_s)
-            time.sleep(min(1.0, limit_s / 4) if limit_s else 1.0)
+            time.sleep(_between_looks_s(limit_s))
             if self.look(time.monotonic() - activity.beat):
                 self._end()
 
@@ -103,13 +113,34 @@ class Watchdog:
 
     def _end(self) -> None:
         # Past sys.stderr, which a progress bar may have replaced: that would break the line, and wait for a lock.
-        os.write(2, f"mpignn: {sentence(time.monotonic() - activity.beat)}: given up (--hang-timeout)\n".encode())
+        quiet_s = time.monotonic() - activity.beat
+        os.write(2, f"mpignn: {sentence(quiet_s)}: given up (--hang-timeout)\n".encode())
         faulthandler.dump_traceback(all_threads=True)
-        time.sleep(0.5)         # for the others of this machine to say the same, and for launchers to pass it on
+        for path in _record:
+            _leave_word(path, quiet_s)
+        # For the others of this machine to say the same, and for launchers to pass it on.
+        time.sleep(0.5 + _between_looks_s(self.limit_s(activity)))
         for pid, mark in self._peers:
             if mark == identity(pid)[1]:
                 os.kill(pid, signal.SIGKILL)
         os._exit(_EXIT_CODE)
+
+
+def _between_looks_s(limit_s: float) -> float:
+    return min(1.0, limit_s / 4) if limit_s else 1.0
+
+
+def _leave_word(path: Path, quiet_s: float) -> None:
+    """Add a line to a file that all ranks of the job add to: what this one does, since when, and its stacks."""
+    stacks = [traceback.format_stack(frame) for thread, frame in sys._current_frames().items()
+              if thread != threading.get_ident()]
+    line = to_json({"who": activity.who, "quiet_s": quiet_s, "phase": activity.phase, "detail": activity.detail,
+                    "waits_for": activity.waits_for, "at": time.time(), "phases": list(activity.phases),
+                    "stacks": stacks})
+    with suppress(OSError):         # it is said on stderr, too
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        os.write(handle, f"{line}\n".encode())
+        os.close(handle)
 
 
 def sentence(quiet_s: float) -> str:

@@ -17,7 +17,9 @@ USES = {
     "check": (["{graph}"], "no problem found"),
     "info": ([], "mpi4py"),
     "data": (["nations", "--out", "nations.npz", "--from", "/dev/null"], ""),
+    "report": (["run"], "wrote run/report.html"),
     "slurm": (["{graph}"], "#SBATCH"),
+    "completion": (["bash"], "mpignn"),
     "synth": (["made", "--nodes", "1000", "--avg-degree", "4"], "wrote made"),
 }
 OF_JOBS = ("train", "eval", "infer", "info", "partition", "check")

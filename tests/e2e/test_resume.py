@@ -424,6 +424,11 @@ def test_ranks_that_wait_for_a_silent_one_end_the_job(graphs, tmp_path, mpi, ran
     assert code != 0 and "given up (--hang-timeout)" in output, output
     assert re.search(r"nothing has happened for 1\d s in phase 'epoch .*, waiting for", output), output
     assert "Thread" in output and "train/loop.py" in output, output     # where it waits
+    words = [json.loads(line) for line in (tmp_path / "run" / "hang.jsonl").read_text().splitlines()]
+    assert 1 <= len({word["who"] for word in words}) == len(words) <= 3
+    assert any("epoch" in word["phase"] and word["waits_for"] and "mpignn" in str(word["stacks"]) for word in words)
+    assert run([python(), "-m", "mpignn", "report", str(tmp_path / "run")]).returncode == 0
+    assert "This run hung after" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_run_that_is_under_way_can_be_measured(graphs, tmp_path):

@@ -196,3 +196,15 @@ def test_a_page_of_many_trainers_and_epochs_stays_small(tmp_path):
     assert len(found["runs"][0]["epochs"]) == 1000 and len(Page(html).tables["epochs"]) == 201
     busy = found["runs"][0]["balance"]["busy_s"]
     assert len(Page(html).tables["trainers"]) == 65 and found["runs"][0]["balance"]["slowest"] == busy.index(max(busy))
+
+
+def test_a_run_that_hung_says_who_was_at_work(tmp_path):
+    folder = write_run(tmp_path / "run", [step(0, 0, 1.0)])
+    words = [{"who": f"trainer {rank}/2", "quiet_s": 1800.5 + rank, "phase": "epoch 0", "detail": "step 1",
+              "waits_for": "" if rank else "the trainers", "at": 20.0, "phases": [[5.0, "load <graph>"]],
+              "stacks": [["  File x\n    <listcomp>\n"]]} for rank in range(2)]
+    (folder / "hang.jsonl").write_text("".join(json.dumps(word) + "\n" for word in words))
+    (found,), page = report(folder)
+    assert found["state"]["kind"] == "hung" and "nothing happened for 30 min 02 s" in page.text
+    assert [row[0] for row in page.tables["hang"][1:]] == ["trainer 1/2", "trainer 0/2"]
+    assert "15.0 s before: load <graph>" in page.text and "<listcomp>" in page.text

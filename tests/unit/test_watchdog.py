@@ -1,5 +1,6 @@
 """When a process that does nothing says so, and when it gives up."""
 
+import json
 import logging
 import os
 import subprocess
@@ -74,6 +75,19 @@ def test_a_process_ends_when_nothing_happens(what, code, within_s):
     assert (what == "beats") == (done.stdout == "done\n")
     if code:        # where it hung
         assert "Traceback" not in done.stderr and "line" in done.stderr and "<module>" in done.stderr
+
+
+def test_a_process_that_gives_up_leaves_word(tmp_path):
+    program = PROGRAM.replace('Watchdog(1.0).start()', 'watchdog.leave_word_in(sys.argv[2])\nWatchdog(1.0).start()')
+    record = tmp_path / "hang.jsonl"
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", program, "sleeps", record], capture_output=True, timeout=60)
+        assert done.returncode == 1, done
+    words = [json.loads(line) for line in record.read_text().splitlines()]
+    for word in words:
+        assert (word["phase"], word["waits_for"]) == ("busy", "") and 1 <= word["quiet_s"] < 10
+        assert [name for _, name in word["phases"]] == ["busy"] and "<module>" in str(word["stacks"])
+    assert len(words) == 2
 
 
 def test_a_process_has_one_watchdog_which_goes_by_what_it_was_told_last(monkeypatch):

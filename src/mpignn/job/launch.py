@@ -6,7 +6,8 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from mpignn import imports, log, stop
+from mpignn import imports, log, stop, watchdog
+from mpignn.config import HANG
 from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, paths_named
 from mpignn.job import own_model
 from mpignn.job.job import Job
@@ -69,6 +70,7 @@ def _choose_folder(job: Job, work: Work) -> RunFolder:
                              work.may_lack_folder, work.keeps_folder)
 
     folder = world.all.by_first(choose)
+    watchdog.leave_word_in(None if folder.kept is None else folder.kept / HANG)
     compiled.place() if folder.kept is None else compiled.may_keep_in(folder.kept / "kernels")
     return folder
 

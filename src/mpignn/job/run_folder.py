@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpignn.config import CONFIG, JOBS, METRICS, Config
+from mpignn.config import CONFIG, HANG, JOBS, METRICS, Config
 from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, os_errors
 from mpignn.files import likely
 from mpignn.job import runs
@@ -152,6 +152,7 @@ class RunFolder:
                 config.write(self.path)
             if access is not None:
                 (self.path / _ACCESS).write_text(to_json(access, 1) + "\n", encoding="utf-8")
+            (self.path / HANG).unlink(missing_ok=True)      # of an earlier job
             goes_on = config.checkpoint.resume is not None
             with (self.path / JOBS).open("a" if goes_on else "w", encoding="utf-8") as file:
                 file.write(to_json(job) + "\n")

@@ -30,7 +30,7 @@ def figures_of(run: Run, name: str) -> Figures:
         "result": _result(run), "job": _job(run), "settings": _changed(run.settings),
         "curves": _curves(run), "epochs": [_flat(epoch) for epoch in epochs], "trainers": trainers,
         "moved": _moved(run), "memory": _memory(run, trainers),
-        "classes": _classes(run), "notes": _notes(run),
+        "classes": _classes(run), "hang": run.hang, "notes": _notes(run),
     }
     told["balance"] = _balance(trainers)
     told["time_by_epoch"] = _by_epoch(run, told["balance"])
@@ -41,7 +41,8 @@ def _state(run: Run) -> dict[str, Any]:
     """How the run has ended: ``kind``, and what the event says that tells so."""
     steps = run.all("step")
     events = [("diverged", run.last("diverged") or _first_bad(run)), ("finished", run.last("final")),
-              ("stopped", run.last("stopped")), ("unfinished" if steps else "empty", {})]
+              ("stopped", run.last("stopped")), ("hung", {} if run.hang else None),
+              ("unfinished" if steps else "empty", {})]
     kind, event = next((kind, event) for kind, event in events if event is not None)
     return {"kind": kind, "problem": event.get("problem"), "steps": event.get("steps", len(steps))}
 

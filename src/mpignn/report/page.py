@@ -11,7 +11,7 @@ from mpignn.report.elements import marked, paragraph, section, setting, table, v
 from mpignn.report.figures import Figures
 from mpignn.report.page_outcome import classes, learning, metric_name
 from mpignn.report.page_several import compared, overlaid
-from mpignn.report.page_work import moved, time, used_memory
+from mpignn.report.page_work import hang, moved, time, used_memory
 
 _MOST_EPOCHS = 200          # that are told one by one
 _MOST_BYTES = 1_600_000     # of a page of several runs: those that do not fit are not shown one by one
@@ -57,6 +57,9 @@ def state_line(run: Figures) -> str:
             return f"Finished: {result['epochs']} epochs, {steps}, in {forms.seconds(result['seconds'])}"
         case "stopped":
             return f"Stopped on request after {steps}; `train --resume {run['folder']}` goes on"
+        case "hung":
+            longest = max(rank["quiet_s"] for rank in run["hang"])
+            return f"This run hung after {steps}: nothing happened for {forms.seconds(longest)}"
         case "unfinished":
             return f"Not finished: {steps} so far; it is under way, or was killed"
     return "Nothing came of this run: no step was made"
@@ -94,7 +97,7 @@ def _of_several(report: Figures, room: int) -> str:
 
 def _sections(run: Figures) -> str:
     return "".join([
-        section("What to try", _advice(run)), section("Learning", *learning(run)),
+        section("Where it hung", hang(run)), section("What to try", _advice(run)), section("Learning", *learning(run)),
         section("Classes", *classes(run)), section("Time", *time(run)), section("Rows that were moved", *moved(run)),
         section("Memory", *used_memory(run)), section("What was run", *_what(run)),
         section("Not told", *(paragraph(note) for note in run["notes"]))])

@@ -11,7 +11,8 @@ from mpignn.report.figures import Figures
 from mpignn.report.page_outcome import metric_name
 
 _COLORS = 6        # runs whose curves have a color and a name: the first ones of the table
-_STATES = {"diverged": "diverged", "unfinished": "not finished", "stopped": "stopped", "empty": "nothing came of it"}
+_STATES = {"diverged": "diverged", "hung": "hung", "unfinished": "not finished", "stopped": "stopped",
+           "empty": "nothing came of it"}
 
 
 def compared(report: Figures) -> str:

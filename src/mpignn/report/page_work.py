@@ -14,6 +14,7 @@ _PARTS = (("sample_s", "sampling", "t-sample"), ("fetch_s", "fetching", "t-fetch
           ("compute_s", "computing", "t-compute"), ("sync_s", "gradients and waiting for others", "t-sync"))
 _BESIDE = (("load_s", "waiting for batches", "t-fetch"), *_PARTS[2:])       # where a thread prepares these
 _EVEN = 1.05        # times the mean: what is not worth a word
+_MOST_STACKS = 8            # ranks whose stacks are shown, of those that hung
 _MOST_RANKS = 64            # whose memory is shown
 _TARGETS = {"self": "own rows", "node": "of the same node", "remote": "of other nodes"}
 _SHADES = ("t-compute", "t-fetch", "t-sync", "t-sample")
@@ -153,3 +154,23 @@ def used_memory(run: Figures) -> list[str]:
     used = any(of["used"] for of in shown)
     return [held if used else "", f"<details{'' if used else ' open'}><summary>The plan</summary>"
             f"{table('plan', ['', 'of what', 'in all'], plans, texts=2)}</details>"]
+
+
+def hang(run: Figures) -> str:
+    """What each rank was doing that gave up; those that waited for no rank, which others may have waited for, first."""
+    ranks = sorted(run["hang"], key=lambda rank: (bool(rank["waits_for"]), rank["who"]))
+    if not ranks:
+        return ""
+    rows = [[escape(rank["who"]), escape(", ".join(filter(None, (rank["phase"], rank["detail"])))),
+             escape(rank["waits_for"] or "no rank: it was at work"),
+             value(rank["quiet_s"], forms.seconds(rank["quiet_s"]))] for rank in ranks]
+    stacks = "".join(f"<h3>{escape(rank['who'])}</h3><pre>{escape(_before(rank))}\n\n"
+                     f"{escape(chr(10).join(''.join(stack) for stack in rank['stacks']))}</pre>"
+                     for rank in ranks[:_MOST_STACKS])
+    return (table("hang", ["rank", "in phase", "waiting for", "quiet for"], rows, texts=3)
+            + f"<details><summary>Last phases, and stacks</summary>{stacks}</details>")
+
+
+def _before(rank: Mapping[str, Any]) -> str:
+    """The last phases of a rank, and how long before its end they began."""
+    return "\n".join(f"{forms.seconds(rank['at'] - began):>12} before: {name}" for began, name in rank["phases"])

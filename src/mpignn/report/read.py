@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mpignn.config import CLASSES, CONFIG, EVALUATION, JOBS, METRICS
+from mpignn.config import CLASSES, CONFIG, EVALUATION, HANG, JOBS, METRICS
 from mpignn.errors import ConfigError, DataError, os_errors
 
 _EVAL = "eval"      # the folder of `mpignn eval`
@@ -29,6 +29,7 @@ class Run:
             ``diverged``.
         evaluation: What `mpignn eval` measured last, by ``<split>_<metric>``; empty: nothing.
         evaluated_classes: How often it took each class for each, of each split.
+        hang: What each rank was doing that gave up since nothing happened any more, as `mpignn.watchdog` says it.
         is_cut_off: Whether the last line of metrics.jsonl is not whole.
     """
 
@@ -38,6 +39,7 @@ class Run:
     events: dict[str, list[Event]] = field(default_factory=dict)
     evaluation: dict[str, float | None] = field(default_factory=dict)
     evaluated_classes: list[Event] = field(default_factory=list)
+    hang: list[Event] = field(default_factory=list)
     is_cut_off: bool = False
 
     def all(self, kind: str) -> list[Event]:
@@ -68,7 +70,7 @@ def read_run(path: Path) -> Run:
     settings = _read(path / CONFIG, lambda text: tomllib.loads(text), {})
     flat = {name: value for table in settings.values() if isinstance(table, dict) for name, value in table.items()}
     return Run(path, flat, _lines(path / JOBS, "began")[0], events, _read(path / _EVAL / EVALUATION, json.loads, {}),
-               _read(path / _EVAL / CLASSES, json.loads, []), is_cut_off)
+               _read(path / _EVAL / CLASSES, json.loads, []), _lines(path / HANG, "who")[0], is_cut_off)
 
 
 def _read(path: Path, parse: Callable[[str], Any], otherwise: Any) -> Any:
