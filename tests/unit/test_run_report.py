@@ -208,3 +208,14 @@ def test_a_run_that_hung_says_who_was_at_work(tmp_path):
     assert found["state"]["kind"] == "hung" and "nothing happened for 30 min 02 s" in page.text
     assert [row[0] for row in page.tables["hang"][1:]] == ["trainer 1/2", "trainer 0/2"]
     assert "15.0 s before: load <graph>" in page.text and "<listcomp>" in page.text
+
+
+@pytest.mark.parametrize(("cached", "remote", "hits"), [(30, 10, 0.75), (0, 10, None)])
+def test_the_hits_of_the_cache_are_those_of_features(tmp_path, cached, remote, hits):
+    counts = (("feature", "cache", cached), ("feature", "remote", remote), ("structure", "remote", 5))
+    moved = [{"kind": kind, "hop": None, "target": target, "calls": 1, "rows": rows, "bytes": rows}
+             for kind, target, rows in counts if rows]
+    events = [step(0, 0, 1.0), epoch(0, 1.0, trainers=trainers(1.0), moved=moved), FINAL]
+    (found,), page = report(write_run(tmp_path / "run", events))
+    assert found["cache_hits"] == hits and ("The cache had 75 %" in page.text) == (hits is not None)
+    assert [row[0] for row in page.tables["moved"][1:]] == ["structure", "feature"]

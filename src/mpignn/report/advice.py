@@ -48,22 +48,22 @@ def _diverged(run: Figures) -> float | None:
 
 
 def _waiting(run: Figures) -> str:
-    return {"none": "`--replicate topology` keeps the structure on every node, and `--replicate all` all rows, if "
-                    "memory allows it; `--prefetch 4` asks for the rows of four batches together",
-            "topology": "`--replicate all` keeps all rows on every node, if memory allows it; `--prefetch 4` asks for "
-                        "the rows of four batches together",
-            "all": "a larger `--prefetch` asks for the rows of more batches together",
-            }[run["settings"].get("replicate", "none")]
+    tries = {"none": "`--replicate topology` keeps the structure on every node, and `--replicate all` all rows, if "
+                     "memory allows it",
+             "topology": "`--replicate all` keeps all rows on every node, if memory allows it", "all": ""}
+    copies = tries[run["settings"].get("replicate", "none")]
+    cache = "" if "cache" in run["settings"] or not copies else "`--cache 10%` keeps the features that are read most"
+    return "; ".join(filter(None, (copies, cache, "a larger `--prefetch` asks for the rows of more batches together")))
 
 
 def _cut_like_random(run: Figures) -> float | None:
-    """Remote feature rows, as a part of those that were remote if nodes had the rows at random."""
+    """Feature rows of other nodes, as a part of those that it would be if nodes had the rows at random."""
     nodes = len(set(run["job"].get("node_of_rank", ())))
     rows = {target: sum(entry["rows"] for entry in run["moved"]
                         if entry["kind"] == "feature" and entry["target"] == target)
-            for target in ("self", "node", "remote")}
-    whole = sum(rows.values())
-    return float(rows["remote"] / whole / (1 - 1 / nodes)) if nodes > 1 and whole else None
+            for target in ("self", "node", "remote", "cache")}
+    whole, away = sum(rows.values()), rows["remote"] + rows["cache"]
+    return float(away / whole / (1 - 1 / nodes)) if nodes > 1 and whole else None
 
 
 def _reducing(run: Figures) -> float | None:

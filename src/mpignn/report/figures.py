@@ -29,7 +29,7 @@ def figures_of(run: Run, name: str) -> Figures:
         "name": name, "folder": str(run.path), "state": _state(run), "metrics": _metrics(run),
         "result": _result(run), "job": _job(run), "settings": _changed(run.settings),
         "curves": _curves(run), "epochs": [_flat(epoch) for epoch in epochs], "trainers": trainers,
-        "moved": _moved(run), "memory": _memory(run, trainers),
+        "moved": _moved(run), "cache_hits": _cache_hits(run), "memory": _memory(run, trainers),
         "classes": _classes(run), "hang": run.hang, "notes": _notes(run),
     }
     told["balance"] = _balance(trainers)
@@ -202,6 +202,13 @@ def _moved(run: Run) -> list[dict[str, Any]]:
                 counts[place] += entry[unit]
     return [{"kind": kind, "hop": hop, "target": target, "calls": counts[0], "rows": counts[1], "bytes": counts[2]}
             for (kind, hop, target), counts in total.items()]
+
+
+def _cache_hits(run: Run) -> float | None:
+    """The part of the feature rows of other nodes that were in the cache; None: there is no cache, or no such rows."""
+    rows = {target: sum(entry["rows"] for entry in _moved(run)
+                        if entry["kind"] == "feature" and entry["target"] == target) for target in ("cache", "remote")}
+    return rows["cache"] / sum(rows.values()) if rows["cache"] else None
 
 
 def _memory(run: Run, trainers: Mapping[str, Sequence[int]] | None) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ _BESIDE = (("load_s", "waiting for batches", "t-fetch"), *_PARTS[2:])       # wh
 _EVEN = 1.05        # times the mean: what is not worth a word
 _MOST_STACKS = 8            # ranks whose stacks are shown, of those that hung
 _MOST_RANKS = 64            # whose memory is shown
-_TARGETS = {"self": "own rows", "node": "of the same node", "remote": "of other nodes"}
+_TARGETS = {"self": "own rows", "node": "of the same node", "remote": "of other nodes", "cache": "of the cache"}
 _SHADES = ("t-compute", "t-fetch", "t-sync", "t-sample")
 
 
@@ -123,6 +123,8 @@ def moved(run: Figures) -> list[str]:
     head = ["", "bytes", *(text for target in targets for text in (f"rows {_name(target)}", "bytes")), "messages"]
     return [legend([Piece(0, _name(target), style) for target, style in zip(targets, _SHADES, strict=False)]),
             table("moved", head, rows, texts=2),
+            paragraph(f"The cache had {forms.percent(run['cache_hits'])} of the rows that other nodes hold.")
+            if run["cache_hits"] is not None else "",
             paragraph("What kernels read in place, in the memory of their node, is not moved.", "soft")]
 
 
