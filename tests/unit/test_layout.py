@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpignn.mpi.layout import ALIGN, chunks, cut_rows, lay_out, merge
+from mpignn.mpi.layout import ALIGN, Layouts, chunks, cut_rows, lay_out, merge
 from mpignn.roles import Topology, assign_roles
 from transport_suite import specs
 
@@ -58,6 +58,17 @@ def test_arrays_of_a_node_are_aligned_and_apart(nodes, servers_per_node):
             assert offset % ALIGN == 0 and offset >= end
             end = offset + spec.elements(layout.first, layout.last) * spec.dtype.itemsize
         assert end <= layout.nbytes < end + ALIGN
+
+
+@pytest.mark.parametrize("nodes, servers_per_node", [([0], None), ([0, 0, 1, 1, 3], 1), ([0, 0, 1, 1, 2], 0)])
+def test_the_layout_of_a_server_is_that_of_its_node(nodes, servers_per_node):
+    topology = Topology(tuple(nodes), assign_roles(nodes, servers_per_node))
+    arrays = specs(len(topology.server_ranks))
+    layouts = Layouts(arrays, topology)
+    for server, rank in enumerate(topology.server_ranks):
+        node = topology.node_of_rank[rank]
+        assert layouts.of_server(server) == lay_out(arrays, topology, node)
+        assert layouts.of_server(server) is layouts.of_node(node)
 
 
 def test_a_node_without_servers_holds_nothing():

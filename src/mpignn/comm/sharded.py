@@ -6,6 +6,7 @@ Shapes: S owners, N rows asked for, W elements in a row.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -36,6 +37,11 @@ class ArraySpec:
     def num_rows(self) -> int:
         return self.bounds[-1]
 
+    @cached_property
+    def cuts(self) -> np.ndarray:
+        """(S + 1,) int64 ``bounds``, to search in: NumPy takes longer to read a tuple of many than to search them."""
+        return np.array(self.bounds, np.int64)
+
     def elements(self, first: int, last: int) -> int:
         """Elements that hold the rows of owners ``first`` to ``last - 1``; 0 if there are none."""
         if first == last:
@@ -45,8 +51,9 @@ class ArraySpec:
 
 def array_spec(name: str, dtype: DTypeLike, width: int, bounds: Iterable[int], step: int | None = None,
                kind: str = "feature") -> ArraySpec:
-    """An `ArraySpec` whose rows do not overlap unless ``step`` says so."""
-    return ArraySpec(name, np.dtype(dtype), int(width), tuple(int(b) for b in bounds),
+    """An `ArraySpec` whose rows do not overlap unless ``step`` says so; it keeps a tuple of ints as it is."""
+    kept = bounds if isinstance(bounds, tuple) else tuple(int(b) for b in bounds)
+    return ArraySpec(name, np.dtype(dtype), int(width), kept,
                      int(width if step is None else step), kind)
 
 

@@ -40,6 +40,32 @@ def lay_out(specs: Sequence[ArraySpec], topology: Topology, node: int) -> Layout
     return Layout(first, last, offsets, end)
 
 
+class Layouts:
+    """The layout of each node, worked out when it is first asked for: most ranks read from few of many nodes."""
+
+    def __init__(self, specs: Sequence[ArraySpec], topology: Topology) -> None:
+        """Not collective.
+
+        Args:
+            specs: The arrays, in the same order on all ranks.
+            topology: Where the servers sit.
+        """
+        self._specs, self._topology = specs, topology
+        self._known: dict[int, Layout] = {}
+
+    def of_node(self, node: int) -> Layout:
+        """Where rows lie in the memory of a node.  Not collective."""
+        found = self._known.get(node)
+        if found is None:
+            found = self._known[node] = lay_out(self._specs, self._topology, node)
+        return found
+
+    def of_server(self, server: int) -> Layout:
+        """Where rows lie in the memory of a server's node.  Not collective."""
+        topology = self._topology
+        return self.of_node(topology.node_of_rank[topology.server_ranks[server]])
+
+
 def merge(starts: np.ndarray, size: int, landed: int, gap: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Join rows that lie close to each other into stretches.  Not collective.
 

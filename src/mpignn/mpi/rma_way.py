@@ -35,7 +35,7 @@ class RmaWay(Way):
         """Open the window: servers expose the segment of their node.  Collective over the world."""
         exposed = held.segment if Role.SERVER in world.role else np.empty(0, np.uint8)
         self._rank_of_server = world.topology.server_ranks
-        self._layouts = held.layout_of_server
+        self._layouts = held.layouts
         self.chunk_bytes = held.chunk_bytes
         self._gap_bytes = _GAP_BYTES.get(MPI.get_vendor()[0], _GAP_BYTES_ELSEWHERE)
         self.win = MPI.Win.Create(exposed if exposed.size else None, 1, comm=world.all.comm)
@@ -44,7 +44,7 @@ class RmaWay(Way):
         world.all.barrier()
 
     def ask(self, server: int, splits: Sequence[SplitRequest], landed: int) -> Ask:
-        layout, pieces = self._layouts[server], []
+        layout, pieces = self._layouts.of_server(server), []
         for split in splits:
             spec, rows = split.request.array.spec, split.rows_of(server)
             step = spec.step * spec.dtype.itemsize

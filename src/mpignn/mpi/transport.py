@@ -4,6 +4,7 @@ Shapes: S servers, N rows asked for.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from mpignn.comm.sharded import ArraySpec, Pending
 from mpignn.comm.transport import GraphArray, OnMain, Request, Transport, check_request, read_only
 from mpignn.errors import CommError
 from mpignn.mpi.copies import Copies, CopiesMemory
-from mpignn.mpi.layout import lay_out
+from mpignn.mpi.layout import Layouts
 from mpignn.mpi.library import MPI
 from mpignn.mpi.owner_array import OwnerArray, TrainerOwners
 from mpignn.mpi.rma_array import RmaArray
@@ -58,9 +59,8 @@ class MpiTransport(Transport):
         access = world.access if access is None else access
         self._access = (access,) * len(topology.nodes) if isinstance(access, str) else tuple(access)
         assert set(self._access) <= WAYS.keys() and len(self._access) == len(topology.nodes)
-        layouts = [lay_out(specs, topology, node) for node in topology.nodes]
-        self._layout = layouts[world.node_id]
-        self._layout_of_server = [layout for layout in layouts for _ in range(layout.first, layout.last)]
+        self._layouts = Layouts(specs, topology)
+        self._layout = self._layouts.of_node(world.node_id)
         self._node_of_server = [topology.node_of_rank[rank] for rank in topology.server_ranks]
         self._pool = Pool()
         self._ways: dict[str, Way] = {}
@@ -99,7 +99,7 @@ class MpiTransport(Transport):
             world.all.barrier()
             return
         wanted = set().union(*world.all.allgather(set(self._access)))
-        held = Held(self._specs, self._segment.bytes, self._layout, self._layout_of_server, self._chunk_bytes)
+        held = Held(self._specs, self._segment.bytes, self._layout, self._layouts, self._chunk_bytes)
         self._ways = {name: open_way(name, world, held) for name in sorted(wanted)}     # on all ranks in this order
 
     def gather(self, requests: Sequence[Request], on_main: OnMain | None = None) -> Pending:
@@ -208,10 +208,11 @@ class _Fetch(Pending):
     def _start(self) -> None:
         transport, splits = self._transport, self._splits
         stats, landed = transport._stats, 0
-        for server in range(len(transport._layout_of_server)):
-            wanting = [split for split in splits if split.rows_of(server).size]
-            if not wanting:
-                continue
+        wanted = defaultdict[int, list[SplitRequest]](list)
+        for split in splits:
+            for server in split.servers:
+                wanted[server].append(split)
+        for server, wanting in sorted(wanted.items()):
             ask = transport._way_to(server).ask(server, wanting, landed)
             landed += ask.nbytes
             self._asks.append(ask)

@@ -14,7 +14,7 @@ from mpignn.comm.sharded import ArraySpec
 from mpignn.comm.transport import Request
 from mpignn.kernels.gather import gather_rows, scatter_rows
 from mpignn.mpi.copies import Copies
-from mpignn.mpi.layout import Layout
+from mpignn.mpi.layout import Layout, Layouts
 from mpignn.mpi.world import World
 from mpignn.ways import WAYS
 
@@ -52,13 +52,19 @@ class SplitRequest:
             self._which: Places = slice(None)
         else:
             self.rows, self._which = np.unique(asked, return_inverse=True)
-        self._cuts = np.searchsorted(self.rows, array.spec.bounds)
+        self._cuts = np.searchsorted(self.rows, array.spec.cuts)
         self._at = np.empty(self.rows.size, np.int64)
 
     @property
     def row_bytes(self) -> int:
         spec = self.request.array.spec
         return spec.width * spec.dtype.itemsize
+
+    @property
+    def servers(self) -> list[int]:
+        """Those that have rows to fetch, ascending."""
+        found: list[int] = np.flatnonzero(np.diff(self._cuts)).tolist()
+        return found
 
     def rows_of(self, server: int) -> np.ndarray:
         """The rows to fetch from a server, ascending.  Not collective."""
@@ -137,14 +143,14 @@ class Held:
         specs: The arrays, in the same order on all ranks.
         segment: (bytes,) uint8 memory of this node.
         layout: Where rows lie in it.
-        layout_of_server: Where rows lie in the memory of each server's node.
+        layouts: Where rows lie in the memory of each server's node.
         chunk_bytes: No single read is longer, and no reply, unless a single row is.
     """
 
     specs: Sequence[ArraySpec]
     segment: np.ndarray
     layout: Layout
-    layout_of_server: Sequence[Layout]
+    layouts: Layouts
     chunk_bytes: int
 
 

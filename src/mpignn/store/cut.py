@@ -74,14 +74,14 @@ def array_specs(book: RangePartitionBook, infos: Iterable[ArrayInfo], num_server
             out-edges, ``edge_start(etype, row, "out")`` the first place of those of source ``row``.
         copies: What is replicated.
     """
-    def cut(first: int, last: int) -> dict[tuple[str, str], list[int]]:
+    def cut(first: int, last: int) -> dict[tuple[str, str], tuple[int, ...]]:
         nodes = {t: server_rows(book.node_ranges[t], last - first).tolist() for t in book.schema.ntypes}
         cuts = {(NODE, t): rows for t, rows in nodes.items()}
         cuts |= {(EDGE, etype_key(e)): [edge_start(e, row) for row in nodes[e[2]]] for e in book.schema.etypes}
         cuts |= {(OUT, etype_key(e)): [edge_start(e, row, OUT) for row in nodes[e[0]]] for e in book.out_ranges}
-        return {key: [0] * first + rows + rows[-1:] * (num_servers - last) for key, rows in cuts.items()}
+        return {key: tuple([0] * first + rows + rows[-1:] * (num_servers - last)) for key, rows in cuts.items()}
 
-    def cut_all(infos: list[ArrayInfo], bounds: Mapping[tuple[str, str], list[int]]) -> list[ArraySpec]:
+    def cut_all(infos: list[ArrayInfo], bounds: Mapping[tuple[str, str], tuple[int, ...]]) -> list[ArraySpec]:
         specs = []
         for info in infos:
             key = ArrayKey.parse(info.name)
@@ -159,8 +159,10 @@ def place(book: RangePartitionBook, infos: Mapping[str, ArrayInfo], topology: To
     """
     groups = topology.copy_groups(width)
     cuts = {len(topology.server_ranks)} | {last - first for first, last in groups if replicate != "none"}
-    starts = {(e, row, IN): edge_start(e, row) for servers in cuts for e in book.schema.etypes
-              for row in server_rows(book.node_ranges[e[2]], servers).tolist()}
-    starts |= {(e, row, OUT): edge_start(e, row, OUT) for servers in cuts for e in book.out_ranges
-               for row in server_rows(book.node_ranges[e[0]], servers).tolist()}
+    starts: dict[tuple[EType, int, str], int] = {}
+    for servers in cuts:
+        rows = {t: server_rows(book.node_ranges[t], servers).tolist() for t in book.schema.ntypes}
+        for server in range(servers + 1):       # those of a partition together: its file is opened once
+            starts |= {(e, rows[e[2]][server], IN): edge_start(e, rows[e[2]][server]) for e in book.schema.etypes}
+            starts |= {(e, rows[e[0]][server], OUT): edge_start(e, rows[e[0]][server], OUT) for e in book.out_ranges}
     return Placement(book, dict(infos), topology, replicate, groups, starts)
