@@ -18,6 +18,14 @@ from random_tables import EDGES, write_tables
 from threads_group import on_threads
 
 
+@pytest.fixture(autouse=True, scope="module")
+def small_blocks():
+    """Several blocks in each group of rows of a Parquet file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mpignn.tables.parquet._BLOCK_BYTES", 64)
+        yield
+
+
 @st.composite
 def tables(draw):
     """What `write_tables` makes a folder of."""

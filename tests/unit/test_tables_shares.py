@@ -37,6 +37,7 @@ def read(table):
     found = {name: [] for name in table.names}
     begins, rows = [], []
     for block in table.batches():
+        assert block.num_rows
         begins.append(block.first_row)
         rows += range(block.first_row, block.first_row + block.num_rows)
         for name, array in block.columns.items():
@@ -91,7 +92,8 @@ def test_json_lines_are_cut_between_objects(tmp_path_factory, rows, end, indent,
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet", ".feather", ".cr.csv"])
 @pytest.mark.parametrize("size", [2, 3, 7])
-def test_files_of_all_formats_are_shared(ending, size, tmp_path):
+def test_files_of_all_formats_are_shared(ending, size, tmp_path, monkeypatch):
+    monkeypatch.setattr("mpignn.tables.parquet._BLOCK_BYTES", 64)
     rng = np.random.default_rng(size)
     for number in range(4):
         rows = pa.table({"id": [f"n{number}-{i}" for i in range(int(rng.integers(0, 40)) * (number != 1))]})

@@ -40,9 +40,12 @@ class ParquetTable:
             for whole in self._file.iter_batches(self._rows_of_a_block(set(types)), groups, list(types)):
                 batch = whole.slice(max(0, begin - row), max(0, end - max(begin, row)))
                 row += whole.num_rows
-                batch.validate(full=True)       # not all texts need be UTF-8
-                yield batch.select(list(types))
-                advance(batch.num_rows)
+                if batch.num_rows:      # a group of which only some rows are wanted may be read in several batches
+                    batch.validate(full=True)       # not all texts need be UTF-8
+                    yield batch.select(list(types))
+                    advance(batch.num_rows)
+                if row >= end:
+                    break
 
     def fitting(self, kinds: Mapping[str, Sequence[pa.DataType]], part: Part | None = None, advance: Advance = untold
                 ) -> dict[str, tuple[pa.DataType, ...]]:

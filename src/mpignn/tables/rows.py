@@ -168,7 +168,7 @@ def _kept_of(blocks: Iterable[Block], table: Table, kept: Kept
     for block in blocks:
         chosen = np.flatnonzero(kept.rows(row, row + block.num_rows))
         row += block.num_rows
-        if chosen.size == block.num_rows:
+        if 0 < chosen.size == block.num_rows:
             yield block.columns, slice(first, first + chosen.size), where_of(table, block)
         elif chosen.size:
             arrays = {name: array.take(pa.array(chosen)) for name, array in block.columns.items()}
