@@ -1,6 +1,8 @@
 """`mpignn report` on runs that jobs have made: each of its figures is what metrics.jsonl says."""
 
 import json
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -105,3 +107,15 @@ def test_bad_words_end_with_a_line(folder, words, part):
     done = mpignn(folder, "report", *words)
     assert done.returncode == 2 and part in done.stderr and "Traceback" not in done.stderr, str(done)
     assert done.stderr.count("\n") == 1, str(done)
+
+
+def test_a_browser_has_nothing_to_say_of_the_page(folder):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no browser")
+    mpignn(folder, "report", "run", "--out", "seen.html")
+    done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+                           "--window-size=390,900", "--dump-dom", f"file://{folder / 'seen.html'}"],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "Finished: 3 epochs" in done.stdout, done.stderr
+    assert "CONSOLE" not in done.stderr, done.stderr

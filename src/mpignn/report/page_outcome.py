@@ -91,7 +91,7 @@ def _confusion(counts: dict[str, Any], names: Sequence[str], order: Sequence[int
             for count, true, said in pairs]
     most = table("confused", ["class", "taken for", "seeds", "of the class"], rows, texts=2) if rows else ""
     few = len(names) <= _NAMED
-    left = "".join(f"<span>{escape(names[c])}</span>" for c in order) if few else ""
+    left = "".join(f"<span><b>{escape(names[c])}</b></span>" for c in order) if few else ""
     upright = ' class="upright"' if max(map(len, names)) > 2 else ""
     below = "".join(f"<span><b{upright}>{escape(names[c])}</b></span>" for c in order) if few else ""
     return ('<h3>What is taken for what</h3><div class="confusion"><div>'
