@@ -29,6 +29,7 @@ CLASSES = "classes.json"        # beside it
 TRAINED = "trained"             # likewise: the network with the best parameters
 AUTO = "auto"
 CPU = "cpu"
+SCHEDULE = "schedule"       # the policy of a cache whose copies change as batches go by
 MOST_USED = ("servers_per_node", "task", "fanouts", "batch_size", "model", "hidden", "epochs", "lr", "run_dir",
              "resume")      # what help shows of the settings unless all are asked for
 LARGEST = 1 << 31       # what whole numbers are less than where nothing else is said: C's int
@@ -158,9 +159,9 @@ class LoaderConfig:
     prefetch: int = _aside(2, "batches prepared together, their requests fused; 1 prepares each on its own", low=1)
     cache: str | None = _aside(None, "copies of features of other nodes that each node holds for its trainers: a share "
                                      "of these, such as 5%%, or bytes, such as 500M (default: none)")
-    cache_policy: str = _aside("vip", "which rows it copies: those that most edges lead from (degree), or that batches "
-                                      "of its trainers hold most probably (vip)", choices=("degree", "vip"),
-                               only={"cache": SET})
+    cache_policy: str = _aside("vip", "which rows it copies: those that most edges lead from (degree), that batches of "
+                                      "its trainers hold most probably (vip), or at each time those that they read "
+                                      "soonest (schedule)", choices=("degree", "vip", SCHEDULE), only={"cache": SET})
 
 
 @dataclass(frozen=True)

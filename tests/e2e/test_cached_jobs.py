@@ -31,21 +31,23 @@ def rows(events, target):
 def test_losses_are_the_same_and_rows_come_from_here(graphs, tmp_path, mpi):
     if missing(mpi):
         pytest.skip(missing(mpi))
-    usual = "--ranks-per-node", "2", "--access", "owner"
-    without, _ = train(graphs["metis4"], tmp_path / "without", 4, *usual, mpi=mpi)
+    usual = "--ranks-per-node", "3", "--access", "owner"        # two trainers on each node
+    without, _ = train(graphs["metis4"], tmp_path / "without", 6, *usual, mpi=mpi)
     asked = rows(without, "remote")
     assert min(asked) > 0 and not any(rows(without, "cache"))
-    for policy in "degree", "vip":
-        found, done = train(graphs["metis4"], tmp_path / policy, 4, *usual, "--cache", "20%", "--cache-policy", policy,
+    for policy in "degree", "vip", "schedule":
+        found, done = train(graphs["metis4"], tmp_path / policy, 6, *usual, "--cache", "20%", "--cache-policy", policy,
                             mpi=mpi)
         assert [e["loss"] for e in found["step"]] == [e["loss"] for e in without["step"]]
         assert [e["val_acc"] for e in found["epoch"]] == [e["val_acc"] for e in without["epoch"]]
         cached = rows(found, "cache")
         assert np.add(cached, rows(found, "remote")).tolist() == asked
-        assert all(count > 0.2 * whole for count, whole in zip(cached, asked, strict=True))
+        # Each batch reads most of this small graph, and rows are too narrow for lists of all that is read.
+        least = 0.02 if policy == "schedule" else 0.2
+        assert all(count > least * whole for count, whole in zip(cached, asked, strict=True))
         share = 100 * sum(cached) / sum(asked)
         assert f"cache: {share:.1f} % of {sum(asked):,} rows that other nodes hold" in done.stdout
-        assert f"rows of other nodes by {policy}" in done.stderr
+        assert ("read soonest" if policy == "schedule" else f"rows of other nodes by {policy}") in done.stderr
 
 
 def test_a_cache_without_other_nodes_is_said_to_have_no_effect(graphs, tmp_path):

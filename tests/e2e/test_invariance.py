@@ -76,12 +76,15 @@ JOBS = [
     ("mpich", 5, "one", 2, "--access", "owner", "--servers-per-node", "0"),
     ("mpich", 5, "metis4", 2, "--server-nodes", "2", "--replicate", "all"),
     ("mpich", 6, "random4", 2, "--access", "rma", "--cache", "10%"),
+    ("mpich", 6, "metis4", 3, "--access", "rma", "--cache", "10%", "--cache-policy", "schedule"),
     ("openmpi", 2, "random4", 1, "--access", "owner"), ("openmpi", 3, "one", None, "--prefetch", "3"),
     ("openmpi", 4, "metis4", 1, "--replicate", "all"),
     ("openmpi", 4, "metis4", 2, "--access", "owner", "--servers-per-node", "0"),
     ("openmpi", 4, "metis4", 2, "--server-nodes", "1", "--servers-per-node", "2"),      # a node serves, one trains
     ("openmpi", 5, "metis4", 2, "--access", "rma", "--replicate", "topology"),
     ("openmpi", 3, "random4", 1, "--access", "owner", "--cache", "30K", "--cache-policy", "degree"),
+    ("openmpi", 4, "random4", 2, "--servers-per-node", "0", "--access", "owner", "--cache", "20%", "--cache-policy",
+     "schedule", "--prefetch", "3"),
 ]
 
 

@@ -1,11 +1,17 @@
 """Copies of rows of other nodes: read in the place of messages, the same rows, and counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_calls import DEGREE, NODES, publish
+from test_dist_graph import opened as opened_graph
 from test_ways import each_way, opened
 
-from mpignn.roles import Role
+import mpignn as mg
+from graphs import random_graph
+from mpignn.roles import BOTH, Role
+from mpignn.store.graph import published_graph
 from transport_suite import NUM_ROWS, Request
 
 
@@ -61,3 +67,57 @@ def test_ranks_count_the_edges_of_the_graph_together(world, all_serve):
         np.testing.assert_allclose(found, 1 - (1 - seeds) * 0.5 ** of_seeds)
     world.finish()
     published.transport.free()
+
+
+def batches(loader, most=None):
+    """(ids, rows, labels) of the batches of a pass, or of the first ones."""
+    found = []
+    for _, _, blocks in loader:
+        found.append((blocks[0].srcdata[mg.NID].numpy().copy(), blocks[0].srcdata["features"].numpy().copy(),
+                      blocks[-1].dstdata["labels"].numpy().copy()))
+        if len(found) == most:
+            break
+    return found
+
+
+@pytest.mark.ranks(3, 4, ranks_per_node=(1, 2, 3))
+@each_way
+@pytest.mark.parametrize("prefetch", [1, 3])
+@pytest.mark.parametrize("thread", [False, True])
+def test_batches_are_the_same_by_turns(world, access, prefetch, thread):
+    """Whole passes, one that all leave, and one inside another one."""
+    if thread and access == "owner" and BOTH in world.topology.roles:
+        pytest.skip("a rank that computes does not serve")
+    with opened_graph(replace(world, access=access), random_graph(5, 200, 1200)) as g:
+        if world.trainers is None:
+            return
+        sampler = mg.NeighborSampler([3, 3], prefetch_node_feats=["features"], prefetch_labels=["labels"])
+
+        def passes():
+            loader = mg.NodeDataLoader(g, np.arange(200), sampler, global_batch_size=20, shuffle=True,
+                                       prefetch=prefetch, thread=thread)
+            inner = mg.NodeDataLoader(g, np.arange(60), sampler, global_batch_size=30, thread=False)
+            found = batches(loader)
+            loader.set_epoch(1)
+            found += batches(loader, 4)
+            loader.set_epoch(2)
+            for one, _ in zip(loader, range(3), strict=False):
+                found += batches(inner)
+                found.append((one[0].numpy().copy(), one[2][0].srcdata["features"].numpy().copy()))
+            loader.set_epoch(3)
+            return found + batches(loader)
+
+        expected, before = passes(), g.stats(reset=True)
+        features = published_graph(g).node_data("_N", "features")[0]
+        away = 0 if features.whole else 200 - (features.hi - features.lo)
+        published_graph(g).transport.keep_by_turns({features.spec.name: away // 4}, 2)
+        assert (published_graph(g).transport.turns is None) == (away == 0)
+        got, after = passes(), g.stats()
+        for one, other in zip(expected, got, strict=True):
+            for rows, same in zip(one, other, strict=True):
+                np.testing.assert_array_equal(rows, same)
+        if away:
+            assert after.rows("feature", target="cache") > 0
+            moved = after.rows("feature", target="cache") + after.rows("feature", target="remote")
+            # What was under way when a pass was left counts as far as it came.
+            assert moved == pytest.approx(before.rows("feature", target="remote"), rel=0.2)

@@ -1,5 +1,7 @@
 """Which rows a node keeps copies of, and how much memory that takes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from test_plan_memory import FEATURES, plan
 from mpignn.arguments import share_or_bytes
 from mpignn.comm.sharded import array_spec
 from mpignn.comm.transport import GraphArray
+from mpignn.config import LoaderConfig
 from mpignn.errors import ConfigError
 from mpignn.options import check_effects, load_config
 from mpignn.store.cache import cache_bytes, most_visited, num_copies
@@ -37,13 +40,25 @@ SPECS = [array_spec("wide", np.float32, 10, [0, 30, 100]), array_spec("narrow", 
 
 
 def test_bytes_are_dealt_to_arrays_by_what_is_elsewhere():
-    assert num_copies("10%", SPECS, 0, 1) == {"wide": 7, "narrow": 5}
+    def copies(size, last=1):
+        return num_copies(LoaderConfig(cache=size), SPECS, 0, last)
+
+    assert copies("10%") == {"wide": 7, "narrow": 5}
     whole = 70 * 40 + 50 * 2
-    assert num_copies(str(whole), SPECS, 0, 1) == {"wide": 70, "narrow": 50}
-    assert num_copies(str(whole // 2), SPECS, 0, 1) == {"wide": 35, "narrow": 25}
-    assert num_copies("1T", SPECS, 0, 1) == {"wide": 70, "narrow": 50}
-    assert num_copies("10%", SPECS, 0, 2) == {"wide": 0, "narrow": 0}
-    assert cache_bytes("10%", SPECS, 0, 1) == 7 * 40 + 5 * 2
+    assert copies(str(whole)) == {"wide": 70, "narrow": 50}
+    assert copies(str(whole // 2)) == {"wide": 35, "narrow": 25}
+    assert copies("1T") == {"wide": 70, "narrow": 50}
+    assert copies("10%", 2) == {"wide": 0, "narrow": 0}
+    assert cache_bytes(LoaderConfig(cache="10%"), SPECS, 0, 1, 2) == 7 * 40 + 5 * 2
+
+
+@pytest.mark.parametrize("trainers", [1, 4])
+@pytest.mark.parametrize("prefetch", [1, 2, 9])
+def test_lists_of_what_is_read_next_fit_the_bytes_that_are_given(trainers, prefetch):
+    specs = [array_spec("wide", np.float32, 100, [0, 10**6, 4 * 10**6])]
+    loader = LoaderConfig(cache="200M", cache_policy="schedule", prefetch=prefetch)
+    assert 0.95 < cache_bytes(loader, specs, 0, 1, trainers) / (200 << 20) < 1.00001
+    assert cache_bytes(replace(loader, cache="10%"), specs, 0, 1, trainers) <= 1.25 * 3 * 10**5 * 400 + 10**5
 
 
 @given(st.integers(0, 1 << 30), st.integers(0, 30))
@@ -65,5 +80,8 @@ def test_the_plan_counts_the_copies():
     assert any("cache" in line for line in made.lines())
     without, _ = plan([0, 0, 1, 1])
     assert [kinds["cache"] for kinds in without.nodes] == [0, 0]
+    ahead, _ = plan([0, 0, 1, 1], config=load_config(None, {"cache": "10%", "cache_policy": "schedule"}))
+    assert 1 < ahead.nodes[0]["cache"] / made.nodes[0]["cache"] < 1.26
+    assert ahead.ranks[1]["batches"] > made.ranks[1]["batches"]
     whole, _ = plan([0, 0, 1, 1], config=load_config(None, {"cache": "10%"}), replicate="all")
     assert [kinds["cache"] for kinds in whole.nodes] == [0, 0]

@@ -68,6 +68,10 @@ class Pending(ABC):
         """Whether `wait` would return at once; False where that cannot be told.  Not collective."""
         return False
 
+    def leave(self) -> None:
+        """Give it up: when this returns, nothing arrives in memory any more.  Not collective."""
+        self.wait()
+
 
 class ShardedArray(ABC):
     """An array cut by rows over ranks, which every rank that holds it reads by global row number.

@@ -6,15 +6,19 @@ Shapes: N rows asked for, W elements in a row.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpignn.comm.copies import Copies
 from mpignn.comm.sharded import ArraySpec, Pending, ShardedArray
 from mpignn.comm.stats import Stats
 from mpignn.comm.writable import WritableArray
 from mpignn.errors import CommError
 from mpignn.graph.book import checked_ids
+
+if TYPE_CHECKING:
+    from mpignn.comm.turns import Turns
 
 
 class GraphArray(ShardedArray):
@@ -51,12 +55,16 @@ class Request:
         ids: (N,) int64 global row numbers, any order, repeats and N = 0 allowed.
         out: (N, W), C-contiguous, dtype of the array.
         hop: Number of the hop of the sampler that asks, for `Stats`; None for all else.
+        copies: Rows of other nodes to read from here, in the place of those that the transport keeps; None: these.
+        later: Rows of other nodes that whoever asks puts into ``out`` itself.
     """
 
     array: GraphArray
     ids: np.ndarray
     out: np.ndarray
     hop: int | None = None
+    copies: Copies | None = None
+    later: Copies | None = None
 
 
 OnMain = Callable[[Callable[[], Any]], Any]
@@ -67,9 +75,14 @@ class Transport(ABC):
 
     Life: construct (collective), fill `shard` on the servers, `publish` (collective), `gather` at will,
     `free` (collective).
+
+    Attributes:
+        arrays: The arrays by name.
+        turns: Copies of rows of other nodes that change as loaders read them; None: there are none.
     """
 
     arrays: Mapping[str, GraphArray]
+    turns: "Turns | None" = None
 
     def __init__(self) -> None:
         self._stats = Stats()
@@ -119,6 +132,14 @@ class Transport(ABC):
             CommError: A row is outside its array, or an ``out`` has the wrong shape or dtype.
         """
 
+    def progress(self) -> None:
+        """Let those who read rows from this rank go on.  Not collective; never blocks; in the main thread."""
+        return
+
+    def until(self, pending: Pending) -> None:
+        """Return when something that was begun is done, as where rows are waited for.  Not collective."""
+        pending.wait()
+
     @abstractmethod
     def zeros(self, spec: ArraySpec) -> WritableArray:
         """An array of zeros that the trainers own: ``spec.bounds`` are theirs.  Collective over the trainers.
@@ -140,6 +161,18 @@ class Transport(ABC):
             ResourceError: On all trainers: a machine has too little memory.
         """
         assert not any(ids.size for ids in rows.values()), "all rows are here"
+
+    def keep_by_turns(self, copies: Mapping[str, int], ahead: int) -> None:
+        """Make `turns`.  Collective over the trainers.
+
+        Args:
+            copies: How many rows of each array there is room for; the same on the trainers of a node.
+            ahead: How many turns shall be known beyond the one under way.
+
+        Raises:
+            ResourceError: On all trainers: a machine has too little memory.
+        """
+        assert not any(copies.values()), "all rows are here"
 
     @abstractmethod
     def free(self) -> None:

@@ -7,7 +7,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from mpignn.config import Config, SamplingConfig
+from mpignn.comm.turns import turns_ahead
+from mpignn.config import SCHEDULE, Config, SamplingConfig
 from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType, etype_key, parse_etype
@@ -120,7 +121,7 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
     for fanouts in {config.sampling.fanouts, config.eval_fanouts if model else config.sampling.fanouts}:
         hops = _hops(book, config.sampling, fanouts, _nodes_of(seeds, config, book.ntypes))
         sizes = {"sampler": _sampler_bytes(book, config.sampling, fanouts, hops),
-                 "batches": _batch_bytes(placement, hops, row_bytes, config.loader.prefetch),
+                 "batches": _batch_bytes(placement, hops, row_bytes, config.loader.prefetch, _drawn_ahead(config)),
                  "model": _model_bytes(placement, config, hops, sum(seeds.values())) if model else 0}
         work = _larger(work, sizes)
     if model and config.task.task == "link_prediction":
@@ -252,8 +253,16 @@ def _sampler_bytes(book: RangePartitionBook, sampling: SamplingConfig, fanouts: 
     return int(sum(positions_bytes(book.num_nodes(t), ids[t]) for t in book.ntypes) + _LOOKED_AT_BYTES * looked_at)
 
 
-def _batch_bytes(placement: Placement, hops: Sequence[Hop], row_bytes: Mapping[str, int], prefetch: int) -> int:
-    """Features and blocks: of the batches that are prepared together, and of as many that are still in use.
+def _drawn_ahead(config: Config) -> int:
+    """Batches whose neighbors are drawn before they are prepared."""
+    by_turns = config.loader.cache is not None and config.loader.cache_policy == SCHEDULE
+    return (turns_ahead(config.loader.prefetch) + 1) * config.loader.prefetch if by_turns else 0
+
+
+def _batch_bytes(placement: Placement, hops: Sequence[Hop], row_bytes: Mapping[str, int], prefetch: int,
+                 drawn: int = 0) -> int:
+    """Features and blocks: of the batches that are prepared together, and of as many that are still in use; blocks of
+    ``drawn`` more, where there are other nodes.
 
     Where all rows are on one node, each is prepared by itself.
     """
@@ -262,7 +271,8 @@ def _batch_bytes(placement: Placement, hops: Sequence[Hop], row_bytes: Mapping[s
     blocks = sum(8 * sum(hop.src.values()) + 32 * sum(hop.dst.values()) + 4 * sum(hop.edges.values()) for hop in hops)
     serving = len({placement.topology.node_of_rank[rank] for rank in placement.topology.server_ranks})
     landing = features * (1 - 1 / serving) if placement.replicate != "all" else 0       # rows of other nodes
-    return int(together * (2 * (features + blocks) + landing))
+    drawn = drawn if len(placement.topology.nodes) > 1 else 0
+    return int(together * (2 * (features + blocks) + landing) + drawn * blocks)
 
 
 def _model_bytes(placement: Placement, config: Config, hops: Sequence[Hop], edges: float) -> int:
@@ -314,7 +324,8 @@ def _cache_bytes(placement: Placement, config: Config, node: int) -> int:
         return 0
     names = {ArrayKey.node_data(t, config.graph.features).path for t in placement.book.ntypes}
     specs = [spec for spec in placement.specs(node) if spec.name in names]
-    return cache_bytes(config.loader.cache, specs, *placement.topology.servers_of(node))
+    begin, end = placement.topology.trainers_of(node)
+    return cache_bytes(config.loader, specs, *placement.topology.servers_of(node), end - begin)
 
 
 def _embedding_bytes(placement: Placement, config: Config, node: int) -> int:

@@ -58,6 +58,15 @@ def _prefetch(locality: int) -> CodeGen:
 
 
 @_intrinsic
+def full_fence(typingctx: Any) -> Instruction:
+    """Memory that processes share: no load or store moves across it."""
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Values) -> ir.Value:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+    return types.void(), codegen
+
+
+@_intrinsic
 def word_at(typingctx: Any, address: types.Type) -> Instruction:
     """The 8 bytes at ``address``, of whatever alignment, as a uint64: texts are hashed by words, not by bytes."""
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Values) -> ir.Value:

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from mpignn.comm.sharded import Pending
@@ -18,6 +19,7 @@ from mpignn.comm.transport import GraphArray, Request, Transport
 from mpignn.errors import CommError
 from mpignn.store.published import PublishedGraph
 
+_NAP_S = 200e-6         # between two looks at what other trainers have done
 _PATIENCE_S = 5e-3      # between two looks at what a thread that shall end still asks for
 
 Via = Callable[[PublishedGraph], PublishedGraph]
@@ -167,10 +169,11 @@ class _Shared:
         return asked.result()
 
 
-def relayed(graph: PublishedGraph, gather: Callable[[Sequence[Request]], Pending]) -> PublishedGraph:
-    """The graph for who prepares batches: other nodes are asked by ``gather``."""
+def relayed(graph: PublishedGraph, gather: Callable[[Sequence[Request]], Pending],
+            until: Callable[[Pending], None]) -> PublishedGraph:
+    """The graph for who prepares batches: other nodes are asked by ``gather``, and others waited for by ``until``."""
     found = copy.copy(graph)
-    found.transport = cast(Transport, _Relay(graph.transport.arrays, gather))      # all of it that batches use
+    found.transport = cast(Transport, _Relay(graph.transport.arrays, gather, until))      # all of it that batches use
     return found
 
 
@@ -182,8 +185,9 @@ def stopped() -> CommError:
 class _Relay:
     """Stands for a transport."""
 
-    def __init__(self, arrays: Mapping[str, GraphArray], gather: Callable[[Sequence[Request]], Pending]) -> None:
-        self.arrays, self.gather = arrays, gather
+    def __init__(self, arrays: Mapping[str, GraphArray], gather: Callable[[Sequence[Request]], Pending],
+                 until: Callable[[Pending], None]) -> None:
+        self.arrays, self.gather, self.until = arrays, gather, until
 
 
 def _work(shared: _Shared, prepare: Prepare, groups: Sequence[range]) -> None:
@@ -194,7 +198,7 @@ def _work(shared: _Shared, prepare: Prepare, groups: Sequence[range]) -> None:
                 raise _Stopped
             return graph.transport.gather(requests, shared.on_main)
 
-        return relayed(graph, gather)
+        return relayed(graph, gather, partial(_until, shared, graph.transport))
 
     error: BaseException | None = None
     try:
@@ -208,6 +212,18 @@ def _work(shared: _Shared, prepare: Prepare, groups: Sequence[range]) -> None:
     except BaseException as raised:
         error = raised
     shared.to_main.put(_End(error))
+
+
+def _until(shared: _Shared, transport: Transport, pending: Pending) -> None:
+    """Wait in the thread; the main one, if it waits for the thread, lets others go on meanwhile."""
+    asked: _Call | None = None
+    while not pending.done():
+        if shared.stopping:
+            raise _Stopped
+        if asked is None or asked.done.is_set():
+            asked = _Call(transport.progress)
+            shared.to_main.put(asked)
+        time.sleep(_NAP_S)
 
 
 def _stop(shared: _Shared, thread: threading.Thread) -> None:

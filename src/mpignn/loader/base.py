@@ -8,7 +8,8 @@ Shapes: N ids of a pass, G ids of a global batch, n of them this trainer's, T tr
 
 import operator
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -18,12 +19,13 @@ import torch
 from numpy.typing import ArrayLike
 
 from mpignn.arguments import whole_number
+from mpignn.comm.turns import Course
 from mpignn.errors import ConfigError, DataError, IDError
 from mpignn.graph.block import Block
 from mpignn.kernels.rng import derive
 from mpignn.loader.ahead import Ahead, InTurn, Via
 from mpignn.loader.between import Between
-from mpignn.loader.fetch import to_device
+from mpignn.loader.fetch import Fetch, to_device
 from mpignn.loader.seed_order import BatchPlan, deal, even_share
 from mpignn.log import beat
 from mpignn.store.graph import DistGraph, published_graph, stop_when_closed
@@ -210,7 +212,9 @@ class DistDataLoader(Generic[K]):
         self._step, self.stats = first, LoaderStats()
         together = self._together()
         groups = [range(begin, min(begin + together, len(self))) for begin in range(first, len(self), together)]
-        source = self._source()(partial(self._prepare, epoch), groups)
+        course = self._course()
+        prepare = partial(self._prepare, epoch) if course is None else _ByTurns(self, epoch, groups, course)
+        source = self._source()(prepare, groups)
         self._clock = source.clock
         for g in self._graphs():
             stop_when_closed(g, source)
@@ -229,6 +233,8 @@ class DistDataLoader(Generic[K]):
                     del batch       # its memory may serve the next one
         finally:
             source.stop()
+            if course is not None:
+                course.end()
             self._clock = time.perf_counter     # the source refers to this loader
 
     def seeds_of(self, step: int) -> dict[K, np.ndarray]:
@@ -284,18 +290,41 @@ class DistDataLoader(Generic[K]):
         """Whether nothing that makes batches calls MPI but through the graph that `_make` is given."""
         return False
 
-    def _prepare(self, epoch: int, steps: range, via: Via) -> list[tuple[Share[K], Any]]:
-        shares = [self._share(epoch, step) for step in steps]
-        return list(zip(shares, self._make(shares, via), strict=True))
+    def _course(self) -> Course | None:
+        """A pass with copies of rows that change as batches read them; None: there are no such."""
+        return None
 
-    def _make(self, shares: Sequence[Share[K]], via: Via) -> list[Any]:
-        """The batches of some steps, read from ``via(graph)`` where a graph is needed."""
+    def _course_over(self, g: DistGraph) -> Course | None:
+        """As `_course`, of the input nodes of a graph."""
+        turns = published_graph(g).transport.turns
+        return None if turns is None or self._counts is not None else turns.begin()
+
+    def _prepare(self, epoch: int, steps: range, via: Via) -> list[tuple[Share[K], Any]]:
+        return self._fetched(*self._drawn(epoch, steps, via))
+
+    def _drawn(self, epoch: int, steps: range, via: Via) -> tuple[list[tuple[Share[K], Any]], list[Fetch]]:
+        """Batches with their shares, and what is to be fetched for them."""
+        shares = [self._share(epoch, step) for step in steps]
+        batches, fetches = self._make(shares, via)
+        return list(zip(shares, batches, strict=True)), fetches
+
+    def _fetched(self, batches: list[tuple[Share[K], Any]], fetches: Sequence[Fetch],
+                 course: Course | None = None) -> list[tuple[Share[K], Any]]:
+        """The batches, with what is to be fetched; the first of these makes a turn of ``course``."""
+        started = self._clock()
+        for number, fetch in enumerate(fetches):
+            fetch.finish(course if number == 0 else None)
+        self.stats.fetch_s += self._clock() - started
+        return batches
+
+    def _make(self, shares: Sequence[Share[K]], via: Via) -> tuple[list[Any], list[Fetch]]:
+        """The batches of some steps, read from ``via(graph)`` where a graph is needed; and what they still lack."""
         batches = []
         for share in shares:
             ids = {kind: torch.from_numpy(of_kind) for kind, of_kind in share.ids.items()}
             batch: Any = ids if self._typed else next(iter(ids.values()))
             batches.append(batch if self._collate is None else self._collate(batch))
-        return batches
+        return batches, []
 
     def _blocks(self, batch: Any) -> Sequence[Block]:
         """The blocks of a batch."""
@@ -333,6 +362,22 @@ class DistDataLoader(Generic[K]):
             found = np.flatnonzero(own[places[t]])
             ascending[kind] = found[np.argsort(ids[found], kind="stable")]
         return Share(step, size, derive(self._seed, _DRAWS, epoch, step), whole, ascending, among)
+
+
+class _ByTurns(Generic[K]):
+    """Prepares groups of batches with the neighbors of later ones drawn already, so that it is known what they read."""
+
+    def __init__(self, loader: DistDataLoader[K], epoch: int, groups: Iterable[range], course: Course) -> None:
+        """Not collective."""
+        self._loader, self._epoch, self._groups, self._course = loader, epoch, iter(groups), course
+        self._drawn: deque[tuple[list[tuple[Share[K], Any]], list[Fetch]]] = deque()
+
+    def __call__(self, steps: range, via: Via) -> list[tuple[Share[K], Any]]:
+        while len(self._drawn) <= self._course.ahead and (group := next(self._groups, None)) is not None:
+            drawn = self._loader._drawn(self._epoch, group, via)
+            self._course.list(drawn[1][0].rows())
+            self._drawn.append(drawn)
+        return self._loader._fetched(*self._drawn.popleft(), self._course)
 
 
 def _integers(what: Hashable, ids: Any) -> np.ndarray:

@@ -70,7 +70,7 @@ class Between:
         stop_serving(self.meet)
         # The collector may be another thread; then the transport waits for the rows, when it is freed.
         if self._awaited is not None and self._coroutine is not None and threading.get_ident() == self._thread:
-            self._awaited.wait()
+            self._awaited.leave()
             self._coroutine.parent = greenlet.getcurrent()
             self._coroutine.throw(greenlet.GreenletExit)
 
@@ -84,7 +84,8 @@ class Between:
 
     def _run(self, group: range) -> None:
         try:
-            self._made = self._prepare(group, lambda graph: relayed(graph, partial(self._gather, graph.transport)))
+            self._made = self._prepare(group, lambda graph: relayed(
+                graph, partial(self._gather, graph.transport), self.wait_for))
         except Exception as error:      # raised where the group is asked for, not in another one's wait
             self._made = error
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from mpignn.comm.turns import Course
 from mpignn.errors import ConfigError
 from mpignn.graph.block import EID, TIME, Block
 from mpignn.graph.pairs import PairGraph
@@ -105,6 +106,9 @@ class EdgeDataLoader(DistDataLoader[EType]):
     def _graphs(self) -> tuple[DistGraph, ...]:
         return self._g, self._from
 
+    def _course(self) -> Course | None:
+        return self._course_over(self._from)
+
     def _in_thread(self) -> bool:
         return (self._sampler.in_thread and (self._negative is None or self._negative.in_thread)
                 and (self._exclusion is None or not self._exclusion_reads_tensors))
@@ -113,7 +117,7 @@ class EdgeDataLoader(DistDataLoader[EType]):
         blocks: list[Block] = batch[-1]
         return blocks
 
-    def _make(self, shares: Sequence[Share[EType]], via: Via) -> list[tuple[Any, ...]]:
+    def _make(self, shares: Sequence[Share[EType]], via: Via) -> tuple[list[tuple[Any, ...]], list[Fetch]]:
         started = self._clock()
         graph, drawn_from = via(published_graph(self._g)), via(published_graph(self._from))
         found = [self._find(etype, shares, graph, drawn_from) for etype in self._ids]
@@ -141,12 +145,8 @@ class EdgeDataLoader(DistDataLoader[EType]):
                     frame[TIME] = torch.from_numpy(times[b][etype])
                 edges.edges(frame, etype, self._labels.get(etype, ()), ids, label=True)
             batches.append((tensors(inputs), *graphs, blocks))
-        sampled_at = self._clock()
-        for fetch in nodes, edges:
-            fetch.finish()
-        self.stats.sample_s += sampled_at - started
-        self.stats.fetch_s += self._clock() - sampled_at
-        return batches
+        self.stats.sample_s += self._clock() - started
+        return batches, [nodes, edges]
 
     def _find(self, etype: EType, shares: Sequence[Share[EType]], graph: PublishedGraph,
               drawn_from: PublishedGraph) -> "_Found":

@@ -11,6 +11,7 @@ import torch
 
 from mpignn.buffers import Pool
 from mpignn.comm.transport import GraphArray, Request
+from mpignn.comm.turns import Course
 from mpignn.errors import ConfigError, UnknownName
 from mpignn.graph.block import EID, NID, TIME, Block, Frame
 from mpignn.graph.pairs import PairGraph
@@ -59,14 +60,25 @@ class Fetch:
         self._arrays[key] = data
         self._wanted.setdefault(key, []).append((frame, name, ids, label))
 
-    def finish(self) -> None:
-        """Fetch all that is wanted.  Not collective."""
+    def rows(self) -> dict[str, np.ndarray]:
+        """(N,) ids of the rows that are wanted, by name of their array.  Not collective."""
+        return {key: np.concatenate([ids for _, _, ids, _ in wanted]) for key, wanted in self._wanted.items()}
+
+    def finish(self, course: Course | None = None) -> None:
+        """Fetch all that is wanted.  Not collective.
+
+        Args:
+            course: The pass over batches, where copies of rows change from turn to turn; this makes one.
+        """
         requests = []
         for key, wanted in self._wanted.items():
             array, _ = self._arrays[key]
             ids = wanted[0][2] if len(wanted) == 1 else np.concatenate([ids for _, _, ids, _ in wanted])
             requests.append(Request(array, ids, _pool.empty((ids.size, array.spec.width), array.spec.dtype)))
-        self._graph.transport.gather(requests).wait()
+        if course is None:
+            self._graph.transport.gather(requests).wait()
+        else:
+            course.gather(self._graph.transport, requests)
         for request, (key, wanted) in zip(requests, self._wanted.items(), strict=True):
             _, shape = self._arrays[key]
             begin = 0

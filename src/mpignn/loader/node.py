@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mpignn.comm.turns import Course
 from mpignn.graph.block import Block
 from mpignn.loader.ahead import Via
 from mpignn.loader.base import DistDataLoader, Share
@@ -68,13 +69,16 @@ class NodeDataLoader(DistDataLoader[str]):
     def _graphs(self) -> tuple[DistGraph, ...]:
         return (self._g,)
 
+    def _course(self) -> Course | None:
+        return self._course_over(self._g)
+
     def _in_thread(self) -> bool:
         return self._sampler.in_thread
 
     def _blocks(self, batch: Batch) -> Sequence[Block]:
         return batch[2]
 
-    def _make(self, shares: Sequence[Share[str]], via: Via) -> list[Batch]:
+    def _make(self, shares: Sequence[Share[str]], via: Via) -> tuple[list[Batch], list[Fetch]]:
         started = self._clock()
         graph = via(published_graph(self._g))
         batches, fetch = [], Fetch(graph)
@@ -93,8 +97,5 @@ class NodeDataLoader(DistDataLoader[str]):
                 ids = last.src_ids[ntype][:last.num_dst[ntype]]
                 fetch.nodes(last.dst_frames[ntype], ntype, names, ids, label=True)
             batches.append((tensors(inputs), tensors(outputs), blocks))
-        sampled_at = self._clock()
-        fetch.finish()
-        self.stats.sample_s += sampled_at - started
-        self.stats.fetch_s += self._clock() - sampled_at
-        return batches
+        self.stats.sample_s += self._clock() - started
+        return batches, [fetch]

@@ -1,35 +1,17 @@
-"""Copies of rows that other nodes hold, in memory that the trainers of a node share.
+"""The memory of copies of rows that other nodes hold: the trainers of a node share it.
 
-Shapes: C copies of rows of W elements, N rows asked for.
+Shapes: C copies of rows of W elements.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
+from mpignn.comm.copies import Copies
 from mpignn.comm.transport import GraphArray
 from mpignn.mpi.layout import ALIGN
 from mpignn.mpi.segment import SharedMemory
 from mpignn.mpi.trainer_array import TrainerGroups, check_memory
-
-
-class Copies:
-    """Rows of one array of a graph.
-
-    Attributes:
-        ids: (C,) int64 their numbers, ascending.
-        rows: (C, W) what they hold.
-    """
-
-    def __init__(self, ids: np.ndarray, rows: np.ndarray) -> None:
-        self.ids, self.rows = ids, rows
-
-    def find(self, ids: np.ndarray) -> np.ndarray:
-        """(N,) int64 which of ``rows`` each one is, -1 where there is no copy.  Not collective."""
-        if not self.ids.size:
-            return np.full(ids.size, -1, np.int64)
-        at = np.minimum(np.searchsorted(self.ids, ids), self.ids.size - 1)
-        return np.where(self.ids[at] == ids, at, -1)
 
 
 class CopiesMemory:

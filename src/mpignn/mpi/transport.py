@@ -11,18 +11,21 @@ from typing import Any
 import numpy as np
 
 from mpignn.buffers import Pool
+from mpignn.comm.copies import Copies
 from mpignn.comm.sharded import ArraySpec, Pending
 from mpignn.comm.transport import GraphArray, OnMain, Request, Transport, check_request, read_only
+from mpignn.comm.turns import Room, Turns, room_for, turns_bytes
+from mpignn.duties import serve
 from mpignn.errors import CommError
-from mpignn.mpi.copies import Copies, CopiesMemory
+from mpignn.mpi.copies import CopiesMemory
 from mpignn.mpi.layout import Layouts
 from mpignn.mpi.library import MPI
 from mpignn.mpi.owner_array import OwnerArray, TrainerOwners
 from mpignn.mpi.rma_array import RmaArray
 from mpignn.mpi.rma_way import RmaWay
-from mpignn.mpi.segment import Segment
-from mpignn.mpi.sync import CHUNK_BYTES
-from mpignn.mpi.trainer_array import TrainerArray, TrainerGroups
+from mpignn.mpi.segment import Segment, SharedMemory
+from mpignn.mpi.sync import CHUNK_BYTES, wait_until
+from mpignn.mpi.trainer_array import TrainerArray, TrainerGroups, check_memory
 from mpignn.mpi.ways import Ask, Held, SplitRequest, Way, open_way
 from mpignn.mpi.world import World
 from mpignn.ways import WAYS
@@ -30,6 +33,7 @@ from mpignn.ways import WAYS
 log = logging.getLogger(__name__)
 
 _KEPT_BYTES = 16 << 20      # of copies, fetched at a time
+_NAP_S = 100e-6
 
 
 class MpiTransport(Transport):
@@ -70,6 +74,7 @@ class MpiTransport(Transport):
         self._trainer_owners: TrainerOwners | None = None
         self._copies_memory: CopiesMemory | None = None
         self._copies: dict[str, Copies] = {}
+        self._turns_memory: SharedMemory | None = None
         self._segment = Segment(world, self._layout.nbytes, segment)
         self.arrays = {spec.name: self._array(spec) for spec in specs}
 
@@ -127,6 +132,33 @@ class MpiTransport(Transport):
         groups.all.barrier()
         self._copies = self._copies_memory.of
 
+    def keep_by_turns(self, copies: Mapping[str, int], ahead: int) -> None:
+        assert self._turns_memory is None and self._world.trainers is not None, "trainers keep rows once"
+        self._world.trainers.barrier()      # as in `keep`
+        groups = self._sharing()
+        me, trainers = groups.node.rank, groups.node.size
+        rooms = [room_for(self.arrays[name].spec, count, trainers, ahead) for name, count in copies.items() if count]
+        nbytes = turns_bytes(rooms, trainers, ahead) if rooms else 0
+        check_memory(groups, nbytes, "the cache")
+        self._turns_memory = SharedMemory(groups.node, groups.all, 0, nbytes, True)
+        self._turns_memory.seal()       # written by `turns`
+
+        def wait(done: Callable[[], bool]) -> None:
+            def looked() -> bool:
+                self.progress()
+                return done()
+            wait_until(looked, _NAP_S)
+
+        def count(room: Room, rows: int) -> None:
+            self._stats.count(room.spec.kind, None, "cache", rows, room.row_bytes)
+
+        if rooms:
+            self.turns = Turns(self._turns_memory.bytes, me, trainers, rooms, ahead, self.arrays, wait, count)
+
+    def progress(self) -> None:
+        self._world.all.comm.Iprobe()
+        serve()
+
     def zeros(self, spec: ArraySpec) -> TrainerArray:
         groups = self._sharing()
         if self._by_owners is None:
@@ -163,9 +195,12 @@ class MpiTransport(Transport):
             fetch.wait()
         if self._copies_memory is not None:
             self._copies_memory.free()
+        if self._turns_memory is not None:
+            self.turns = None
+            self._turns_memory.free()
         if self._trainer_groups is not None:
             self._trainer_groups.free()
-        self._trainer_groups = self._trainer_owners = self._copies_memory = None
+        self._trainer_groups = self._trainer_owners = self._copies_memory = self._turns_memory = None
         self._copies = {}
         for way in self._ways.values():
             way.free()

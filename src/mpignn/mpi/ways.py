@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpignn.comm.copies import Copies
 from mpignn.comm.sharded import ArraySpec
 from mpignn.comm.transport import Request
 from mpignn.kernels.gather import gather_rows, scatter_rows
-from mpignn.mpi.copies import Copies
 from mpignn.mpi.layout import Layout, Layouts
 from mpignn.mpi.world import World
 from mpignn.ways import WAYS
@@ -27,12 +27,14 @@ class SplitRequest:
     Attributes:
         request: What is asked for.
         here: Places in the request of the rows that this rank can address; ``slice(None)`` if that is all.
-        copied: Places in the request of others that there are copies of.
+        copied: Places in the request of others that there are copies of, beside those that come `later`.
         remote: Places in the request of the rest.
         rows: (K,) these, each once, ascending.
     """
 
     def __init__(self, request: Request, copies: Copies | None = None) -> None:
+        """Not collective.  ``copies`` are those that there are, if the request names no others."""
+        copies = copies if request.copies is None else request.copies
         self.request, self._copies = request, copies
         array, ids = request.array, request.ids
         self.copied = self._slots = self.remote = self.rows = np.empty(0, np.int64)
@@ -46,6 +48,8 @@ class SplitRequest:
             slots = copies.find(ids[self.remote])
             found = slots >= 0
             self.copied, self._slots, self.remote = self.remote[found], slots[found], self.remote[~found]
+        if request.later is not None:
+            self.remote = self.remote[request.later.find(ids[self.remote]) < 0]
         asked = ids[self.remote]
         if (asked[1:] > asked[:-1]).all():
             self.rows = asked

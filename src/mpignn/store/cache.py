@@ -14,7 +14,8 @@ import numpy as np
 from mpignn.arguments import share_or_bytes
 from mpignn.comm.sharded import ArraySpec
 from mpignn.comm.transport import GraphArray
-from mpignn.config import Config
+from mpignn.comm.turns import LISTED_SHARE, room_for, turns_ahead, turns_bytes
+from mpignn.config import SCHEDULE, Config, LoaderConfig
 from mpignn.errors import UnknownName
 from mpignn.graph.types import EType, etype_key, parse_etype
 from mpignn.samplers import find_sampler, values_of
@@ -25,27 +26,38 @@ from mpignn.store.visits import Visits, end_chances, seed_chances
 log = logging.getLogger(__name__)
 
 
-def num_copies(cache: str, specs: Sequence[ArraySpec], first: int, last: int) -> dict[str, int]:
+def num_copies(loader: LoaderConfig, specs: Sequence[ArraySpec], first: int, last: int) -> dict[str, int]:
     """How many rows of each array a node copies.  Not collective.
 
     Args:
-        cache: A share of the rows that it does not hold, or bytes, as the setting says it; bytes are dealt to arrays in
+        loader: Has the setting: a share of the rows that it does not hold, or bytes, which are dealt to arrays in
             proportion to those.
         specs: The arrays.
         first, last: Its servers are ``first`` to ``last - 1``.
     """
-    share, most_bytes = share_or_bytes(cache, "cache")
+    assert loader.cache is not None, "there is a cache"
+    share, most_bytes = share_or_bytes(loader.cache, "cache")
     away = {spec.name: spec.num_rows - (spec.bounds[last] - spec.bounds[first]) for spec in specs}
     if share is None:
         assert most_bytes is not None, "one of the two"
         whole = sum(away[spec.name] * _row_bytes(spec) for spec in specs)
-        share = min(1.0, most_bytes / max(1, whole))
+        beside = LISTED_SHARE if loader.cache_policy == SCHEDULE else 0
+        share = min(1.0, most_bytes / max(1, whole * (1 + beside)))
     return {name: int(share * count) for name, count in away.items()}
 
 
-def cache_bytes(cache: str, specs: Sequence[ArraySpec], first: int, last: int) -> int:
-    """Bytes that `num_copies` take.  Not collective."""
-    counts = num_copies(cache, specs, first, last)
+def cache_bytes(loader: LoaderConfig, specs: Sequence[ArraySpec], first: int, last: int, trainers: int) -> int:
+    """Bytes that a node's copies take, with what goes with them.  Not collective.
+
+    Args:
+        loader, specs, first, last: As for `num_copies`.
+        trainers: Trainers of the node.
+    """
+    counts = num_copies(loader, specs, first, last)
+    if loader.cache_policy == SCHEDULE:
+        ahead = turns_ahead(loader.prefetch)
+        return turns_bytes([room_for(spec, counts[spec.name], trainers, ahead) for spec in specs if counts[spec.name]],
+                           trainers, ahead)
     return sum(counts[spec.name] * _row_bytes(spec) for spec in specs)
 
 
@@ -71,7 +83,13 @@ def fill(g: DistGraph, config: Config) -> None:
         return
     topology = g.topology
     mine = topology.node_of_rank[topology.trainer_ranks[me]]
-    counts = num_copies(cache, [array.spec for array in arrays.values()], *topology.servers_of(mine))
+    counts = num_copies(config.loader, [array.spec for array in arrays.values()], *topology.servers_of(mine))
+    if config.loader.cache_policy == SCHEDULE:
+        graph.transport.keep_by_turns(counts, turns_ahead(config.loader.prefetch))
+        if me == 0:
+            log.info("cache: copies of up to %d rows of other nodes, of those that are read soonest",
+                     sum(counts.values()))
+        return
     visits = Visits(graph, topology, g.trainers)
     how_often = visits.out_degrees() if config.loader.cache_policy == "degree" else _chances(g, visits, config)[mine]
     rows = {array.spec.name: most_visited(how_often[t], array, counts[array.spec.name]) for t, array in arrays.items()}
