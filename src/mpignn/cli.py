@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mpignn import __doc__ as summary
-from mpignn import cli_data, cli_report, launcher, say, stop
+from mpignn import cli_bench, cli_data, cli_report, launcher, say, stop
 from mpignn.cli_parser import HELPS, Parser
 from mpignn.config import AUTO, CONFIG, Config, WorldConfig, field_names
 from mpignn.errors import ConfigError, MpignnError, paths_named
@@ -378,6 +378,7 @@ _COMMANDS = {
     "info": ("Show a graph, its balance and edge cut; or the environment.", _info_arguments, _info),
     "data": ("Prepare a public data set from a package.", cli_data.data_arguments, cli_data.data),
     "report": ("Show what came out of runs, on one page.", cli_report.report_arguments, cli_report.report),
+    "bench": ("Measure what this machine, and the program on it, reach.", cli_bench.bench_arguments, cli_bench.bench),
     "slurm": ("Print a Slurm job script for train, eval or infer.", _slurm_arguments, _slurm),
     "synth": ("Make a synthetic graph with planted communities.", cli_data.synth_arguments, cli_data.synth),
     "completion": ("Print the script by which a shell completes commands and options.", _completion_arguments,

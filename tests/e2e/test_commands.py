@@ -16,13 +16,14 @@ USES = {
     "describe": (["{tables}"], '[edges."paper:cites:paper"]'),
     "check": (["{graph}"], "no problem found"),
     "info": ([], "mpi4py"),
+    "bench": (["gather", "{graph}", "--repeats", "1", "--fanouts", "2"], "% of plain copy"),
     "data": (["nations", "--out", "nations.npz", "--from", "/dev/null"], ""),
     "report": (["run"], "wrote run/report.html"),
     "slurm": (["{graph}"], "#SBATCH"),
     "completion": (["bash"], "mpignn"),
     "synth": (["made", "--nodes", "1000", "--avg-degree", "4"], "wrote made"),
 }
-OF_JOBS = ("train", "eval", "infer", "info", "partition", "check")
+OF_JOBS = ("train", "eval", "infer", "info", "partition", "check", "bench")
 ONE_PROCESS = [name for name in USES if name not in OF_JOBS]
 EXIT_CODES = {"data": 3}        # /dev/null is no package
 

@@ -13,7 +13,8 @@ LAYERS = [{"arguments", "child", "duties", "errors", "files", "log", "buffers", 
            "watchdog"},
           {"kernels"}, {"graph"}, {"models", "samplers", "ways"}, {"config"}, {"options"}, {"comm"}, {"mpi"},
           {"partition"}, {"large"}, {"tables"}, {"storage"}, {"report"}, {"store"}, {"sampling"}, {"nn"}, {"loader"},
-          {"train"}, {"job"}, {"cli_parser"}, {"cli_data"}, {"cli_report"}, {"cli"}, {"__main__"}]
+          {"train"}, {"job"}, {"bench"}, {"cli_parser"}, {"cli_bench", "cli_data"}, {"cli_report"}, {"cli"},
+          {"__main__"}]
 LATE = {"graph.block": {"nn.passing"}}      # methods that users look for on a block bring in torch when called
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 ALLOWED = {     # by prefix of the module's name below mpignn

@@ -1,0 +1,88 @@
+"""`bench`: every benchmark on a small graph, alone and on ranks; what it tells is what it writes."""
+
+import json
+import re
+import statistics
+import sys
+
+import pytest
+
+from mpignn.bench.benchmarks import BENCHMARKS
+from mpirun import MPIS, missing, mpirun, run
+
+FEW = ["--repeats", "2", "--fanouts", "3,2", "--batch-size", "20"]
+
+
+def words(name: str, *first: str) -> list[str]:
+    given = zip(FEW[::2], FEW[1::2], strict=True)
+    taken = [word for flag, value in given for word in (flag, value)
+             if flag == "--repeats" or flag[2:].replace("-", "_") in BENCHMARKS[name].settings]
+    return ["-m", "mpignn", "bench", name, *first, *taken]
+
+
+def check(done, name: str, out) -> dict:
+    assert done.returncode == 0 and "Traceback" not in done.stderr, str(done)
+    found = json.loads(out.read_text())
+    assert found["benchmark"] == name and found["repeats"] == 2 and f"bench {name}" in found["command"]
+    assert found["machine"]["usable_cores"] > 0 and found["versions"]["numpy"] and found["mpi"]
+    named = {figure["name"]: figure for figure in found["figures"]}
+    assert len(named) == len(found["figures"]) and any(figure["of_limit"] for figure in named.values()), found
+    for figure in named.values():
+        values = figure["values"]
+        assert len(values) == 2 and min(values) > 0
+        assert (figure["minimum"], figure["median"], figure["maximum"]) == (
+            min(values), statistics.median(values), max(values))
+        row = next(line for line in done.stdout.splitlines() if line.startswith(figure["name"] + "  "))
+        told = row.removeprefix(figure["name"]).split()
+        assert told[:3] == [f"{figure[key]:.4g}" for key in ("median", "minimum", "maximum")]
+        assert figure["unit"] in row
+        if figure["limit"]:
+            limit = named[figure["limit"]]["values"]
+            shares = [a / b if figure["unit"].endswith("/s") else b / a for a, b in zip(values, limit, strict=True)]
+            assert figure["of_limit"] == pytest.approx(statistics.median(shares))
+            assert f"{100 * figure['of_limit']:.3g} % of {figure['limit']}" in row
+    return found
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_it_measures_alone(name, tmp_path):
+    done = run([sys.executable, *words(name, "--nodes", "200", "--out", "found.json")], cwd=tmp_path)
+    found = check(done, name, tmp_path / "found.json")
+    assert found["graph"] == "synthetic, 200 nodes"
+    assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
+
+
+@pytest.mark.parametrize("mpi", MPIS)
+@pytest.mark.by_turns
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_it_measures_on_two_ranks(graphs, name, mpi, tmp_path, request):
+    only = request.config.getoption("--mpi")
+    if only not in (None, mpi) or missing(mpi):
+        pytest.skip(missing(mpi) or f"--mpi {only}")
+    done = mpirun(words(name, str(graphs["random4"]), "--out", "found.json"), 2, mpi, cwd=tmp_path)
+    found = check(done, name, tmp_path / "found.json")
+    assert found["command"].startswith("mpirun -np 2 python") and re.match("2 on 1 node", found["ranks"])
+
+
+def test_json_is_told_in_the_place_of_a_table_and_no_folder_is_left(graphs, tmp_path):
+    done = run([sys.executable, *words("gather", "--nodes", "200", "--json")], env={"TMPDIR": str(tmp_path)})
+    assert json.loads(done.stdout)["benchmark"] == "gather" and not any(tmp_path.iterdir()), str(done)
+
+
+@pytest.mark.parametrize(("more", "code", "told"), [
+    (["sampel"], 2, "did you mean sample?"),
+    (["sample", "--repeats", "0"], 2, "--repeats: 0 is less than 1"),
+    (["sample", "--features", "x"], 2, "--features has no effect on bench sample"),
+    (["sample", "graph", "--nodes", "9"], 2, "--nodes has no effect"),
+    (["sample", "--nodes", "5"], 2, "nodes is 5"),
+    (["sample", "--fanouts", "x"], 2, "not a whole number"),
+    (["sample", "--out", "no/where.json"], 2, "cannot write a file there"),
+    (["sample", "nothing-there"], 3, "nothing-there"),
+    (["gather", "{graph}", "--features", "none"], 2, "choose other data by --features")])
+def test_bad_words_end_with_one_line(graphs, more, code, told, tmp_path):
+    line = ["-m", "mpignn", "bench", *(word.format(graph=graphs["random4"]) for word in more)]
+    for np in 1, 2:
+        done = run([sys.executable, *line], cwd=tmp_path) if np == 1 else mpirun(line, 2, cwd=tmp_path)
+        assert done.returncode == code and done.stdout == "" and told in done.stderr, str(done)
+        assert done.stderr.count("mpignn: error:") == 1 and "Traceback" not in done.stderr, str(done)
+    assert not any(tmp_path.iterdir())
