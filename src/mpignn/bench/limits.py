@@ -10,18 +10,20 @@ _MOST_WORDS = 1 << 26
 _READS = 1_000_000
 
 
-def plain_copy(num_bytes: int) -> Timed:
-    """Copying between two arrays that no cache holds, in GB/s read and written.
+def plain_copy(num_bytes: int, amount: float | None = None, unit: str = "GB/s") -> Timed:
+    """Copying between two arrays that no cache holds.
 
     Args:
         num_bytes: How many are copied.
+        amount: How much that is, in the unit without its ``/s``; None: the bytes that are read and written.
+        unit: Of a rate.
     """
     source, target = np.ones(max(1, num_bytes // 8)), np.ones(max(1, num_bytes // 8))
 
     def call(_: int) -> float:
         np.copyto(target, source)
-        return 2 * source.nbytes / 1e9
-    return Timed(COPY, "GB/s", call)
+        return 2 * source.nbytes / 1e9 if amount is None else amount
+    return Timed(COPY, unit, call)
 
 
 def random_reads(num_words: int) -> Timed:
