@@ -41,9 +41,10 @@ def bench(arguments: argparse.Namespace) -> int:
     benchmark = BENCHMARKS.get(arguments.benchmark)
     if benchmark is None:
         raise ConfigError(f"unknown benchmark {arguments.benchmark!r}{nearest(arguments.benchmark, BENCHMARKS)}")
+    asked = _asked(benchmark, arguments)
     if benchmark.where is Where.ALONE:
         refuse_mpirun(f"bench {benchmark.name}, which starts jobs itself,")
-    code, result = run(benchmark, _asked(benchmark, arguments))
+    code, result = run(benchmark, asked)
     if code == 0 and is_first():
         say.deliver(to_json(result, 1) if arguments.json else "\n".join(lines(result)))
     return code
@@ -56,18 +57,22 @@ def _asked(benchmark: Benchmark, arguments: argparse.Namespace) -> Asked:
     takes = {*benchmark.settings, *benchmark.takes, "log", "repeats"}
     takes |= set() if benchmark.where is Where.TRAINERS else {"nodes"}
     for name in sorted((flags.keys() | numbers.keys()) - takes):
-        flag = "-np" if name == "np" else f"--{name.replace('_', '-')}"
-        raise ConfigError(f"{flag} has no effect on bench {benchmark.name}: leave it out")
+        raise ConfigError(f"{_flag(name)} has no effect on bench {benchmark.name}: leave it out")
     if arguments.graph is not None and benchmark.where is Where.TRAINERS:
         raise ConfigError(f"bench {benchmark.name} reads no graph: leave {arguments.graph} out")
     if arguments.graph is not None and "nodes" in numbers:
         raise ConfigError(f"--nodes has no effect, since {arguments.graph} is read: leave one out")
     for name, value in numbers.items():
-        if min(value if isinstance(value, tuple) else (value,)) < 1:
-            raise ConfigError(f"--{name}: {value} is less than 1")
+        least = min(value) if isinstance(value, tuple) else value
+        if least < 1:
+            raise ConfigError(f"{_flag(name)}: {least} is less than 1")
     chosen = _QUIET | ({"servers_per_node": 0} if benchmark.all_train else {}) | flags
     return Asked(graph=arguments.graph, config=load_config(None, chosen), given=frozenset(flags),
                  out=None if arguments.out is None else Path(arguments.out), **(_NUMBERS | numbers))
+
+
+def _flag(name: str) -> str:
+    return "-np" if name == "np" else f"--{name.replace('_', '-')}"
 
 
 def _numbers(text: str) -> tuple[int, ...]:
