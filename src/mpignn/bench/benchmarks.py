@@ -73,7 +73,7 @@ class Benchmark:
     reads_source: bool = False
 
 
-_ROLES = tuple(WorldConfig.__dataclass_fields__)
+_ROLES = tuple(name for name in WorldConfig.__dataclass_fields__ if name != "device")      # cores are measured
 _READS = ("features", "cache", "cache_policy")
 _BATCHES = (*_ROLES, "fanouts", "batch_size")
 
