@@ -16,7 +16,7 @@ def plain_copy(num_bytes: int, amount: float | None = None, unit: str = "GB/s") 
     Args:
         num_bytes: How many are copied.
         amount: How much that is, in the unit without its ``/s``; None: the bytes that are read and written.
-        unit: Of a rate.
+        unit: That of a rate.
     """
     source, target = np.ones(max(1, num_bytes // 8)), np.ones(max(1, num_bytes // 8))
 

@@ -43,7 +43,7 @@ def draw_seeds(g: DistGraph, num_seeds: int, number: int) -> dict[str, np.ndarra
     Args:
         g: The graph.
         num_seeds: How many of all types together, if there are as many.
-        number: Of the draw.
+        number: That of the draw.
     """
     rng, ntypes = np.random.default_rng((number, g.trainers.rank)), g.schema.ntypes
     return {ntype: rng.choice(g.num_nodes(ntype), min(-(-num_seeds // len(ntypes)), g.num_nodes(ntype)), replace=False)
