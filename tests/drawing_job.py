@@ -3,7 +3,7 @@
     mpirun -np N python drawing_job.py FOLDER GRAPH JSON
 
 JSON has ``threads`` and ``prefetch``, and settings of `mpignn.run`.  The graph is one of `graphs.write_hetero_cuts`.
-FOLDER/trainer-R.npz is as `recorded.recorded` reads it, with the number of the way in place of the epoch.
+`recorded.recorded` reads what was drawn from FOLDER, with the number of the way in place of the epoch.
 """
 
 import json
@@ -17,7 +17,7 @@ import mpignn as mg
 from mpignn.kernels import threads
 from mpignn.sampling.canonical import canonical_rows
 from mpignn.store.graph import published_graph
-from recorded import arrays_of
+from recorded import record
 
 SEEDS, SIZE = 60, 25
 
@@ -67,8 +67,8 @@ def main(g, world):
                 published, [replace(batch, exclude=gone) for batch in inputs])
         for step, (_, _, blocks) in enumerate(loader):
             for hop, block in enumerate(reversed(blocks)):
-                drawn |= arrays_of(canonical_rows(published_graph(g), block, hop), f"{number}.{step}")
-    np.savez(Path(sys.argv[1]) / f"trainer-{g.trainers.rank}.npz", **drawn)
+                drawn[f"{number}.{step}/{hop}"] = canonical_rows(published_graph(g), block, hop)
+    record(Path(sys.argv[1]), g.trainers.rank, drawn)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     mpirun -np N python edge_job.py FOLDER GRAPH PREFETCH [NAME=VALUE...]
 
-NAME=VALUE are settings of the job.  FOLDER/trainer-R.npz gets, for each negative sampler, each step and each hop, the
-arrays of `canonical_rows` as `recording_job` names them; FOLDER/pairs-R.npz the ends of the edges and of the negative
+NAME=VALUE are settings of the job.  `recorded.recorded` reads what was drawn, with the negative sampler in place of the
+epoch; FOLDER/pairs-R.npz gets the ends of the edges and of the negative
 pairs in original ids, as ``SAMPLER.STEP/positive`` and ``SAMPLER.STEP/negative``, (E, 2).
 """
 
@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
+import recorded
 
 DESTINATIONS = 250      # whose in-edges are the seeds
 
@@ -25,7 +27,6 @@ def record(g, folder: Path, prefetch: int) -> None:
     import mpignn as mg
     from mpignn.sampling.canonical import canonical_rows
     from mpignn.store.graph import published_graph
-    from recorded import arrays_of
 
     (etype,), (ntype,) = g.canonical_etypes, g.ntypes
     graph = published_graph(g)
@@ -40,11 +41,11 @@ def record(g, folder: Path, prefetch: int) -> None:
         for step, (_, positive, negative, blocks) in enumerate(loader):
             name = f"{make.__name__}.{step}"
             for hop, block in enumerate(reversed(blocks)):
-                found |= arrays_of(canonical_rows(graph, block, hop), name)
+                found[f"{name}/{hop}"] = canonical_rows(graph, block, hop)
             for kind, pairs in ("positive", positive), ("negative", negative):
                 nodes = pairs.node_ids[ntype]
                 ends[f"{name}/{kind}"] = np.stack([g.orig_nids(nodes[side]) for side in pairs.edges()], 1)
-    np.savez(folder / f"trainer-{g.trainers.rank}.npz", **found)
+    recorded.record(folder, g.trainers.rank, found)
     np.savez(folder / f"pairs-{g.trainers.rank}.npz", **ends)
 
 

@@ -2,8 +2,8 @@
 
 What a user starts takes seconds of CPU to import torch, to load compiled kernels, and to take all that apart again.
 `mpirun.run` starts ``forked.py`` in place of Python, which sends what it is (arguments, environment, folder, open
-files) to this server; a child of it then is that process.  It loads MPI only there, dies with its ``forked.py``, and
-that leaves with the exit code of the child.
+files, mounts) to this server; a child of it then is that process.  It loads MPI only there, dies with its
+``forked.py``, and that leaves with the exit code of the child.
 
 ``python fork_server.py SOCKET`` serves until its standard input is closed.
 """
@@ -22,12 +22,14 @@ import selectors
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import types
 from pathlib import Path
 
 TOKEN = "MPIGNN_TEST_RUN"       # in the environment of all processes of a run, by which they are found again
 _FAR = 512      # no process has so many files open: numbers from here on are for moving
+_CLONE_NEWNS = 0x20000
 _C = ctypes.CDLL(None)
 
 
@@ -100,7 +102,8 @@ class Server:
         child = os.fork()
         if child == 0:
             self._let_go(asker)
-            return request | {"files": dict(zip(request["files"], files, strict=True))}
+            return request | {"mounts": None if request["mounts"] == os.readlink("/proc/self/ns/mnt") else files[0],
+                              "files": dict(zip(request["files"], files[1:], strict=True))}
         for file in files:
             os.close(file)
         self._children.add(child)
@@ -144,6 +147,8 @@ class Server:
 def become(request: dict) -> None:
     """Be the process that a request describes, up to the program."""
     os.setsid()
+    if request["mounts"] is not None and _C.setns(request["mounts"], _CLONE_NEWNS):
+        raise OSError("a forked process does not get at the file systems that it shall see")
     moved = {number: fcntl.fcntl(file, fcntl.F_DUPFD, _FAR) for number, file in request["files"].items()}
     os.closerange(3, _FAR)          # the server's
     for number, file in moved.items():
@@ -155,6 +160,7 @@ def become(request: dict) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None     # which comes from it
     # Whom it belongs to, as /proc shows its environment as that of the server; names are cut off behind 15 letters.
     Path("/proc/self/comm").write_text(f"{request['pid']} {os.environ.get(TOKEN, '')}")
 

@@ -11,6 +11,8 @@ import sys
 
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGABRT)
 
+_MOUNTS = "/proc/self/ns/mnt"       # the file systems that this process sees
+
 
 def main() -> None:
     server = socket.socket(socket.AF_UNIX)
@@ -18,10 +20,10 @@ def main() -> None:
     files = [int(name) for name in os.listdir("/proc/self/fd") if int(name) != server.fileno()]
     files = [file for file in files if _is_open(file)]        # not that of the listing
     asked = marshal.dumps({"arguments": sys.argv[2:], "folder": os.getcwd(), "environment": dict(os.environ),
-                           "files": files, "pid": os.getpid()})
+                           "files": files, "mounts": os.readlink(_MOUNTS), "pid": os.getpid()})
     for number in _HANDED_ON:
         signal.signal(number, lambda number, _: _hand_on(server, number))
-    socket.send_fds(server, [len(asked).to_bytes(8, "little")], files)
+    socket.send_fds(server, [len(asked).to_bytes(8, "little")], [os.open(_MOUNTS, os.O_RDONLY), *files])
     server.sendall(asked)
     # The files stay open here: a launcher that saw them closed before this process ends would not wait for its code.
     answer = server.recv(4, socket.MSG_WAITALL)

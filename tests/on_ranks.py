@@ -17,7 +17,7 @@ import pytest
 
 from mpignn.mpi.world import initialize
 
-_GRACE_S = 5       # for the other ranks to come, after one has failed
+_GRACE_S = 5       # for the other ranks to come, after one has failed; or the limit of a test, if that is less
 
 
 def main(plan_path: str) -> None:
@@ -31,7 +31,7 @@ def main(plan_path: str) -> None:
             began = time.monotonic()
             kind, text = _call(Path(path), function, world, parameters)
             _note(notes, nodeid, kind, text, time.monotonic() - began)
-            _meet(between, world, failed=kind == "failed")
+            _meet(between, world, min(_GRACE_S, plan["limit_s"]) if kind == "failed" else None)
             faulthandler.cancel_dump_traceback_later()
 
 
@@ -47,13 +47,13 @@ def _call(path: Path, function: str, world, parameters) -> tuple[str, str]:
     return "passed", ""
 
 
-def _meet(between, world, failed: bool) -> None:
-    """Wait for the other ranks.  If this one failed they may wait elsewhere for it, for ever: then the job ends."""
+def _meet(between, world, grace_s: float | None) -> None:
+    """Wait for the other ranks; if this one failed, for some time: they may wait elsewhere for it, for ever."""
     arrived = between.Ibarrier()
     began = time.monotonic()
     while not arrived.Test():
         time.sleep(0.001)
-        if failed and time.monotonic() - began > _GRACE_S:
+        if grace_s is not None and time.monotonic() - began > grace_s:
             world.abort(1)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forks import FORKS
-from mpirun import environment
+from mpirun import YIELDING, environment
 
 ROOT = Path(__file__).parents[2]
 TESTBED = ROOT / "tests" / "testbed"
@@ -30,15 +30,15 @@ class Mpi:
     def environment(self, **more: str) -> dict[str, str]:
         """What a user sets: the environment's folder in the path, and that root may run Open MPI."""
         root = {f"{who}_ALLOW_RUN_AS_ROOT{confirm}": "1" for who in ("OMPI", "PRTE") for confirm in ("", "_CONFIRM")}
-        return {**os.environ, **root, "PATH": f"{self.bin}:{os.environ['PATH']}", **more}
+        return {**os.environ, **root, **YIELDING, "PATH": f"{self.bin}:{os.environ['PATH']}", **more}
 
     def forked(self) -> list[str]:
         """Words for a Python whose processes are forked; see `forks`."""
         return FORKS.words(self.python, environment())
 
-    def forked_on(self, hosts: Path) -> list[str]:
-        """The same on the hosts of a bed."""
-        names = (line.split()[0] for line in (hosts / "hostfile").read_text().splitlines())
+    def forked_on(self, hosts: Path, number: int) -> list[str]:
+        """The same on the first hosts of a bed, of which a job uses so many."""
+        names = [line.split()[0] for line in (hosts / "hostfile").read_text().splitlines()][:number]
         return FORKS.words_on({name: [str(hosts / "on"), name] for name in names}, self.python, environment())
 
     def over_hosts(self, hosts: Path, ranks: int) -> list[str]:

@@ -79,8 +79,8 @@ def test_training_over_three_hosts_is_that_of_one_process(hosts, mpi, graph, alo
 
 def is_that_of_one_process(hosts, mpi, ranks, graph, alone, options, tmp_path):
     """Train on some ranks; draws, losses and accuracy must be those of `alone`."""
-    done = run([*mpi.over_hosts(hosts, ranks), *mpi.forked_on(hosts), JOB, tmp_path, "train", graph, *OPTIONS, *options,
-                "--run-dir", tmp_path / "run"], 120, env=mpi.environment())
+    done = run([*mpi.over_hosts(hosts, ranks), *mpi.forked_on(hosts, ranks // 2), JOB, tmp_path, "train", graph,
+                *OPTIONS, *options, "--run-dir", tmp_path / "run"], 120, env=mpi.environment())
     assert done.returncode == 0, done.stderr
     expected_draws, expected, expected_accuracy = alone
     assert drawn(recorded(tmp_path)) == expected_draws and len(expected_draws) == 20
@@ -102,7 +102,20 @@ def test_two_hosts_draw_in_every_way_what_one_process_draws(hosts, mpi, tmp_path
 
     alone = draw("alone", "one", mpi.forked(), threads=1, prefetch=1)
     assert len(alone) == 110
-    assert draw("hosts", "random8", [*mpi.over_hosts(hosts, 4), *mpi.forked_on(hosts)], threads=2, prefetch=3) == alone
+    over_hosts = [*mpi.over_hosts(hosts, 4), *mpi.forked_on(hosts, 2)]
+    assert draw("hosts", "random8", over_hosts, threads=2, prefetch=3) == alone
+
+
+ROWS_JOB = Path(__file__).parents[1] / "mpi" / "hosts_job.py"
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("number", [2, pytest.param(3, marks=pytest.mark.long)])
+def test_rows_between_hosts_are_those_within_one(hosts, mpi, number):
+    job = run([*mpi.over_hosts(hosts, 2 * number), *mpi.forked_on(hosts, number), ROWS_JOB, number], 400,
+              env=mpi.environment())
+    assert job.returncode == 0, job
+    assert f"checked on nodes {[rank // 2 for rank in range(2 * number)]}" in job.stdout, job
 
 
 def ranks_in(folder: Path) -> list[int]:
@@ -120,8 +133,8 @@ def ranks_in(folder: Path) -> list[int]:
 @pytest.mark.timeout(180)
 def test_ranks_end_by_themselves_when_the_link_goes_down(hosts, mpi, graph, tmp_path):
     """No MPI call tells of it; the launcher may not end either."""
-    words = [*mpi.over_hosts(hosts, 4), *mpi.forked_on(hosts), "-m", "mpignn", "train", graph, *OPTIONS[:-4],
-             "--epochs", "100000", "--eval-every", "0", "--hang-timeout", "10", "--run-dir", tmp_path / "run"]
+    words = [*mpi.over_hosts(hosts, 4), *mpi.forked_on(hosts, 2), "-m", "mpignn", "train", graph, *OPTIONS[:-4],
+             "--epochs", "100000", "--eval-every", "0", "--hang-timeout", "5", "--run-dir", tmp_path / "run"]
     token = uuid.uuid4().hex
     job = start([str(word) for word in words], token, mpi.environment())
     try:

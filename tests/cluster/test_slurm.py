@@ -51,7 +51,7 @@ def cluster(slurm, mpi, tmp_path) -> Slurm:
     return Slurm(slurm, mpi, tmp_path)
 
 
-EPOCHS = 20
+EPOCHS = 10
 TRAIN = [ROOT / "jobs" / "train.sbatch", "--fanouts", "3,3", "--hidden", "8", "--epochs", str(EPOCHS),
          "--global-batch-size", "50", "--eval-every", "0"]
 

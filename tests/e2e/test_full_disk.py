@@ -71,6 +71,6 @@ def test_a_small_file_system_keeps_the_file_that_it_has(trained, tmp_path, free,
     disk.mkdir()
     size = (ROWS_BYTES + free) // page * page + 2 * page        # a page for the earlier file, and what was cut off
     done = run(["unshare", "--mount", "--propagation", "private", "sh", "-c", IN_MEMORY, str(size), *launcher(3),
-                python(), "-m", "mpignn", *infer(trained, disk / "pred.h5")], env={"DISK": str(disk)}, fresh=True)
+                python(), "-m", "mpignn", *infer(trained, disk / "pred.h5")], env={"DISK": str(disk)}, fresh=False)
     check_end(done, said)
     assert f"left: pred.h5: {PRECIOUS}\n" in done.stdout, str(done)

@@ -127,11 +127,11 @@ def test_predictions_beside_new_tables_are_no_table_of_these(trained):
 
 def test_a_run_that_cannot_be_written_is_used_on_new_tables(trained, tmp_path):
     words = [*read_only(trained / "run"), *launcher(3), python(), "-m", "mpignn", "infer", "run", "new", "--out"]
-    done = run([*words, "read-only.csv"], cwd=trained, env={"TMPDIR": str(tmp_path)}, fresh=True)
+    done = run([*words, "read-only.csv"], cwd=trained, env={"TMPDIR": str(tmp_path)}, fresh=False)
     assert done.returncode == 0 and f"{tmp_path}/mpignn-run-" in done.stderr, str(done)
     assert (trained / "read-only.csv").read_bytes() == (trained / "one.csv").read_bytes()
     assert list(tmp_path.iterdir()) == []
-    done = run([*words, "none/pred.csv"], cwd=trained, env={"TMPDIR": str(tmp_path)}, fresh=True)
+    done = run([*words, "none/pred.csv"], cwd=trained, env={"TMPDIR": str(tmp_path)}, fresh=False)
     assert done.returncode == 2 and list(tmp_path.iterdir()) == [], str(done)
 
 

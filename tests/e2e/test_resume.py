@@ -405,7 +405,7 @@ def test_a_folder_that_cannot_be_written_costs_no_checkpoint(graphs, tmp_path, c
     folder = tmp_path / "run" / "checkpoints"
     before = {path: path.read_bytes() for path in folder.glob("*/*")}
     assert {path.parent.name for path in before} == {"step-000000050", "step-000000100"}
-    done = run([*read_only(folder), *launcher(3), python(), *words, "--resume"], timeout=240, fresh=True)
+    done = run([*read_only(folder), *launcher(3), python(), *words, "--resume"], timeout=240)
     assert done.returncode == code and "Traceback" not in done.stderr, str(done)
     assert "no checkpoint can be written: Read-only file system" in done.stderr, str(done)
     assert {path: path.read_bytes() for path in folder.glob("*/*")} == before
@@ -415,14 +415,14 @@ def test_a_folder_that_cannot_be_written_costs_no_checkpoint(graphs, tmp_path, c
 
 @pytest.mark.parametrize(("mpi", "rank"), [("mpich", 2), pytest.param("openmpi", 0, marks=pytest.mark.long)])
 def test_ranks_that_wait_for_a_silent_one_end_the_job(graphs, tmp_path, mpi, rank):
-    more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "10", "--access", "owner", "--ranks-per-node",
+    more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "5", "--access", "owner", "--ranks-per-node",
             "2"]
     with Job(command(graphs["metis4"], tmp_path, *more), 4, mpi, tmp_path) as job:
         job.wait_for_steps(5)
         os.kill(stood_for(job.ranks()[rank], job.token), signal.SIGSTOP)
         code, output = job.end()
     assert code != 0 and "given up (--hang-timeout)" in output, output
-    assert re.search(r"nothing has happened for 1\d s in phase 'epoch .*, waiting for", output), output
+    assert re.search(r"nothing has happened for \d+ s in phase 'epoch .*, waiting for", output), output
     assert "Thread" in output and "train/loop.py" in output, output     # where it waits
     words = [json.loads(line) for line in (tmp_path / "run" / "hang.jsonl").read_text().splitlines()]
     assert 1 <= len({word["who"] for word in words}) == len(words) <= 3

@@ -32,6 +32,6 @@ def test_a_graph_larger_than_the_shared_folder(graph, tmp_path, mpi):
         pytest.skip("this system lets us make no mount namespace")
     words = [*launcher(3, mpi), python(mpi), "-m", "mpignn", "train", str(graph), "--fanouts", "3,3",
              "--epochs", "1", "--batch-size", "100", "--data-path-only", "--run-dir", str(tmp_path / "run")]
-    done = run(["unshare", "-m", "sh", "-c", SMALL + 'df /dev/shm; exec "$@"', "sh", *words], fresh=True)
+    done = run(["unshare", "-m", "sh", "-c", SMALL + 'df /dev/shm; exec "$@"', "sh", *words])
     assert done.returncode == 0, str(done)
     assert " 65536 " in done.stdout, str(done)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from forks import FORKS
-from mpirun import MPIS, environment, missing, mpirun, python, run
+from mpirun import MPIS, environment, missing, mpirun, python, read_only, run
 
 SEEN = ("import json, os, sys; print(json.dumps([sys.argv, sys.path[0], __name__, os.getcwd(), "
         "os.environ['MPIGNN_TEST_RUN'] != '', 'torch' in sys.modules, 'mpi4py' in sys.modules]))")
@@ -31,6 +31,15 @@ def test_a_program_sees_what_it_would_see(tmp_path):
     for words in (["-c", SEEN, "x"], ["seen.py", "x"], ["-m", "seen", "x"]):
         forked, started = (json.loads(run([python(), *words], cwd=tmp_path, fresh=f).stdout) for f in (False, True))
         assert forked[:5] == started[:5] and forked[5:] == [True, False], words
+
+
+def test_it_sees_the_file_systems_that_its_launcher_sees(tmp_path):
+    """And no other process does."""
+    words = [*read_only(tmp_path), python(), "-c", f"open({str(tmp_path / 'file')!r}, 'w')"]
+    forked, started = (run(words, fresh=f) for f in (False, True))
+    assert forked.returncode == started.returncode == 1
+    assert "Read-only file system" in forked.stderr and "Read-only file system" in started.stderr
+    assert run(words[-3:]).returncode == 0 and (tmp_path / "file").exists()
 
 
 @pytest.mark.parametrize("program", ["raise SystemExit(3)", "1 / 0", "import os; os.kill(os.getpid(), 9)",

@@ -65,7 +65,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inner")
     (folder / "test_inner.py").write_text(MODULE)
     command = [sys.executable, "-m", "pytest", "-v", "-rA", "-p", "conftest", "-p", "no:cacheprovider",
-               "--mpi", "mpich", "--ranks-limit", "5", "--rootdir", str(folder), "-c", os.devnull, str(folder)]
+               "--mpi", "mpich", "--ranks-limit", "2", "--rootdir", str(folder), "-c", os.devnull, str(folder)]
     return run(command, timeout=300, env={"PYTHONPATH": f"{TESTS}:{TESTS.parent / 'src'}"}).stdout
 
 

@@ -46,7 +46,7 @@ def test_writable_array(world, way, check):
 
 @pytest.mark.parametrize("options", [{"segment": "window"}, {"chunk_bytes": 1000}])
 @both_ways
-@pytest.mark.ranks(3, 4, **LAUNCHES)
+@pytest.mark.ranks(3, **LAUNCHES)
 def test_writable_array_in_other_memory_and_in_small_pieces(world, way, options):
     if world.trainers is None:
         return
