@@ -33,13 +33,13 @@ def make_csc(degrees, num_src, seed=0):
     return CSC(indptr, np.random.default_rng(seed).integers(0, max(num_src, 1), indptr[-1]).astype(np.int32))
 
 
-def hetero_block(seed=0, key=0, num_src=(7, 5), num_dst=(4, 3)):
-    """Of `HETERO`, with destinations that lack in-edges of a type or of all."""
+def hetero_block(seed=0, key=0, num_src=(7, 5), num_dst=(4, 3), schema=HETERO):
+    """With destinations that lack in-edges of a type or of all."""
     rng = np.random.default_rng(seed)
-    src, dst = dict(zip(HETERO.ntypes, num_src, strict=True)), dict(zip(HETERO.ntypes, num_dst, strict=True))
+    src, dst = dict(zip(schema.ntypes, num_src, strict=True)), dict(zip(schema.ntypes, num_dst, strict=True))
     csc = {e: make_csc(rng.integers(0, 4, dst[e[2]]) * (rng.random(dst[e[2]]) < 0.7), src[e[0]], seed + n)
-           for n, e in enumerate(HETERO.etypes)}
-    return Block(HETERO, {t: np.arange(n) for t, n in src.items()}, dst,
+           for n, e in enumerate(schema.etypes)}
+    return Block(schema, {t: np.arange(n) for t, n in src.items()}, dst,
                  {t: 1000 + 7 * np.arange(n) for t, n in dst.items()}, csc, key=key)
 
 

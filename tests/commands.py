@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mpignn import cli, cli_data, config, options
-from mpignn.models import MODELS
+from mpignn.models import MODELS, takes_types
 from mpignn.partition.balance import BALANCES
 from mpignn.partition.methods import METHODS
 
@@ -122,7 +122,7 @@ def _train(rng: random.Random, names: dict) -> list[str]:
     """A training job that ends soon: mostly a task that the graph has data for, and some flags at random."""
     task = rng.choice(_SETTINGS["task"].metadata["choices"])
     one_type = len(names["ntype"]) == 1
-    models = [name for name, model in MODELS.items() if one_type or model.several_types]
+    models = [name for name, model in MODELS.items() if one_type or takes_types(model)]
     layers = rng.choice((1, 2))
     flags = {"task": task, "model": rng.choice(models), "fanouts": ",".join(["3"] * layers), "hidden": "8",
              "embed_dim": "8", "epochs": "1", "batch_size": "20", "run_dir": "run"}

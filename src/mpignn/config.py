@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mpignn.models import MODELS, OWN, USUAL, models_with, name_in_runs, own_name
+from mpignn.models import COMBINED_BY, MODELS, OWN, USUAL, models_with, name_in_runs, own_name
 from mpignn.samplers import SAMPLERS, samplers_with_arguments
 from mpignn.samplers import USUAL as USUAL_SAMPLER
 from mpignn.tasks import TASKS
@@ -174,6 +174,9 @@ class ModelConfig:
                                                        "for a class of your own", only=_taken_by("model_args"))
     aggregator: str = _option("mean", "how sage combines neighbors", choices=("mean", "sum", "gcn", "pool"),
                               only=_taken_by("aggregator"))
+    combine: str = _option(COMBINED_BY[0], "how rows that several edge types bring to a node become one, where a model "
+                                           "has layers for each of these", choices=COMBINED_BY,
+                           only=_taken_by("combine"))
     layers: int | None = _learnt(None, "number of layers (default: as many as fanouts)", low=1)
     hidden: int = _learnt(256, "width of the hidden layers", low=1)
     dropout: float = _option(0.5, "share of hidden values dropped in training", low=0, below=1,

@@ -14,9 +14,11 @@ from typing import Any
 
 from mpignn.arguments import named_values
 from mpignn.errors import ConfigError
-from mpignn.graph.types import Schema, parse_etype
+from mpignn.graph.types import Schema, etype_key, parse_etype
 
 Settings = Any      # the section `model` of the configuration, which reads this file
+ATTENTION = "attention"
+COMBINED_BY = ("sum", "mean", "max", ATTENTION)     # what edge types bring to a node; see `AcrossTypes`
 OWN = "FILE.py:CLASS"       # stands for all classes of the user's own where models are listed
 
 
@@ -64,10 +66,10 @@ class Size:
 
 
 Layer = Callable[[Settings, Hop, int, int], Size]        # of A and B columns
-Check = Callable[[Settings, Sequence[tuple[int, int]]], str | None]
+Check = Callable[[Settings, Sequence[tuple[int, int]], Schema], str | None]
 
 
-def _any_width(settings: Settings, columns: Sequence[tuple[int, int]]) -> str | None:
+def _any_width(settings: Settings, columns: Sequence[tuple[int, int]], schema: Schema) -> str | None:
     return None
 
 
@@ -84,13 +86,17 @@ class Model:
         arguments: What else it may be given, by the setting ``model_args``; of a class of the user's own, whatever it
             takes.
         several_types: Whether it tells node and edge types apart; others take one of each.
+        per_type: Whether it stands for layers of each edge type where there are several types, as the class
+            `mpignn.nn.per_type.PerEdgeType` has them.
+        reads_own: Whether these read the destinations' own rows, not as those of one more in-neighbor.
         sees_neighbors: Whether it reads more than the seeds' own rows.
         learns: Whether it has parameters; else it passes on the rows that enter.
         projects: Whether it brings the rows of each node type to ``hidden`` columns first, where there are several
             types, or rows of none.
         kernels: Modules of `mpignn.kernels` that it needs beside those that all models do.
         layerwise: Whether it can be computed layer after layer, with all neighbors.
-        check: What is wrong with the settings, given A and B of each layer, 0 where that is not known; None: nothing.
+        check: What is wrong with the settings, given A and B of each layer, 0 where that is not known, and the graph's
+            types; None: nothing.
     """
 
     name: str
@@ -99,6 +105,8 @@ class Model:
     settings: tuple[str, ...] = ("dropout", "input_dropout")
     arguments: tuple[str, ...] = ()
     several_types: bool = False
+    per_type: bool = False
+    reads_own: bool = True
     sees_neighbors: bool = True
     learns: bool = True
     projects: bool = False
@@ -156,7 +164,8 @@ def models_with(setting: str) -> tuple[str, ...]:
 
 def takes(model: Model, setting: str) -> bool:
     """Whether a setting has an effect on a model."""
-    return setting in model.settings or setting == "model_args" and (is_own(model.name) or bool(model.arguments))
+    also = {"combine": model.per_type, "model_args": is_own(model.name) or bool(model.arguments)}
+    return setting in model.settings or also.get(setting, False)
 
 
 def arguments_of(settings: Settings) -> dict[str, Any]:
@@ -178,10 +187,15 @@ def check_arguments(settings: Settings) -> None:
         raise ConfigError(f"model-args: model {settings.model} does not take {name}; it takes: {', '.join(known)}")
 
 
+def takes_types(model: Model) -> bool:
+    """Whether a model can learn from graphs with several node or edge types."""
+    return model.several_types or model.per_type
+
+
 def check_types(model: Model, schema: Schema) -> None:
     """Raise `ConfigError` if a model cannot tell the types of a graph apart.  Not collective."""
-    if not schema.is_homogeneous and not model.several_types:
-        others = " or ".join(other.name for other in MODELS.values() if other.several_types and other.learns)
+    if not schema.is_homogeneous and not takes_types(model):
+        others = " or ".join(other.name for other in MODELS.values() if takes_types(other) and other.learns)
         mend = "let its constructor take schema" if is_own(model.name) else f"choose --model {others}"
         raise ConfigError(f"the graph has {len(schema.ntypes)} node types and {len(schema.etypes)} edge types: the "
                           f"model {model.name} takes one of each; {mend}, or merge them in the source")
@@ -261,19 +275,27 @@ def _nothing(settings: Settings, hop: Hop, a: int, b: int) -> Size:
     return Size(forward=hop.num_dst * a)
 
 
-def _check_heads(settings: Settings, columns: Sequence[tuple[int, int]]) -> str | None:
+def _check_norm(settings: Settings, columns: Sequence[tuple[int, int]], schema: Schema) -> str | None:
+    apart = next((etype for etype in schema.etypes if etype[0] != etype[2]), None)
+    if settings.norm != "both" or apart is None:
+        return None
+    return (f"--norm both: gcn takes the graph to be symmetric, but {etype_key(apart)} joins two node types; "
+            "choose --norm right")
+
+
+def _check_heads(settings: Settings, columns: Sequence[tuple[int, int]], schema: Schema) -> str | None:
     if settings.hidden % settings.heads == 0:
         return None
     return (f"--hidden {settings.hidden}: {settings.hidden} hidden columns cannot be shared out among {settings.heads} "
             "heads; choose another --heads")
 
 
-def _check_eps(settings: Settings, columns: Sequence[tuple[int, int]]) -> str | None:
+def _check_eps(settings: Settings, columns: Sequence[tuple[int, int]], schema: Schema) -> str | None:
     given = arguments_of(settings).get("train_eps", False)
     return None if isinstance(given, bool) else f"--model-args train_eps={given}: it must be true or false"
 
 
-def _check_blocks(settings: Settings, columns: Sequence[tuple[int, int]]) -> str | None:
+def _check_blocks(settings: Settings, columns: Sequence[tuple[int, int]], schema: Schema) -> str | None:
     bases = settings.bases
     if bases is None or settings.regularizer != "bdd":
         return None
@@ -288,11 +310,14 @@ _PLAIN = ("dropout", "input_dropout")
 _ATTENTION = (*_PLAIN, "heads", "out_heads", "attention_dropout", "residual")
 
 MODELS = {model.name: model for model in (
-    Model("sage", "mpignn.nn.sage:GraphSAGE", _sage, (*_PLAIN, "aggregator")),
-    Model("gcn", "mpignn.nn.gcn:GCN", _gcn, (*_PLAIN, "norm")),
-    Model("gat", "mpignn.nn.gat:GAT", _gat, _ATTENTION, kernels=("edges",), check=_check_heads),
-    Model("gatv2", "mpignn.nn.gat:GATv2", _gatv2, _ATTENTION, kernels=("edges",), check=_check_heads),
-    Model("gin", "mpignn.nn.gin:GIN", _gin, arguments=("train_eps",), check=_check_eps),
+    Model("sage", "mpignn.nn.sage:GraphSAGE", _sage, (*_PLAIN, "aggregator"), per_type=True, projects=True),
+    Model("gcn", "mpignn.nn.gcn:GCN", _gcn, (*_PLAIN, "norm"), per_type=True, reads_own=False, projects=True,
+          check=_check_norm),
+    Model("gat", "mpignn.nn.gat:GAT", _gat, _ATTENTION, per_type=True, reads_own=False, projects=True,
+          kernels=("edges",), check=_check_heads),
+    Model("gatv2", "mpignn.nn.gat:GATv2", _gatv2, _ATTENTION, per_type=True, reads_own=False, projects=True,
+          kernels=("edges",), check=_check_heads),
+    Model("gin", "mpignn.nn.gin:GIN", _gin, per_type=True, projects=True, arguments=("train_eps",), check=_check_eps),
     Model("rgcn", "mpignn.nn.rgcn:RGCN", _rgcn, (*_PLAIN, "regularizer", "bases"), several_types=True, projects=True,
           check=_check_blocks),
     Model("mlp", "mpignn.nn.mlp:MLP", _mlp, sees_neighbors=False),

@@ -88,7 +88,8 @@ def test_what_is_not_refused_before_loading_trains(folder, graph, embed):
 
 
 REFUSED = {
-    "gcn takes one of each": ("2", ["--model", "gcn"]), "gatv2 takes one of each": ("2", ["--model", "gatv2"]),
+    "mlp takes one of each": ("2", ["--model", "mlp"]), "choose --norm right": ("2", ["--model", "gcn"]),
+    "--combine has no effect: the graph has one edge type": ("1", ["--combine", "max"]),
     "8 hidden columns cannot be shared out among 3 heads": ("1", ["--model", "gat", "--heads", "3"]),
     "--hidden 7: decoder rotate takes halves": ("1", ["--task", "link_prediction", "--decoder", "rotate", "--hidden",
                                                       "7"]),

@@ -11,7 +11,7 @@ import pytest
 
 from mpignn.job.memory_plan import MemoryPlan
 from mpignn.job.open_graph import read_graph
-from mpignn.models import MODELS
+from mpignn.models import MODELS, takes_types
 from mpignn.options import load_config
 from mpignn.roles import BOTH, Topology
 from mpignn.samplers import SAMPLERS
@@ -112,7 +112,9 @@ def compare_inference(graph: Path, folder: Path, flags: dict) -> None:
 
 LARGE = [("many", {"model": "rgcn", "hidden": "512", "fanouts": "2,5"}), ("one", {"model": "gatv2"})]
 OTHERS = [("many", {"model": "rgcn", "bases": "4", "fanouts": "5,5"}),
-          ("many", {"model": "rgcn"}),
+          *[("many", {"model": name, "fanouts": "5,5", **({"norm": "right"} if "norm" in model.settings else {})})
+            for name, model in MODELS.items() if model.learns and takes_types(model)],
+          ("many", {"model": "sage", "fanouts": "5,5", "combine": "attention"}),
           *[("one", {"model": model}) for model in ("gcn", "gat", "gin", "mlp")],
           *[("one", {"model": "sage", "aggregator": how}) for how in ("mean", "sum", "gcn", "pool")],
           ("one", {"precision": "fp64"}), ("one", {"fanouts": "4,4,4"}), ("one", {"fanouts": "-1"}),
@@ -142,6 +144,7 @@ def test_a_job_takes_what_its_plan_says(sources, tmp_path, graph, flags):
 
 INFERRED = [("many", {"model": "rgcn"}), ("one", {"model": "gatv2"}),
             *[("one", {"model": model}) for model in ("sage", "gcn", "gat", "gin", "mlp")],
+            ("many", {"model": "sage"}), ("many", {"model": "gat", "combine": "attention"}),
             ("many", {"model": "rgcn", "bases": "4"}), ("one", {"model": "sage", "aggregator": "pool"}),
             ("one", {"model": "sage", "precision": "fp64"}),
             ("one", {"model": "none", "task": "link_prediction", "embed": "all", "embed_dim": "960", "fanouts": "0"})]

@@ -9,11 +9,14 @@ from test_dist_graph import GRAPHS, opened
 
 from graphs import edge_list
 from mpignn.errors import ConfigError, TrainingError
+from mpignn.models import MODELS as RECORDS
+from mpignn.models import takes_types
 
 SHAPES = {"ranks_per_node": (None, 2)}
 LONG = pytest.mark.long
 MODELS = [("sage", "one type"), ("sage", "no edges"), ("gcn", "one type"), ("gat", "one type"), ("mlp", "one type"),
-          ("rgcn", "types"), ("rgcn", "a type without nodes"), ("a layer per type", "types"),
+          *((name, "types") for name, model in RECORDS.items() if model.learns and takes_types(model)),
+          ("sage", "a type without nodes"), ("rgcn", "a type without nodes"), ("a layer per type", "types"),
           ("layers for some types", "types"), pytest.param("a layer per type", "a type without nodes", marks=LONG),
           pytest.param("gatv2", "one type", marks=LONG)]
 
@@ -21,11 +24,11 @@ MODELS = [("sage", "one type"), ("sage", "no edges"), ("gcn", "one type"), ("gat
 def make_stack(model, g, columns):
     """Three layers."""
     from mpignn.config import ModelConfig
-    from mpignn.models import MODELS as MODELS_BY_NAME
     from mpignn.nn import HeteroGraphConv, SAGEConv, make_model
     from mpignn.nn.stack import Stack
-    if model in MODELS_BY_NAME:
-        return make_model(ModelConfig(model=model, hidden=8, heads=2), g.schema, columns, 5, 3)
+    if model in RECORDS:
+        config = ModelConfig(model=model, hidden=8, heads=2, norm="both" if g.is_homogeneous else "right")
+        return make_model(config, g.schema, columns, 5, 3)
     etypes = g.canonical_etypes if model == "a layer per type" else written_etypes(g)
     return Stack([HeteroGraphConv({etype: SAGEConv(of, to) for etype in etypes})
                   for of, to in ((3, 8), (8, 8), (8, 5))], dropout=0.5)

@@ -71,12 +71,16 @@ def test_a_job_says_what_it_reads_and_what_it_leaves():
 def test_settings_without_effect_on_a_graph_are_refused():
     patient = load_config(None, {"patience": 2})
     with pytest.raises(ConfigError, match="no split val of paper has any: there are: train, valid"):
-        survey.check_given(patient, goal(), {"patience"}, SPLITS)
-    survey.check_given(patient, goal(), {"patience"}, {"paper": {"val": np.arange(2)}})
+        survey.check_given(patient, SCHEMA, goal(), {"patience"}, SPLITS)
+    survey.check_given(patient, SCHEMA, goal(), {"patience"}, {"paper": {"val": np.arange(2)}})
     with pytest.raises(ConfigError, match="--embed-dim has no effect.*--embed all"):
-        survey.check_given(Config(), goal(7), {"embed_dim"}, SPLITS)
-    survey.check_given(Config(), goal(7), {"hidden"}, SPLITS)
-    survey.check_given(Config(), goal(), {"embed_dim"}, SPLITS)
+        survey.check_given(Config(), SCHEMA, goal(7), {"embed_dim"}, SPLITS)
+    with pytest.raises(ConfigError, match="--combine has no effect: the graph has one edge type"):
+        survey.check_given(Config(), SCHEMA, goal(7), {"combine"}, SPLITS)
+    two = Schema(("paper",), (*SCHEMA.etypes, ("paper", "likes", "paper")))
+    survey.check_given(Config(), two, goal(7), {"combine"}, SPLITS)
+    survey.check_given(Config(), SCHEMA, goal(7), {"hidden"}, SPLITS)
+    survey.check_given(Config(), SCHEMA, goal(), {"embed_dim"}, SPLITS)
 
 
 def test_only_edges_of_a_split_that_is_there_are_scored():
@@ -111,6 +115,7 @@ WITHOUT_EFFECT = [
     (name, "5", {}) for name in ("heads", "out_heads", "bases", "num_negatives", "rank_among", "replicate_nodes")] + [
     ("decoder", "transe", {}), ("margin", "2", {"task": "link_prediction"}), ("aggregator", "sum", {"model": "gcn"}),
     ("norm", "right", {}), ("residual", True, {"model": "rgcn"}), ("regularizer", "bdd", {"model": "rgcn"}),
+    ("combine", "max", {"model": "rgcn"}), ("cache_policy", "degree", {}),
     ("attention_dropout", "0.1", {"model": "mlp"}), ("dropout", "0.1", {"model": "none"}), ("exclude", "none", {}),
     ("input_dropout", "0.1", {"model": "none"}), ("edge_mask", "kept", {"model": "mlp"}),
     ("sampler", "labor", {"model": "mlp"}), ("sampler_args", "replace=true", {"sampler": "labor"}),
@@ -119,7 +124,8 @@ WITHOUT_EFFECT = [
     ("embed_optimizer", "sgd", {"embed": "off"}), ("target_etype", "a", {}), ("negatives", "local", {}),
     ("link_loss", "margin", {}), ("reverse_etypes", "a=b", {"exclude": "reverse_types"}),
     ("model_args", "depth=3", {"model": "mlp"}), ("target_ntype", "a", {"task": "edge_regression"})]
-LEARNT = {"model": "mlp", "aggregator": "sum", "layers": 3, "hidden": 8, "dropout": 0.1, "input_dropout": 0.1, "norm":
+LEARNT = {"model": "mlp", "combine": "max", "aggregator": "sum",
+          "layers": 3, "hidden": 8, "dropout": 0.1, "input_dropout": 0.1, "norm":
           "right", "heads": 2, "out_heads": 2, "attention_dropout": 0.1, "residual": True, "bases": 2, "regularizer":
           "bdd", "embed": "all", "embed_dim": 8, "embed_optimizer": "sgd", "embed_lr": 1, "lr": 1, "schedule":
           "linear", "warmup_steps": 1, "clip": 1, "weight_decay": 1, "precision": "fp64", "eval_every": 2,

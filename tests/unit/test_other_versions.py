@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from blocks import SCHEMA
+from blocks import HETERO, SCHEMA
 from mpignn.comm.group import LocalGroup
 from mpignn.config import CHECKPOINTS, TRAINED, Config, ModelConfig
 from mpignn.job import runs
 from mpignn.job.settings import configure_training
+from mpignn.models import MODELS, takes_types
 from mpignn.nn.models import make_model
 from mpignn.storage import snapshot
 from mpignn.storage.arrays import ArrayType
@@ -25,7 +26,7 @@ from mpignn.train.trained_model import TrainedModel, read_trained
 from older import OLD, as_of
 
 TOLD = r"is of format mpignn-checkpoint/1, written by mpignn 0\.0\.9; this is mpignn .*: use the version that wrote it"
-WRITTEN = {"mpignn-checkpoint/3": "20666a63803dc31e"}
+WRITTEN = {"mpignn-checkpoint/4": "dd6a4f45e252e0ad"}
 
 
 def write(folder: Path, step: int) -> Path:
@@ -76,8 +77,10 @@ def test_whoever_changes_what_checkpoints_hold_gives_them_another_number(tmp_pat
     names["Manifest"] = [name for name in said if name not in ("schema", "writer")]
     names["StoredArray"] = list(said["arrays"]["x"])
     names["settings"] = sorted(Config().what_counts(1))
-    for model in ("sage", "gcn", "gat", "gatv2", "rgcn", "mlp"):
-        made = make_model(ModelConfig(model=model), SCHEMA, {"node": 6}, 3, 2)
-        names[model] = sorted(made.state_dict())
+    for name, model in MODELS.items():
+        for schema in (SCHEMA, HETERO) if takes_types(model) else (SCHEMA,):
+            config = ModelConfig(model=name, hidden=8, combine="attention")
+            made = make_model(config, schema, dict.fromkeys(schema.ntypes, 3), 3, 2)
+            names[f"{name} of {len(schema.etypes)}"] = sorted(made.state_dict())
     found = hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()[:16]
     assert {snapshot.SCHEMA: found} == WRITTEN, "raise the number of snapshot.SCHEMA, and record what it stands for"

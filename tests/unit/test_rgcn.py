@@ -103,10 +103,7 @@ def test_stack_brings_all_types_to_one_width_and_learns_rows_for_those_without_f
     assert torch.equal(first["user"], again["user"]) and not torch.equal(first["user"], found["user"])
 
 
-def test_every_model_but_rgcn_is_for_one_type_of_each():
-    for name in ("sage", "gcn", "gat", "mlp"):
-        with pytest.raises(ConfigError, match=f"the model {name} takes one of each; choose --model rgcn"):
-            make_model(ModelConfig(model=name), HETERO, {"user": 6}, 3, 2)
+def test_features_of_the_only_node_type_enter_as_they_are():
     assert make_model(ModelConfig(model="rgcn", bases=2, hidden=8), HETERO, {"user": 6}, 3, 2).num_layers == 2
     assert len(make_model(ModelConfig(model="rgcn"), SCHEMA, {"node": 6}, 3, 2).inputs) == 0
 

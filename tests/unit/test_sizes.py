@@ -3,24 +3,30 @@
 import pytest
 
 from graphs import random_graph, random_hetero_graph
-from mpignn.models import Hop
+from mpignn.graph.types import Schema
+from mpignn.models import COMBINED_BY, MODELS, Hop, takes_types
 from mpignn.nn import make_model
 from mpignn.nn.decoder import DECODERS, EdgeMLP, make_decoder
 from mpignn.options import load_config
 from mpignn.store.sizes import head_size, layer_sizes
 
 ONE, MANY = random_graph(1).schema, random_hetero_graph(2).schema
+UNREACHED = Schema(("user", "item"), (("user", "likes", "item"), ("user", "rates", "item")))
 GATS = [{"heads": 4, "out_heads": 1}, {"residual": True}]
 
 
 @pytest.mark.parametrize(("schema", "flags"), [
     *[(ONE, {"model": "sage", "aggregator": how}) for how in ("mean", "sum", "gcn", "pool")],
     *[(ONE, {"model": model} | flags) for model in ("gat", "gatv2") for flags in GATS],
-    (ONE, {"model": "gcn"}), (ONE, {"model": "mlp"}), (ONE, {"model": "rgcn"}), (MANY, {"model": "rgcn"}),
+    *[(ONE, {"model": name}) for name, model in MODELS.items() if model.learns],
+    *[(schema, {"model": name} | flags) for name, model in MODELS.items() if model.learns and takes_types(model)
+      for schema in (MANY, UNREACHED) for flags in [{}, *[{"combine": how} for how in COMBINED_BY if model.per_type]]],
+    *[(MANY, {"model": "sage", "aggregator": how}) for how in ("gcn", "pool")],
+    *[(MANY, {"model": model} | flags) for model in ("gat", "gatv2") for flags in GATS],
     (MANY, {"model": "rgcn", "bases": 2}), (MANY, {"model": "rgcn", "bases": 4, "regularizer": "bdd"})])
 @pytest.mark.parametrize("layers", [1, 3])
 def test_parameters_are_those_of_the_model(schema, flags, layers):
-    config = load_config(None, {"hidden": 16, "fanouts": (2,) * layers} | flags)
+    config = load_config(None, {"hidden": 16, "norm": "right", "fanouts": (2,) * layers} | flags)
     inputs, outputs = dict.fromkeys(schema.ntypes, 12), 8
     model = make_model(config.model, schema, inputs, outputs, layers)
     nodes, edges = dict.fromkeys(schema.ntypes, 5.0), {":".join(e): 7.0 for e in schema.etypes}

@@ -6,6 +6,7 @@ import torch
 
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.types import ETYPE, NTYPE, ArrayInfo, Schema, etype_key
+from mpignn.models import MODELS, takes_types
 from mpignn.options import load_config
 from mpignn.train.optimizer import Adam, FlatParameters
 from mpignn.train.tasks.goal import check_model, find_goal
@@ -68,11 +69,17 @@ def test_a_parameter_without_gradient_has_zeros():
 
 def test_a_model_for_one_type_takes_no_more():
     two = Schema(("paper", "author"), SCHEMA.etypes)
-    for model in ("sage", "gcn", "gat", "gatv2", "mlp"):
-        check_model(load_config(None, {"model": model}), SCHEMA, goal())
-        with pytest.raises(ConfigError, match="2 node types"):
-            check_model(load_config(None, {"model": model}), two, goal())
-    check_model(load_config(None, {"model": "rgcn"}), two, goal())
+    for name in ("sage", "gcn", "gat", "gatv2", "mlp", "rgcn"):
+        config = load_config(None, {"model": name})
+        check_model(config, SCHEMA, goal())
+        if takes_types(MODELS[name]):
+            check_model(config, two, goal())
+        else:
+            with pytest.raises(ConfigError, match="2 node types"):
+                check_model(config, two, goal())
+    apart = Schema(("paper", "author"), (("author", "writes", "paper"),))
+    with pytest.raises(ConfigError, match="author:writes:paper joins two node types; choose --norm right"):
+        check_model(load_config(None, {"model": "gcn"}), apart, goal())
 
 
 def goal(schema=SCHEMA, infos=INFOS, splits=SPLITS, **flags):

@@ -115,7 +115,7 @@ class Training(Work):
         check_taken(config, self.given)
         check_model(config, book.schema, goal)
         check_exclude(config.task, book, goal.etypes)
-        survey.check_given(config, goal, self.given, opened.splits)
+        survey.check_given(config, book.schema, goal, self.given, opened.splits)
         self._check_resumed(goal, opened)
         _tell(config, goal, opened)
 

@@ -13,10 +13,9 @@ from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC, with_self_loops
 from mpignn.kernels.rng import derive
-from mpignn.nn import edges, stack
+from mpignn.nn import edges
 from mpignn.nn.dense import Linear
-from mpignn.nn.sage import Rows
-from mpignn.nn.stack import Stack, of_one_type, widths
+from mpignn.nn.stack import Ends, Rows, Stack, of_one_type, widths
 
 _ATTENTION = -1         # sets keys of attention dropout apart from those of rows
 
@@ -43,10 +42,10 @@ class _Attention(nn.Module, ABC):
         return x.view(x.shape[0], self.num_heads, self.out_feats)
 
     @abstractmethod
-    def _project(self, csc: CSC, x: Rows, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _project(self, csc: CSC, x: Ends, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(S, H, K) ``z``, and (E, H) what the softmax is taken of."""
 
-    def forward(self, block: Block, x: Rows, key: int | None = None) -> torch.Tensor:
+    def forward(self, block: Block, x: Ends, key: int | None = None) -> torch.Tensor:
         """One hop.  Not collective.
 
         Args:
@@ -104,11 +103,11 @@ class GATConv(_Attention):
         self.register_parameter("bias", nn.Parameter(torch.zeros(width)) if bias else None)
         _normal_(self)
 
-    def forward(self, block: Block, x: Rows, key: int | None = None) -> torch.Tensor:
+    def forward(self, block: Block, x: Ends, key: int | None = None) -> torch.Tensor:
         out = super().forward(block, x, key)
         return out if self.bias is None else out + self._heads(self.bias[None])
 
-    def _project(self, csc: CSC, x: Rows, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _project(self, csc: CSC, x: Ends, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if isinstance(x, tuple):
             src, dst = (self.fc_src, self.fc_dst) if hasattr(self, "fc_src") else (self.fc, self.fc)
             z, z_own = self._heads(src(x[0])), self._heads(dst(own))
@@ -143,7 +142,7 @@ class GATv2Conv(_Attention):
         self.attn = nn.Parameter(torch.empty(1, num_heads, out_feats))
         _normal_(self)
 
-    def _project(self, csc: CSC, x: Rows, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _project(self, csc: CSC, x: Ends, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         z = self._heads(self.fc_src(x[0] if isinstance(x, tuple) else x))
         y = self._heads(self.fc_dst(own))
         both = leaky_relu(edges.from_src(csc, z) + edges.from_dst(csc, y), self.negative_slope)
@@ -179,9 +178,10 @@ class GAT(Stack):
             layers.append(self._layer(before, size, count, attention_dropout, residual=residual, self_loops=True))
         super().__init__(layers, dropout, input_dropout, elu)
 
-    def _call(self, number: int, block: Block, x: stack.Rows, key: int) -> torch.Tensor:
-        rows = of_one_type(x)
-        out: torch.Tensor = self.layers[number](block, rows, derive(key, number)).to(rows.dtype)
+    def convolve(self, number: int, block: Block, x: Rows | Ends, key: int) -> torch.Tensor:
+        ends = x if isinstance(x, tuple) else of_one_type(x)
+        rows = ends[0] if isinstance(ends, tuple) else ends
+        out: torch.Tensor = self.layers[number](block, ends, derive(key, number)).to(rows.dtype)
         return out.mean(1) if number == self.num_layers - 1 else out.flatten(1)
 
 

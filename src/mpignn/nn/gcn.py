@@ -11,10 +11,9 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, etype_key
-from mpignn.nn import edges, message, stack
+from mpignn.nn import edges, message
 from mpignn.nn.dense import product
-from mpignn.nn.sage import Rows
-from mpignn.nn.stack import Stack, widths
+from mpignn.nn.stack import Ends, Rows, Stack, widths
 
 NORMS = ("both", "right", "none")
 
@@ -53,7 +52,7 @@ class GraphConv(nn.Module):
         self.register_parameter("bias", nn.Parameter(torch.zeros(out_feats)) if bias else None)
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, block: Block, x: Rows, edge_weight: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, block: Block, x: Ends, edge_weight: torch.Tensor | None = None) -> torch.Tensor:
         """One hop.  Not collective.
 
         Args:
@@ -128,10 +127,10 @@ class GCN(Stack):
         super().__init__([GraphConv(*pair, norm, self_loops=True) for pair in
                           widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout)
 
-    def _call(self, number: int, block: Block, x: stack.Rows, key: int) -> stack.Rows:
+    def convolve(self, number: int, block: Block, x: Rows | Ends, key: int) -> Rows:
         if not block.in_degrees:    # degrees in the block would depend on who else is in it
             raise DataError("GCN takes its degrees from the whole graph: give the sampler source_info")
-        return super()._call(number, block, x, key)
+        return super().convolve(number, block, x, key)
 
 
 def _known_out_degrees(block: Block, etype: EType) -> np.ndarray:

@@ -9,8 +9,7 @@ from torch import nn
 from mpignn.graph.block import Block
 from mpignn.nn import edges, message
 from mpignn.nn.dense import Linear
-from mpignn.nn.sage import Rows
-from mpignn.nn.stack import Stack, widths
+from mpignn.nn.stack import Ends, Stack, widths
 
 
 class GINConv(nn.Module):
@@ -31,7 +30,7 @@ class GINConv(nn.Module):
         else:
             self.register_buffer("eps", value)
 
-    def forward(self, block: Block, x: Rows, edge_weight: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, block: Block, x: Ends, edge_weight: torch.Tensor | None = None) -> torch.Tensor:
         """One hop.  Not collective.
 
         Args:

@@ -4,6 +4,8 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -11,6 +13,9 @@ from mpignn.config import ModelConfig
 from mpignn.graph.types import Schema
 from mpignn.models import arguments_of, check_types, find_model, is_own
 from mpignn.nn import own
+from mpignn.nn.per_type import PerEdgeType
+
+Made = TypeVar("Made", bound=nn.Module)
 
 
 def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int], out_feats: int,
@@ -24,7 +29,7 @@ def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int],
         config: Names one of `mpignn.models.MODELS` or a class of the user's own, and says what else is free.
         schema: Types of the graph.
         in_feats: Columns of the input of each node type; a type without any may be missing.  A model for one type is
-            given the number.
+            given the number of the only one.
         out_feats: Columns of the output.
         num_layers: Layers.
 
@@ -35,12 +40,27 @@ def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int],
     own.know(config)
     model = find_model(config.model)
     check_types(model, schema)
-    offered = asdict(config) | {"schema": schema, "num_classes": out_feats, "num_layers": num_layers,
-                                "in_feats": in_feats if model.several_types else in_feats[schema.ntype()]}
+    offered = asdict(config) | {"schema": schema, "in_feats": in_feats, "num_classes": out_feats,
+                                "num_layers": num_layers}
+    several = model.per_type and not schema.is_homogeneous
+    if not model.several_types and not several:
+        offered["in_feats"] = in_feats[schema.ntype()]
     if is_own(config.model):
         return own.make(config, offered)
     module, _, name = model.made_by.partition(":")
-    kind = getattr(importlib.import_module(module), name)
+    kind: type[nn.Module] = getattr(importlib.import_module(module), name)
+    more = arguments_of(config) if model.arguments else {}
+    if several:
+        make = partial(_of_columns, kind, offered, more)
+        return _make(PerEdgeType, offered, {"make": make, "reads_own": model.reads_own})
+    return _make(kind, offered, more)
+
+
+def _of_columns(kind: type[Made], offered: Mapping[str, Any], more: Mapping[str, Any], columns: int) -> Made:
+    return _make(kind, {**offered, "in_feats": columns}, more)
+
+
+def _make(kind: type[Made], offered: Mapping[str, Any], more: Mapping[str, Any]) -> Made:
+    """What a class makes of those of the arguments that it takes, and of more."""
     given = {name: offered[name] for name in inspect.signature(kind).parameters if name in offered}
-    made: nn.Module = kind(**given | (arguments_of(config) if model.arguments else {}))
-    return made
+    return kind(**{**given, **more})

@@ -14,8 +14,9 @@ from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import Schema
 from mpignn.nn import message
-from mpignn.nn.dense import Linear, product
-from mpignn.nn.stack import Rows, Stack, widths
+from mpignn.nn.dense import product
+from mpignn.nn.stack import Rows, widths
+from mpignn.nn.typed import TypedStack, columns_in
 
 REGULARIZERS = ("basis", "bdd")
 
@@ -130,11 +131,8 @@ class RelGraphConv(nn.Module):
         return self.linear_r.apply_to(reduce(csc, x), weight)
 
 
-class RGCN(Stack):
+class RGCN(TypedStack):
     """`RelGraphConv` layers with ReLU and keyed dropout between them.
-
-    Where there are several node types, each has a matrix of its own that brings its features to ``hidden`` columns;
-    nodes of a type without features begin with one learnt row, the same for all of the type.
 
     Args:
         schema: Types of the graph.
@@ -150,29 +148,10 @@ class RGCN(Stack):
     def __init__(self, schema: Schema, in_feats: Mapping[str, int], hidden: int, num_classes: int, num_layers: int,
                  dropout: float = 0.5, input_dropout: float = 0.0, regularizer: str = "basis",
                  bases: int | None = None) -> None:
-        direct = len(schema.ntypes) == 1 and len(in_feats) == 1
-        first = next(iter(in_feats.values())) if direct else hidden
-        super().__init__([RelGraphConv(*pair, len(schema.etypes), None if bases is None else regularizer, bases)
+        first = columns_in(schema, in_feats, hidden)
+        super().__init__(schema, in_feats, hidden,
+                         [RelGraphConv(*pair, len(schema.etypes), None if bases is None else regularizer, bases)
                           for pair in widths(first, hidden, num_classes, num_layers)], dropout, input_dropout)
-        self.inputs, self.learnt = nn.ModuleDict(), nn.ParameterDict()      # by number: names may hold dots
-        for number, ntype in () if direct else enumerate(schema.ntypes):
-            if ntype in in_feats:
-                self.inputs[str(number)] = Linear(in_feats[ntype], hidden)
-            else:
-                self.learnt[str(number)] = nn.Parameter(torch.randn(hidden) / max(hidden, 1)**0.5)
-
-    def _call(self, number: int, block: Block, x: Rows, key: int) -> Rows:
-        if number == 0 and (self.inputs or self.learnt):
-            given = {block.schema.ntype(): x} if isinstance(x, torch.Tensor) else x
-            x = {ntype: self.inputs[str(n)](given[ntype]) if str(n) in self.inputs else
-                 self._learnt(n, given).expand(block.num_src_nodes(ntype), -1)
-                 for n, ntype in enumerate(block.schema.ntypes)}
-        return super()._call(number, block, x, key)
-
-    def _learnt(self, number: int, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The row of a type without features, in the type of the rows of those that have some."""
-        row: torch.Tensor = self.learnt[str(number)]
-        return row.to(next(iter(given.values())).dtype) if given else row
 
 
 def _with_edges(csc: CSC) -> tuple[np.ndarray, CSC]:

@@ -3,20 +3,19 @@
 Shapes: S sources, D destinations, F columns in.
 """
 
+import numpy as np
 import torch
 from torch import nn
 
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
-from mpignn.nn import device, edges, message, stack
+from mpignn.nn import device, edges, message
 from mpignn.nn.dense import Linear
 from mpignn.nn.fused import sage_linear
-from mpignn.nn.stack import Stack, widths
+from mpignn.nn.stack import Ends, Rows, Stack, widths
 
 AGGREGATORS = ("mean", "sum", "gcn", "pool")
-
-Rows = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 
 
 class SAGEConv(nn.Module):
@@ -61,7 +60,7 @@ class SAGEConv(nn.Module):
             if name.endswith("weight"):
                 nn.init.xavier_uniform_(weight, gain=nn.init.calculate_gain("relu"))
 
-    def forward(self, block: Block, x: Rows, edge_weight: torch.Tensor | None = None,
+    def forward(self, block: Block, x: Ends, edge_weight: torch.Tensor | None = None,
                 relu: bool = False) -> torch.Tensor:
         """One hop.  Not collective.
 
@@ -96,7 +95,7 @@ class SAGEConv(nn.Module):
             out = self.fc_self(own) + self.fc_neigh(neigh)
         return torch.relu_(out) if relu else out
 
-    def _gcn(self, csc: CSC, x: Rows, edge_weight: torch.Tensor | None) -> torch.Tensor:
+    def _gcn(self, csc: CSC, x: Ends, edge_weight: torch.Tensor | None) -> torch.Tensor:
         if self.linear_first:
             x = (self.fc_neigh(x[0]), self.fc_neigh(x[1])) if isinstance(x, tuple) else self.fc_neigh(x)
         own, neigh = self._aggregate(csc, x, edge_weight)
@@ -105,7 +104,7 @@ class SAGEConv(nn.Module):
             neigh = self.fc_neigh(neigh)
         return neigh if self.bias is None else neigh + self.bias.to(neigh.dtype)
 
-    def _aggregate(self, csc: CSC, x: Rows, edge_weight: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _aggregate(self, csc: CSC, x: Ends, edge_weight: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """The destinations' own rows, and what their in-neighbors amount to."""
         mean = self.aggregator_type == "mean"
         if edge_weight is not None:
@@ -131,8 +130,14 @@ class GraphSAGE(Stack):
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
                  aggregator: str = "mean", input_dropout: float = 0.0) -> None:
         super().__init__([SAGEConv(*pair, aggregator) for pair in
-                          widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout, activation=None)
+                          widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout)
 
-    def _call(self, number: int, block: Block, x: stack.Rows, key: int) -> torch.Tensor:
+    # ReLU goes with the layer, which is faster.
+
+    def _call(self, number: int, block: Block, x: Rows, key: int) -> torch.Tensor:
         out: torch.Tensor = self.layers[number](block, x, relu=number < self.num_layers - 1)
         return out
+
+    def _between(self, x: torch.Tensor, key: int, orig: np.ndarray) -> torch.Tensor:
+        dropped: torch.Tensor = self.dropout(x, key, orig)
+        return dropped

@@ -16,6 +16,7 @@ from mpignn.kernels.rng import derive
 from mpignn.nn.dropout import KeyedDropout
 
 Rows = torch.Tensor | Mapping[str, torch.Tensor]
+Ends = torch.Tensor | tuple[torch.Tensor, torch.Tensor]     # rows of the sources, or of sources and destinations
 
 
 class Stack(nn.Module):
@@ -25,6 +26,7 @@ class Stack(nn.Module):
 
     Attributes:
         layers: Called as ``layer(block, x)``.
+        activation: What rows between two layers go through; None: nothing.
         needs_source_info: The blocks must say more of their sources: `NeighborSampler` with ``source_info``.
     """
 
@@ -35,7 +37,7 @@ class Stack(nn.Module):
             raise ConfigError(f"a model needs at least 1 layer, not {len(layers)}")
         self.layers = nn.ModuleList(layers)
         self.dropout, self.input_dropout = KeyedDropout(dropout), KeyedDropout(input_dropout)
-        self._activation = activation
+        self.activation = activation
 
     @property
     def num_layers(self) -> int:
@@ -89,12 +91,21 @@ class Stack(nn.Module):
                 for t, rows in x.items()}
 
     def _between(self, x: torch.Tensor, key: int, orig: np.ndarray) -> torch.Tensor:
-        dropped: torch.Tensor = self.dropout(x if self._activation is None else self._activation(x), key, orig)
+        dropped: torch.Tensor = self.dropout(x if self.activation is None else self.activation(x), key, orig)
         return dropped
 
-    def _call(self, number: int, block: Block, x: Rows, key: int) -> Rows:
+    def convolve(self, number: int, block: Block, x: Rows | Ends, key: int) -> Rows:
+        """What one layer makes by itself, without what goes between two layers.  Not collective.
+
+        Args:
+            number, block, key: As in `forward_layer`.
+            x: As there, or rows of the sources and of the destinations.
+        """
         out: Rows = self.layers[number](block, x)
         return out
+
+    def _call(self, number: int, block: Block, x: Rows, key: int) -> Rows:
+        return self.convolve(number, block, x, key)
 
     def _drop_input(self, block: Block, x: Rows, key: int) -> Rows:
         if not self.training or self.input_dropout.p == 0:

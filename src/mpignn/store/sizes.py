@@ -5,9 +5,9 @@ No torch: the first rank plans before any of it is loaded.
 
 from collections.abc import Mapping, Sequence
 
-from mpignn.config import Config
-from mpignn.graph.types import Schema
-from mpignn.models import Hop, Size, find_model
+from mpignn.config import Config, ModelConfig
+from mpignn.graph.types import Schema, parse_etype
+from mpignn.models import ATTENTION, Hop, Model, Size, find_model
 
 INFERENCE_BATCH = 1000      # nodes that a trainer computes at a time where all are computed
 LINK_SOURCES = 512          # of which a trainer looks for new links at a time
@@ -40,7 +40,7 @@ def layer_sizes(config: Config, inputs: Mapping[str, int], outputs: int, hops: S
         hops = [hops[-1]] * len(columns)
     last = len(columns) - 1
     heads = settings.out_heads if "out_heads" in model.settings else 1
-    sizes = [model.layer_size(settings, hop, a, b * (heads if number == last else 1))
+    sizes = [_layer_size(model, settings, hop, a, b, heads if number == last else 1)
              for number, (hop, (a, b)) in enumerate(zip(hops, columns, strict=True))]
     if _is_projected(config, inputs):
         rows = hops[0].num_src * settings.hidden
@@ -60,6 +60,22 @@ def head_size(config: Config, outputs: int, edges: float, schema: Schema) -> Siz
     # Rows of both ends and what is asked for; on either side a row for each false link.
     rows, differences = edges * columns * task.num_negatives, 3 if task.decoder == "rotate" else 1
     return Size(relations, edges * 4 * columns + 2 * rows * differences, 2 * rows, edges * 4 * columns)
+
+
+def _layer_size(model: Model, settings: ModelConfig, hop: Hop, a: int, b: int, heads: int) -> Size:
+    """A layer of b columns out, or of so many heads of as many; of a model of single edge types, one for each type."""
+    if not model.per_type or len(hop.dst) == len(hop.edges) == 1:
+        return model.layer_size(settings, hop, a, b * heads)
+    ends = {key: parse_etype(key) for key in hop.edges}
+    hops = [Hop({dst: hop.dst[dst]}, {src: hop.src[src]}, {key: hop.edges[key]}) for key, (src, _, dst) in ends.items()]
+    sizes = [model.layer_size(settings, of_type, a, b * heads) for of_type in hops]
+    combined = sum(hop.dst[dst] for _, _, dst in ends.values()) * b
+    attends, reached = settings.combine == ATTENTION, {dst for _, _, dst in ends.values()}
+    own = hop.dst.keys() - reached if model.reads_own else hop.dst.keys()
+    kept = sum(hop.dst[ntype] for ntype in own) * b + hop.num_dst * b + combined * (3 if attends else 1)
+    return Size(sum(size.parameters for size in sizes) + len(own) * (a + 1) * b + (b + 2) * b * attends,
+                sum(size.kept for size in sizes) + kept, max(size.backward for size in sizes) + 2 * combined,
+                max(size.forward for size in sizes) + 2 * combined + hop.num_dst * b)
 
 
 def _is_projected(config: Config, inputs: Mapping[str, int]) -> bool:

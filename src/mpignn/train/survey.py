@@ -10,6 +10,7 @@ from mpignn.errors import ConfigError
 from mpignn.graph.array_key import NODE, ArrayKey
 from mpignn.graph.likeness import likely, misnamed_splits
 from mpignn.graph.types import ArrayInfo, Count, Schema, Splits, listed
+from mpignn.models import find_model
 from mpignn.train.tasks.goal import Goal
 
 _SHOWN = 8      # types that are told one by one; a knowledge graph has hundreds
@@ -70,17 +71,19 @@ def doubts(config: Config, goal: Goal, schema: Schema, infos: Mapping[str, Array
                "source")
 
 
-def check_given(config: Config, goal: Goal, given: Collection[str], splits: Splits) -> None:
+def check_given(config: Config, schema: Schema, goal: Goal, given: Collection[str], splits: Splits) -> None:
     """Raise if a setting has no effect on a graph.  Not collective.
 
     Args:
         config: Settings of the run.
+        schema: Types of the graph.
         goal: Found in the graph.
         given: Names of the settings that were asked for.
         splits: Splits of the graph.
 
     Raises:
-        ConfigError: Validations are to be counted, but there is nothing to validate by; or rows are not learnt.
+        ConfigError: Validations are to be counted, but there is nothing to validate by; rows are not learnt; or
+            there are no types to combine.
     """
     if config.train.patience is not None and not any(splits.get(key, {}).get("val", Count(0)).size
                                                      for key in goal.keys):
@@ -91,6 +94,8 @@ def check_given(config: Config, goal: Goal, given: Collection[str], splits: Spli
     if rows and not config.embedding_columns(goal.columns):
         raise ConfigError(f"--{rows[0].replace('_', '-')} has no effect: all node types have {goal.features}, so no "
                           "rows are learnt; leave it out, or give --embed all")
+    if "combine" in given and schema.is_homogeneous and find_model(config.model.model).per_type:
+        raise ConfigError("--combine has no effect: the graph has one edge type; leave it out")
 
 
 def check_asked(goal: Goal, split: str | None, splits: Splits, top_k: int | None, named: bool, is_table: bool) -> None:

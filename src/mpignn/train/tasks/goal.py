@@ -129,7 +129,7 @@ def check_model(config: Config, schema: Schema, goal: Goal) -> None:
         raise ConfigError(f"model {model.name} has no forward_layer: links are ranked by rows of all nodes, which are "
                           "computed layer after layer; give the class forward_layer and num_layers, as mpignn.nn.Stack "
                           "has them")
-    told = model.check(config.model, _layer_columns(config, goal))
+    told = model.check(config.model, _layer_columns(config, goal), schema)
     if told is not None:
         raise ConfigError(told)
     if goal.task == "link_prediction" and decoder in PAIRED_DECODERS and hidden % 2:
