@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpignn.comm.belady import Held, plan_turn
@@ -41,16 +41,19 @@ def fewest(turns, most):
     return min(costs.values())
 
 
+@settings(deadline=None)
 @given(st.lists(rows, max_size=5), st.integers(1, 3))
 def test_what_one_trainer_fetches_is_the_least_there_is(turns, most):
     assert fetched(turns, most, len(turns)) == fewest(turns, most)
 
 
+@settings(deadline=None)
 @given(st.lists(rows, max_size=8), st.integers(1, 3), st.integers(0, 3))
 def test_who_sees_less_of_what_comes_fetches_no_more_than_without_copies(turns, most, ahead):
     assert fetched(turns, most, ahead) <= sum(map(len, turns))
 
 
+@settings(deadline=None)
 @given(st.data(), st.integers(1, 4), st.integers(0, 6))
 def test_copies_have_places_of_their_own_and_come_by_one_who_reads_them(data, trainers, most):
     """What holds after any turns."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan_memory import FEATURES, plan
 
@@ -61,6 +61,7 @@ def test_lists_of_what_is_read_next_fit_the_bytes_that_are_given(trainers, prefe
     assert cache_bytes(replace(loader, cache="10%"), specs, 0, 1, trainers) <= 1.25 * 3 * 10**5 * 400 + 10**5
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 30), st.integers(0, 30))
 def test_the_rows_read_most_are_chosen(seed, count):
     rng = np.random.default_rng(seed)

@@ -85,7 +85,7 @@ def test_several_hops_are_close():
     assert np.abs(found - expected).mean() < 0.05
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1 << 30))
 def test_out_degrees_are_those_of_all_types(seed):
     rng = np.random.default_rng(seed)

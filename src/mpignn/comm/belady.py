@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpignn.kernels.common import mark_common
 from mpignn.unique import unique
 
 _NONE = np.empty(0, np.int64)
@@ -63,20 +64,20 @@ def plan_turn(held: Held, now: Sequence[np.ndarray], later: Sequence[Sequence[np
 
     Args:
         held: The copies so far.
-        now: (U,) int64 ascending rows that each trainer reads in this turn.
-        later: The same of the turns to come, as far as known, the next one first.
+        now: (U,) int64 rows, ascending, that each trainer reads in this turn.
+        later: The same of the turns to come, as far as known, the next one first; int32 will do.
         most: C.
     """
     read, readers = _readers(now)
-    place = np.searchsorted(held.ids, read)
-    is_held = held.ids[np.minimum(place, held.ids.size - 1)] == read if held.ids.size else np.zeros(read.size, bool)
-    new, readers = read[~is_held], readers[:, ~is_held]
+    is_held = np.zeros(read.size, np.int64)
+    mark_common(read, held.ids, 1, is_held)
+    new, readers = read[is_held == 0], readers[:, is_held == 0]
     last = len(later) + 1       # not read again, as far as known
     due_held, due_new = np.full(held.ids.size, last), np.full(new.size, last)
     for turn in range(last - 1, 0, -1):
         for rows in later[turn - 1]:
-            due_held[_found(held.ids, rows)] = turn
-            due_new[_found(new, rows)] = turn
+            mark_common(held.ids, rows, turn, due_held)
+            mark_common(new, rows, turn, due_new)
     due_new[readers.sum(0) > 1] = 0
     # A copy that is there goes before one to be made that is read as soon.
     keys = np.concatenate([2 * due_held, 2 * due_new + 1])
@@ -97,15 +98,6 @@ def _readers(now: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     for trainer, rows in enumerate(now):
         readers[trainer, np.searchsorted(read, rows)] = True
     return read, readers
-
-
-def _found(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Places in ``ids`` of the rows that are there; both ascend."""
-    if not ids.size:
-        return _NONE
-    at = np.minimum(np.searchsorted(ids, rows), ids.size - 1)
-    found: np.ndarray = at[ids[at] == rows]
-    return found
 
 
 def _smallest(keys: np.ndarray, count: int) -> np.ndarray:

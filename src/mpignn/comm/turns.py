@@ -237,17 +237,20 @@ class Course:
         lists, room = turns._lists[name], turns._rooms[name]
 
         def of(turn: int) -> list[np.ndarray]:
-            return [mine[1:1 + mine[0]].astype(np.int64) for mine in lists[turn % len(lists)]]
+            return [mine[1:1 + mine[0]] for mine in lists[turn % len(lists)]]
 
+        now = [ids.astype(np.int64) for ids in of(self._turn)]
         later = [of(turn) for turn in range(self._turn + 1, min(self._listed, self._turn + 1 + turns.ahead))]
-        return plan_turn(turns._held[name], of(self._turn), later, room.copies)
+        return plan_turn(turns._held[name], now, later, room.copies)
 
     def _read_fresh(self, request: Request, fresh: Copies, plan: Turn) -> None:
-        slots = fresh.find(request.ids)
-        at = np.flatnonzero(slots >= 0)
-        scatter_rows(fresh.rows, slots[at], 0, at, request.out)
+        array, ids = request.array, request.ids
+        away = np.flatnonzero((ids < array.lo) | (ids >= array.hi))
+        slots = fresh.find(ids[away])
+        found = slots >= 0
+        scatter_rows(fresh.rows, slots[found], 0, away[found], request.out)
         met = np.zeros(len(fresh.rows), bool)
-        met[slots[at]] = True
+        met[slots[found]] = True
         mine = int((plan.fetcher == self._turns._me).sum())     # which this trainer fetched, and are counted as such
         self._turns._count(self._turns._rooms[request.array.spec.name], int(met.sum()) - mine)
 

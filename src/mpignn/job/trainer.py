@@ -13,7 +13,7 @@ from mpignn import say
 from mpignn.config import Config
 from mpignn.errors import MpignnError
 from mpignn.job.work import Work
-from mpignn.kernels import dropout, fence, segment, sparse, spread
+from mpignn.kernels import common, dropout, fence, segment, sparse, spread
 from mpignn.log import phase
 from mpignn.models import find_model
 from mpignn.mpi.host import asked_threads
@@ -54,7 +54,7 @@ def kernel_calls(config: Config, graphs: Sequence[DistGraph], own_program: bool)
     if own_program or any(_learns_rows(config, g) for g in published):
         calls.append(partial(sparse.warm, config.embedding.embed_optimizer, dtype))
     if config.loader.cache is not None:
-        calls += [partial(spread.warm, index_dtypes(published)), fence.warm]
+        calls += [partial(spread.warm, index_dtypes(published)), fence.warm, common.warm]
     return calls
 
 
