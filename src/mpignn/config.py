@@ -185,7 +185,7 @@ class ModelConfig:
                                    only=_taken_by("input_dropout"))
     norm: str = _option("both", "what gcn divides by: the roots of both degrees, that of the destination, nothing",
                         choices=("both", "right", "none"), only=_taken_by("norm"))
-    heads: int = _option(4, "attention heads of the hidden layers of gat and gatv2, which share the width", low=1,
+    heads: int = _option(4, "attention heads of the hidden layers, which share the width", low=1,
                          only=_taken_by("heads"))
     out_heads: int = _option(1, "of their last layer, averaged", low=1, only=_taken_by("out_heads"))
     attention_dropout: float = _option(0.0, "share of attention weights dropped in training", low=0, below=1,

@@ -93,6 +93,7 @@ class Model:
         learns: Whether it has parameters; else it passes on the rows that enter.
         projects: Whether it brings the rows of each node type to ``hidden`` columns first, where there are several
             types, or rows of none.
+        reads_out: Whether all its layers have ``hidden`` columns, and a matrix brings those of the last to the output.
         kernels: Modules of `mpignn.kernels` that it needs beside those that all models do.
         layerwise: Whether it can be computed layer after layer, with all neighbors.
         check: What is wrong with the settings, given A and B of each layer, 0 where that is not known, and the graph's
@@ -110,6 +111,7 @@ class Model:
     sees_neighbors: bool = True
     learns: bool = True
     projects: bool = False
+    reads_out: bool = False
     kernels: tuple[str, ...] = ()
     layerwise: bool = True
     check: Check = _any_width
@@ -259,6 +261,17 @@ def _rgcn(settings: Settings, hop: Hop, a: int, b: int) -> Size:
                 backward=2 * s * a + most * (a + b) + 2 * (made or matrices), forward=made + 3 * d * b + most * (a + b))
 
 
+def _hgt(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    """Keys and values of all sources, those of each relation's sources once more, and rows on each edge."""
+    s, d, e, relations = hop.num_src, hop.num_dst, hop.num_edges, len(hop.edges)
+    related = 2 * b * sum(min(hop.edges[key], hop.src[parse_etype(key)[0]]) for key in hop.edges)
+    matrices, rows = 2 * relations * b * b / settings.heads, 2 * b * e + 3 * settings.heads * e
+    return Size(parameters=len(hop.dst) * (3 * (a + 1) * b + (b + 1) * b + 1) + matrices + relations * settings.heads,
+                kept=2 * s * b + 2 * related + 5 * d * b + rows + matrices / 2,
+                backward=2 * s * b + 2 * related + rows + 2 * d * b + matrices,
+                forward=2 * s * b + 2 * related + rows + 4 * d * b + matrices / 2)
+
+
 def _mlp(settings: Settings, hop: Hop, a: int, b: int) -> Size:
     return Size(parameters=a * b + b, kept=2 * hop.num_dst * (a + b), backward=2 * hop.num_dst * (a + b),
                 forward=2 * hop.num_dst * (a + b))
@@ -320,6 +333,8 @@ MODELS = {model.name: model for model in (
     Model("gin", "mpignn.nn.gin:GIN", _gin, per_type=True, projects=True, arguments=("train_eps",), check=_check_eps),
     Model("rgcn", "mpignn.nn.rgcn:RGCN", _rgcn, (*_PLAIN, "regularizer", "bases"), several_types=True, projects=True,
           check=_check_blocks),
+    Model("hgt", "mpignn.nn.hgt:HGT", _hgt, (*_PLAIN, "heads"), several_types=True, projects=True, reads_out=True,
+          kernels=("edges",), check=_check_heads),
     Model("mlp", "mpignn.nn.mlp:MLP", _mlp, sees_neighbors=False),
     Model("none", "mpignn.nn.mlp:NoModel", _nothing, (), several_types=True, sees_neighbors=False, learns=False),
 )}

@@ -144,7 +144,7 @@ def test_a_job_takes_what_its_plan_says(sources, tmp_path, graph, flags):
 
 INFERRED = [("many", {"model": "rgcn"}), ("one", {"model": "gatv2"}),
             *[("one", {"model": model}) for model in ("sage", "gcn", "gat", "gin", "mlp")],
-            ("many", {"model": "sage"}), ("many", {"model": "gat", "combine": "attention"}),
+            ("many", {"model": "sage"}), ("many", {"model": "hgt"}), ("many", {"model": "gat", "combine": "attention"}),
             ("many", {"model": "rgcn", "bases": "4"}), ("one", {"model": "sage", "aggregator": "pool"}),
             ("one", {"model": "sage", "precision": "fp64"}),
             ("one", {"model": "none", "task": "link_prediction", "embed": "all", "embed_dim": "960", "fanouts": "0"})]

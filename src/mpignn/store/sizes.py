@@ -39,12 +39,17 @@ def layer_sizes(config: Config, inputs: Mapping[str, int], outputs: int, hops: S
     if not model.sees_neighbors:
         hops = [hops[-1]] * len(columns)
     last = len(columns) - 1
+    if model.reads_out:
+        columns[last] = columns[last][0], settings.hidden
     heads = settings.out_heads if "out_heads" in model.settings else 1
     sizes = [_layer_size(model, settings, hop, a, b, heads if number == last else 1)
              for number, (hop, (a, b)) in enumerate(zip(hops, columns, strict=True))]
     if _is_projected(config, inputs):
         rows = hops[0].num_src * settings.hidden
         sizes.insert(0, Size(sum((width + 1) * settings.hidden for width in inputs.values()), rows, rows, rows))
+    if model.reads_out:
+        rows = hops[last].num_dst * outputs
+        sizes.append(Size((settings.hidden + 1) * outputs, rows, rows, rows))
     return sizes
 
 
