@@ -80,7 +80,7 @@ def _layer_size(model: Model, settings: ModelConfig, hop: Hop, a: int, b: int, h
     kept = sum(hop.dst[ntype] for ntype in own) * b + hop.num_dst * b + combined * (3 if attends else 1)
     return Size(sum(size.parameters for size in sizes) + len(own) * (a + 1) * b + (b + 2) * b * attends,
                 sum(size.kept for size in sizes) + kept, max(size.backward for size in sizes) + 2 * combined,
-                max(size.forward for size in sizes) + 2 * combined + hop.num_dst * b)
+                max(size.forward for size in sizes) + (4 if attends else 2) * combined + hop.num_dst * b)
 
 
 def _is_projected(config: Config, inputs: Mapping[str, int]) -> bool:
