@@ -30,6 +30,21 @@ def test_each_type_has_its_layer_and_results_are_aggregated(aggregate):
     torch.testing.assert_close(found["user"], expected)
 
 
+@pytest.mark.parametrize("aggregate", ["sum", "mean", "max", "min", "stack"])
+def test_what_follows_may_work_in_place(aggregate):
+    block, mods = hetero_block(), {"liked": SAGEConv(6, 4), "knows": SAGEConv(6, 4)}
+    layer = HeteroGraphConv(mods, aggregate).double()
+    x = {ntype: values.clone().requires_grad_() for ntype, values in X.items()}
+    found = {}
+    for in_place in (False, True):
+        out = layer(block, x)["user"]
+        (torch.relu_(out) if in_place else torch.relu(out)).sum().backward()
+        found[in_place] = [values.grad for values in x.values()]
+        for values in x.values():
+            values.grad = None
+    torch.testing.assert_close(found[True], found[False])
+
+
 def test_types_without_a_layer_are_left_out_and_keywords_reach_the_layers():
     torch.manual_seed(0)
     layer, block = HeteroGraphConv({"knows": GATConv(6, 4, 2, attn_drop=0.5)}).double(), hetero_block()

@@ -29,8 +29,10 @@ ApplyFunction = Callable[["NodeBatch"], Mapping[str, torch.Tensor]]
 
 _OPERATORS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div}
-ACROSS = {"sum": lambda x: x.sum(0), "mean": lambda x: x.mean(0), "max": lambda x: x.amax(0),
-          "min": lambda x: x.amin(0), "stack": lambda x: x.transpose(0, 1)}
+ACROSS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    # Not amax and amin, whose gradients need their results, which ReLU may follow in place.
+    "sum": lambda x: x.sum(0), "mean": lambda x: x.mean(0), "max": lambda x: x.max(0).values,
+    "min": lambda x: x.min(0).values, "stack": lambda x: x.transpose(0, 1)}
 """How rows of several edge types, (types, D, ...), become one for each destination."""
 
 

@@ -83,14 +83,10 @@ class AcrossTypes(nn.Module):
     def _combined(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
         if len(parts) == 1:
             return parts[0]
-        combined: torch.Tensor
         if self.attention is not None:
-            combined = self.attention(parts)
-        elif self._combine == "max":
-            combined = torch.stack(list(parts)).max(0).values      # which ReLU may follow in place, unlike amax
-        else:
-            combined = ACROSS[self._combine](torch.stack(list(parts)))
-        return combined
+            combined: torch.Tensor = self.attention(parts)
+            return combined
+        return ACROSS[self._combine](torch.stack(list(parts)))
 
 
 class PerEdgeType(TypedStack):
