@@ -146,7 +146,7 @@ def test_a_graph_that_the_models_cannot_take(tmp_path):
         "num_nodes/a": 3, "num_nodes/b": 2, "edge/a:to:b/src": [0, 1, 2], "edge/a:to:b/dst": [1, 0, 0],
         "node/a/features": np.ones((3, 2), np.float32), "node/a/labels": [0, 1, 0], "split/a/train": [0, 1]})
     partition_graph(tmp_path / "source.npz", tmp_path / "graph", 2, method="range")
-    expect(train(tmp_path / "graph", tmp_path), 2, "2 node types", "merge them")
+    expect(train(tmp_path / "graph", tmp_path, "--model", "mlp"), 2, "2 node types", "merge them")
 
 
 def test_a_bundled_graph_leaves_nothing_when_a_name_is_wrong(tmp_path):

@@ -74,6 +74,20 @@ def batches(count, classes, seed):
 
 
 @pytest.mark.parametrize("classes", [1, 3, MOST_CLASSES, MOST_CLASSES + 1])
+def test_what_is_taken_for_no_class_counts_as_wrong(classes):
+    """A model of the user's own may score more classes than there are."""
+    counts, wanted = ClassCounts(goal("node_classification", classes)), np.zeros((classes, 2 * classes + 4), int)
+    for outputs, labels in batches(5, 2 * classes + 4, classes):
+        true = labels % classes
+        counts.add(outputs, true)
+        np.add.at(wanted, (true.numpy(), outputs.argmax(1).numpy()), 1)
+    found = counts.total("test", LocalGroup())
+    assert wanted[:, classes:].any() and found["actual"] == wanted.sum(1).tolist()
+    assert found["predicted"] == wanted.sum(0)[:classes].tolist() and found["right"] == wanted.diagonal().tolist()
+    assert found["confusion"] == (wanted[:, :classes].tolist() if classes <= MOST_CLASSES else None)
+
+
+@pytest.mark.parametrize("classes", [1, 3, MOST_CLASSES, MOST_CLASSES + 1])
 def test_classes_are_counted_as_one_by_one(classes):
     counts, wanted = ClassCounts(goal("node_classification", classes, ("a", "b"))), np.zeros((classes, classes), int)
     for outputs, labels in batches(5, classes, classes):

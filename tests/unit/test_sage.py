@@ -225,6 +225,10 @@ def test_bfloat16_rows_give_nearly_the_same_with_float32_parameters(name):
     for dtype in (torch.float32, torch.bfloat16):
         out = model(blocks, x.to(dtype))
         assert out.dtype == dtype
-        results.append([out, *torch.autograd.grad(out.float().square().sum(), list(model.parameters()))])
+        results.append([out, *torch.autograd.grad(out.float().square().sum(), list(model.parameters()),
+                                                  allow_unused=True)])
     for wide, half in zip(*results, strict=True):
+        if wide is None:        # hgt mixes nothing with its input where that has other columns
+            assert half is None
+            continue
         assert (half - wide).norm() <= 0.05 * wide.norm() + 1e-6

@@ -27,13 +27,15 @@ class ClassCounts:
         self._of_labels = goal.task.endswith("multilabel")
         self._confused = goal.task.endswith("classification") and classes <= MOST_CLASSES
         rows = 4 if self._of_labels else classes if self._confused else 3 if goal.task.endswith("classification") else 0
-        self._counts = np.zeros((rows, classes), np.int64)
+        self._classes = classes
+        self._counts = np.zeros((rows, classes + self._confused), np.int64)     # the last column: taken for none
 
     def add(self, outputs: torch.Tensor, labels: torch.Tensor) -> None:
         """Count one batch.  Not collective.
 
         Args:
-            outputs: (B, C) scores, of labels positive where one is predicted.
+            outputs: (B, C) scores, of labels positive where one is predicted.  A model of the user's own may score
+                more classes than there are: what it takes for one of those is taken for none.
             labels: (B,) int64 classes; or (B, C) of 0, 1, and NaN for unknown.
         """
         if not self._counts.size:
@@ -44,10 +46,10 @@ class ClassCounts:
             self._counts += torch.stack([(predicted & actual).sum(0), predicted.sum(0), actual.sum(0),
                                          known.sum(0)]).numpy()
             return
-        said, true = outputs.argmax(1).numpy(), labels.numpy()
+        said, true = np.minimum(outputs.argmax(1).numpy(), self._classes), labels.numpy()
         if not self._confused:
             for row, of in zip(self._counts, (true[said == true], said, true), strict=True):
-                row += np.bincount(of, minlength=row.size)
+                row += np.bincount(of, minlength=self._classes)[:self._classes]
         else:
             np.add.at(self._counts, (true, said), 1)
 
@@ -68,7 +70,8 @@ class ClassCounts:
         if not counts.any():
             return None
         if self._confused:
-            right, predicted, actual = counts.diagonal(), counts.sum(0), counts.sum(1)
+            actual, counts = counts.sum(1), counts[:, :self._classes]
+            right, predicted = counts.diagonal(), counts.sum(0)
         else:
             right, predicted, actual = counts[:3]
         return {"split": split, "names": list(self._names) or None, "actual": actual.tolist(),
