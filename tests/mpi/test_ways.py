@@ -12,6 +12,9 @@ from transport_suite import CHECKS, NUM_ROWS, Request, ask, fill, specs
 
 SHAPES = {"ranks_per_node": (None, 1, 2)}
 each_way = pytest.mark.parametrize("access", [*WAYS])
+# rma-runs differs from rma in how stretches are read alone, and its many reads take long.
+most_ways = pytest.mark.parametrize("access", [
+    pytest.param(way, marks=pytest.mark.long) if way == "rma-runs" else way for way in WAYS])
 
 
 @contextmanager
@@ -41,7 +44,7 @@ def test_transport(world, access):
 
 
 @pytest.mark.ranks(4, **SHAPES)
-@each_way
+@most_ways
 def test_several_servers_on_a_node(world, access):
     from mpignn.mpi.world import initialize
     per_node = min(map(world.topology.node_of_rank.count, world.topology.node_of_rank))
@@ -51,7 +54,7 @@ def test_several_servers_on_a_node(world, access):
 
 
 @pytest.mark.ranks(3, 4, ranks_per_node=(2,))
-@each_way
+@most_ways
 def test_a_node_without_servers(world, access):
     nodes = world.topology.node_of_rank
     roles = tuple(Role.TRAINER if node else BOTH for node in nodes)
@@ -69,7 +72,7 @@ def test_shared_memory_of_the_mpi_library_serves_too(world):
 
 
 @pytest.mark.ranks(3, ranks_per_node=(1, 2))
-@each_way
+@most_ways
 @pytest.mark.parametrize("chunk_bytes", [300, pytest.param(1000, marks=pytest.mark.long), 4321])    # of a row: 400
 def test_what_is_longer_than_the_limit_is_cut(world, access, chunk_bytes):
     check_all(world, access=access, chunk_bytes=chunk_bytes)

@@ -272,6 +272,22 @@ def contend(folder: Path, number: int, end: float, problems, taken) -> None:
         (mine.withdraw if rng.random() < 0.7 else mine.release)()
 
 
+def test_a_claim_that_is_removed_before_it_says_anything_is_made_again(tmp_path, monkeypatch):
+    write, removed = claim._write, []
+
+    def late(path, owner):
+        if not removed:
+            removed.append(path)
+            path.unlink()       # by a job that has waited long enough for it to say something
+        write(path, owner)
+
+    monkeypatch.setattr(claim, "_write", late)
+    mine = claim.take(tmp_path)
+    mine.check()
+    assert [path.name for path in removed] == [path.name for path in tmp_path.glob(".claim-*")]
+    mine.withdraw()
+
+
 def test_many_jobs_that_come_and_go_are_never_two_at_once(tmp_path):
     spawn = multiprocessing.get_context("fork")
     problems, taken = spawn.Queue(), spawn.Value("i", 0)
@@ -281,7 +297,8 @@ def test_many_jobs_that_come_and_go_are_never_two_at_once(tmp_path):
         job.start()
     for job in jobs:
         job.join(60)
-    assert [job.exitcode for job in jobs] == [0] * 8 and problems.empty(), problems.get()
+    assert problems.empty(), problems.get(timeout=10)
+    assert [job.exitcode for job in jobs] == [0] * 8
     assert taken.value > 10
 
 

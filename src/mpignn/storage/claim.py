@@ -337,6 +337,8 @@ def _make(folder: Path, number: int, judged: Mapping[int, bytes]) -> bool:
                            time.strftime("%Y-%m-%d %H:%M:%S"), _padded(0)))
         others = {other: said for other, said in _claims(folder).items() if other != number}
         alone = others.items() <= judged.items()
+    except FileNotFoundError:       # removed by one who saw it before it said anything, as that of a dead job
+        return False
     except OSError:
         path.unlink(missing_ok=True)
         raise
