@@ -117,7 +117,7 @@ def _subparser(parser: argparse.ArgumentParser, command: str) -> argparse.Argume
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="mpignn", description=summary,
                     epilog="Without a command: train.  Start it as `mpirun -np N python -m mpignn ...`; "
-                           "only train, eval, infer, partition and check want more than one rank.")
+                           "only train, eval, infer, partition, check and bench want more than one rank.")
     parser.add_argument("--version", action="version", version=f"mpignn {version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for name, (text, add_arguments, run) in _COMMANDS.items():
