@@ -10,6 +10,7 @@ module imports what needs MPI inside its functions, which take no fixtures.
 
 import json
 import pickle
+import re
 import sys
 import tempfile
 import time
@@ -52,13 +53,14 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Where several processes share the work, give one of them all functions on ranks, to the others file by file."""
+    """Where several processes share the work, give each whole launches of functions on ranks, and else whole files."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "tests/mpi" if file.startswith("tests/mpi/") else file
+            launch = re.search(rf"\[((?:{'|'.join(MPIS)})-np\d+(?:-node\d+)?)[-\]]", nodeid)
+            return f"tests/mpi {launch[1]}" if launch and file.startswith("tests/mpi/") else file
     return Scheduling(config, log)
 
 
