@@ -16,7 +16,7 @@ from mpignn import cli_bench, cli_data, cli_report, launcher, say, stop
 from mpignn.cli_parser import HELPS, Parser
 from mpignn.config import AUTO, CONFIG, Config, WorldConfig, field_names
 from mpignn.errors import ConfigError, MpignnError, paths_named
-from mpignn.files import likely
+from mpignn.files import almost_named
 from mpignn.job.ending import FIRST_TELLS_S
 from mpignn.job.job import Job
 from mpignn.job.launch import launch
@@ -167,7 +167,7 @@ def _of_run(arguments: argparse.Namespace, what: str) -> tuple[Config, dict[str,
     """The settings of a run, those that were given now, and its folder."""
     run = Path(arguments.run)
     if not (run / CONFIG).is_file():
-        raise ConfigError(f"{run} is no run folder: it has no {CONFIG}{'' if run.exists() else likely(run)}")
+        raise ConfigError(f"{run} is no run folder: it has no {CONFIG}{'' if run.exists() else almost_named(run)}")
     check_version(run)
     flags = {name: value for name, value in vars(arguments).items() if name in field_names()}
     config = of_run(run, None, {**flags, "run_dir": str(run / what)})

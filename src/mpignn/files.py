@@ -33,7 +33,7 @@ def read_file(path: str | Path, most_bytes: int) -> bytes:
     return Path(path).read_bytes()
 
 
-def likely(path: str | Path, names: Iterable[str] = ()) -> str:
+def almost_named(path: str | Path, names: Iterable[str] = ()) -> str:
     """``; did you mean X?`` where something beside a path that is not there has almost its name.  Not collective.
 
     Args:

@@ -9,7 +9,7 @@ import pytest
 
 from mpignn import cli
 from mpignn.config import MOST_USED, sections
-from mpignn.files import likely
+from mpignn.files import almost_named
 from mpignn.options import add_flags
 
 SETTINGS = [option for _, kind in sections() for option in dataclasses.fields(kind) if option.name != "graph"]
@@ -89,15 +89,16 @@ def test_names_that_are_almost_there_are_told(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("papers-graph", "cites.csv"):
         (tmp_path / name).mkdir()
-    assert likely("paper-graph") == "; did you mean papers-graph?"
-    assert likely(tmp_path / "paper-graph") == f"; did you mean {tmp_path / 'papers-graph'}?"
-    assert likely("wordnets", ["wordnet", "cora"]) == "; did you mean wordnet?"
-    assert likely("none/paper-graph") == likely("zzz") == ""
+    assert almost_named("paper-graph") == "; did you mean papers-graph?"
+    assert almost_named(tmp_path / "paper-graph") == f"; did you mean {tmp_path / 'papers-graph'}?"
+    assert almost_named("wordnets", ["wordnet", "cora"]) == "; did you mean wordnet?"
+    assert almost_named("none/paper-graph") == almost_named("zzz") == ""
     for words in (["info", "paper-graph"], ["partition", "paper-graph", "out"], ["check", "paper-graph"]):
         assert cli.main(words) == 3
         assert "did you mean papers-graph?" in "".join(capsys.readouterr()), words
     assert cli.main(["eval", "paper-graph"]) == 2
     assert "did you mean papers-graph?" in capsys.readouterr().err
+    (tmp_path / "nation.csv").touch()
     assert cli.main(["data", "nation"]) == 2
     assert "did you mean nations?" in capsys.readouterr().err
 

@@ -1,6 +1,5 @@
 """What a job tells of itself for the run folder: its command, versions, machines, roles, graphs and memory plan."""
 
-import os
 import platform
 import sys
 import time
@@ -8,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpignn import launcher
+from mpignn import launcher, machine
 from mpignn.graph.types import etype_key
 from mpignn.job.memory_plan import MemoryPlan
 from mpignn.job.open_graph import Opened
@@ -43,7 +42,7 @@ class JobRecord:
         from mpignn.mpi.world import describe_mpi
         first = world.host.bcast(world.rank)        # tells machines apart that have the same name
         facts = world.all.allgather((first, world.num_threads, world.device,
-                                     _machine() if world.rank == first else None))
+                                     machine.describe() if world.rank == first else None))
         firsts = [rank for rank, fact in enumerate(facts) if fact[-1] is not None]
         launched = launcher.launched()
         return {
@@ -65,14 +64,6 @@ def _program() -> str:
     """What was started, as a user types it."""
     name = Path(sys.argv[0]).name
     return "mpignn" if name in ("__main__.py", "mpignn") else name
-
-
-def _machine() -> dict[str, Any]:
-    """This machine: name, processor, cores and memory."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"name": platform.node(), "cpu": models[0] if models else platform.machine(), "cores": os.cpu_count(),
-            "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")}
 
 
 def _graph(opened: Opened, plan: MemoryPlan) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mpignn.config import CONFIG, HANG, JOBS, METRICS, Config
 from mpignn.errors import ConfigError, DataError, MpignnError, ResourceError, os_errors
-from mpignn.files import likely
+from mpignn.files import almost_named
 from mpignn.job import runs
 from mpignn.json_text import to_json
 from mpignn.storage import claim
@@ -106,7 +106,7 @@ class RunFolder:
                                           "once: leave it out")
                     path = self._place() / f"{_OF_TABLES}-{number}"
                     _partition_tables(Path(name), path, num_servers, tables)
-                elif not path.exists() and (meant := likely(path, bundled)):
+                elif not path.exists() and (meant := almost_named(path, bundled)):
                     raise DataError(f"{name}: no such file or folder{meant}")
                 elif tables is not None and tables.on_unknown is not None:
                     raise ConfigError(f"--on-unknown has no effect, since {name} is no tables: leave it out")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mpignn.errors import ConfigError, DataError, UnknownName
-from mpignn.files import likely
+from mpignn.graph.likeness import likely
 from mpignn.graph.types import EType, GraphData, etype_key
 from mpignn.large.disk import full_disk_named
 from mpignn.storage import datasets_citation, datasets_debian, datasets_knowledge
@@ -111,8 +111,9 @@ def prepare(name: str, out: str | Path, from_file: str | Path | None = None,
         ResourceError: A package cannot be fetched, or the disk is full.
     """
     if name not in prepared_names():
+        meant = likely(name, prepared_names())      # no file beside it is: a data set is no path
         raise ConfigError(f"data set {name!r} is not one of: {', '.join(prepared_names())}"
-                          f"{likely(name, prepared_names())}")
+                          + (f"; did you mean {meant}?" if meant else ""))
     if split_file is not None and name != "cora":
         raise ConfigError(f"{name} comes with its split; only that of cora can be given")
     out, source = _npz(out), None if from_file is None else _existing(from_file)

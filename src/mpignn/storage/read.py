@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from mpignn.errors import DataError, IDError, UnknownName
-from mpignn.files import likely
+from mpignn.files import almost_named
 from mpignn.graph.array_key import OUT, ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
@@ -66,7 +66,7 @@ class GraphFile:
         self._staged = staged or {}
         self.path = path / GRAPH_FILE if path.is_dir() else path
         if not self.path.is_file():
-            meant = likely(path) or "; `mpignn partition SRC OUT` makes a graph"
+            meant = almost_named(path) or "; `mpignn partition SRC OUT` makes a graph"
             raise DataError(f"{self.path}: no such file{meant}")
         self._parts: dict[int, tuple[h5py.File, dict[str, StoredArray]]] = {}
         self._file = _open(self.path, "graph")

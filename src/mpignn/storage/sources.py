@@ -17,7 +17,7 @@ from typing import Unpack
 from mpignn.arguments import given_path
 from mpignn.comm.group import LocalGroup
 from mpignn.errors import ConfigError, DataError
-from mpignn.files import likely
+from mpignn.files import almost_named
 from mpignn.graph.types import GraphData
 from mpignn.large.scratch import Scratch
 from mpignn.storage import forms as folder
@@ -142,7 +142,7 @@ def _unknown(source: object) -> str:
     if not isinstance(source, Path):
         return f"{type(source).__module__}.{type(source).__qualname__} is no graph that can be read"
     if not source.exists():
-        return f"{source}: no such file or folder, and not a bundled data set{likely(source, bundled_names())}"
+        return f"{source}: no such file or folder, and not a bundled data set{almost_named(source, bundled_names())}"
     if source.is_dir():
         return f"{source}: nothing in this folder says which form of a graph it has"
     return f"{source}: " + ("no form of a graph has such a name" if source.is_file() else "neither a file nor a folder")

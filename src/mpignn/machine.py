@@ -1,0 +1,14 @@
+"""What machine this is."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+
+def describe() -> dict[str, Any]:
+    """Name, processor (``cpu``), ``cores`` and ``memory_bytes`` of this machine.  Not collective."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {"name": platform.node(), "cpu": models[0] if models else platform.machine(), "cores": os.cpu_count(),
+            "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")}
