@@ -127,15 +127,15 @@ def test_who_was_suspended_and_given_up_writes_no_more(tmp_path, monkeypatch):
 
 def test_ranks_of_one_job_share_a_claim(tmp_path):
     mine = claim.take(tmp_path)
-    assert claim.take(tmp_path) is mine and claim.share(tmp_path, mine.number) is mine
+    assert claim.take(tmp_path) is mine and claim.share(tmp_path, mine.path.name) is mine
     claim._held.clear()                             # as in another process of the job
     again = claim.take(tmp_path)
-    assert again is not mine and not again.is_own and again.number == mine.number
+    assert again is not mine and not again.is_own and again.path == mine.path
     again.check()
     claim.release_all(5)
     with pytest.raises(ConfigError, match="not this job's any more"):
         mine.check()
-    assert claim.take(tmp_path).number == mine.number + 1
+    assert claim.take(tmp_path).path != mine.path
 
 
 def test_one_that_is_asked_to_stop_while_it_waits_stops(tmp_path, hold, monkeypatch):
@@ -147,8 +147,7 @@ def test_one_that_is_asked_to_stop_while_it_waits_stops(tmp_path, hold, monkeypa
 
 def test_a_claim_that_was_never_written_lapses(tmp_path):
     (tmp_path / ".claim-7").touch()
-    assert claim.take(tmp_path).number == 8
-    assert [path.name for path in tmp_path.iterdir()] == [".claim-8"]
+    assert [claim.take(tmp_path).path] == list(tmp_path.iterdir()) != [tmp_path / ".claim-7"]
 
 
 def race(folder: str, number: int, start, results) -> None:
@@ -188,8 +187,8 @@ def as_job(name: str, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(claim, "_held", {})
 
 
-def test_a_number_that_comes_back_misleads_nobody(tmp_path, monkeypatch):
-    """A slow job has seen that a claim is given back; when it goes on, that number is another job's."""
+def test_who_is_late_misleads_nobody(tmp_path, monkeypatch):
+    """A slow job has seen that a claim is given back; when it goes on, the folder is another job's."""
     claim.take(tmp_path).release()
     make, begun = claim._make, []
 
@@ -213,6 +212,35 @@ def test_a_number_that_comes_back_misleads_nobody(tmp_path, monkeypatch):
     begun[1].release()
 
 
+def test_who_gives_up_late_removes_no_other_claim(tmp_path, monkeypatch):
+    """Of two that start at once one is slow to remove its claim; by then the folder is the other's, or a third's."""
+    unlink, begun = Path.unlink, []
+
+    def slow_unlink(path, *arguments, **more):
+        if not begun:
+            begun.append(path)
+            (tmp_path / ".claim-of-another").unlink()       # that gives up, too
+            path.unlink()                                   # and a third takes what is there for that of a dead job
+            with monkeypatch.context() as patch:
+                as_job("third", patch)
+                begun.append(claim.take(tmp_path))
+        unlink(path, *arguments, **more)
+
+    def seen_first(path, owner, write=claim._write):
+        write(path, owner)
+        if not begun:
+            (tmp_path / ".claim-of-another").touch()
+
+    monkeypatch.setattr(Path, "unlink", slow_unlink)
+    monkeypatch.setattr(claim, "_write", seen_first)
+    as_job("slow", monkeypatch)
+    with pytest.raises(ConfigError, match="is in use by another job"):
+        claim.take(tmp_path)
+    as_job("third", monkeypatch)
+    begun[1].check()
+    begun[1].release()
+
+
 def test_who_withdraws_late_removes_no_other_claim(tmp_path, monkeypatch):
     mine, unlink, begun = claim.take(tmp_path), Path.unlink, []
 
@@ -232,8 +260,8 @@ def test_who_withdraws_late_removes_no_other_claim(tmp_path, monkeypatch):
 
 def test_a_claim_below_one_of_a_dead_job_still_counts(tmp_path, hold):
     owner = hold()
-    (tmp_path / ".claim-2").write_text((tmp_path / ".claim-1").read_text().replace(
-        f'"pid": {owner.pid}', '"pid": 4194305'))
+    (path,) = tmp_path.iterdir()
+    (tmp_path / ".claim-of-the-dead").write_text(path.read_text().replace(f'"pid": {owner.pid}', '"pid": 4194305'))
     with pytest.raises(ConfigError, match=f"in use by another job: process {owner.pid} "):
         claim.take(tmp_path)
 
@@ -284,7 +312,7 @@ def test_a_claim_that_is_removed_before_it_says_anything_is_made_again(tmp_path,
     monkeypatch.setattr(claim, "_write", late)
     mine = claim.take(tmp_path)
     mine.check()
-    assert [path.name for path in removed] == [path.name for path in tmp_path.glob(".claim-*")]
+    assert removed and [*tmp_path.iterdir()] == [mine.path]
     mine.withdraw()
 
 

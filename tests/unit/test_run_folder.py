@@ -155,14 +155,14 @@ def test_a_run_folder_is_one_jobs(monkeypatch):
             choose("run")
     with folder.held():
         pass
-    assert choose("run").number == folder.number + 1
+    assert choose("run").claim_name != folder.claim_name
 
 
 @pytest.mark.parametrize("agreed", [None, True, False])
 def test_a_rank_that_shares_a_claim_forgets_it_with_its_run(monkeypatch, agreed):
     """Unless that rank is about to abort the job, which gives back what any rank has."""
     folder = choose("run")
-    owner = claim.share(folder.path, folder.number)
+    owner = claim.share(folder.path, folder.claim_name)
     monkeypatch.setattr(claim, "_held", {})                 # as in another process of the job
     error = ConfigError("as on all ranks, or on this one alone")
     error.agreed = bool(agreed)

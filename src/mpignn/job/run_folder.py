@@ -48,7 +48,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         kept: The same; None: the job keeps nothing, or the folder cannot be written and the job does without.
-        number: Number of the claim, if it is kept.
+        claim_name: Name of the claim, if it is kept.
         made: Folders that this job has made for it, the outermost first.
         graphs: The partitioned graphs of the job.
     """
@@ -91,7 +91,7 @@ class RunFolder:
         else:
             self.path, missing = _find_or_make(config, names[0])
             self.kept, self.made = self.path, tuple(missing)
-            self.number = self._claim(resumes)
+            self.claim_name = self._claim(resumes)
         bundled = bundled_names()
         self.graphs: list[Path] = []
         try:
@@ -125,7 +125,7 @@ class RunFolder:
         if self.kept is None:
             yield
             return
-        mine = claim.share(self.path, self.number)
+        mine = claim.share(self.path, self.claim_name)
         try:
             yield
         except BaseException as error:
@@ -174,7 +174,7 @@ class RunFolder:
         if self.kept is None:
             return
         _remove(self.path, _BUNDLED)
-        claim.share(self.path, self.number).withdraw()
+        claim.share(self.path, self.claim_name).withdraw()
         if self.path in self.made and {path.name for path in self.path.iterdir()} <= set(_FILLED):
             for name in _FILLED:
                 (self.path / name).unlink(missing_ok=True)
@@ -191,8 +191,8 @@ class RunFolder:
                      "by TMPDIR", self._temporary)
         return self._temporary
 
-    def _claim(self, resumes: bool) -> int:
-        """Claim the folder; returns the number of the claim."""
+    def _claim(self, resumes: bool) -> str:
+        """Claim the folder; returns the name of the claim."""
         try:
             mine = claim.take(self.path)
         except MpignnError:
@@ -205,7 +205,7 @@ class RunFolder:
             mine.withdraw()
             raise
         _remove(self.path, _BUNDLED, _OF_TABLES)
-        return mine.number
+        return mine.path.name
 
 
 def _refuse_other_run(path: Path) -> None:

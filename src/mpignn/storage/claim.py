@@ -1,12 +1,11 @@
 """Which job may write into a folder: one at a time, also where hosts share the folder and have no locks.
 
-A claim is a file ``.claim-N`` in the folder, which one job alone can make (O_EXCL, which NFS keeps among all hosts).
-It says whose it is, and its owner changes it every `BEAT_S` seconds.  The next number may be made where the owner of
-each claim has given the folder back, was a process of this host that is gone, or has not changed the file for
-`LAPSE_S` seconds on the clock of the one who waits: clocks of two hosts are never compared.  Numbers may come back, so
-who makes one looks again, and has the folder only if nothing is there but what it has judged: of two that make one at
-the same time at least one sees the other.  It removes the others, so an owner that was suspended meanwhile finds its
-own gone, and writes no more.
+A claim is a file ``.claim-NAME`` in the folder.  It says whose it is, and its owner changes it every `BEAT_S` seconds.
+Another one may be made where the owner of each claim has given the folder back, was a process of this host that is
+gone, or has not changed the file for `LAPSE_S` seconds on the clock of the one who waits: clocks of two hosts are never
+compared.  Who makes one looks again, and has the folder only if nothing is there but what it has judged: of two that
+make one at the same time at least one sees the other.  It removes the others, so an owner that was suspended meanwhile
+finds its own gone, and writes no more.  A name never comes back, so who is late removes or changes no other job's.
 """
 
 import atexit
@@ -36,7 +35,7 @@ BEAT_S = 10.0
 LAPSE_S = 60.0
 _LOOK_S = 1.0               # between two looks of an owner at its claim
 _SHORT_S = 0.25             # between those of one who waits for it
-_NAME = re.compile(r"\.claim-(\d+)")
+_NAME = re.compile(r"\.claim-.+")
 _RELEASED = "released"      # in the place of the number of beats, and as long
 
 _job: list[str] = []                    # what tells the job of this process from all others, see `belong_to`
@@ -94,12 +93,11 @@ class Claim:
 
     Attributes:
         folder: The folder.
-        number: Number of the claim.
-        path: Its file.
+        path: The file of the claim, in that folder.
     """
 
-    def __init__(self, folder: Path, number: int):
-        self.folder, self.number, self.path = folder, number, folder / f".claim-{number}"
+    def __init__(self, path: Path):
+        self.folder, self.path = path.parent, path
         self._seen_at = float("-inf")       # on a clock that also counts while the machine sleeps
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -149,7 +147,6 @@ class Claim:
 
     def withdraw(self) -> None:
         """Release the folder, and leave no file of the claim in it.  Not collective."""
-        # As long as it is there it is ours: what was given back first might be another job's by now.
         self._end(lambda _: self.path.unlink(missing_ok=True))
 
     def _end(self, give_back: Callable[[Owner], None]) -> None:
@@ -201,8 +198,8 @@ def take(folder: Path) -> Claim:
     """
     folder = folder.resolve()
     with os_errors(ResourceError, f"{folder}: cannot be written"):
-        number, is_new = _take(folder)
-    claim = share(folder, number)
+        name, is_new = _take(folder)
+    claim = share(folder, name)
     if is_new:
         claim.keep()
     return claim
@@ -220,11 +217,18 @@ def holding(folder: Path) -> Iterator[None]:
             claim.release()
 
 
-def share(folder: Path, number: int) -> Claim:
-    """Let `check` know in this process, too, of a claim that another rank of its job has made.  Not collective."""
+def share(folder: Path, name: str) -> Claim:
+    """Let `check` know in this process, too, of a claim that another rank of its job has made.
+
+    Not collective.
+
+    Args:
+        folder: The folder that is claimed.
+        name: Name of the claim's file there.
+    """
     folder = folder.resolve()
-    if folder not in _held or _held[folder].number != number:
-        _held[folder] = Claim(folder, number)
+    if folder not in _held or _held[folder].path.name != name:
+        _held[folder] = Claim(folder / name)
     return _held[folder]
 
 
@@ -257,40 +261,40 @@ def _release_own() -> None:
             claim.release()
 
 
-def _take(folder: Path) -> tuple[int, bool]:
-    """The number of this job's claim, and whether it was made just now."""
+def _take(folder: Path) -> tuple[str, bool]:
+    """The name of this job's claim, and whether it was made just now."""
     while True:
         seen = _claims(folder)
-        owners = {number: _parsed(said) for number, said in seen.items()}
-        for number, owner in owners.items():
+        owners = {name: _parsed(said) for name, said in seen.items()}
+        for name, owner in owners.items():
             if owner is not None and owner.job == belong_to() and owner.beats != _RELEASED:
-                return number, False
-        uncertain = [number for number, owner in owners.items() if owner is None or not owner.is_over]
-        if not all(_has_lapsed(folder, number, seen) for number in uncertain):
+                return name, False
+        uncertain = [name for name, owner in owners.items() if owner is None or not owner.is_over]
+        if not all(_has_lapsed(folder, name, seen) for name in uncertain):
             continue
-        number = max(seen, default=0) + 1
-        if not _make(folder, number, seen):
+        name = f".claim-{secrets.token_hex(8)}"
+        if not _make(folder / name, seen):
             time.sleep(_SHORT_S * (0.5 + random.random()))      # another job has the folder, or is about to; or neither
             continue
         for other in seen:
-            (folder / f".claim-{other}").unlink(missing_ok=True)
+            (folder / other).unlink(missing_ok=True)
         if uncertain:
             time.sleep(2 * _LOOK_S)     # an owner that lives in spite of all has found out by then
-        return number, True
+        return name, True
 
 
-def _has_lapsed(folder: Path, number: int, seen: Mapping[int, bytes]) -> bool:
+def _has_lapsed(folder: Path, name: str, seen: Mapping[str, bytes]) -> bool:
     """Watch a claim; returns whether it stays as it is for so long, or else something has changed in the folder.
 
     Args:
         folder: Where it is.
-        number: Number of the claim.
+        name: Name of the claim.
         seen: All claims as they were.
 
     Raises:
         ConfigError: It changes, so its owner lives.
     """
-    owner, end = _parsed(seen[number]), time.monotonic() + LAPSE_S
+    owner, end = _parsed(seen[name]), time.monotonic() + LAPSE_S
     if owner is not None and owner.is_alive:
         raise _refused(folder, owner)
     log.info("%s: another job has claimed this folder (%s): waiting up to %.0f s to see whether it lives", folder,
@@ -302,8 +306,8 @@ def _has_lapsed(folder: Path, number: int, seen: Mapping[int, bytes]) -> bool:
             raise Stopped(f"asked to stop while waiting for {folder}, which another job has claimed")
         now = _claims(folder)
         if now != seen:
-            owner = _parsed(now.get(number, b""))
-            if owner is not None and not owner.is_over and now[number] != seen[number]:
+            owner = _parsed(now.get(name, b""))
+            if owner is not None and not owner.is_over and now[name] != seen[name]:
                 raise _refused(folder, owner)
             return False
     return True
@@ -315,33 +319,30 @@ def _refused(folder: Path, owner: Owner) -> ConfigError:
                        "folder (train --run-dir; eval and infer of a copy of the run)")
 
 
-def _claims(folder: Path) -> dict[int, bytes]:
-    """What is in each file of a claim, as the file's server has it, by their numbers in ascending order."""
+def _claims(folder: Path) -> dict[str, bytes]:
+    """What is in each file of a claim, as the file's server has it, by their names."""
     found = {}
     for name in os.listdir(folder):
-        if match := _NAME.fullmatch(name):
+        if _NAME.fullmatch(name):
             with suppress(FileNotFoundError):       # removed meanwhile
-                found[int(match[1])] = (folder / name).read_bytes()
-    return dict(sorted(found.items()))
+                found[name] = (folder / name).read_bytes()
+    return found
 
 
-def _make(folder: Path, number: int, judged: Mapping[int, bytes]) -> bool:
+def _make(path: Path, judged: Mapping[str, bytes]) -> bool:
     """Make a claim, if no other one is in the way; those that are judged are not, as long as they stay as they are."""
-    path, (pid, started) = folder / f".claim-{number}", identity(os.getpid())
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-    except FileExistsError:
-        return False
+    pid, started = identity(os.getpid())
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     try:
         _write(path, Owner(belong_to(), os.uname().nodename, _boot(), pid, started, os.environ.get("SLURM_JOB_ID", ""),
                            time.strftime("%Y-%m-%d %H:%M:%S"), _padded(0)))
-        others = {other: said for other, said in _claims(folder).items() if other != number}
-        alone = others.items() <= judged.items()
-    except FileNotFoundError:       # removed by one who saw it before it said anything, as that of a dead job
+        others = {other: said for other, said in _claims(path.parent).items() if other != path.name}
+    except FileNotFoundError:       # removed by one who has waited long enough for it to say something
         return False
     except OSError:
         path.unlink(missing_ok=True)
         raise
+    alone = others.items() <= judged.items()
     if not alone:
         path.unlink(missing_ok=True)
     return alone
