@@ -1,5 +1,6 @@
 """The processes of a job that runs, and what the kernel says of their memory."""
 
+import os
 from pathlib import Path
 
 _RANKS = (b"OMPI_COMM_WORLD_RANK", b"PMI_RANK")
@@ -52,3 +53,12 @@ def status(pid: int) -> dict[str, int]:
     except _GONE:
         return {}
     return {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines if line.endswith(" kB")}
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has taken so far, in all its threads."""
+    try:
+        numbers = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except _GONE:
+        return 0.0
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
