@@ -16,6 +16,7 @@ _PUBLIC = {
     "mpignn.job.open_graph": "GraphServer open_graph",
     "mpignn.job.own_program": "initialize run settings",
     "mpignn.loader.base": "DistDataLoader",
+    "mpignn.loader.collate": "EdgeCollator NodeCollator",
     "mpignn.loader.edge": "EdgeDataLoader",
     "mpignn.loader.node": "NodeDataLoader",
     "mpignn.loader.split": "edge_split node_split",

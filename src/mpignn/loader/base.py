@@ -10,9 +10,8 @@ import operator
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 import torch
@@ -27,64 +26,14 @@ from mpignn.loader.ahead import Ahead, InTurn, Via
 from mpignn.loader.between import Between
 from mpignn.loader.fetch import Fetch, to_device
 from mpignn.loader.seed_order import BatchPlan, deal, even_share
+from mpignn.loader.share import K, LoaderStats, Share
 from mpignn.log import beat
 from mpignn.store.graph import DistGraph, published_graph, stop_when_closed
 
 # Streams of randomness under one seed.
 _ORDER, _DRAWS = 1, 2
 
-K = TypeVar("K", bound=Hashable)        # what ids are told apart by: types of nodes or edges
-
 IDS = "ids"     # what ids without types are a type of
-
-
-@dataclass
-class LoaderStats:
-    """What a trainer's loader did since the pass began.
-
-    Attributes:
-        sample_s: Wall seconds of choosing seeds and of picking and relabelling all hops.
-        fetch_s: Wall seconds of gathering features and labels.
-        seeds, edges, rows: Seeds, sampled edges and input rows delivered.
-    """
-
-    sample_s: float = 0.0
-    fetch_s: float = 0.0
-    seeds: int = 0
-    edges: int = 0
-    rows: int = 0
-
-    def add(self, share: "Share[Any]", blocks: Sequence[Block]) -> None:
-        """Count a batch that is delivered."""
-        self.seeds += sum(places.size for places in share.mine.values())
-        self.edges += sum(block.num_edges() for block in blocks)
-        self.rows += blocks[0].num_src_total if blocks else 0
-
-
-@dataclass(frozen=True)
-class Share(Generic[K]):
-    """One step, and what this trainer computes of it.
-
-    Attributes:
-        step: Step of the pass.
-        size: Ids of the global batch.
-        key: 64 bits that the step's draws derive from, equal on all trainers.
-        whole: (G,) int64 ids of the global batch by type, in an order that does not depend on the partitioning.
-        mine: (n,) int64 places in ``whole`` of this trainer's ids, which ascend.
-        at: (G,) int64 places of ``whole`` among all ids of the pass, by type.
-    """
-
-    step: int
-    size: int
-    key: int
-    whole: Mapping[K, np.ndarray]
-    mine: Mapping[K, np.ndarray]
-    at: Mapping[K, np.ndarray]
-
-    @property
-    def ids(self) -> dict[K, np.ndarray]:
-        """(n,) int64 this trainer's ids of each type, ascending."""
-        return {kind: ids[self.mine[kind]] for kind, ids in self.whole.items()}
 
 
 class DistDataLoader(Generic[K]):
@@ -240,6 +189,33 @@ class DistDataLoader(Generic[K]):
     def seeds_of(self, step: int) -> dict[K, np.ndarray]:
         """This trainer's ids of a step, ascending by type.  Not collective."""
         return self._share(self._epoch, step).ids
+
+    def make_one(self, ids: Mapping[Any, Any], epoch: int, step: int) -> Any:
+        """The batch of ids that were chosen elsewhere, with the draws of a step.
+
+        Not collective; all trainers call it equally often where other ranks own rows.
+
+        Args:
+            ids: (n,) ids by type, in the place of this trainer's share; None is the only type.
+            epoch, step: What the draws depend on.
+
+        Raises:
+            ConfigError: Ids of a type that this loader has none of.
+        """
+        whole = {kind: of_kind[:0] for kind, of_kind in self._ids.items()}
+        for name, given in ids.items():
+            kind = self._kind(name)
+            if kind not in whole:
+                known = ", ".join(map(str, whole))
+                raise ConfigError(f"ids of {kind}: the data set has none of that type, but of {known}")
+            whole[kind] = self._checked(kind, given)
+        places = {kind: np.arange(of_kind.size) for kind, of_kind in whole.items()}
+        share = Share(step, sum(map(len, whole.values())), derive(self._seed, _DRAWS, epoch, step), whole, places,
+                      places)
+        batches, fetches = self._make([share], lambda graph: graph)
+        for fetch in fetches:
+            fetch.finish()
+        return batches[0] if self._device is None else to_device(batches[0], self._device)
 
     def _kind(self, kind: Any) -> K:
         """The type meant by a key of ``ids``, or by None where these have no types."""

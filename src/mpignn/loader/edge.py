@@ -18,8 +18,9 @@ from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import ByEType, EType, etype_key
 from mpignn.kernels.rng import derive
 from mpignn.loader.ahead import Via
-from mpignn.loader.base import DistDataLoader, Share
+from mpignn.loader.base import DistDataLoader
 from mpignn.loader.fetch import Fetch, names_by_etype, names_by_ntype, put_ids, tensors
+from mpignn.loader.share import Share
 from mpignn.loader.times import SeedTimes
 from mpignn.sampling.block_sampler import BlockSampler, SamplerInput
 from mpignn.sampling.exclude import Exclusion, ReverseTypes, joined

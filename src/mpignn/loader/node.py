@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 from mpignn.comm.turns import Course
 from mpignn.graph.block import Block
 from mpignn.loader.ahead import Via
-from mpignn.loader.base import DistDataLoader, Share
+from mpignn.loader.base import DistDataLoader
 from mpignn.loader.fetch import Fetch, names_by_ntype, put_ids, tensors
+from mpignn.loader.share import Share
 from mpignn.loader.times import SeedTimes
 from mpignn.sampling.block_sampler import BlockSampler, SamplerInput
 from mpignn.store.graph import DistGraph, published_graph
@@ -29,7 +30,7 @@ class NodeDataLoader(DistDataLoader[str]):
     on a heterogeneous graph).  For the rest see `DistDataLoader`.
     """
 
-    def __init__(self, g: DistGraph, nids: np.ndarray | Mapping[str, np.ndarray], sampler: BlockSampler, *,
+    def __init__(self, g: DistGraph, nids: ArrayLike | Mapping[str, ArrayLike], sampler: BlockSampler, *,
                  batch_size: int | None = None, input_time: ArrayLike | Mapping[str, ArrayLike] | None = None,
                  **options: Any) -> None:
         """Plan the passes.  Collective over the trainers if not ``use_ddp``, else not collective.

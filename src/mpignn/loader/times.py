@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from mpignn.comm.transport import GraphArray
 from mpignn.errors import ConfigError, DataError
-from mpignn.loader.base import K, Share
+from mpignn.loader.share import K, Share
 from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.store.published import PublishedGraph
 

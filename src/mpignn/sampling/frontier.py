@@ -70,6 +70,8 @@ class FrontierEdges:
 class Frontier:
     """Edges drawn from a graph; ``frontier[etype]`` are the `FrontierEdges` of a type, of which every one is there.
 
+    What is asked of the frontier itself is that of the only edge type.
+
     Attributes:
         graph: The graph.
         edges: By edge type.
@@ -84,6 +86,26 @@ class Frontier:
     def __getitem__(self, etype: str | EType | None) -> FrontierEdges:
         """The edges of a type; None is the only one."""
         return self.edges[self.graph.schema.etype(etype)]
+
+    @property
+    def src(self) -> np.ndarray:
+        """(E,) source of each edge."""
+        return self[None].src
+
+    @property
+    def dst(self) -> np.ndarray:
+        """(E,) destination of each edge."""
+        return self[None].dst
+
+    @property
+    def eid(self) -> np.ndarray:
+        """(E,) int64 global edge ids."""
+        return self[None].eid
+
+    def num_edges(self, etype: str | EType | None = None) -> int:
+        """Edges of a type; without a type, of all."""
+        edges = self.edges.values() if etype is None else [self[etype]]
+        return sum(of_type.eid.size for of_type in edges)
 
 
 def sample_neighbors(g: DistGraph | PublishedGraph, nodes: Ids, fanout: Fanout, edge_dir: str = IN, prob: Named = None,

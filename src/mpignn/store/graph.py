@@ -17,7 +17,8 @@ from mpignn.comm.group import Group
 from mpignn.comm.stats import Stats
 from mpignn.errors import CommError, ConfigError, DataError, UnknownName
 from mpignn.graph.book import RangePartitionBook, checked_ids
-from mpignn.graph.types import EType, Schema, etype_key, short
+from mpignn.graph.pairs import PairGraph
+from mpignn.graph.types import ByEType, EType, Schema, etype_key, short
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.storage.user_names import UserNames
@@ -257,6 +258,19 @@ class DistGraph:
             return _tensor(first)
         ids = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(count.sum())
         return _tensor(np.repeat(src, count)), _tensor(np.repeat(dst, count)), _tensor(ids)
+
+    def edge_subgraph(self, edges: ArrayLike | ByEType[ArrayLike]) -> PairGraph:
+        """Some edges and their ends, each of these once: a graph with node ids of its own, positions in ``node_ids``.
+
+        Args:
+            edges: (N,) ids of edges, or a dict of them by edge type; where an edge is there twice, the subgraph has it
+                twice.
+
+        Returns:
+            The edges in the order given, their ids in the graph under `mpignn.EID`; nodes in ascending order.
+        """
+        from mpignn.store.subgraph import edge_subgraph  # a rank that only serves needs no torch
+        return edge_subgraph(self, edges)
 
     def orig_nids(self, ids: ArrayLike, ntype: str | None = None) -> "torch.Tensor":
         """(N,) original id of each node: that of the source data, whatever the partitioning."""
