@@ -206,6 +206,7 @@ def _info_arguments(parser: Parser) -> None:
     parser.epilog = ("GRAPH with --fanouts, and --batch-size if it is not 1000, tells how much of what batches draw "
                      "and read is of other partitions; all other settings are those of a job, for --plan.")
     parser.add_argument("--degrees", action="store_true", help="count the in-degrees of each edge type")
+    parser.add_argument("--halo", action="store_true", help="tell what train --replicate halo would copy to each node")
     parser.add_argument("--plan", action="store_true", help="show how much memory a training job would take")
     parser.add_argument("-np", dest="np", metavar="N", type=int, help="ranks of that job (default: 2)")
     parser.add_argument("--nodes", metavar="M", type=int,
@@ -216,11 +217,11 @@ def _info_arguments(parser: Parser) -> None:
 
 def _info(arguments: argparse.Namespace) -> int:
     flags = [name for name in vars(arguments) if name in field_names() - {"graph"}]
-    for what in ("plan", "degrees"):
+    for what in ("plan", "degrees", "halo"):
         if arguments.graph is None and getattr(arguments, what):
             raise ConfigError(f"info --{what}: name the graph, as in info GRAPH --{what}")
-    if arguments.plan and arguments.degrees:
-        raise ConfigError("info: --plan tells of a job and --degrees of the graph: leave one out")
+        if arguments.plan and what != "plan" and getattr(arguments, what):
+            raise ConfigError(f"info: --plan tells of a job and --{what} of the graph: leave one out")
     if not arguments.plan:
         # How a graph is sampled tells something without a job.
         told = {"fanouts", "batch_size"} if arguments.graph is not None and "fanouts" in flags else set()
@@ -247,7 +248,7 @@ def _described(arguments: argparse.Namespace) -> str:
     given = {name: value for name, value in vars(arguments).items() if name in ("fanouts", "batch_size")}
     config = load_config(None, given)
     return describe(arguments.graph, arguments.degrees, config.sampling.fanouts if given else (),
-                    config.loader.batch_size)
+                    config.loader.batch_size, arguments.halo)
 
 
 def _environment() -> str | None:

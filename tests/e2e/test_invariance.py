@@ -75,9 +75,10 @@ JOBS = [
     ("mpich", 4, "metis4", 2, "--access", "owner", "--replicate", "topology"),
     ("mpich", 5, "one", 2, "--access", "owner", "--servers-per-node", "0"),
     ("mpich", 5, "metis4", 2, "--server-nodes", "2", "--replicate", "all"),
-    ("mpich", 6, "random4", 2, "--access", "rma", "--cache", "10%"),
+    ("mpich", 6, "random4", 2, "--access", "rma", "--cache", "10%", "--replicate", "halo"),
     ("mpich", 6, "metis4", 3, "--access", "rma", "--cache", "10%", "--cache-policy", "schedule"),
-    ("openmpi", 2, "random4", 1, "--access", "owner"), ("openmpi", 3, "one", None, "--prefetch", "3"),
+    ("openmpi", 2, "random4", 1, "--access", "owner", "--replicate", "halo"),
+    ("openmpi", 3, "one", None, "--prefetch", "3"),
     ("openmpi", 4, "metis4", 1, "--replicate", "all"),
     ("openmpi", 4, "metis4", 2, "--access", "owner", "--servers-per-node", "0"),
     ("openmpi", 4, "metis4", 2, "--server-nodes", "1", "--servers-per-node", "2"),      # a node serves, one trains
@@ -153,7 +154,7 @@ def all_ways(hetero_graphs, tmp_path_factory):
 DRAWN = [
     ("mpich", 1, "metis5", {"threads": 2, "prefetch": 4}),
     ("mpich", 3, "random8", {"ranks_per_node": 1, "prefetch": 3}),
-    ("openmpi", 4, "random3", {"ranks_per_node": 2, "threads": 2, "prefetch": 2}),
+    ("openmpi", 4, "random3", {"ranks_per_node": 2, "threads": 2, "prefetch": 2, "replicate": "halo"}),
     ("mpich", 5, "metis5", {"ranks_per_node": 2, "replicate": "topology", "prefetch": 4}),
 ]
 

@@ -35,7 +35,7 @@ def test_rows_are_the_same_and_come_from_here(world, access, segment):
 
         arrays = [array for array in transport.arrays.values() if array.spec.num_rows == NUM_ROWS]
         before, count = [read(array) for array in arrays], transport.stats(reset=True)
-        transport.keep(kept)
+        transport.keep(kept, "some rows")
         filled = transport.stats(reset=True)
         assert filled.rows(target="cache") == 0
         after, count_after = [read(array) for array in arrays], transport.stats()

@@ -36,7 +36,7 @@ CONFUSED = [classes(None, [[2, 0, 1], [1, 0, 0], [0, 0, 0]])]
 CASES = {
     "diverged": ([run(events=[{"event": "diverged", "epoch": 0, "steps": 1, "problem": "x"}])], [run()]),
     "waiting": ([run(trainers(8.0, 8.0, wait_s=[4.0, 4.0]), settings={"replicate": kept})
-                 for kept in ("none", "topology", "all")], [run(trainers(8.0, 8.0, wait_s=[2.0, 2.0]))]),
+                 for kept in ("none", "halo", "topology", "all")], [run(trainers(8.0, 8.0, wait_s=[2.0, 2.0]))]),
     "cut": ([run(moved=rows(node=6, remote=5), jobs=TWO)], [run(moved=rows(node=8, remote=5), jobs=TWO),
                                                            run(moved=rows(node=6, remote=5))]),
     "sampling": ([run(trainers(8.0, 8.0, sample_s=[4.0, 4.0]))], [run(trainers(8.0, 8.0, sample_s=[3.0, 3.0]))]),

@@ -21,9 +21,9 @@ INFOS = {name: ArrayInfo(name, np.dtype(dtype), shape) for name, dtype, shape in
 STRUCTURE, FEATURES = 8 * N + 8 * (N + 1) + 4 * E, 400 * N
 
 
-def plan(nodes, *, config=None, replicate="none", model=True, servers=None):
+def plan(nodes, *, config=None, replicate="none", model=True, servers=None, halos=None):
     topology = Topology(tuple(nodes), assign_roles(nodes, servers))
-    placement = place(BOOK, INFOS, topology, lambda _, row: 20 * row, replicate)
+    placement = place(BOOK, INFOS, topology, lambda _, row: 20 * row, replicate, halos=halos)
     return make_plan(placement, {"n": 100_000}, config or Config(), 120_000, model), placement
 
 
@@ -35,6 +35,19 @@ def test_a_node_holds_its_share_and_its_copies(replicate, structure, features):
         assert kinds["structure"] == pytest.approx(structure, abs=64)
         assert kinds["features"] == pytest.approx(features, abs=512)
         assert kinds["structure"] + kinds["features"] == lay_out(placement.specs(node), placement.topology, node).nbytes
+
+
+@pytest.mark.parametrize(("nodes", "halos"), [
+    ([0, 0, 1, 1], (300_000, 0)), ([0, 0, 1, 1, 2, 2, 3, 3], (10_000, 10_000)), ([0, 0], (1, 1))])
+def test_a_halo_is_what_the_report_counts_and_what_servers_elsewhere_have_of_its_partition(nodes, halos):
+    made, _ = plan(nodes, replicate="halo", halos={"n": halos})
+    without, _ = plan(nodes, halos={"n": halos})
+    away = N - N // len(made.nodes)
+    for node, kinds in enumerate(made.nodes):
+        around = min(away, halos[2 * node // len(made.nodes)] + max(0, N // 2 - N // len(made.nodes)))
+        edges = 20 * (away - (away - around) ** 2 / max(1, away))
+        assert kinds["halo"] == pytest.approx(24 * around + 4 * edges, abs=2)
+        assert {kind: size for kind, size in kinds.items() if kind != "halo"} | {"halo": 0} == without.nodes[node]
 
 
 def test_servers_hold_no_batches_and_trainers_of_a_node_share_the_graph():

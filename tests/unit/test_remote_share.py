@@ -1,4 +1,4 @@
-"""What `info GRAPH --fanouts` and `--degrees` tell, against counting by hand and what the sampler draws."""
+"""What `info GRAPH --fanouts`, `--degrees` and `--halo` tell, against counting by hand and what the sampler draws."""
 
 from itertools import combinations, product
 
@@ -13,8 +13,9 @@ from mpignn.cli import main
 from mpignn.graph.csc import csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, GraphData
 from mpignn.sampling.neighbor import NeighborSampler
-from mpignn.storage import degrees, remote_share
+from mpignn.storage import degrees, halo, remote_share
 from mpignn.storage.degrees import in_degrees
+from mpignn.storage.halo import Halo, halos
 from mpignn.storage.read import GraphFile
 from mpignn.storage.remote_share import remote_shares
 from mpignn.storage.write import partition_graph, write_graph
@@ -172,3 +173,37 @@ def test_info_tells_it(words, code, told, tmp_path, monkeypatch, capsys):
     partition_graph(random_graph(1), "g", 2, "random")
     assert main(["info", *words]) == code
     assert told in "".join(capsys.readouterr())
+
+
+@given(data=graphs(max_nodes=8, max_edges=16), num_parts=st.integers(1, 3))
+@files_reused
+def test_a_halo_is_what_lies_around_a_partition(data, num_parts, tmp_path_factory):
+    folder, parts, expected = tmp_path_factory.mktemp("made") / "g", random_assignment(data, num_parts), []
+    write_graph(data, parts, num_parts, folder)
+    rows = {etype: in_rows(data, etype) for etype in data.csc}
+    for part in range(num_parts):
+        around = {(etype[0], src) for etype in data.csc for dst, src, _ in edge_list(data, etype)
+                  if parts[etype[2]][dst] == part != parts[etype[0]][src]}
+        kept = [(ntype, rows[etype][node]) for ntype, node in around for etype in data.csc if etype[2] == ntype]
+        edges = sum(len(row) for _, row in kept)
+        expected.append(Halo(len(around), edges, 8 * len(around) + 16 * len(kept) + 4 * edges))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(halo, "_CHUNK", 3)
+        with GraphFile(folder) as graph:
+            assert halos(graph) == expected
+
+
+def test_info_tells_of_the_halo(tmp_path, capsys):
+    partition_graph(random_graph(1, 60, 300), tmp_path / "g", 3, "random")
+    assert main(["info", str(tmp_path / "g"), "--halo"]) == 0
+    told = capsys.readouterr().out.splitlines()[-3:]
+    with GraphFile(tmp_path / "g") as graph:
+        found = halos(graph)
+    assert told[0].startswith("with --replicate halo, where each partition is on a node of its own")
+    assert told[1] == (f"  nodes {' '.join(str(of.nodes) for of in found)}, their in-edges "
+                       f"{' '.join(str(of.edges) for of in found)}")
+    assert told[2].endswith(f"is {(60 * 16 + 300 * 4) / 1e6:.1f} MB")
+    assert main(["info", str(tmp_path / "g"), "--halo", "--plan"]) == 2
+    assert "--plan tells of a job and --halo of the graph" in capsys.readouterr().err
+    assert main(["info", "--halo"]) == 2
+    assert "info GRAPH --halo" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def edge_start(_, row):
     return 3 * row
 
 
-@given(with_idle_nodes(), st.integers(1, 3), st.sampled_from(["none", "topology", "all"]))
+@given(with_idle_nodes(), st.integers(1, 3), st.sampled_from(["none", "halo", "topology", "all"]))
 def test_where_servers_cut_is_read_partition_by_partition(topology, width, replicate):
     """Each part file is opened once for all edge types: of a thousand files few can be open at a time."""
     etypes = tuple(("n", name, "n") for name in "abc")
@@ -65,7 +65,8 @@ def test_where_servers_cut_is_read_partition_by_partition(topology, width, repli
 
     place(book, {}, topology, start, replicate, width)
     parts = np.searchsorted(BOOK.node_ranges["n"], rows, side="right")
-    groups = {last - first for first, last in topology.copy_groups(width)} if replicate != "none" else set()
+    whole = replicate in ("topology", "all")
+    groups = {last - first for first, last in topology.copy_groups(width)} if whole else set()
     assert (np.diff(parts) < 0).sum() <= len({len(topology.server_ranks)} | groups) - 1
 
 

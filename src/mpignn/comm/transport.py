@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpignn.comm.copies import Copies
+from mpignn.comm.copies import Copies, Runs
 from mpignn.comm.sharded import ArraySpec, Pending, ShardedArray
 from mpignn.comm.stats import Stats
 from mpignn.comm.writable import WritableArray
@@ -148,14 +148,15 @@ class Transport(ABC):
             ResourceError: On all trainers: a machine has too little memory.
         """
 
-    def keep(self, rows: Mapping[str, np.ndarray]) -> None:
+    def keep(self, rows: Mapping[str, np.ndarray | Runs], what: str) -> None:
         """Copy rows of other nodes to this one, whose trainers read the copies from now on.
 
-        Collective over the trainers.
+        Collective over the trainers; once for each array at most.
 
         Args:
             rows: (C,) int64 numbers of rows that are not here, ascending, each once, by name of the array; the same on
                 the trainers of a node.
+            what: What they are, for messages, such as "the cache".
 
         Raises:
             ResourceError: On all trainers: a machine has too little memory.

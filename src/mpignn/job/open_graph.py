@@ -23,8 +23,9 @@ from mpignn.storage.read import GraphFile
 from mpignn.storage.stage import stage as stage_parts
 from mpignn.storage.stage import staged as staged_parts
 from mpignn.storage.user_names import UserNames
-from mpignn.store.cut import Placement, parts_of, place
+from mpignn.store.cut import HALO, Placement, parts_of, place
 from mpignn.store.graph import DistGraph
+from mpignn.store.halo import copy_halo
 from mpignn.store.published import PublishedGraph
 
 if TYPE_CHECKING:
@@ -133,6 +134,14 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
     with phase("publish graph"):
         transport.publish()
     graph = PublishedGraph(opened.placement.book, opened.placement.infos, transport)
+    if replicate == HALO:
+        try:
+            with phase("copy the halo"), world.all.all_or_none():       # where ranks that only serve wait, and serve
+                if world.trainers is not None:
+                    copy_halo(graph, world.trainers.rank == 0)
+        except MpignnError:
+            transport.free()
+            raise
     return DistGraph(graph, world.topology, world.trainers, splits, world, opened.source_id, opened.names)
 
 
@@ -202,7 +211,8 @@ def read_graph(path: Path, topology: Topology, replicate: str, width: int) -> Op
     with GraphFile(path) as file:
         splits = {key: {split: Count(file.split_size(key, split)) for split in file.splits(key)}
                   for key in (*file.schema.ntypes, *(":".join(e) for e in file.schema.etypes))}
-        placement = place(file.book, file.served, topology, file.edge_start, replicate, width)
+        halos = {ntype: of["halo"] for ntype, of in file.report["nodes"].items()}
+        placement = place(file.book, file.served, topology, file.edge_start, replicate, width, halos)
         return Opened(path, file.graph_id, file.source_id, placement, splits, file.report["overlap"],
                       file.user_names)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mpignn.comm.copies import Copies
+from mpignn.comm.copies import Copies, Runs
 from mpignn.comm.transport import GraphArray
 from mpignn.mpi.layout import ALIGN
 from mpignn.mpi.segment import SharedMemory
@@ -17,8 +17,8 @@ from mpignn.mpi.trainer_array import TrainerGroups, check_memory
 class CopiesMemory:
     """The memory of all copies on a node, which its trainers write and read."""
 
-    def __init__(self, groups: TrainerGroups, arrays: Mapping[str, GraphArray], rows: Mapping[str, np.ndarray],
-                 kind: str | None = None) -> None:
+    def __init__(self, groups: TrainerGroups, arrays: Mapping[str, GraphArray],
+                 rows: Mapping[str, np.ndarray | Runs], what: str, kind: str | None = None) -> None:
         """Make and map it.  Collective over the trainers.
 
         Args:
@@ -26,6 +26,7 @@ class CopiesMemory:
             arrays: Those of the graph.
             rows: (C,) int64 numbers of the rows to copy, ascending, by name of the array; the same on the trainers of a
                 node.
+            what: What they are, for messages.
             kind: As in `SharedMemory`.
 
         Raises:
@@ -34,7 +35,7 @@ class CopiesMemory:
         sizes = {name: ids.size * arrays[name].spec.width * arrays[name].spec.dtype.itemsize
                  for name, ids in rows.items()}
         nbytes = sum(-(-size // ALIGN) * ALIGN for size in sizes.values())
-        check_memory(groups, nbytes, "the cache")
+        check_memory(groups, nbytes, what)
         self._memory = SharedMemory(groups.node, groups.all, 0, nbytes, True, kind)
         self._memory.seal()     # written through `of`
         self.of, end = dict[str, Copies](), 0

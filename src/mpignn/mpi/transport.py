@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mpignn.buffers import Pool
-from mpignn.comm.copies import Copies
+from mpignn.comm.copies import Copies, Runs
 from mpignn.comm.sharded import ArraySpec, Pending
 from mpignn.comm.transport import GraphArray, OnMain, Request, Transport, check_request, read_only
 from mpignn.comm.turns import Room, Turns, room_for, turns_bytes
@@ -72,7 +72,7 @@ class MpiTransport(Transport):
         self._trainer_groups: TrainerGroups | None = None       # made when the trainers first share something
         self._by_owners: bool | None = None     # whether their arrays do without RMA; found when they first make one
         self._trainer_owners: TrainerOwners | None = None
-        self._copies_memory: CopiesMemory | None = None
+        self._copies_memory: list[CopiesMemory] = []
         self._copies: dict[str, Copies] = {}
         self._turns_memory: SharedMemory | None = None
         self._segment = Segment(world, self._layout.nbytes, segment)
@@ -117,12 +117,13 @@ class MpiTransport(Transport):
             self._count_local(split)
         return fetch
 
-    def keep(self, rows: Mapping[str, np.ndarray]) -> None:
-        assert self._copies_memory is None and self._world.trainers is not None, "trainers keep rows once"
+    def keep(self, rows: Mapping[str, np.ndarray | Runs], what: str) -> None:
+        assert not rows.keys() & self._copies.keys() and self._world.trainers is not None, "trainers keep rows once"
         self._world.trainers.barrier()      # serving; in the blocking calls that come next a rank does not
         groups = self._sharing()
-        self._copies_memory = CopiesMemory(groups, self.arrays, rows)
-        for name, copies in self._copies_memory.of.items():     # each trainer of the node fetches its part
+        memory = CopiesMemory(groups, self.arrays, rows, what)
+        self._copies_memory.append(memory)
+        for name, copies in memory.of.items():     # each trainer of the node fetches its part
             array = self.arrays[name]
             first, last = groups.node.share(copies.ids.size)
             step = max(1, _KEPT_BYTES // max(1, array.spec.width * array.spec.dtype.itemsize))
@@ -130,7 +131,7 @@ class MpiTransport(Transport):
                 some = slice(begin, min(last, begin + step))
                 self.gather([Request(array, copies.ids[some], copies.rows[some])]).wait()
         groups.all.barrier()
-        self._copies = self._copies_memory.of
+        self._copies |= memory.of
 
     def keep_by_turns(self, copies: Mapping[str, int], ahead: int) -> None:
         assert self._turns_memory is None and self._world.trainers is not None, "trainers keep rows once"
@@ -193,15 +194,15 @@ class MpiTransport(Transport):
             self._trainer_owners.free()
         for fetch in list(self._unfinished.values()):
             fetch.wait()
-        if self._copies_memory is not None:
-            self._copies_memory.free()
+        for memory in self._copies_memory:
+            memory.free()
         if self._turns_memory is not None:
             self.turns = None
             self._turns_memory.free()
         if self._trainer_groups is not None:
             self._trainer_groups.free()
-        self._trainer_groups = self._trainer_owners = self._copies_memory = self._turns_memory = None
-        self._copies = {}
+        self._trainer_groups = self._trainer_owners = self._turns_memory = None
+        self._copies_memory, self._copies = [], {}
         for way in self._ways.values():
             way.free()
         self._ways = {}

@@ -16,7 +16,10 @@ from mpignn.comm.transport import Request
 from mpignn.kernels.gather import gather_rows, scatter_rows
 from mpignn.mpi.layout import Layout, Layouts
 from mpignn.mpi.world import World
+from mpignn.unique import unique
 from mpignn.ways import WAYS
+
+_SORTED_SHARE = 64      # a mark for each of so many copies costs more than to sort one
 
 Places = np.ndarray | slice
 
@@ -98,6 +101,8 @@ class SplitRequest:
         """Distinct rows among those that there are copies of.  Not collective."""
         if self._copies is None or not self.copied.size:
             return 0
+        if self._slots.size < len(self._copies.rows) / _SORTED_SHARE:
+            return int(unique(self._slots).size)
         met = np.zeros(len(self._copies.rows), bool)
         met[self._slots] = True
         return int(met.sum())

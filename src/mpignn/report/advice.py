@@ -50,6 +50,7 @@ def _diverged(run: Figures) -> float | None:
 def _waiting(run: Figures) -> str:
     tries = {"none": "`--replicate topology` keeps the structure on every node, and `--replicate all` all rows, if "
                      "memory allows it",
+             "halo": "`--replicate topology` keeps the whole structure on every node, if memory allows it",
              "topology": "`--replicate all` keeps all rows on every node, if memory allows it", "all": ""}
     copies = tries[run["settings"].get("replicate", "none")]
     cache = "" if "cache" in run["settings"] or not copies else "`--cache 10%` keeps the features that are read most"

@@ -11,6 +11,7 @@ from mpignn.graph.array_key import EDGE, NODE, ArrayKey
 from mpignn.graph.types import etype_key
 from mpignn.partition.report import balance_of_all
 from mpignn.storage.degrees import in_degrees
+from mpignn.storage.halo import halos
 from mpignn.storage.read import GraphFile
 from mpignn.storage.remote_share import remote_shares
 from mpignn.storage.user_names import IdReader
@@ -19,7 +20,8 @@ _SHOWN_PARTS = 8
 _SHOWN_NAMES = 5
 
 
-def describe(path: str | Path, degrees: bool = False, fanouts: Sequence[int] = (), batch_size: int = 1000) -> str:
+def describe(path: str | Path, degrees: bool = False, fanouts: Sequence[int] = (), batch_size: int = 1000,
+             halo: bool = False) -> str:
     """Sizes, data, splits, balance and edge cut of a partitioned graph, in lines.  Not collective.
 
     Args:
@@ -27,12 +29,15 @@ def describe(path: str | Path, degrees: bool = False, fanouts: Sequence[int] = (
         degrees: Count the in-degrees, too.
         fanouts: Tell how much of what a batch samples so is remote, as `remote_shares` does; none: nothing of that.
         batch_size: Seeds of such a batch.
+        halo: Tell what `--replicate halo` would copy, as `mpignn.storage.halo.halos` does.
 
     Raises:
         DataError: A graph that cannot be read.
     """
     with GraphFile(path) as graph:
         lines = list(_lines(graph, degrees))
+        if halo:
+            lines += _copied(graph)
         return "\n".join(lines + list(_sampled(graph, fanouts, batch_size) if fanouts else ()))
 
 
@@ -68,6 +73,17 @@ def _lines(graph: GraphFile, degrees: bool) -> Iterable[str]:
                f"{graph.path.parent}`")
     yield (f"edge cut {report['cut_share']:.1%}; of the neighbors that uniform sampling picks, "
            f"{report['remote_share']:.1%} are of another partition")
+
+
+def _copied(graph: GraphFile) -> Iterable[str]:
+    found, book = halos(graph), graph.book
+    whole = 8 * book.num_nodes() + sum(
+        8 * book.num_nodes(e[2]) + graph.infos[ArrayKey.edge(e, "indices").path].dtype.itemsize * book.num_edges(e)
+        for e in graph.schema.etypes)
+    yield "with --replicate halo, where each partition is on a node of its own, that node copies of the others"
+    yield f"  nodes {_parts([each.nodes for each in found])}, their in-edges {_parts([each.edges for each in found])}"
+    yield (f"  {_parts([round(each.nbytes / 1e6, 1) for each in found])} MB; the structure of the whole graph, for "
+           f"--replicate topology, is {whole / 1e6:,.1f} MB")
 
 
 def _sampled(graph: GraphFile, fanouts: Sequence[int], batch_size: int) -> Iterable[str]:
@@ -115,7 +131,7 @@ def _data(graph: GraphFile) -> Mapping[tuple[str, str], list[str]]:
     return found
 
 
-def _parts(counts: list[int]) -> str:
+def _parts(counts: Sequence[float]) -> str:
     """The counts; of many, the smallest and the largest."""
     if len(counts) <= _SHOWN_PARTS:
         return " ".join(f"{n:,}" for n in counts)

@@ -55,6 +55,13 @@ class MappedRows:
             out[order[begin:end]] = self._of_part(part, rows[begin:end] - self._starts[part])
         return out
 
+    def part(self, part: int) -> np.ndarray:
+        """(n, ...) what a part has of the array, mapped; checksums are not compared.  Not collective."""
+        array = self._parts[part]
+        if 0 in array.shape:
+            return np.empty(array.shape, array.dtype)
+        return np.memmap(array.path, array.dtype, "r", array.start(), array.shape)
+
     def _of_part(self, part: int, rows: np.ndarray) -> np.ndarray:
         """Rows of a part file, at least one, in ascending order."""
         array = self._parts[part]
@@ -62,6 +69,6 @@ class MappedRows:
             if (part, number) in self._left:
                 verify_block(array, number)
                 self._left.remove((part, number))
-        mapped = np.memmap(array.path, array.dtype, "r", array.start(), array.shape)
+        mapped = self.part(part)
         found: np.ndarray = mapped[rows[:, None] + np.arange(2)] if self._more else mapped[rows]
         return found

@@ -93,7 +93,7 @@ def fill(g: DistGraph, config: Config) -> None:
     visits = Visits(graph, topology, g.trainers)
     how_often = visits.out_degrees() if config.loader.cache_policy == "degree" else _chances(g, visits, config)[mine]
     rows = {array.spec.name: most_visited(how_often[t], array, counts[array.spec.name]) for t, array in arrays.items()}
-    graph.transport.keep(rows)
+    graph.transport.keep(rows, "the cache")
     if me == 0:
         size = sum(ids.size * _row_bytes(graph.transport.arrays[name].spec) for name, ids in rows.items())
         log.info("cache: copies of %d rows of other nodes by %s, %.1f MB", sum(ids.size for ids in rows.values()),

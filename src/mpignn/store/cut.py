@@ -3,8 +3,8 @@
 Shapes: S servers, P partitions.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,8 +15,11 @@ from mpignn.graph.types import ArrayInfo, EType, etype_key
 from mpignn.roles import Topology
 from mpignn.storage.schema import axis
 
-REPLICATED = ("none", "topology", "all")
-"""What each node, or each group of nodes, may hold a copy of: nothing, the structure, or everything."""
+HALO = "halo"
+WHOLE = ("topology", "all")
+REPLICATED = ("none", HALO, *WHOLE)
+"""What each node may hold a copy of: nothing, in-edges of the nodes around its own, or, as each group of nodes may, the
+whole structure, or everything."""
 
 
 def server_rows(ranges: np.ndarray, num_servers: int) -> np.ndarray:
@@ -42,7 +45,7 @@ def server_rows(ranges: np.ndarray, num_servers: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Replication:
-    """What is held more than once, and by whom.
+    """Which whole arrays are held more than once, and by whom.
 
     Attributes:
         what: One of `REPLICATED`.
@@ -130,6 +133,7 @@ class Placement:
         replicate: One of `REPLICATED`.
         groups: First server and one past the last that hold the copy for each node.
         edge_starts: First edge of the rows at which servers cut, by edge type, row and direction.
+        halos: (P,) how many nodes lie around those of each partition, by node type, as the graph's report has it.
     """
 
     book: RangePartitionBook
@@ -138,6 +142,7 @@ class Placement:
     replicate: str
     groups: tuple[tuple[int, int], ...]
     edge_starts: Mapping[tuple[EType, int, str], int]
+    halos: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def specs(self, node: int) -> list[ArraySpec]:
         """How the arrays are cut over the servers, as seen from a node; see `array_specs`.  Not collective."""
@@ -147,7 +152,8 @@ class Placement:
 
 
 def place(book: RangePartitionBook, infos: Mapping[str, ArrayInfo], topology: Topology,
-          edge_start: Callable[..., int], replicate: str = "none", width: int = 1) -> Placement:
+          edge_start: Callable[..., int], replicate: str = "none", width: int = 1,
+          halos: Mapping[str, Sequence[int]] | None = None) -> Placement:
     """Place the arrays of a graph in a job.  Not collective.
 
     Args:
@@ -156,13 +162,14 @@ def place(book: RangePartitionBook, infos: Mapping[str, ArrayInfo], topology: To
         edge_start: As in `array_specs`.
         replicate: One of `REPLICATED`.
         width: Nodes that share a copy, see `Topology.copy_groups`.
+        halos: As the attribute of `Placement`.
     """
     groups = topology.copy_groups(width)
-    cuts = {len(topology.server_ranks)} | {last - first for first, last in groups if replicate != "none"}
+    cuts = {len(topology.server_ranks)} | {last - first for first, last in groups if replicate in WHOLE}
     starts: dict[tuple[EType, int, str], int] = {}
     for servers in cuts:
         rows = {t: server_rows(book.node_ranges[t], servers).tolist() for t in book.schema.ntypes}
         for server in range(servers + 1):       # those of a partition together: its file is opened once
             starts |= {(e, rows[e[2]][server], IN): edge_start(e, rows[e[2]][server]) for e in book.schema.etypes}
             starts |= {(e, rows[e[0]][server], OUT): edge_start(e, rows[e[0]][server], OUT) for e in book.out_ranges}
-    return Placement(book, dict(infos), topology, replicate, groups, starts)
+    return Placement(book, dict(infos), topology, replicate, groups, starts, halos or {})
