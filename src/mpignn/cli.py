@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mpignn import __doc__ as summary
-from mpignn import cli_bench, cli_data, cli_report, launcher, say, stop
+from mpignn import cli_batch, cli_bench, cli_data, cli_report, launcher, say, stop
 from mpignn.cli_parser import HELPS, Parser
-from mpignn.config import AUTO, CONFIG, Config, WorldConfig, field_names
+from mpignn.config import CONFIG, Config, WorldConfig, field_names
 from mpignn.errors import ConfigError, MpignnError, paths_named
 from mpignn.files import almost_named
 from mpignn.job.ending import FIRST_TELLS_S
@@ -289,58 +289,21 @@ def _plan(arguments: argparse.Namespace) -> list[str]:
             "eval and infer", *opened.plan_inference(config).lines()]
 
 
-def _slurm_arguments(parser: argparse.ArgumentParser) -> None:
-    from mpignn.slurm import LAUNCHERS, PASSED_ON, Allocation
-    parser.usage = "mpignn slurm [options] [train | eval | infer] ...   (behind these words: as without slurm)"
-    for name, text in _SLURM.items():
-        value = getattr(Allocation(), name)
-        number: dict[str, Any] = {"type": int} if isinstance(value, int) else {}
-        parser.add_argument(_slurm_flag(name), dest=name, default=value, **number, metavar=name.upper(),
-                            choices=list(LAUNCHERS) if name == "launcher" else None,
-                            help=text + ("" if value is None else f" (default: {value})"))
-    parser.add_argument("--exclusive", action="store_true", help="nodes are for this job alone")
-    parser.add_argument("--sbatch", action="append", default=[], metavar="OPTION",
-                        help="any other option of sbatch, as in --sbatch=--hint=nomultithread; may be repeated")
-    passed_on = parser.add_argument_group("passed on to sbatch as they are")
-    for name in PASSED_ON:
-        passed_on.add_argument(f"--{name}", dest=f"sbatch {name}", metavar="VALUE", default=argparse.SUPPRESS)
-    parser.set_defaults(takes_words=True)
-
-
-# Options of `slurm`: fields of `slurm.Allocation`.
-_SLURM = {"job_name": "name of the job (default: mpignn-train, mpignn-eval, mpignn-infer)",
-          "nodes": "number of nodes", "ntasks_per_node": "ranks on each node", "cpus_per_task": "cores of each rank",
-          "time": "time limit of the job, as Slurm reads it",
-          "launcher": "mpirun of Open MPI, mpiexec of MPICH, srun for MPICH; auto: by the mpirun that is there",
-          "python": "interpreter that has mpignn"}
-
-
-def _slurm_flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
 def _slurm(arguments: argparse.Namespace) -> int:
-    cli_data.refuse_mpirun("slurm")
-    from mpignn.slurm import COMMANDS, Allocation, script
-    given, words = vars(arguments), list(arguments.words)
-    command = words.pop(0) if words and words[0] in COMMANDS else "train"
-    if words and words[0] in _COMMANDS:
-        raise ConfigError(f"slurm: no script is made of the command {words[0]}, but of: {', '.join(COMMANDS)}; a graph "
-                          f"of that name is ./{words[0]}")
     parser = _parser()
-    job, unknown = parser.parse_known_args([command, *words])
-    _refuse_unknown("slurm", unknown, [_subparser(parser, name) for name in ("slurm", command)])
-    _refuse_empty(command, job, _subparser(parser, command))
-    names_run = resumes = False
-    if command == "train":          # refuses what the job would refuse; a run need not be there yet
+
+    def read(command: str, words: Sequence[str]) -> argparse.Namespace:
+        job, unknown = parser.parse_known_args([command, *words])
+        _refuse_unknown("slurm", unknown, [_subparser(parser, name) for name in ("slurm", command)])
+        _refuse_empty(command, job, _subparser(parser, command))
+        return job
+
+    def configured(job: argparse.Namespace) -> Config:
         flags = {k: v for k, v in vars(job).items() if k in field_names()}
-        config = _checked(configure(job.config, flags), flags)
-        resumes = config.checkpoint.resume is not None
-        names_run = config.train.run_dir is not None or config.checkpoint.resume not in (None, AUTO)
-    passed_on = {key.removeprefix("sbatch "): value for key, value in given.items() if key.startswith("sbatch ")}
-    wanted = Allocation(**{name: given[name] for name in (*_SLURM, "exclusive", "sbatch")}, passed_on=passed_on)
-    say.deliver(script(wanted, command, words, names_run, resumes), end="")
-    return 0
+        return _checked(configure(job.config, flags), flags)
+
+    parsers = {name: _subparser(parser, name) for name in _COMMANDS}
+    return cli_batch.slurm(arguments, cli_batch.Commands(read, configured, parsers))
 
 
 def _completion_arguments(parser: argparse.ArgumentParser) -> None:
@@ -380,7 +343,8 @@ _COMMANDS = {
     "data": ("Prepare a public data set from a package.", cli_data.data_arguments, cli_data.data),
     "report": ("Show what came out of runs, on one page.", cli_report.report_arguments, cli_report.report),
     "bench": ("Measure what this machine, and the program on it, reach.", cli_bench.bench_arguments, cli_bench.bench),
-    "slurm": ("Print a Slurm job script for train, eval or infer.", _slurm_arguments, _slurm),
+    "slurm": ("Print job scripts for Slurm, PBS or LSF: one job, a chain of them, a sweep.", cli_batch.slurm_arguments,
+              _slurm),
     "synth": ("Make a synthetic graph with planted communities.", cli_data.synth_arguments, cli_data.synth),
     "completion": ("Print the script by which a shell completes commands and options.", _completion_arguments,
                    _completion),

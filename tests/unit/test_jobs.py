@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mpignn.batch import WAITING, requeue
 from mpignn.options import load_config
-from mpignn.slurm import WAITING
+from mpignn.schedulers import SLURM
 
 ROOT = Path(__file__).parents[2]
 BATCH = sorted((ROOT / "jobs").glob("*.sbatch"))
@@ -86,24 +87,30 @@ def test_partition_script_starts_as_many_ranks_as_there_are_tasks(tmp_path):
 
 
 def test_the_job_script_waits_as_the_printed_ones_do():
-    assert (ROOT / "jobs" / "train.sbatch").read_text().endswith(WAITING.partition(") &\n")[2])
+    end = WAITING.partition(") &\n")[2] + requeue(SLURM, run=True) + 'exit "$code"\n'
+    assert (ROOT / "jobs" / "train.sbatch").read_text().endswith(end)
 
 
-def test_a_job_script_passes_a_signal_on_and_requeues(tmp_path):
+@pytest.mark.parametrize("scontrol", [True, False], ids=["scontrol", "no-scontrol"])
+def test_a_job_script_passes_a_signal_on_and_requeues(scontrol, tmp_path):
     """With stand-ins for Slurm and the launcher, which leaves with 75 at the signal."""
     launcher = (f"#!{sys.executable}\nimport pathlib, signal, sys, time\n"
                 "signal.signal(signal.SIGUSR1, lambda *_: sys.exit(75))\n"
                 f"pathlib.Path({str(tmp_path / 'started')!r}).touch()\ntime.sleep(50)\n")
-    for name, text in (("scontrol", f"#!/usr/bin/env bash\necho $@ > {tmp_path}/requeued\n"),
+    requeuing = f"echo $@ > {tmp_path}/requeued" if scontrol else "echo no such program >&2; exit 127"
+    for name, text in (("scontrol", f"#!/usr/bin/env bash\n{requeuing}\n"),
                        ("sleep", "#!/usr/bin/env bash\n"), ("mpirun", launcher)):
         path = tmp_path / name
         path.write_text(text)
         path.chmod(0o755)
-    job = subprocess.Popen([ROOT / "jobs" / "train.sbatch"], cwd=tmp_path, env={
+    job = subprocess.Popen([ROOT / "jobs" / "train.sbatch"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={
         **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "x",
         "LAUNCHER": "mpirun"})
     while not (tmp_path / "started").exists():
         time.sleep(0.01)
     job.send_signal(signal.SIGUSR1)
-    job.wait(timeout=60)
-    assert (tmp_path / "requeued").read_text() == "requeue 7\n"
+    _, told = job.communicate(timeout=60)
+    if scontrol:
+        assert (tmp_path / "requeued").read_text() == "requeue 7\n" and "login node" not in told
+    else:       # dependent jobs shall not take that for an end
+        assert job.returncode == 75 and "scontrol requeue 7 " in told and "RUN_DIR='runs/x-7' sbatch" in told

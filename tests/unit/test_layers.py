@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
-LAYERS = [{"arguments", "child", "duties", "errors", "files", "log", "buffers", "roles", "function", "imports",
-           "json_text", "launcher", "machine", "progress", "say", "slurm", "stop", "tasks", "terminal", "unique",
+LAYERS = [{"arguments", "batch", "child", "duties", "errors", "files", "log", "buffers", "roles", "function", "imports",
+           "json_text", "launcher", "machine", "progress", "say", "schedulers", "stop", "tasks", "terminal", "unique",
            "version", "watchdog"},
           {"kernels"}, {"graph"}, {"models", "samplers", "ways"}, {"config"}, {"options"}, {"comm"}, {"mpi"},
           {"partition"}, {"large"}, {"tables"}, {"storage"}, {"report"}, {"store"}, {"sampling"}, {"nn"}, {"loader"},
-          {"train"}, {"job"}, {"bench"}, {"cli_parser"}, {"cli_data"}, {"cli_bench", "cli_report"}, {"cli"},
-          {"__main__"}]
+          {"train"}, {"job"}, {"bench"}, {"cli_parser"}, {"cli_data"}, {"cli_batch", "cli_bench", "cli_report"},
+          {"cli"}, {"__main__"}]
 LATE = {"graph.block": {"nn.passing"}}      # methods that users look for on a block bring in torch when called
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 ALLOWED = {     # by prefix of the module's name below mpignn

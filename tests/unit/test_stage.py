@@ -15,7 +15,7 @@ from mpignn.errors import ConfigError, DataError, ResourceError, Stopped
 from mpignn.graph.types import NTYPE
 from mpignn.storage import atomic
 from mpignn.storage.read import GraphFile
-from mpignn.storage.stage import stage, staged
+from mpignn.storage.stage import folder_meant, stage, staged
 from mpignn.storage.write import partition_graph, write_graph
 from mpignn.store.cut import array_specs, parts_of
 
@@ -126,3 +126,10 @@ def test_a_server_needs_the_parts_that_it_has_rows_of(data, num_parts, num_serve
                                       else (file.book.out_ranges if key[0] == "out" else file.book.edge_ranges)[etype])
                         expected.add(sum(int(row >= end) for end in ranges[1:]))
             assert parts_of(specs, file.book, server) == expected
+
+
+def test_a_variable_of_the_node_may_name_the_folder(graph, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRATCH_OF_NODE", str(tmp_path / "own"))
+    assert folder_meant("$SCRATCH_OF_NODE/graphs") == tmp_path / "own" / "graphs"
+    with pytest.raises(ConfigError, match=r"--stage \$NOT_SET/g: a variable in it is not set on"):
+        stage(graph, folder_meant("$NOT_SET/g"), [0])

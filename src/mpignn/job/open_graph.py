@@ -20,6 +20,7 @@ from mpignn.job.node_splits import share_splits
 from mpignn.log import phase
 from mpignn.roles import Topology
 from mpignn.storage.read import GraphFile
+from mpignn.storage.stage import folder_meant
 from mpignn.storage.stage import stage as stage_parts
 from mpignn.storage.stage import staged as staged_parts
 from mpignn.storage.user_names import UserNames
@@ -122,7 +123,7 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
         opened, memory = _open(world, Path(path), replicate, replicate_nodes, check, plan)
     _check_memory(world, memory)
     specs = opened.placement.specs(world.node_id)
-    staged = {} if stage is None else _stage(world, opened, specs, Path(stage))
+    staged = {} if stage is None else _stage(world, opened, specs, folder_meant(stage))
     splits = share_splits(world, opened.path, opened.splits)
     transport = _transport(world, specs)
     try:

@@ -26,7 +26,7 @@ from mpignn.storage.atomic import check_file
 from mpignn.storage.forms.tables import files_like
 from mpignn.storage.read import GraphFile
 from mpignn.storage.schema import GRAPH_FILE, part_file
-from mpignn.storage.stage import staged
+from mpignn.storage.stage import folder_meant, staged
 from mpignn.store.graph import DistGraph
 from mpignn.tables.endings import table_of
 from mpignn.train import survey
@@ -270,7 +270,7 @@ class Inference(_OnRun):
         """What `out` may not replace.  Other files beside these are of the user, such as what an earlier job wrote."""
         graph = opened.path if opened.path.is_dir() else opened.path.parent
         parts, stage = range(opened.placement.book.num_partitions()), self.config.world.stage
-        copies = {} if stage is None else staged(Path(stage), opened.graph_id, parts)
+        copies = {} if stage is None else staged(folder_meant(stage), opened.graph_id, parts)
         learnt = [file for folder in (TRAINED, CHECKPOINTS) for file in (self.run / folder).glob("*/*")]
         return [self.run / CONFIG, self.run / METRICS, *learnt, *([] if self.sources is None else [self.sources]),
                 graph / GRAPH_FILE, *(graph / part_file(part) for part in parts), *copies.values()]

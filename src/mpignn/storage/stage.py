@@ -5,6 +5,7 @@ that is wanted.  Its blocks have their checksums, which are compared when they a
 """
 
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,14 @@ log = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 24
 
 
+def folder_meant(text: str | Path) -> Path:
+    """A folder whose name may have variables of the environment in it, which each node has for itself, as ``$TMPDIR``.
+
+    Not collective.
+    """
+    return Path(os.path.expandvars(text))
+
+
 def staged(folder: Path, graph_id: str, parts: Iterable[int]) -> dict[int, Path]:
     """Where the copies of part files are.  Not collective."""
     return {part: folder / graph_id / part_file(part) for part in parts}
@@ -38,12 +47,15 @@ def stage(path: Path, folder: Path, parts: Iterable[int]) -> None:
         parts: Numbers of the part files.
 
     Raises:
-        ConfigError: The folder cannot be made, or written to.
+        ConfigError: The folder cannot be made, or written to; or it has a variable in it that is not set here.
         DataError: A part file is missing, or damaged.
         ResourceError: Not enough room there.
         Stopped: This process was asked to stop meanwhile.
     """
     started = time.perf_counter()
+    if "$" in str(folder):
+        raise ConfigError(f"--stage {folder}: a variable in it is not set on {os.uname().nodename}: name the folder "
+                          "itself, or set the variable")
     with GraphFile(path) as graph:
         copies, sizes = staged(folder, graph.graph_id, parts), {}
         for part, copy in copies.items():
