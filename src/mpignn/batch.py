@@ -62,8 +62,8 @@ class Step:
         run: Whether the job is given a run folder of its own, which its words do not name.
         resumes: Whether a job that trains goes on with that folder; else its words say what to go on from.
         settings: More words, for each job of an array.
-        parent: Of an array: folder of the runs' folders; None: one with the name and number of the array.
-        at_once: Of an array: how many jobs may run at a time; None: all.
+        parent: Folder of the folders of an array's runs; None: one with the name and number of the array.
+        at_once: How many jobs of an array may run at a time; None: all.
         limited: Whether its words give a job that trains a time limit.
     """
 
