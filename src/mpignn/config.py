@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mpignn.models import COMBINED_BY, MODELS, OWN, USUAL, models_with, name_in_runs, own_name
+from mpignn.models import COMBINED_BY, JUMPS, LAST, MODELS, OWN, USUAL, models_with, name_in_runs, own_name
 from mpignn.samplers import SAMPLERS, samplers_with_arguments
 from mpignn.samplers import USUAL as USUAL_SAMPLER
 from mpignn.tasks import TASKS
@@ -35,7 +35,7 @@ MOST_USED = ("servers_per_node", "task", "fanouts", "batch_size", "model", "hidd
 LARGEST = 1 << 31       # what whole numbers are less than where nothing else is said: C's int
 LONGEST_S = 1e9         # likewise durations: the system's clocks take no longer ones
 SET: tuple[()] = ()
-Only = dict[str, tuple[str | bool, ...]]       # values of other settings, by their names
+Only = dict[str, tuple[str | int, ...]]       # values of other settings, by their names
 LEARNT: Only = {"data_path_only": (False,)}       # what the settings of all that learns have an effect with
 _LINKS: Only = {"task": ("link_prediction",)}
 _OF_EDGES: Only = {"task": ("edge_classification", "edge_regression", "link_prediction")}
@@ -48,7 +48,7 @@ _WITH_ROWS = LEARNT | {"embed": ("auto", "all")}
 def _option(default: Any, text: str, low: float | None = None, below: float | None = None,
             choices: tuple[str, ...] | None = None, bare: str | None = None, counts: bool = True,
             other: tuple[str, Callable[[str], str | None]] | None = None,
-            only: Mapping[str, tuple[str | bool, ...]] = types.MappingProxyType({})) -> Any:
+            only: Mapping[str, tuple[str | int, ...]] = types.MappingProxyType({})) -> Any:
     """A field with its help and the values it admits: at least ``low`` and less than ``below``.
 
     ``other`` says what may stand in the place of a choice, and makes it a value, or None if it is no such thing.
@@ -64,7 +64,7 @@ _aside = partial(_option, counts=False)
 _learnt = partial(_option, only=LEARNT)
 
 
-def _taken_by(setting: str) -> dict[str, tuple[str | bool, ...]]:
+def _taken_by(setting: str) -> Only:
     """Where a setting of models has an effect."""
     return LEARNT | {"model": (*models_with(setting), OWN)}
 
@@ -188,10 +188,20 @@ class ModelConfig:
                         choices=("both", "right", "none"), only=_taken_by("norm"))
     heads: int = _option(4, "attention heads of the hidden layers, which share the width", low=1,
                          only=_taken_by("heads"))
-    out_heads: int = _option(1, "of their last layer, averaged", low=1, only=_taken_by("out_heads"))
+    out_heads: int = _option(1, "of their last layer, averaged", low=1,
+                             only=_taken_by("out_heads") | {"jk": (LAST,), "out_layers": (0,)})
     attention_dropout: float = _option(0.0, "share of attention weights dropped in training", low=0, below=1,
                                        only=_taken_by("attention_dropout"))
-    residual: bool = _option(False, "add its input to the output of a gat or gatv2 layer", only=_taken_by("residual"))
+    residual: bool = _option(False, "add to what a layer makes of a node what it got of it, by a matrix if columns "
+                                    "differ", only=_taken_by("residual"))
+    layer_norm: bool = _option(False, "bring each row of a hidden layer to mean 0 and deviation 1, with a learnt scale "
+                                      "and shift of each column", only=_taken_by("layer_norm"))
+    jk: str = _option(LAST, "which layers' rows the output is made of (jumping knowledge): the last one's, those of "
+                            "all side by side (cat), the greatest of each column (max)", choices=JUMPS,
+                      only=_taken_by("jk"))
+    out_layers: int = _option(0, "linear layers after those on neighborhoods, the last of which makes the output; at "
+                                 "least 1 with hgt, and with jk cat or max", low=0, below=1000,
+                              only=_taken_by("out_layers"))
     bases: int | None = _option(None, "matrices that those of rgcn's relations are made of (default: a free one "
                                       "for each relation)", low=1, only=_taken_by("bases"))
     regularizer: str = _option("basis", "how rgcn's relations are made of bases: sums, or blocks on the diagonal",
@@ -301,7 +311,8 @@ class Config:
         values |= {"global_batch_size": self.global_batch_size(num_trainers), "layers": self.num_layers,
                    "eval_fanouts": self.eval_fanouts, "model": name_in_runs(self.model.model)}
         # What runs do not have that were begun before there was such a setting is left out, so that these go on.
-        unset = {"model_args": None, "sampler": USUAL_SAMPLER, "sampler_args": None}
+        unset = {"model_args": None, "sampler": USUAL_SAMPLER, "sampler_args": None, "layer_norm": False, "jk": LAST,
+                 "out_layers": 0}
         for name in [name for name, value in unset.items() if values[name] == value]:
             del values[name]
         if self.embedding.embed_lr is None:

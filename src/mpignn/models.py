@@ -19,6 +19,8 @@ from mpignn.graph.types import Schema, etype_key, parse_etype
 Settings = Any      # the section `model` of the configuration, which reads this file
 ATTENTION = "attention"
 COMBINED_BY = ("sum", "mean", "max", ATTENTION)     # what edge types bring to a node; see `AcrossTypes`
+LAST, CAT, MAX = JUMPS = ("last", "cat", "max")     # which layers' rows the output is made of; see `Around`
+AROUND = ("residual", "layer_norm", "jk", "out_layers")     # settings of what goes around the layers of any model
 OWN = "FILE.py:CLASS"       # stands for all classes of the user's own where models are listed
 
 
@@ -94,6 +96,7 @@ class Model:
         projects: Whether it brings the rows of each node type to ``hidden`` columns first, where there are several
             types, or rows of none.
         reads_out: Whether all its layers have ``hidden`` columns, and a matrix brings those of the last to the output.
+        around: Whether `AROUND` have an effect: its class is a `mpignn.nn.Stack` that `mpignn.nn.around.Around` takes.
         kernels: Modules of `mpignn.kernels` that it needs beside those that all models do.
         layerwise: Whether it can be computed layer after layer, with all neighbors.
         check: What is wrong with the settings, given A and B of each layer, 0 where that is not known, and the graph's
@@ -112,6 +115,7 @@ class Model:
     learns: bool = True
     projects: bool = False
     reads_out: bool = False
+    around: bool = True
     kernels: tuple[str, ...] = ()
     layerwise: bool = True
     check: Check = _any_width
@@ -151,7 +155,7 @@ def make_own(name: str, settings: Collection[str], several_types: bool, layerwis
     """The record of a class of the user's own; arguments are attributes of `Model`.  Not collective."""
     kernels = dict.fromkeys(kernel for model in MODELS.values() for kernel in model.kernels)
     return Model(name, name, _guess, tuple(settings), several_types=several_types, kernels=tuple(kernels),
-                 layerwise=layerwise)
+                 layerwise=layerwise, around=False)
 
 
 def remember(model: Model) -> None:
@@ -167,7 +171,21 @@ def models_with(setting: str) -> tuple[str, ...]:
 def takes(model: Model, setting: str) -> bool:
     """Whether a setting has an effect on a model."""
     also = {"combine": model.per_type, "model_args": is_own(model.name) or bool(model.arguments)}
-    return setting in model.settings or also.get(setting, False)
+    return setting in model.settings or also.get(setting, model.around and setting in AROUND)
+
+
+def has_more_around(settings: Settings) -> bool:
+    """Whether more goes around the layers than the model has by itself: what an `Around` is for."""
+    model = find_model(settings.model)
+    asked = settings.residual or settings.layer_norm or settings.jk != LAST or settings.out_layers > model.reads_out
+    return model.around and asked
+
+
+def readout_layers(settings: Settings) -> int:
+    """Linear layers after those on blocks; 0 where the last of these makes the output."""
+    model = find_model(settings.model)
+    asked = max(settings.out_layers, int(settings.jk != LAST)) if model.around else 0
+    return max(asked, int(model.reads_out))
 
 
 def arguments_of(settings: Settings) -> dict[str, Any]:
@@ -224,15 +242,14 @@ def _gcn(settings: Settings, hop: Hop, a: int, b: int) -> Size:
 def _gat(settings: Settings, hop: Hop, a: int, b: int) -> Size:
     """Projected sources, which attention multiplies by vectors; some numbers on each edge and head, loops included."""
     s, d, on_edges = hop.num_src, hop.num_dst, (hop.num_edges + hop.num_dst) * settings.heads
-    across = a * b if settings.residual and a != b else 0
-    return Size(parameters=a * b + 3 * b + across, kept=s * b + 2 * d * b + 4 * on_edges,
+    return Size(parameters=a * b + 3 * b, kept=s * b + 2 * d * b + 4 * on_edges,
                 backward=2 * s * b + 3 * on_edges + d * b, forward=2 * s * b + 2 * d * b + 4 * on_edges)
 
 
 def _gatv2(settings: Settings, hop: Hop, a: int, b: int) -> Size:
     """As gat, but for rows on each edge: the sum of both ends and its LeakyReLU, and a gradient of each."""
     like, rows = _gat(settings, hop, a, b), (hop.num_edges + hop.num_dst) * b
-    return Size(parameters=like.parameters + a * b + (b if settings.residual and a != b else 0),
+    return Size(parameters=like.parameters + a * b,
                 kept=like.kept + hop.num_dst * b + 2 * rows,
                 backward=like.backward + 3 * rows, forward=like.forward + hop.num_dst * b + 3 * rows)
 
@@ -320,7 +337,7 @@ def _check_blocks(settings: Settings, columns: Sequence[tuple[int, int]], schema
 
 
 _PLAIN = ("dropout", "input_dropout")
-_ATTENTION = (*_PLAIN, "heads", "out_heads", "attention_dropout", "residual")
+_ATTENTION = (*_PLAIN, "heads", "out_heads", "attention_dropout")
 
 MODELS = {model.name: model for model in (
     Model("sage", "mpignn.nn.sage:GraphSAGE", _sage, (*_PLAIN, "aggregator"), per_type=True, projects=True),
@@ -335,8 +352,9 @@ MODELS = {model.name: model for model in (
           check=_check_blocks),
     Model("hgt", "mpignn.nn.hgt:HGT", _hgt, (*_PLAIN, "heads"), several_types=True, projects=True, reads_out=True,
           kernels=("edges",), check=_check_heads),
-    Model("mlp", "mpignn.nn.mlp:MLP", _mlp, sees_neighbors=False),
-    Model("none", "mpignn.nn.mlp:NoModel", _nothing, (), several_types=True, sees_neighbors=False, learns=False),
+    Model("mlp", "mpignn.nn.mlp:MLP", _mlp, sees_neighbors=False, around=False),
+    Model("none", "mpignn.nn.mlp:NoModel", _nothing, (), several_types=True, sees_neighbors=False, learns=False,
+          around=False),
 )}
 USUAL = "sage"
 _own: dict[str, Model] = {}     # classes of the user's own that this process knows

@@ -100,7 +100,7 @@ def check_effects(config: Config, given: Collection[str]) -> None:
                                   "another value, too")
             if values != SET and value not in values:
                 raise ConfigError(f"{_flag(name)} has no effect with {_flag(other)} {value}, only with "
-                                  f"{', '.join(values)}: leave it out, or choose one of these")
+                                  f"{', '.join(map(str, values))}: leave it out, or choose one of these")
 
 
 def check_taken(config: Config, given: Collection[str]) -> None:

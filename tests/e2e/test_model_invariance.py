@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from graphs import random_hetero_graph
-from mpignn.models import COMBINED_BY, MODELS, takes_types
+from mpignn.models import COMBINED_BY, JUMPS, MODELS, takes, takes_types
 from mpignn.storage.write import partition_graph
 from mpirun import mpirun, run
 
 LINES_JOB = str(Path(__file__).parent / "lines_job.py")
 OPTIONS = {"combine": COMBINED_BY, "residual": (False, True), "dropout": (0.5, 0.0), "attention_dropout": (0.0, 0.4),
-           "input_dropout": (0.0, 0.3)}
+           "input_dropout": (0.0, 0.3), "layer_norm": (True, False), "jk": JUMPS, "out_layers": (0, 2)}
 ALWAYS = {"gcn": ["--norm", "right"]}
 
 
@@ -24,8 +24,7 @@ def cases():
     for place, (name, model) in enumerate(MODELS.items()):
         if not model.learns or not takes_types(model):
             continue
-        taken = {option: values for option, values in OPTIONS.items()
-                 if option in model.settings or option == "combine" and model.per_type}
+        taken = {option: values for option, values in OPTIONS.items() if takes(model, option)}
         for turn in (2 * place, 2 * place + 1):
             values = {option: values[turn % len(values)] for option, values in taken.items()}
             words = [f"--{option.replace('_', '-')}" + ("" if value is True else f"={value}")

@@ -16,7 +16,7 @@ SHAPES = {"ranks_per_node": (None, 2)}
 LONG = pytest.mark.long
 MODELS = [("sage", "one type"), ("sage", "no edges"), ("gcn", "one type"), ("gat", "one type"), ("mlp", "one type"),
           *((name, "types") for name, model in RECORDS.items() if model.learns and takes_types(model)),
-          ("sage", "a type without nodes"), ("rgcn", "a type without nodes"), ("a layer per type", "types"),
+          ("all around sage", "types"), ("sage", "a type without nodes"), ("rgcn", "a type without nodes"), ("a layer per type", "types"),
           ("layers for some types", "types"), pytest.param("a layer per type", "a type without nodes", marks=LONG),
           pytest.param("gatv2", "one type", marks=LONG)]
 
@@ -26,8 +26,10 @@ def make_stack(model, g, columns):
     from mpignn.config import ModelConfig
     from mpignn.nn import HeteroGraphConv, SAGEConv, make_model
     from mpignn.nn.stack import Stack
-    if model in RECORDS:
-        config = ModelConfig(model=model, hidden=8, heads=2, norm="both" if g.is_homogeneous else "right")
+    if model.removeprefix("all around ") in RECORDS:
+        more = {"jk": "cat", "residual": True, "layer_norm": True, "out_layers": 2} if model not in RECORDS else {}
+        config = ModelConfig(model=model.removeprefix("all around "), hidden=8, heads=2,
+                             norm="both" if g.is_homogeneous else "right", **more)
         return make_model(config, g.schema, columns, 5, 3)
     etypes = g.canonical_etypes if model == "a layer per type" else written_etypes(g)
     return Stack([HeteroGraphConv({etype: SAGEConv(of, to) for etype in etypes})

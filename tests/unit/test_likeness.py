@@ -114,7 +114,9 @@ def test_a_flag_without_effect_names_the_value_that_is_in_the_way():
 WITHOUT_EFFECT = [
     (name, "5", {}) for name in ("heads", "out_heads", "bases", "num_negatives", "rank_among", "replicate_nodes")] + [
     ("decoder", "transe", {}), ("margin", "2", {"task": "link_prediction"}), ("aggregator", "sum", {"model": "gcn"}),
-    ("norm", "right", {}), ("residual", True, {"model": "rgcn"}), ("regularizer", "bdd", {"model": "rgcn"}),
+    ("norm", "right", {}), ("residual", True, {"model": "mlp"}), ("layer_norm", True, {"model": "mlp"}),
+    ("jk", "cat", {"model": "none"}), ("out_layers", "2", {"model": "mlp"}),
+    ("out_heads", "2", {"model": "gat", "jk": "max"}), ("regularizer", "bdd", {"model": "rgcn"}),
     ("combine", "max", {"model": "rgcn"}), ("cache_policy", "degree", {}),
     ("attention_dropout", "0.1", {"model": "mlp"}), ("dropout", "0.1", {"model": "none"}), ("exclude", "none", {}),
     ("input_dropout", "0.1", {"model": "none"}), ("edge_mask", "kept", {"model": "mlp"}),
@@ -126,7 +128,8 @@ WITHOUT_EFFECT = [
     ("model_args", "depth=3", {"model": "mlp"}), ("target_ntype", "a", {"task": "edge_regression"})]
 LEARNT = {"model": "mlp", "combine": "max", "aggregator": "sum",
           "layers": 3, "hidden": 8, "dropout": 0.1, "input_dropout": 0.1, "norm":
-          "right", "heads": 2, "out_heads": 2, "attention_dropout": 0.1, "residual": True, "bases": 2, "regularizer":
+          "right", "heads": 2, "out_heads": 2, "attention_dropout": 0.1, "residual": True,
+          "layer_norm": True, "jk": "cat", "out_layers": 2, "bases": 2, "regularizer":
           "bdd", "embed": "all", "embed_dim": 8, "embed_optimizer": "sgd", "embed_lr": 1, "lr": 1, "schedule":
           "linear", "warmup_steps": 1, "clip": 1, "weight_decay": 1, "precision": "fp64", "eval_every": 2,
           "eval_fanouts": "1,2,3", "patience": 3, "metrics": "acc", "decoder": "transe", "link_loss": "margin",

@@ -63,6 +63,8 @@ def test_servers_hold_no_batches_and_trainers_of_a_node_share_the_graph():
 @pytest.mark.parametrize(("flags", "kind"), [
     ({"batch_size": 2000}, "batches"), ({"fanouts": (10, 10, 20)}, "batches"),
     ({"hidden": 512}, "model"), ({"precision": "fp64"}, "model"), ({"aggregator": "pool"}, "model"),
+    ({"residual": True}, "model"), ({"layer_norm": True}, "model"), ({"jk": "cat"}, "model"),
+    ({"out_layers": 2}, "model"),
     ({"eval_fanouts": (20, 20, 20)}, "batches")])
 def test_more_of_it_takes_more(flags, kind):
     before, _ = plan([0, 0])

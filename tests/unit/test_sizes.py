@@ -4,7 +4,7 @@ import pytest
 
 from graphs import random_graph, random_hetero_graph
 from mpignn.graph.types import Schema
-from mpignn.models import COMBINED_BY, MODELS, Hop, takes_types
+from mpignn.models import COMBINED_BY, JUMPS, MODELS, Hop, takes_types
 from mpignn.nn import make_model
 from mpignn.nn.decoder import DECODERS, EdgeMLP, make_decoder
 from mpignn.options import load_config
@@ -12,7 +12,9 @@ from mpignn.store.sizes import head_size, layer_sizes
 
 ONE, MANY = random_graph(1).schema, random_hetero_graph(2).schema
 UNREACHED = Schema(("user", "item"), (("user", "likes", "item"), ("user", "rates", "item")))
-GATS = [{"heads": 4, "out_heads": 1}, {"residual": True}]
+GATS = [{"heads": 4, "out_heads": 1}, {"heads": 4, "out_heads": 3}]
+AROUND = [{"residual": residual, "layer_norm": not residual, "jk": jk, "out_layers": out_layers}
+          for residual in (False, True) for jk in JUMPS for out_layers in (0, 2)]
 
 
 @pytest.mark.parametrize(("schema", "flags"), [
@@ -21,6 +23,8 @@ GATS = [{"heads": 4, "out_heads": 1}, {"residual": True}]
     *[(ONE, {"model": name}) for name, model in MODELS.items() if model.learns],
     *[(schema, {"model": name} | flags) for name, model in MODELS.items() if model.learns and takes_types(model)
       for schema in (MANY, UNREACHED) for flags in [{}, *[{"combine": how} for how in COMBINED_BY if model.per_type]]],
+    *[(schema, {"model": name} | flags) for name, model in MODELS.items() if model.around
+      for schema in (ONE, MANY) for flags in AROUND],
     *[(MANY, {"model": "sage", "aggregator": how}) for how in ("gcn", "pool")],
     *[(MANY, {"model": model} | flags) for model in ("gat", "gatv2") for flags in GATS],
     (MANY, {"model": "rgcn", "bases": 2}), (MANY, {"model": "rgcn", "bases": 4, "regularizer": "bdd"})])

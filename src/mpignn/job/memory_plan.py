@@ -21,7 +21,7 @@ from mpignn.samplers import find_sampler, positions_bytes, values_of
 from mpignn.store.cache import cache_bytes
 from mpignn.store.cut import HALO, Placement, server_rows
 from mpignn.store.placement import trainer_rows
-from mpignn.store.sizes import INFERENCE_BATCH, LINK_CANDIDATES, LINK_SOURCES, head_size, layer_columns, layer_sizes
+from mpignn.store.sizes import INFERENCE_BATCH, LINK_CANDIDATES, LINK_SOURCES, head_size, layer_sizes, row_columns
 
 # What processes take before they hold any data; jobs/bench/memory.py measures them (MPICH 5.0,
 # torch 2.13, numba 0.68).  Pages of libraries are shared by the ranks of a node, and counted once.
@@ -130,7 +130,7 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
         work = _larger(work, _inference_work(placement, config, config.model.hidden, (-1,), False))
         work["ranking"] = -(-ranked // trainers) * _RANKED_BYTES
     embeddings = [_embedding_bytes(placement, config, node) if model else 0 for node in topology.nodes]
-    rows = dict.fromkeys(book.ntypes, _tensor_row_bytes(config, model))
+    rows = dict.fromkeys(book.ntypes, _tensor_row_bytes(placement, config, model))
     return _assemble(placement, split_ids, work, embeddings, rows, config)
 
 
@@ -150,7 +150,7 @@ def plan_inference(placement: Placement, config: Config, ntype: str | None = Non
     book, item = placement.book, _item_bytes(config)
     classes = _CLASSES if outputs is None else outputs
     columns = classes if config.task.task.startswith("node") else config.model.hidden
-    pairs = layer_columns(config, _inputs(placement, config), columns)
+    pairs = row_columns(config, _inputs(placement, config), columns)
     work = _inference_work(placement, config, columns, (-1,) if fanouts is None else fanouts, fanouts is not None)
     if top_k is not None:       # scores, those before, both beside the best, and comparisons; measured: 80 MiB
         work["ranking"] = LINK_SOURCES * (LINK_CANDIDATES + top_k) * (4 * item + 8)
@@ -173,7 +173,7 @@ def _inference_work(placement: Placement, config: Config, outputs: int, fanouts:
     share = min(INFERENCE_BATCH, -(-whole // len(placement.topology.trainer_ranks)))
     sampling = config.sampling if sampled else SamplingConfig()
     hops = _hops(book, sampling, fanouts, {t: share * book.num_nodes(t) / whole for t in book.ntypes})
-    columns = layer_columns(config, inputs, outputs)
+    columns = row_columns(config, inputs, outputs)
     of_layers = list(reversed(hops)) if sampled else hops * len(columns)
     sizes = layer_sizes(config, inputs, outputs, of_layers)
     # A layer's rows of the sources, as they are read and on their way here; what they are made to; what comes out.
@@ -211,13 +211,15 @@ def _assemble(placement: Placement, split_ids: int, work: Mapping[str, int], emb
     return MemoryPlan(tuple(ranks), tuple(nodes), topology.roles, topology.node_of_rank)
 
 
-def _tensor_row_bytes(config: Config, model: bool) -> int:
+def _tensor_row_bytes(placement: Placement, config: Config, model: bool) -> int:
     """For each node of the graph: what a program says that its own tensors take, and rows that are inferred.
 
     Links are ranked by the rows that the model gives all nodes; two layers of these are there at a time.
     """
-    inferred = 2 * config.model.hidden * _item_bytes(config) if model and config.task.task == "link_prediction" else 0
-    return config.graph.tensor_bytes + inferred
+    if not model or config.task.task != "link_prediction":
+        return config.graph.tensor_bytes
+    pairs = row_columns(config, _inputs(placement, config), config.model.hidden)
+    return config.graph.tensor_bytes + max(a * (n > 0) + b for n, (a, b) in enumerate(pairs)) * _item_bytes(config)
 
 
 def _hops(book: RangePartitionBook, sampling: SamplingConfig, fanouts: Sequence[int],

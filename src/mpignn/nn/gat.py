@@ -160,29 +160,29 @@ class GAT(Stack):
         num_layers: Layers, as many as blocks.
         dropout: Chance of dropping an element between two layers.
         input_dropout: Chance of dropping an element of the input.
-        heads, out_heads: Heads of the layers between, and of the last one.
+        heads, out_heads: Heads of the layers between, and of the last one; None: as many, which are not averaged.
         attention_dropout: Chance of dropping an edge's share of a head.
-        residual: As for `GATConv`.
     """
 
     _layer: type[GATConv] | type[GATv2Conv] = GATConv
 
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
-                 input_dropout: float = 0.0, heads: int = 4, out_heads: int = 1, attention_dropout: float = 0.0,
-                 residual: bool = False) -> None:
+                 input_dropout: float = 0.0, heads: int = 4, out_heads: int | None = 1,
+                 attention_dropout: float = 0.0) -> None:
         if hidden % heads:
             raise ConfigError(f"{hidden} hidden columns cannot be shared out among {heads} heads")
-        layers = []
+        layers, self._averages = [], out_heads is not None
         for number, (before, after) in enumerate(widths(in_feats, hidden, num_classes, num_layers)):
-            size, count = (after, out_heads) if number == num_layers - 1 else (after // heads, heads)
-            layers.append(self._layer(before, size, count, attention_dropout, residual=residual, self_loops=True))
+            last = out_heads is not None and number == num_layers - 1
+            size, count = (after, out_heads or 1) if last else (after // heads, heads)
+            layers.append(self._layer(before, size, count, attention_dropout, self_loops=True))
         super().__init__(layers, dropout, input_dropout, elu)
 
     def convolve(self, number: int, block: Block, x: Rows | Ends, key: int) -> torch.Tensor:
         ends = x if isinstance(x, tuple) else of_one_type(x)
         rows = ends[0] if isinstance(ends, tuple) else ends
         out: torch.Tensor = self.layers[number](block, ends, derive(key, number)).to(rows.dtype)
-        return out.mean(1) if number == self.num_layers - 1 else out.flatten(1)
+        return out.mean(1) if self._averages and number == self.num_layers - 1 else out.flatten(1)
 
 
 class GATv2(GAT):

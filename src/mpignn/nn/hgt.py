@@ -104,25 +104,25 @@ class HGT(TypedStack):
 
     Args:
         schema, in_feats, hidden: As for `TypedStack`; all layers have ``hidden`` columns.
-        num_classes: Columns of the output.
+        num_classes: Columns of the output; None: there is no such matrix, and the last layer's rows come out.
         num_layers: Layers, as many as blocks.
         dropout: Chance of dropping an element between two layers.
         input_dropout: Chance of dropping an element of the input.
         heads: H.
     """
 
-    def __init__(self, schema: Schema, in_feats: Mapping[str, int], hidden: int, num_classes: int, num_layers: int,
-                 dropout: float = 0.5, input_dropout: float = 0.0, heads: int = 4) -> None:
+    def __init__(self, schema: Schema, in_feats: Mapping[str, int], hidden: int, num_classes: int | None,
+                 num_layers: int, dropout: float = 0.5, input_dropout: float = 0.0, heads: int = 4) -> None:
         first = columns_in(schema, in_feats, hidden)
         super().__init__(schema, in_feats, hidden, [HGTConv(schema, *pair, heads) for pair in
                                                     widths(first, hidden, hidden, num_layers)],
                          dropout, input_dropout, activation=None)
-        self.last = Linear(hidden, num_classes)
+        self.last = None if num_classes is None else Linear(hidden, num_classes)
 
     def convolve(self, number: int, block: Block, x: Rows | Ends, key: int) -> Rows:
         rows = {block.schema.ntype(): x} if isinstance(x, torch.Tensor) else x
         out: dict[str, torch.Tensor] = self.layers[number](block, rows)
-        if number == self.num_layers - 1:
+        if self.last is not None and number == self.num_layers - 1:
             out = {ntype: self.last(of_type) for ntype, of_type in out.items()}
         return out[block.schema.ntype()] if isinstance(x, torch.Tensor) else out
 

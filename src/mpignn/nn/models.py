@@ -11,9 +11,12 @@ from torch import nn
 
 from mpignn.config import ModelConfig
 from mpignn.graph.types import Schema
-from mpignn.models import arguments_of, check_types, find_model, is_own
+from mpignn.models import arguments_of, check_types, find_model, has_more_around, is_own, readout_layers
 from mpignn.nn import own
+from mpignn.nn.around import Around
 from mpignn.nn.per_type import PerEdgeType
+from mpignn.nn.stack import Stack, widths
+from mpignn.nn.typed import columns_in
 
 Made = TypeVar("Made", bound=nn.Module)
 
@@ -38,13 +41,34 @@ def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int],
             there are more, or a class of the user's own that cannot be made.
     """
     own.know(config)
-    model = find_model(config.model)
-    check_types(model, schema)
+    check_types(find_model(config.model), schema)
     offered = asdict(config) | {"schema": schema, "in_feats": in_feats, "num_classes": out_feats,
                                 "num_layers": num_layers}
+    if has_more_around(config):
+        return _around(config, offered)
+    return _plain(config, offered)
+
+
+def _around(config: ModelConfig, offered: Mapping[str, Any]) -> Around:
+    """A model with more around its layers, which all have ``hidden`` columns if linear ones follow them."""
+    schema, classes, out_layers = offered["schema"], offered["num_classes"], readout_layers(config)
+    inner = dict(offered)
+    if out_layers:
+        inner |= {"num_classes": None if find_model(config.model).reads_out else config.hidden, "out_heads": None}
+    columns = widths(columns_in(schema, offered["in_feats"], config.hidden), config.hidden,
+                     config.hidden if out_layers else classes, offered["num_layers"])
+    stack = _plain(config, inner)
+    assert isinstance(stack, Stack), "the record of the model says so"
+    return Around(stack, len(schema.ntypes), columns, classes, config.residual, config.layer_norm, config.jk,
+                  out_layers)
+
+
+def _plain(config: ModelConfig, given: Mapping[str, Any]) -> nn.Module:
+    """A model by itself."""
+    offered, model, schema = dict(given), find_model(config.model), given["schema"]
     several = model.per_type and not schema.is_homogeneous
     if not model.several_types and not several:
-        offered["in_feats"] = in_feats[schema.ntype()]
+        offered["in_feats"] = offered["in_feats"][schema.ntype()]
     if is_own(config.model):
         return own.make(config, offered)
     module, _, name = model.made_by.partition(":")

@@ -58,12 +58,16 @@ class Stack(nn.Module):
         Raises:
             ConfigError: There are more or fewer blocks than layers.
         """
-        if len(blocks) != len(self.layers):
-            raise ConfigError(f"{len(self.layers)} layers but {len(blocks)} blocks: the fanouts do not match the model")
+        self.check_blocks(blocks)
         key = blocks[-1].key if key is None else key
         for number, block in enumerate(blocks):
             x = self.forward_layer(number, block, x, key)
         return x
+
+    def check_blocks(self, blocks: Sequence[Block]) -> None:
+        """Raise `ConfigError` if there are more or fewer blocks than layers.  Not collective."""
+        if len(blocks) != len(self.layers):
+            raise ConfigError(f"{len(self.layers)} layers but {len(blocks)} blocks: the fanouts do not match the model")
 
     def forward_layer(self, number: int, block: Block, x: Rows, key: int | None = None) -> Rows:
         """One layer and what goes between it and the next: `forward` is a loop over this.  Not collective.
@@ -79,12 +83,18 @@ class Stack(nn.Module):
         """
         key = block.key if key is None else key
         if number == 0:
-            x = self._drop_input(block, x, key)
+            x = self.entering(block, self._drop_input(block, x, key))
         serve()     # layers take long, in both directions
         x = self._call(number, block, x, key)
         _serve_on_the_way_back(x)
-        if number == len(self.layers) - 1:
-            return x
+        return x if number == len(self.layers) - 1 else self.leaving(number, block, x, key)
+
+    def entering(self, block: Block, x: Rows) -> Rows:
+        """(S, F) what the first layer reads, of the rows that enter the model.  Not collective."""
+        return x
+
+    def leaving(self, number: int, block: Block, x: Rows, key: int) -> Rows:
+        """(D, F) rows of a layer as the next one gets them.  Not collective."""
         if isinstance(x, torch.Tensor):
             return self._between(x, derive(key, number + 1), block.dst_orig[block.schema.etype()[2]])
         return {t: self._between(rows, derive(key, number + 1, block.schema.ntypes.index(t)), block.dst_orig[t])

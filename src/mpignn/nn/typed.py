@@ -40,11 +40,7 @@ class TypedStack(Stack):
             else:
                 self.learnt[str(number)] = nn.Parameter(torch.randn(hidden) / max(hidden, 1)**0.5)
 
-    def _call(self, number: int, block: Block, x: Rows, key: int) -> Rows:
-        return self.convolve(number, block, self.entering(block, x) if number == 0 else x, key)
-
     def entering(self, block: Block, x: Rows) -> Rows:
-        """(S, F) what the first layer reads, of the rows that enter the model.  Not collective."""
         if not self.inputs and not self.learnt:
             return x
         given = {block.schema.ntype(): x} if isinstance(x, torch.Tensor) else x

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from mpignn.config import Config, ModelConfig
 from mpignn.graph.types import Schema, parse_etype
-from mpignn.models import ATTENTION, Hop, Model, Size, find_model
+from mpignn.models import ATTENTION, CAT, LAST, MAX, Hop, Model, Size, find_model, readout_layers
 
 INFERENCE_BATCH = 1000      # nodes that a trainer computes at a time where all are computed
 LINK_SOURCES = 512          # of which a trainer looks for new links at a time
@@ -21,7 +21,16 @@ def layer_columns(config: Config, inputs: Mapping[str, int], outputs: int) -> li
         return [(width, width)]
     if _is_projected(config, inputs):
         width = hidden
-    sizes = [width] + [hidden] * (config.num_layers - 1) + [outputs]
+    sizes = [width] + [hidden] * (config.num_layers - 1) + [hidden if readout_layers(config.model) else outputs]
+    return list(zip(sizes, sizes[1:], strict=False))
+
+
+def row_columns(config: Config, inputs: Mapping[str, int], outputs: int) -> list[tuple[int, int]]:
+    """The same of rows that come and go where all nodes are computed layer by layer: with those of layers before."""
+    columns, settings = layer_columns(config, inputs, outputs), config.model
+    most = {CAT: len(columns), MAX: 2}.get(settings.jk, 1) if find_model(settings.model).around else 1
+    sizes = [columns[0][0], *(min(number, most) * b for number, (_, b) in enumerate(columns[:-1], 1)),
+             outputs if readout_layers(settings) else columns[-1][1]]
     return list(zip(sizes, sizes[1:], strict=False))
 
 
@@ -39,18 +48,37 @@ def layer_sizes(config: Config, inputs: Mapping[str, int], outputs: int, hops: S
     if not model.sees_neighbors:
         hops = [hops[-1]] * len(columns)
     last = len(columns) - 1
-    if model.reads_out:
-        columns[last] = columns[last][0], settings.hidden
-    heads = settings.out_heads if "out_heads" in model.settings else 1
+    readout = readout_layers(settings)
+    heads = settings.out_heads if "out_heads" in model.settings and not readout else 1
     sizes = [_layer_size(model, settings, hop, a, b, heads if number == last else 1)
              for number, (hop, (a, b)) in enumerate(zip(hops, columns, strict=True))]
     if _is_projected(config, inputs):
         rows = hops[0].num_src * settings.hidden
         sizes.insert(0, Size(sum((width + 1) * settings.hidden for width in inputs.values()), rows, rows, rows))
-    if model.reads_out:
-        rows = hops[last].num_dst * outputs
-        sizes.append(Size((settings.hidden + 1) * outputs, rows, rows, rows))
-    return sizes
+    if model.around and (settings.residual or settings.layer_norm):
+        sizes += [_after_size(settings, hop, a, b, number < last or readout > 0)
+                  for number, (hop, (a, b)) in enumerate(zip(hops, columns, strict=True))]
+    return sizes + _readout_sizes(settings, readout, hops[last].num_dst, outputs, len(columns))
+
+
+def _after_size(settings: ModelConfig, hop: Hop, a: int, b: int, normalizes: bool) -> Size:
+    """A residual connection, whose gradient is added to all sources', and normalization."""
+    rows, added, scaled, types = hop.num_dst * b, settings.residual, settings.layer_norm and normalizes, len(hop.dst)
+    return Size(types * (added * (a * b if a != b else 0) + scaled * 2 * b), (added + 2 * scaled) * rows,
+                added * 2 * hop.num_src * a + scaled * rows, (added + scaled) * rows)
+
+
+def _readout_sizes(settings: ModelConfig, count: int, rows: float, outputs: int, layers: int) -> list[Size]:
+    """Linear layers after the last one on blocks, with the rows of all of these where they are joined."""
+    if not count:
+        return []
+    hidden = settings.hidden
+    first = layers * hidden if settings.jk == CAT else hidden
+    widths = [first, *[hidden] * (count - 1), outputs]
+    joined = rows * layers * hidden if settings.jk != LAST else 0
+    return [Size(kept=rows * hidden + joined, backward=joined, forward=joined), *(
+        Size((a + 1) * b, 2 * rows * b, rows * (a + b), rows * (a + b))
+        for a, b in zip(widths, widths[1:], strict=False))]
 
 
 def head_size(config: Config, outputs: int, edges: float, schema: Schema) -> Size:
