@@ -16,7 +16,8 @@ SHAPES = {"ranks_per_node": (None, 2)}
 LONG = pytest.mark.long
 MODELS = [("sage", "one type"), ("sage", "no edges"), ("gcn", "one type"), ("gat", "one type"), ("mlp", "one type"),
           *((name, "types") for name, model in RECORDS.items() if model.learns and takes_types(model)),
-          ("all around sage", "types"), ("sage", "a type without nodes"), ("rgcn", "a type without nodes"), ("a layer per type", "types"),
+          ("all around sage", "types"),
+          ("sage", "a type without nodes"), ("rgcn", "a type without nodes"), ("a layer per type", "types"),
           ("layers for some types", "types"), pytest.param("a layer per type", "a type without nodes", marks=LONG),
           pytest.param("gatv2", "one type", marks=LONG)]
 
