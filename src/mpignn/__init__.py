@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 # Public names by where they live; imported on first use, since a server needs none and torch takes a second.
-# docs/names.md says what each is.
+# docs/hooks/reference.py groups them for the documentation.
 _PUBLIC = {
     "mpignn.config": "Config",
     "mpignn.errors": ("CommError ConfigError DataError IDError LeftBehind MpignnError ResourceError "

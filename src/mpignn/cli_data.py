@@ -25,8 +25,8 @@ def refuse_mpirun(command: str) -> None:
 
 
 def partition_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC", help="a graph in a form that docs/data.md lists: folder of tables "
-                                                      "or .npy files, .toml, .npz, .mtx, a bundled data set, a "
+    parser.add_argument("source", metavar="SRC", help="a graph in a form that docs/guide/data.md lists: folder of "
+                                                      "tables or .npy files, .toml, .npz, .mtx, a bundled data set, a "
                                                       "partitioned graph, ...")
     parser.add_argument("out", metavar="OUT", help="folder to write; must not exist")
     parser.add_argument("--parts", "-k", type=int, help="number of partitions (default: those that SRC has, if it is "

@@ -16,7 +16,7 @@ import pytest
 
 from mpirun import ROOT, mpirun, run
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 STARTS = ("mg.run(", "mg.initialize(")
 # What cannot or need not run here, and where it does run: set-up and all tests by the continuous integration, the
 # default job by test_default_job.py, batch jobs by tests/cluster, downloads by tests/network, programs of a page above.
@@ -25,8 +25,9 @@ ELSEWHERE = re.compile(r"make |pip install |sbatch |python -m mpignn data |mpiru
 SMALL = ("--hidden", "8", "--epochs", "1", "--fanouts", "3,3", "--global-batch-size", "500")
 
 
-def ids(pages):
-    return [page.name for page in pages]
+def told(value: object) -> str:
+    """A parameter of a test, as its name shows it."""
+    return str(value.relative_to(ROOT)) if isinstance(value, Path) else str(value)
 
 
 def programs(page: Path) -> list[str]:
@@ -68,7 +69,7 @@ def folder(graphs, source, tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=told)
 def test_snippets_run_on_trainers(page, folder):
     body = textwrap.indent("\n".join(snippets(page)), "    ")
     (folder / "page.py").write_text("import numpy as np\nimport torch\n\nimport mpignn as mg\n\n\ndef main(g, world):\n"
@@ -78,7 +79,7 @@ def test_snippets_run_on_trainers(page, folder):
 
 
 @pytest.mark.parametrize("page, number", [(page, number) for page in PAGES for number in range(len(programs(page)))],
-                         ids=lambda value: value.name if isinstance(value, Path) else str(value))
+                         ids=told)
 def test_programs_run(page, number, folder):
     (folder / "train.py").write_text(programs(page)[number])
     done = mpirun(["train.py"], 3, cwd=folder)
@@ -89,7 +90,7 @@ def runnable(page: Path) -> list[str]:
     return [line for line in commands(page) if not ELSEWHERE.match(line)]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=told)
 def test_commands_run(page, folder):
     for name, text in files(page).items():
         (folder / name).write_text(text)
@@ -116,7 +117,7 @@ def _here(line: str, number: int) -> list[str]:
 
 
 def test_the_page_on_tests_names_each_file_and_no_other():
-    rows = [line for line in (ROOT / "docs/tests.md").read_text().splitlines() if line.startswith("|")]
+    rows = [line for line in (ROOT / "docs/develop/tests.md").read_text().splitlines() if line.startswith("|")]
     patterns = re.findall(r"`(\w+/[\w*.]+)`", "".join(rows))
     named = {pattern: set((ROOT / "tests").glob(pattern)) for pattern in patterns}
     assert all(named.values()), [pattern for pattern, files in named.items() if not files]
@@ -132,7 +133,7 @@ def test_all_folders_of_tests_are_run():
 
 
 def test_the_page_on_the_source_tree_names_what_is_there_and_all_packages():
-    source, text = ROOT / "src" / "mpignn", (ROOT / "docs/source-tree.md").read_text()
+    source, text = ROOT / "src" / "mpignn", (ROOT / "docs/develop/source-tree.md").read_text()
     paths = re.findall(r"`([a-z_]+(?:/[a-z_]*)*(?:\.py)?)`", text)
     named = {path for path in paths if "/" in path or path.endswith(".py")}
     packages = {f"{path.parent.name}/" for path in source.glob("*/__init__.py")}
@@ -141,14 +142,16 @@ def test_the_page_on_the_source_tree_names_what_is_there_and_all_packages():
     assert missing <= {"tasks/"}, missing       # a folder in train/
 
 
-@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
-def test_names_and_files_that_pages_mention_exist(page):
-    text = page.read_text()
-    names = sorted({dotted.rstrip(".") for dotted in re.findall(r"\bmg\.([A-Za-z_][\w.]*)", text)})
-    if names:       # in a process of its own, since some bring in MPI
-        done = run([sys.executable, "-c", "import mpignn as mg\n" + "".join(f"mg.{name}\n" for name in names)])
-        assert done.returncode == 0, str(done)
-    for name in set(re.findall(r"`((?:docs|tests|jobs|data)/[\w./]+\.\w+)`", text)):
+def test_names_that_pages_mention_exist():
+    """In a process of its own, since some bring in MPI."""
+    text = "".join(page.read_text() for page in PAGES)
+    names = {dotted.rstrip(".") for dotted in re.findall(r"\bmg\.([A-Za-z_][\w.]*)", text)}
+    lines = "".join(f"mg.{name}\n" for name in sorted(names))
+    done = run([sys.executable, "-c", f"import mpignn as mg\n{lines}"])
+    assert names and done.returncode == 0, str(done)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=told)
+def test_files_that_pages_mention_exist(page):
+    for name in set(re.findall(r"`((?:docs|tests|jobs|data)/[\w./-]+\.\w+)`", page.read_text())):
         assert (ROOT / name).exists(), name
-    for name in set(re.findall(r"\]\(([\w./-]+)\)", text)):
-        assert (page.parent / name).exists(), name

@@ -1,4 +1,4 @@
-"""From tables to predictions by the commands of ``docs/your-data.md``, and what goes wrong on the way."""
+"""From tables to predictions by the commands of ``docs/guide/your-data.md``, and what goes wrong on the way."""
 
 import csv
 import subprocess

@@ -1,6 +1,6 @@
 """Tensors of the trainers of a job: who sees which write when, and what is agreed on.
 
-``docs/memory-model.md`` names these tests.
+``docs/concepts/memory-model.md`` names these tests.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""The formulas of docs/costs.md against what is made."""
+"""The formulas of docs/concepts/costs.md against what is made."""
 
 import pickle
 import tracemalloc

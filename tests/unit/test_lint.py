@@ -11,15 +11,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+FOLDERS = ("src", "tests", "jobs", "data", "docs")
 
 
 def test_style_is_checked_in_all_folders():
     """Left to itself, ruff leaves out folders named dist or build."""
     if not (BIN / "ruff").exists():
         pytest.skip("ruff is not installed")
-    shown = subprocess.run([BIN / "ruff", "check", "--show-files", "src", "tests", "jobs", "data"], cwd=ROOT, text=True,
+    shown = subprocess.run([BIN / "ruff", "check", "--show-files", *FOLDERS], cwd=ROOT, text=True,
                            capture_output=True, check=True).stdout.split()
-    tree = [path for top in ("src", "tests", "jobs", "data") for path in (ROOT / top).rglob("*.py")]
+    tree = [path for top in FOLDERS for path in (ROOT / top).rglob("*.py")]
     assert {Path(name) for name in shown} >= set(tree)
 
 
@@ -51,7 +52,7 @@ def test_no_sentence_of_a_docstring_begins_with_of():
 
 def test_words_that_are_identifiers_have_one_spelling():
     """One search finds an identifier and what is written about it."""
-    files = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(path for top in ("src", "tests", "docs", "jobs", "data")
+    files = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(path for top in FOLDERS
              for kind in ("py", "md", "sh", "toml") for path in sorted((ROOT / top).rglob(f"*.{kind}")))]
     found = [f"{path.relative_to(ROOT)}:{number}" for path in files
              for number, line in enumerate(path.read_text().splitlines(), 1)

@@ -320,7 +320,7 @@ def test_an_object_that_is_no_graph_is_refused_with_what_could_be():
 
 
 def test_the_documentation_lists_every_form():
-    text = (Path(__file__).parents[2] / "docs/data.md").read_text()
+    text = (Path(__file__).parents[2] / "docs/guide/data.md").read_text()
     tables = re.findall(r"^\| source \|.*\n.*\n((?:\|.*\n)*)", text, re.MULTILINE)
     listed = [row.split(" | ")[0].removeprefix("| ").replace("`", "") for table in tables for row in table.splitlines()]
     assert sorted(listed) == sorted(form.words for form in forms())

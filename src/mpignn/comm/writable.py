@@ -37,7 +37,7 @@ class Delivered:
 class WritableArray(ShardedArray):
     """An array that trainers own, and that every trainer may write.
 
-    Which writes a reader sees is said in ``docs/memory-model.md``.  Rows lie one after the other, ``step`` is
+    Which writes a reader sees is said in ``docs/concepts/memory-model.md``.  Rows lie one after the other, ``step`` is
     ``width``.  Ids are those of rows, any integers of one dimension, in any order, repeats and none at all allowed.
 
     Attributes:

@@ -149,6 +149,8 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
 class GraphServer:
     """A graph on a rank that only serves, in a script of one's own that gives servers a branch of their own.
 
+    As in
+
         if world.is_trainer:
             with mpignn.open_graph(world, path) as g: ...
         else:

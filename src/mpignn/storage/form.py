@@ -50,7 +50,7 @@ class Form:
     """A form in which users have graphs.
 
     Attributes:
-        words: What it is, as errors and the table in ``docs/data.md`` say.
+        words: What it is, as errors and the table in ``docs/guide/data.md`` say.
         claims: Whether a path, or an object of a program, is of this form, by names and types alone.
         read: Makes a graph of it, of numbers as they come; raises `DataError` with what it cannot read, and where.
         options: What else ``read`` is told, by name: those of `SourceOptions` that it heeds, ``like`` as a `Like`, and

@@ -1,7 +1,7 @@
 """Graphs as users have them, into one form.
 
-Each module of `mpignn.storage.forms` brings forms, as `mpignn.storage.form.Form` says; ``docs/data.md`` lists them.  In
-which type numbers are stored says `mpignn.storage.canonical`.
+Each module of `mpignn.storage.forms` brings forms, as `mpignn.storage.form.Form` says; ``docs/guide/data.md`` lists
+them.  In which type numbers are stored says `mpignn.storage.canonical`.
 """
 
 import importlib

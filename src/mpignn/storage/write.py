@@ -64,7 +64,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
 
     Args:
         source: A path, the name of a bundled data set, or a graph that the program has in memory, in one of the forms
-            that ``docs/data.md`` lists.
+            that ``docs/guide/data.md`` lists.
         out: Folder to create; it appears complete or not at all.
         num_parts: P; independent of the number of ranks that will use it.  None: of a graph that is partitioned
             already, the partitions that it has.

@@ -1,7 +1,7 @@
 """A tensor whose rows are spread over the ranks, and which the trainers make, own and write.
 
 The data of a graph is one, too, but read only: see `store.graph_tensor`.  Which writes a reader sees is said in
-``docs/memory-model.md``.
+``docs/concepts/memory-model.md``.
 
 Shapes: N rows, K rows asked for or given.
 """
