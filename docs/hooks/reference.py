@@ -30,8 +30,8 @@ GROUPS = {
         "edge_split"),
     "Batches": (
         "NeighborSampler MultiLayerNeighborSampler MultiLayerFullNeighborSampler LaborSampler BlockSampler negative "
-        "NodeDataLoader EdgeDataLoader DistDataLoader sample_neighbors in_subgraph to_block Block PairGraph NID EID "
-        "TIME"),
+        "NodeDataLoader EdgeDataLoader DistDataLoader NodeCollator EdgeCollator sample_neighbors in_subgraph to_block "
+        "Block PairGraph NID EID TIME"),
     "Training": (
         "fn make_task make_network NodeClassification NodeMultilabel NodeRegression EdgeClassification "
         "EdgeRegression LinkPrediction fit evaluate infer layerwise rank_links make_metric Callback Checkpoints "
