@@ -1,4 +1,4 @@
-"""Whenever `partition` is killed, no graph is there that is not whole."""
+"""Whenever `partition` is killed, no graph is there that is not whole, and the next command loses a stage at most."""
 
 import random
 import time
@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from mpignn.storage.check import check
-from mpirun import kill, launcher, missing, processes, python, run, start
+from mpirun import kill, launcher, missing, processes, python, run, start, wait_for
 
 PARTITION = ["-m", "mpignn", "partition"]
 OPTIONS = ["--parts", "3", "--method", "random", "--memory", "60K", "--out-edges"]
+LONGER = ["--parts", "3", "--memory", "100K"]       # METIS cuts
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,44 @@ def test_no_graph_is_there_in_part_after_a_job_of_three(sources, tmp_path, mpi):
     for number in range(4):
         killed_at([*launcher(3, mpi), python(mpi), *PARTITION, str(sources[0]), *OPTIONS], tmp_path / f"{number}",
                   rng.uniform(0.3, 4))
+
+
+@pytest.fixture(scope="module")
+def whole(sources, tmp_path_factory):
+    """The graph of the table by a command that nobody killed."""
+    out = tmp_path_factory.mktemp("whole") / "g"
+    done = run([python(), *PARTITION, str(sources[1]), str(out), *LONGER], 120)
+    assert done.returncode == 0, str(done)
+    return out
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(("ranks", "mpi"), [(1, "mpich"), (2, "openmpi"), *(
+    pytest.param(ranks, mpi, marks=pytest.mark.long) for ranks, mpi in [(1, "openmpi"), (3, "mpich"), (2, "openmpi")])])
+def test_a_command_behind_killed_ones_takes_up_what_they_have_read(sources, whole, tmp_path, ranks, mpi):
+    """As soon as something is kept, by another number of ranks, and at any moment of what comes then."""
+    if missing(mpi):
+        pytest.skip(missing(mpi))
+    out, rng = tmp_path / "g", random.Random(ranks)
+    together = [*launcher(ranks, mpi), python(mpi)] if ranks > 1 else [python()]
+    token = uuid.uuid4().hex
+    job = start([*together, *PARTITION, str(sources[1]), str(out), *LONGER], token, fresh=False)
+    wait_for(lambda: (tmp_path / ".g.read").exists() or job.poll() is not None, 120, job)
+    while left := processes(token):
+        kill(left)
+    job.communicate(timeout=30)
+    for _ in range(5 if ranks == 3 else 1):
+        assert (tmp_path / ".g.read").exists() or out.exists()
+        if not out.exists():
+            killed_at([*together, *PARTITION, str(sources[1]), *LONGER], out, rng.uniform(0.2, 2))
+    if not out.exists():
+        done = run([python(), *PARTITION, str(sources[1]), str(out), *LONGER], 120)
+        assert done.returncode == 0 and f"{tmp_path / '.g.read'}: taken up" in done.stderr, str(done)
+        assert all(path.name.startswith(".g.partial-") for path in tmp_path.iterdir() if path != out)
+    assert bytes_of(out) == bytes_of(whole)
 
 
 def test_what_a_killed_command_left_is_named(sources, tmp_path):

@@ -29,6 +29,7 @@ class Scratch:
         out: What is made, as errors call it.
         group: Those who make it together.
         memory: Bytes that each of them may take for rows in hand.
+        folder: Where the files are.
     """
 
     def __init__(self, folder: Path, out: Path, group: Group, memory: int, progress: str) -> None:
@@ -39,7 +40,7 @@ class Scratch:
             progress: How to tell how far a stage is, as `mpignn.progress.Progress` takes it.
         """
         self.out, self.group, self.memory = out, group, memory
-        self._folder, self._progress = folder, progress if group.rank == 0 else "none"
+        self.folder, self._progress = folder, progress if group.rank == 0 else "none"
         self._made: Counter[str] = Counter()
         self._held = 0
 
@@ -144,7 +145,7 @@ class Scratch:
 
     def _new(self, kind: str, dtype: DTypeLike, shape: tuple[int, ...]) -> FileArray:
         self._made[kind] += 1       # all ranks make the same shared ones
-        return FileArray(self._folder / f"{kind}-{self._made[kind]}", np.dtype(dtype), shape)
+        return FileArray(self.folder / f"{kind}-{self._made[kind]}", np.dtype(dtype), shape)
 
     def pieces(self, count: int, row_bytes: int) -> Iterator[tuple[int, int]]:
         """This rank's share of so many rows, as many at a time as fit.  Not collective."""

@@ -1,7 +1,7 @@
 """What a form of graphs is: how one is known, and how it is read."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -58,6 +58,8 @@ class Form:
         is_stored: Its numbers are stored already, and stay as they are.
         in_memory: Objects of a program, and no paths.
         last: Asked after all forms that have marks of their own.
+        reads: Gives the files and folders on which ``read`` of a path depends, where that takes so long that what was
+            read is kept until the graph is made.
     """
 
     words: str
@@ -67,6 +69,7 @@ class Form:
     is_stored: bool = False
     in_memory: bool = False
     last: bool = False
+    reads: Callable[[Path], Iterable[Path]] | None = None
 
 
 def file_named(*endings: str) -> Callable[[Path], bool]:

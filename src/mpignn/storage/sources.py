@@ -54,7 +54,7 @@ def read_source(source: object, scratch: Scratch | None = None, **options: Unpac
     source = given_path(source, "source") if isinstance(source, str | os.PathLike) else source
     group = LocalGroup() if scratch is None else scratch.group
     with group.all_or_none():
-        form = _form_of(source)
+        form = form_of(source)
         _check_heeded(form, options)
     path = options.get("like")
     like = None if path is None else group.by_first(lambda: _read_like(Path(path)))
@@ -91,7 +91,15 @@ def forms() -> tuple[Form, ...]:
     return tuple(sorted((form for module in modules for form in module.FORMS), key=lambda form: form.last))
 
 
-def _form_of(source: object) -> Form:
+def form_of(source: object) -> Form:
+    """The form that claims a source.  Not collective.
+
+    Args:
+        source: A path, or an object of a program.
+
+    Raises:
+        DataError: None does; the message says what is accepted.
+    """
     for form in forms():
         if form.in_memory != isinstance(source, Path) and form.claims(source):
             return form

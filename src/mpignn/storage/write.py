@@ -5,8 +5,9 @@ Shapes: N nodes and E edges of a type, P partitions.
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Unpack
@@ -37,6 +38,7 @@ from mpignn.storage.canonical import FEATURES, canonical
 from mpignn.storage.check import check
 from mpignn.storage.form import SourceOptions
 from mpignn.storage.forms.partitioned import is_partitioned
+from mpignn.storage.kept_read import KeptRead
 from mpignn.storage.part_files import PartFiles
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, SCHEMA, axis, edge_path, head_line, node_path, out_path
 from mpignn.storage.shared_rows import shared_neighbors
@@ -101,7 +103,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
     group.by_first(lambda: _check_place(out))
     with (ExitStack() as stack, _new_folder(out, group) as folder,
           scratch_in(folder, out, group, memory, progress) as scratch):
-        data = read_source(source, scratch, **options)
+        data = _read(source, scratch, options, stack)
         for doubt in _misnamed(data) if group.rank == 0 else ():
             log.warning("%s", doubt)
         if num_parts is None:
@@ -168,18 +170,37 @@ def _assigned(data: GraphData, num_parts: int, method: str | Path | Partitioner,
         found = assign(data, num_parts, method, seed, balance) if made is None else made
         return found if file is None or left is not None else file.keep(found)
 
-    try:
+    with nullcontext() if file is None else _left_by_stops(file, group):
         yield assigned
-    except MpignnError as error:
-        if isinstance(error, Stopped):
-            raise
-        _remove(file, group)
+
+
+def _read(source: object, scratch: Scratch, options: SourceOptions, until_made: ExitStack) -> GraphData:
+    """The source, or what a command has read of it that was stopped; kept until the stack is closed, or fails.
+
+    Collective over the group of ``scratch``.
+    """
+    source = given_path(source, "source") if isinstance(source, str | os.PathLike) else source
+    kept = KeptRead(source, options, scratch)
+    until_made.enter_context(_left_by_stops(kept, scratch.group))
+    data = kept.load()
+    if data is None:
+        data = read_source(source, scratch, **options)
+        kept.keep(data)
+    return data
+
+
+@contextmanager
+def _left_by_stops(file: AssignedFile | KeptRead, group: Group) -> Iterator[None]:
+    """Let what is kept for the next command go where a block ends well, or fails: it stays if that is stopped."""
+    try:
+        yield
+    except Stopped:
         raise
-    _remove(file, group)
-
-
-def _remove(file: AssignedFile | None, group: Group) -> None:
-    if file is not None and group.rank == 0:
+    except MpignnError:
+        if group.rank == 0:
+            file.remove()
+        raise
+    if group.rank == 0:
         file.remove()
 
 

@@ -27,4 +27,4 @@ def read_mtx(path: Path) -> GraphData:
     return flat(arrays if values == "pattern" else arrays | {"edge_value": matrix.data}, str(path))
 
 
-FORMS = (Form("an .mtx file", file_named(".mtx"), read_mtx),)
+FORMS = (Form("an .mtx file", file_named(".mtx"), read_mtx, reads=lambda path: [path]),)

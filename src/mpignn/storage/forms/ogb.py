@@ -279,4 +279,4 @@ def _ours(name: str) -> str:
 
 FORMS = (Form("a folder of the Open Graph Benchmark, with raw and split", folder_with(
     *(f"raw/{mark}" for mark in (f"num-node-list{_END}", f"num-node-dict{_END}", "data.npz", "num_nodes_dict.npz")),
-    f"num-node-list{_END}", f"num-node-dict{_END}"), read_ogb),)
+    f"num-node-list{_END}", f"num-node-dict{_END}"), read_ogb, reads=lambda path: [path]),)

@@ -76,15 +76,29 @@ def files_like(path: Path, record: Mapping[str, Any], graph: Path) -> list[Path]
         DataError: A table is not there.
     """
     from mpignn.tables.like import tables_like
-    from mpignn.tables.toml import read_description
 
     described = path / DESCRIPTION if (path / DESCRIPTION).exists() else path
-    if described.suffix == ".toml":
-        given = read_description(described)
-        found = [file for rows in (*given.nodes.values(), *given.edges.values()) for file in rows.files]
-    else:
-        found = tables_like(path, record, str(graph))
-    return [described, *found, *(inside for file in found if file.is_dir() for inside in file.iterdir())]
+    found = reads_described(described) if described.suffix == ".toml" else [
+        path, *tables_like(path, record, str(graph))]
+    return [*found, *(inside for file in found[1:] if file.is_dir() for inside in file.iterdir())]
+
+
+def reads_described(path: Path) -> list[Path]:
+    """What `read_described` reads: a description, and files and folders that it names.  Not collective.
+
+    Raises:
+        ConfigError: A description that cannot be meant.
+        DataError: A table is not there.
+    """
+    from mpignn.tables.toml import read_description
+
+    given = read_description(path)
+    return [path, *(file for rows in (*given.nodes.values(), *given.edges.values()) for file in rows.files)]
+
+
+def reads_tables(path: Path) -> list[Path]:
+    """What `read_tables` reads.  Not collective; errors are those of `reads_described`."""
+    return reads_described(path / DESCRIPTION) if (path / DESCRIPTION).exists() else [path]
 
 
 def _is_folder(path: Path) -> bool:
@@ -99,6 +113,9 @@ def _is_table(path: Path) -> bool:
     return path.is_file() and is_table(path)
 
 
-FORMS = (Form("a folder of tables, such as nodes.csv and edges.csv", _is_folder, read_tables, _OPTIONS),
-         Form("a .toml file that describes tables", file_named(".toml"), read_described, _OPTIONS),
-         Form("a table of edges: .csv, .tsv, .txt, .parquet, .feather, .jsonl", _is_table, read_tables, _OPTIONS))
+FORMS = (Form("a folder of tables, such as nodes.csv and edges.csv", _is_folder, read_tables, _OPTIONS,
+              reads=reads_tables),
+         Form("a .toml file that describes tables", file_named(".toml"), read_described, _OPTIONS,
+              reads=reads_described),
+         Form("a table of edges: .csv, .tsv, .txt, .parquet, .feather, .jsonl", _is_table, read_tables, _OPTIONS,
+              reads=reads_tables))
