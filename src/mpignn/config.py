@@ -217,6 +217,8 @@ class EmbeddingConfig:
     embed_dim: int = _option(128, "their columns", low=1, only=_WITH_ROWS)
     embed_optimizer: str = _option("adam", "which updates the rows that a step has met",
                                    choices=("adam", "adagrad", "sgd"), only=_WITH_ROWS)
+    embed_precision: str = _option("model", "of the rows: that of the model's parameters, or bf16, which halves what "
+                                   "is held and moved of them", choices=("model", "bf16"), only=_WITH_ROWS)
     embed_lr: float | None = _option(None, "its learning rate (default: lr)", low=0, only=_WITH_ROWS)
 
 

@@ -61,6 +61,30 @@ def test_sums_equal_what_torch_does_with_one_embedding(g, optimizer, dtype):
 
 
 @pytest.mark.parametrize("optimizer", BESIDE)
+def test_rows_of_half_the_bytes_learn_what_whole_ones_do(g, optimizer):
+    """Steps far below the distance of two numbers add up, since what is rounded away is made up for on the average."""
+    start = np.random.default_rng(0).uniform(0.5, 2, (N, F)).astype(np.float32)
+    start = torch.from_numpy(start).bfloat16()
+    learnt = {}
+    for dtype in torch.float32, torch.bfloat16:
+        emb = DistEmbedding(N, F, init_func=lambda shape, dtype, ids: start[ids].to(dtype), dtype=dtype, g=g)
+        opt = optimizer([emb], lr=1e-3)
+        for _ in range(200):
+            opt.zero_grad()
+            rows = emb(np.arange(N))
+            assert rows.dtype == dtype
+            rows.float().sum().backward()
+            opt.step()
+        learnt[dtype] = emb.weight[:].float() - start[torch.from_numpy(np.asarray(g.orig))].float()
+        assert opt.steps == 200
+        for state in opt._state:
+            assert all(tensor.dtype != torch.bfloat16 for tensor in state.values())
+    exact, rounded = learnt[torch.float32], learnt[torch.bfloat16]
+    assert exact.abs().min() > 0.02 > 2 * 2**-8     # each step is less than an eighth of what two numbers differ by
+    assert (rounded / exact).mean().item() == pytest.approx(1, abs=0.06)
+
+
+@pytest.mark.parametrize("optimizer", BESIDE)
 def test_mean_is_over_all_hits_and_scale_multiplies(g, optimizer):
     rows = []
     for reduce, scale, weight in (("mean", 1.0, 1.0), ("sum", 0.25, 1.0), ("sum", 1.0, 0.25)):
@@ -222,7 +246,7 @@ def test_what_cannot_be_meant_is_refused(g):
                          ([True], "expected integers"), ([[0]], "expected integers")):
         with pytest.raises(IDError, match=message):
             emb(ids)
-    with pytest.raises(ConfigError, match="float32 or float64"):
+    with pytest.raises(ConfigError, match="float32, float64 or bfloat16"):
         DistEmbedding(N, F, dtype=torch.float16, g=g)
     for make, message in ((lambda: SparseSGD([], 0.1), "one DistEmbedding or more"),
                           (lambda: SparseSGD([torch.nn.Embedding(2, 2)], 0.1), "one DistEmbedding or more"),

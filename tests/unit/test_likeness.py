@@ -123,15 +123,16 @@ WITHOUT_EFFECT = [
     ("sampler", "labor", {"model": "mlp"}), ("sampler_args", "replace=true", {"sampler": "labor"}),
     ("embed_dim", "8", {"embed": "off"}), ("embed_lr", "1", {"embed": "off"}), ("ranks", "raw", {}),
     ("labels", "y", {"task": "link_prediction"}), ("patience", "3", {"eval_every": "0"}),
-    ("embed_optimizer", "sgd", {"embed": "off"}), ("target_etype", "a", {}), ("negatives", "local", {}),
+    ("embed_optimizer", "sgd", {"embed": "off"}), ("embed_precision", "bf16", {"embed": "off"}),
+    ("target_etype", "a", {}), ("negatives", "local", {}),
     ("link_loss", "margin", {}), ("reverse_etypes", "a=b", {"exclude": "reverse_types"}),
     ("model_args", "depth=3", {"model": "mlp"}), ("target_ntype", "a", {"task": "edge_regression"})]
 LEARNT = {"model": "mlp", "combine": "max", "aggregator": "sum",
           "layers": 3, "hidden": 8, "dropout": 0.1, "input_dropout": 0.1, "norm":
           "right", "heads": 2, "out_heads": 2, "attention_dropout": 0.1, "residual": True,
           "layer_norm": True, "jk": "cat", "out_layers": 2, "bases": 2, "regularizer":
-          "bdd", "embed": "all", "embed_dim": 8, "embed_optimizer": "sgd", "embed_lr": 1, "lr": 1, "schedule":
-          "linear", "warmup_steps": 1, "clip": 1, "weight_decay": 1, "precision": "fp64", "eval_every": 2,
+          "bdd", "embed": "all", "embed_dim": 8, "embed_optimizer": "sgd", "embed_lr": 1,
+          "embed_precision": "bf16", "lr": 1, "schedule": "linear", "warmup_steps": 1, "clip": 1, "weight_decay": 1, "precision": "fp64", "eval_every": 2,
           "eval_fanouts": "1,2,3", "patience": 3, "metrics": "acc", "decoder": "transe", "link_loss": "margin",
           "margin": 2, "ranks": "raw", "rank_among": 5, "checkpoint_every": 1, "checkpoint_steps": 5, "keep": 1,
           "on_checkpoint_error": "continue", "model_args": "depth=3"}

@@ -122,6 +122,7 @@ def test_ranking_links_keeps_rows_of_all_nodes():
 @pytest.mark.parametrize(("flags", "bytes_of_a_node"), [
     ({}, 0), ({"embed": "all", "embed_dim": 16}, 16 * 4 * 5 + 4),
     ({"embed": "all", "embed_dim": 16, "precision": "fp64", "embed_optimizer": "adagrad"}, 16 * 8 * 4),
+    ({"embed": "all", "embed_dim": 16, "embed_precision": "bf16"}, 16 * (3 * 2 + 2 * 4) + 4),
     ({"features": "none", "embed_optimizer": "sgd"}, 128 * 4 * 3), ({"features": "none", "embed": "off"}, 0)])
 def test_trainers_share_the_rows_of_embeddings(flags, bytes_of_a_node):
     made, _ = plan([0, 0, 1, 1], config=load_config(None, flags))

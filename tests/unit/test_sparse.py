@@ -56,6 +56,24 @@ def test_a_row_is_updated_once_with_all_its_gradients(ids, dtype, width, mean, n
     assert (weights[~touched] == before[~touched].astype(dtype)).all()
 
 
+def test_bfloat16_is_rounded_up_as_often_as_it_is_near():
+    count, width = 2, 2000
+    rows, places = sparse.by_row(np.arange(count), np.arange(count), 0, count)
+    signs = np.array([[1.0], [-1.0]], np.float32)
+    gradients = np.repeat((signs.view(np.uint32) >> 16).astype(np.uint16), width, axis=1)
+    weights, squares = np.empty_like(gradients), np.empty((count, width), np.float32)
+    results = []
+    for noise in range(20):
+        weights[:], squares[:] = 0, 0
+        sparse.adagrad(rows, places, gradients, gradients[:0], 1.0, False, weights, squares, 0.3, 1e-10, noise)
+        results.append((weights.astype(np.uint32) << 16).view(np.float32).copy())
+    found = np.stack(results).astype(np.float64)
+    low, high = np.unique(np.abs(found))
+    assert (np.sign(found) == -signs).all()
+    assert (np.abs(found) == high).mean() == pytest.approx((0.3 - low) / (high - low), abs=0.01)
+    assert not np.array_equal(found[0], found[1])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_first_values_are_uniform_and_a_function_of_the_id_alone(dtype):
     out = np.empty((4000, 16), dtype)

@@ -353,14 +353,15 @@ def _halo_bytes(placement: Placement, node: int) -> int:
 
 def _embedding_bytes(placement: Placement, config: Config, node: int) -> int:
     """Rows that the trainers of a node own: as they are, the best, a copy while these are tested, the optimizer's."""
-    topology, item = placement.topology, _item_bytes(config)
+    topology, half = placement.topology, config.embedding.embed_precision == "bf16"
     first, last = topology.trainers_of(node)
-    columns = {"sgd": 3, "adagrad": 4, "adam": 5}[config.embedding.embed_optimizer]
+    item, kept_item = (2, 4) if half else (_item_bytes(config),) * 2
+    column = 3 * item + {"sgd": 0, "adagrad": 1, "adam": 2}[config.embedding.embed_optimizer] * kept_item   # bytes
     steps = 4 if config.embedding.embed_optimizer == "adam" else 0      # bytes
     size = 0
     for ntype, width in config.embedding_columns(_widths(placement, config)).items():
         cuts = trainer_rows(placement.book, topology, ntype, placement.book.num_nodes(ntype))
-        size += int(cuts[last] - cuts[first]) * (columns * width * item + steps)
+        size += int(cuts[last] - cuts[first]) * (column * width + steps)
     return size
 
 

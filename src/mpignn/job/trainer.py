@@ -52,7 +52,8 @@ def kernel_calls(config: Config, graphs: Sequence[DistGraph], own_program: bool)
         *(partial(importlib.import_module(f"mpignn.kernels.{name}").warm, dtype)
           for name in find_model(config.model.model).kernels)]
     if own_program or any(_learns_rows(config, g) for g in published):
-        calls.append(partial(sparse.warm, config.embedding.embed_optimizer, dtype))
+        calls.append(partial(sparse.warm, config.embedding.embed_optimizer,
+                             np.uint16 if config.embedding.embed_precision == "bf16" else dtype))
     if config.loader.cache is not None:
         calls += [partial(spread.warm, index_dtypes(published)), fence.warm, common.warm]
     return calls

@@ -127,6 +127,27 @@ def narrow(typingctx: Any, value: types.Type, like: types.Type) -> Instruction:
     return like(value, like), codegen
 
 
+@_intrinsic
+def narrow_at_random(typingctx: Any, value: types.Type, like: types.Type, noise: types.Type) -> Instruction:
+    """As `narrow`, but a bfloat16 is rounded up as often as it lies near the upper number: right on the average.
+
+    What decides is a hash of the number and of ``noise``, a uint32.
+    """
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Values) -> ir.Value:
+        if like != types.uint16:
+            return _narrow(builder, args[0], like, lambda kind: kind)
+        i32 = ir.IntType(32)
+        bits = builder.bitcast(args[0], i32)
+        word = builder.xor(builder.mul(bits, _number(i32, 0x9E3779B1)), args[2])
+        for shift, factor in (15, 0x85EBCA6B), (13, 0xC2B2AE35):       # the mixing of MurmurHash3 (Appleby 2011)
+            word = builder.mul(builder.xor(word, builder.lshr(word, _number(i32, shift))), _number(i32, factor))
+        rounded = builder.add(bits, builder.lshr(word, _number(i32, 16)))
+        known = builder.fcmp_ordered("ord", args[0], args[0])
+        kept = builder.select(known, builder.lshr(rounded, _number(i32, 16)), _number(i32, 0x7FC0))
+        return builder.trunc(kept, ir.IntType(16))
+    return like(value, like, types.uint32), codegen
+
+
 LANES = 16
 
 

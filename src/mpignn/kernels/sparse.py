@@ -3,6 +3,9 @@
 The sum and the update are one pass, bound by three or four random streams of rows (gradient, weight, state), so the
 rows of the next few updates are asked for ahead.
 
+Rows of bfloat16 are computed with as float32, their state is float32, and what is stored of a row is rounded at random,
+so that many small updates add up.
+
 Shapes: K gradients, R rows owned, W columns.
 """
 
@@ -13,12 +16,13 @@ from numpy.typing import DTypeLike
 
 from mpignn.kernels.compiled import inlined, kernel, kernel_with
 from mpignn.kernels.rng import draw, word
-from mpignn.kernels.simd import prefetch, read_only
+from mpignn.kernels.simd import narrow_at_random, prefetch, read_only, widen
 
 _AHEAD = 6          # gradients
 _DIGIT = 11         # bits of a key sorted at a time: 2048 counters stay in the first cache
 _LINE = 64          # bytes
 _11 = np.uint64(11)     # a double has 53 bits
+_COLUMN = np.uint32(0x9E3779B9)
 
 
 def by_row(ids: np.ndarray, places: np.ndarray, lo: int, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +44,7 @@ def by_row(ids: np.ndarray, places: np.ndarray, lo: int, num_rows: int) -> tuple
 
 
 def sgd(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: float, mean: bool,
-        weights: np.ndarray, lr: float) -> None:
+        weights: np.ndarray, lr: float, noise: int = 0) -> None:
     """``w -= lr g`` for each row that has gradients.
 
     Args:
@@ -48,44 +52,46 @@ def sgd(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.nda
         mine, received: (M, W) gradients: the one at place p is ``mine[p]``, or ``received[p - M]``.
         factor: What the reduced gradient is multiplied by.
         mean: Reduce by the mean of a row's gradients, not by their sum.
-        weights: (R, W) float32 or float64, as the gradients; changed.
+        weights: (R, W) float32, float64 or bfloat16 as uint16, as the gradients; changed.
         lr: Learning rate.
+        noise: What the rounding of bfloat16 depends on, besides the numbers; another one for each step.
 
     Not collective.
     """
-    kind = weights.dtype.type
-    _sgd(rows, places, read_only(mine), read_only(received), kind(factor), mean, weights, kind(lr))
+    total, kind = _total(weights)
+    _sgd(rows, places, read_only(mine), read_only(received), kind(factor), mean, weights, kind(lr), total,
+         np.uint32(noise))
 
 
 def adagrad(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: float, mean: bool,
-            weights: np.ndarray, squares: np.ndarray, lr: float, eps: float) -> None:
+            weights: np.ndarray, squares: np.ndarray, lr: float, eps: float, noise: int = 0) -> None:
     """``s += g^2; w -= lr g / (sqrt(s) + eps)``: Duchi, Hazan and Singer 2011.  Not collective.
 
     Args:
-        rows, places, mine, received, factor, mean, weights, lr: As for `sgd`.
-        squares: (R, W) s, as the weights; changed.
+        rows, places, mine, received, factor, mean, weights, lr, noise: As for `sgd`.
+        squares: (R, W) s, as the weights, float32 where these are bfloat16; changed.
         eps: Against division by 0.
     """
-    kind = weights.dtype.type
+    total, kind = _total(weights)
     _adagrad(rows, places, read_only(mine), read_only(received), kind(factor), mean, weights, squares, kind(lr),
-             kind(eps))
+             kind(eps), total, np.uint32(noise))
 
 
 def adam(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: float, mean: bool,
          weights: np.ndarray, means: np.ndarray, squares: np.ndarray, steps: np.ndarray, lr: float,
-         betas: tuple[float, float], eps: float) -> None:
+         betas: tuple[float, float], eps: float, noise: int = 0) -> None:
     """Adam (Kingma and Ba 2015) on the rows that have gradients, each with a step count of its own.  Not collective.
 
     Args:
-        rows, places, mine, received, factor, mean, weights, lr: As for `sgd`.
-        means, squares: (R, W) the moments, as the weights; changed.
+        rows, places, mine, received, factor, mean, weights, lr, noise: As for `sgd`.
+        means, squares: (R, W) the moments, as the weights, float32 where these are bfloat16; changed.
         steps: (R,) int32 updates of each row so far; changed.
         betas: Decay of the moments.
         eps: Added to the square root of the corrected second moment.
     """
-    kind = weights.dtype.type
+    total, kind = _total(weights)
     _adam(rows, places, read_only(mine), read_only(received), kind(factor), mean, weights, means, squares, steps,
-          lr, betas[0], betas[1], kind(eps))
+          lr, betas[0], betas[1], kind(eps), total, np.uint32(noise))
 
 
 def uniform(key: int, ids: np.ndarray, bound: float, out: np.ndarray) -> None:
@@ -106,17 +112,24 @@ def warm(optimizer: str, dtype: DTypeLike = np.float32) -> None:
 
     Args:
         optimizer: ``sgd``, ``adagrad`` or ``adam``.
-        dtype: Type of the weights.
+        dtype: Type of the weights, uint16 for bfloat16.
     """
     ids, rows = np.zeros(1, np.int64), np.zeros((1, 1), dtype)
-    uniform(0, ids, 1.0, rows)
+    state = np.zeros((1, 1), _total(rows)[1])
+    uniform(0, ids, 1.0, state)
     gradients = (*by_row(ids, ids, 0, 1), rows, rows[:0], 1.0, False, rows.copy())
     if optimizer == "sgd":
         sgd(*gradients, 0.0)
     elif optimizer == "adagrad":
-        adagrad(*gradients, rows.copy(), 0.0, 1.0)
+        adagrad(*gradients, state, 0.0, 1.0)
     else:
-        adam(*gradients, rows.copy(), rows.copy(), np.zeros(1, np.int32), 0.0, (0.0, 0.0), 1.0)
+        adam(*gradients, state, state.copy(), np.zeros(1, np.int32), 0.0, (0.0, 0.0), 1.0)
+
+
+def _total(weights: np.ndarray) -> tuple[np.ndarray, type[np.floating]]:
+    """(W,) memory for the gradient of a row, and the type to compute in."""
+    kind = np.dtype(np.float32 if weights.dtype == np.uint16 else weights.dtype)
+    return np.empty(weights.shape[1], kind), kind.type
 
 
 @kernel
@@ -175,10 +188,10 @@ def _reduce(at: int, rows: np.ndarray, places: np.ndarray, mine: np.ndarray, rec
         place = places[end]
         if place < mine.shape[0]:
             for j in range(total.shape[0]):
-                total[j] += mine[place, j]
+                total[j] += widen(mine[place, j])
         else:
             for j in range(total.shape[0]):
-                total[j] += received[place - mine.shape[0], j]
+                total[j] += widen(received[place - mine.shape[0], j])
         end += 1
     scale = factor / total.dtype.type(end - at) if mean else factor
     for j in range(total.shape[0]):
@@ -186,23 +199,27 @@ def _reduce(at: int, rows: np.ndarray, places: np.ndarray, mine: np.ndarray, rec
     return end
 
 
+@inlined
+def _store(weights: np.ndarray, row: int, j: int, value: np.floating, noise: np.uint32) -> None:
+    weights[row, j] = narrow_at_random(value, weights[row, j], np.uint32(noise + np.uint32(j) * _COLUMN))
+
+
 @kernel
 def _sgd(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: np.floating, mean: bool,
-         weights: np.ndarray, lr: np.floating) -> None:
-    total = np.empty_like(weights[0])
+         weights: np.ndarray, lr: np.floating, total: np.ndarray, noise: np.uint32) -> None:
     at = 0
     while at < rows.shape[0]:
         _ask_gradient(at + _AHEAD, places, mine, received)
         _ask_row(at + _AHEAD, rows, weights)
         row, at = rows[at], _reduce(at, rows, places, mine, received, factor, mean, total)
         for j in range(total.shape[0]):
-            weights[row, j] -= lr * total[j]
+            _store(weights, row, j, widen(weights[row, j]) - lr * total[j], noise)
 
 
 @kernel_with(error_model="numpy")    # a check for division by 0 would keep it scalar
 def _adagrad(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: np.floating,
-             mean: bool, weights: np.ndarray, squares: np.ndarray, lr: np.floating, eps: np.floating) -> None:
-    total = np.empty_like(weights[0])
+             mean: bool, weights: np.ndarray, squares: np.ndarray, lr: np.floating, eps: np.floating, total: np.ndarray,
+             noise: np.uint32) -> None:
     at = 0
     while at < rows.shape[0]:
         _ask_gradient(at + _AHEAD, places, mine, received)
@@ -211,14 +228,13 @@ def _adagrad(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: n
         row, at = rows[at], _reduce(at, rows, places, mine, received, factor, mean, total)
         for j in range(total.shape[0]):
             squares[row, j] += total[j] * total[j]
-            weights[row, j] -= lr * total[j] / (np.sqrt(squares[row, j]) + eps)
+            _store(weights, row, j, widen(weights[row, j]) - lr * total[j] / (np.sqrt(squares[row, j]) + eps), noise)
 
 
 @kernel_with(error_model="numpy")
 def _adam(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.ndarray, factor: np.floating, mean: bool,
           weights: np.ndarray, means: np.ndarray, squares: np.ndarray, steps: np.ndarray, lr: float, first: float,
-          second: float, eps: np.floating) -> None:
-    total = np.empty_like(weights[0])
+          second: float, eps: np.floating, total: np.ndarray, noise: np.uint32) -> None:
     kind = total.dtype.type
     keep, new = kind(second), kind(1 - second)
     step = kind(1 - first)
@@ -235,7 +251,8 @@ def _adam(rows: np.ndarray, places: np.ndarray, mine: np.ndarray, received: np.n
         for j in range(total.shape[0]):
             means[row, j] += step * (total[j] - means[row, j])
             squares[row, j] = keep * squares[row, j] + new * total[j] * total[j]
-            weights[row, j] -= rate * means[row, j] / (np.sqrt(squares[row, j]) * spread + eps)
+            change = rate * means[row, j] / (np.sqrt(squares[row, j]) * spread + eps)
+            _store(weights, row, j, widen(weights[row, j]) - change, noise)
 
 
 @kernel

@@ -26,7 +26,12 @@ from mpignn.store.tensor import DistTensor
 if TYPE_CHECKING:
     from mpignn.store.graph import DistGraph
 
-DTYPES = (torch.float32, torch.float64)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+
+
+def computed_in(dtype: torch.dtype) -> torch.dtype:
+    """The type in which rows of a type are updated, and that of what their optimizer keeps."""
+    return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 class DistEmbedding(nn.Module):
@@ -56,14 +61,14 @@ class DistEmbedding(nn.Module):
                 no nodes), so that values need not depend on who owns what.  None: uniform in (-1, 1), a
                 hash of ``torch.initial_seed()``, name, original id and column.
             part_policy, g: As for `DistTensor`.
-            dtype: float32 or float64.
+            dtype: float32, float64, or bfloat16, of which half the bytes are held and moved.
 
         Raises:
             ConfigError: Another dtype; and what `DistTensor` raises.
         """
         super().__init__()
         if dtype not in DTYPES:
-            raise ConfigError(f"an embedding of {dtype}: it is learnt in float32 or float64")
+            raise ConfigError(f"an embedding of {dtype}: it is learnt in float32, float64 or bfloat16")
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         registry = self.registry = the_only_registry() if g is None else g.registry
 
@@ -128,7 +133,7 @@ def _gradient(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _uniform(name: str | None, shape: tuple[int, ...], dtype: torch.dtype, ids: torch.Tensor) -> torch.Tensor:
-    values = torch.empty(shape, dtype=dtype)
+    values = torch.empty(shape, dtype=computed_in(dtype))
     key = derive(torch.initial_seed(), zlib.crc32((name or "").encode()))
     uniform(key, ids.numpy(), 1.0, values.numpy())
-    return values
+    return values.to(dtype)

@@ -19,13 +19,15 @@ import torch
 
 from mpignn.errors import ConfigError
 from mpignn.kernels import sparse
-from mpignn.nn.embedding import DistEmbedding
+from mpignn.kernels.rng import derive
+from mpignn.nn.embedding import DistEmbedding, computed_in
+from mpignn.nn.reused_memory import stored
 from mpignn.store.rows_file import load_rows, read_about_together, save_rows
 from mpignn.store.tensor import DistTensor
 
 REDUCTIONS = ("sum", "mean")
 
-Gradients = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, bool]      # the first arguments of the kernels
+Gradients = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, bool, np.ndarray]
 
 
 class SparseOptimizer(ABC):
@@ -33,6 +35,7 @@ class SparseOptimizer(ABC):
 
     Attributes:
         lr: Learning rate; may be changed between steps.
+        steps: Steps made so far; what is rounded to bfloat16 depends on them.
     """
 
     name: str       # of the method, in names of tensors and in states
@@ -56,7 +59,7 @@ class SparseOptimizer(ABC):
             raise ConfigError(f"reduce {reduce!r} is not one of: {', '.join(REDUCTIONS)}")
         if not lr >= 0:
             raise ConfigError(f"the learning rate is {lr}; it must be 0 or more")
-        self.lr, self.reduce = lr, reduce
+        self.lr, self.reduce, self.steps = lr, reduce, 0
         self._state = [self._make_state(param.weight) for param in self.params]
 
     def step(self, scale: float = 1.0) -> None:
@@ -66,14 +69,18 @@ class SparseOptimizer(ABC):
             scale: What reduced gradients are multiplied by: 1 / trainers goes with a loss whose gradients are averaged
                 over the trainers, as with ``loader.scale`` and DDP.
         """
-        for param, state in zip(self.params, self._state, strict=True):
+        for number, (param, state) in enumerate(zip(self.params, self._state, strict=True)):
             weight = param.weight
             sent = weight.to_owners(*param.take_gradients())
             first, last = weight.local_bounds
             rows, places = sparse.by_row(sent.ids, sent.places, first, last - first)
-            gradients = (rows, places, sent.mine, sent.received, scale, self.reduce == "mean")
-            self._update(gradients, weight.local.numpy(), [tensor.local.numpy() for tensor in state.values()])
+            weights = stored(weight.local)
+            gradients = (rows, places, sent.mine.view(weights.dtype), sent.received.view(weights.dtype), scale,
+                         self.reduce == "mean", weights)
+            self._update(gradients, [tensor.local.numpy() for tensor in state.values()],
+                         derive(self.steps, number) & 0xFFFFFFFF)
             weight.sync()       # nobody reads a row before its owner has updated it
+        self.steps += 1
 
     def zero_grad(self) -> None:
         """Drop gradients that no step has used.  Not collective."""
@@ -89,7 +96,7 @@ class SparseOptimizer(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """The settings, equal on all trainers; the rows are in `tensors`.  Not collective."""
-        return {"optimizer": self.name, "reduce": self.reduce, "lr": self.lr}
+        return {"optimizer": self.name, "reduce": self.reduce, "lr": self.lr, "steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the settings that `state_dict` returned.  Not collective.
@@ -150,8 +157,8 @@ class SparseOptimizer(ABC):
         """Tensors of zeros.  Collective over the trainers."""
 
     @abstractmethod
-    def _update(self, gradients: Gradients, weights: np.ndarray, state: list[np.ndarray]) -> None:
-        """Update the rows owned, of which ``state`` is in the order of `_make_state`."""
+    def _update(self, gradients: Gradients, state: list[np.ndarray], noise: int) -> None:
+        """Update the rows owned: the first arguments of a kernel, the state as of `_make_state`, its last argument."""
 
 
 class SparseSGD(SparseOptimizer):
@@ -162,8 +169,8 @@ class SparseSGD(SparseOptimizer):
     def _make_state(self, weight: DistTensor) -> dict[str, DistTensor]:
         return {}
 
-    def _update(self, gradients: Gradients, weights: np.ndarray, state: list[np.ndarray]) -> None:
-        sparse.sgd(*gradients, weights, self.lr)
+    def _update(self, gradients: Gradients, state: list[np.ndarray], noise: int) -> None:
+        sparse.sgd(*gradients, self.lr, noise)
 
 
 class SparseAdagrad(SparseOptimizer):
@@ -180,11 +187,11 @@ class SparseAdagrad(SparseOptimizer):
         return {**super().state_dict(), "eps": self.eps}
 
     def _make_state(self, weight: DistTensor) -> dict[str, DistTensor]:
-        return {"square": weight.beside("adagrad/square")}
+        return {"square": weight.beside("adagrad/square", dtype=computed_in(weight.dtype))}
 
-    def _update(self, gradients: Gradients, weights: np.ndarray, state: list[np.ndarray]) -> None:
+    def _update(self, gradients: Gradients, state: list[np.ndarray], noise: int) -> None:
         squares, = state
-        sparse.adagrad(*gradients, weights, squares, self.lr, self.eps)
+        sparse.adagrad(*gradients, squares, self.lr, self.eps, noise)
 
 
 class SparseAdam(SparseOptimizer):
@@ -210,12 +217,13 @@ class SparseAdam(SparseOptimizer):
         return {**super().state_dict(), "betas": self.betas, "eps": self.eps}
 
     def _make_state(self, weight: DistTensor) -> dict[str, DistTensor]:
-        return {"mean": weight.beside("adam/mean"), "square": weight.beside("adam/square"),
+        kind = computed_in(weight.dtype)
+        return {"mean": weight.beside("adam/mean", dtype=kind), "square": weight.beside("adam/square", dtype=kind),
                 "steps": weight.beside("adam/steps", (), torch.int32)}
 
-    def _update(self, gradients: Gradients, weights: np.ndarray, state: list[np.ndarray]) -> None:
+    def _update(self, gradients: Gradients, state: list[np.ndarray], noise: int) -> None:
         means, squares, steps = state
-        sparse.adam(*gradients, weights, means, squares, steps, self.lr, self.betas, self.eps)
+        sparse.adam(*gradients, means, squares, steps, self.lr, self.betas, self.eps, noise)
 
 
 def _positive(what: str, value: float) -> float:

@@ -23,8 +23,10 @@ def make_embeddings(g: DistGraph, config: Config, widths: Mapping[str, int],
         g: The graph.
         config: Settings of the run.
         widths: Columns of the features of each node type, 0 where it has none.
-        dtype: Type of the rows.
+        dtype: Type of the rows, where the settings name no other.
     """
+    if config.embedding.embed_precision == "bf16":
+        dtype = torch.bfloat16
     return {ntype: DistEmbedding(g.num_nodes(ntype), columns, f"embedding/{ntype}", part_policy=ntype, dtype=dtype, g=g)
             for ntype, columns in config.embedding_columns(widths).items()}
 

@@ -90,7 +90,7 @@ def check_given(config: Config, schema: Schema, goal: Goal, given: Collection[st
         found = ", ".join(dict.fromkeys(name for key in goal.keys for name in splits.get(key, ())))
         raise ConfigError(f"--patience counts validations, but no split val of {listed(goal.keys)} has any: "
                           f"there are: {found}")
-    rows = sorted({"embed_dim", "embed_optimizer", "embed_lr"} & set(given))
+    rows = sorted({"embed_dim", "embed_optimizer", "embed_precision", "embed_lr"} & set(given))
     if rows and not config.embedding_columns(goal.columns):
         raise ConfigError(f"--{rows[0].replace('_', '-')} has no effect: all node types have {goal.features}, so no "
                           "rows are learnt; leave it out, or give --embed all")
