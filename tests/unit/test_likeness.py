@@ -132,7 +132,8 @@ LEARNT = {"model": "mlp", "combine": "max", "aggregator": "sum",
           "right", "heads": 2, "out_heads": 2, "attention_dropout": 0.1, "residual": True,
           "layer_norm": True, "jk": "cat", "out_layers": 2, "bases": 2, "regularizer":
           "bdd", "embed": "all", "embed_dim": 8, "embed_optimizer": "sgd", "embed_lr": 1,
-          "embed_precision": "bf16", "lr": 1, "schedule": "linear", "warmup_steps": 1, "clip": 1, "weight_decay": 1, "precision": "fp64", "eval_every": 2,
+          "embed_precision": "bf16", "lr": 1, "schedule": "linear", "warmup_steps": 1,
+          "clip": 1, "weight_decay": 1, "precision": "fp64", "eval_every": 2,
           "eval_fanouts": "1,2,3", "patience": 3, "metrics": "acc", "decoder": "transe", "link_loss": "margin",
           "margin": 2, "ranks": "raw", "rank_among": 5, "checkpoint_every": 1, "checkpoint_steps": 5, "keep": 1,
           "on_checkpoint_error": "continue", "model_args": "depth=3"}
