@@ -31,8 +31,9 @@ def told(value: object) -> str:
 
 
 def programs(page: Path) -> list[str]:
-    """Fenced blocks of Python that are whole programs."""
-    return [block for block in _fenced(page) if any(start in block for start in STARTS)]
+    """Fenced blocks of Python that are whole programs, and not files that a command runs."""
+    return [block for block in _fenced(page) if any(start in block for start in STARTS)
+            and block not in files(page).values()]
 
 
 def files(page: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The documentation as a site, without the program that builds it: pages, links, and the reference that is made."""
 
+import ast
 import dataclasses
 import re
 import subprocess
@@ -95,6 +96,25 @@ def test_the_reference_has_each_command_and_setting(made):
     flags = Counter(re.findall(r"^\| \**`--([\w-]+)", made["reference/settings.md"], re.M))
     assert flags == Counter(option.name.replace("_", "-") for _, kind in sections()
                             for option in dataclasses.fields(kind) if option.name != "graph")
+
+
+def said() -> str:
+    """What the program can say: all texts of its modules, ``...`` in the place of values."""
+    texts = []
+    for path in (ROOT / "src" / "mpignn").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(part.value if isinstance(part, ast.Constant) else "..." for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_errors_of_the_page_on_troubleshooting_are_those_of_the_program():
+    tables = re.findall(r"^\| the error says .*?\n\n", (DOCS / "troubleshooting.md").read_text(), re.DOTALL | re.M)
+    fragments = [found for table in tables for found in re.findall(r"^\| `([^`]+)`", table, re.M)]
+    text = said()
+    assert len(fragments) > 15 and [found for found in fragments if found not in text] == []
 
 
 def test_docstrings_become_markdown():
