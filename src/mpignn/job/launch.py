@@ -1,5 +1,6 @@
 """A run of a job, from its settings to the exit code: folder, graphs, and work of the trainers while servers serve."""
 
+import gc
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -85,6 +86,7 @@ def _run(job: Job, folder: RunFolder, work: Work) -> int:
             world.all.by_first(lambda: folder.fill(work.config, job.access, line))
             trainer = _import_trainer(world)
             _warm(world, trainer, work, graphs)
+            gc.freeze()     # what is there by now stays: the collector need not go through it again and again
             stop.check(world.all, "before training began")
         except MpignnError:
             if world.rank == 0:

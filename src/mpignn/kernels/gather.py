@@ -5,15 +5,15 @@ Shapes: N rows picked, W elements in a row.  Rows are moved as bytes, so one com
 
 import numpy as np
 
+from mpignn.kernels import runs
 from mpignn.kernels.compiled import inlined, kernel
+from mpignn.kernels.runs import MOST_RUNS, in_order
 from mpignn.kernels.simd import copy, prefetch, read_only, stream
 
 _AHEAD = 8      # rows; 4 to 16 are equally good, none is 1.5 times slower for random ids
 _MERGE_ROWS = 4096      # from here on, and for rows of so many bytes, it pays to take ascending runs of ids together
 _MERGE_BYTES = 64
-_MERGE_RUNS = 16
 _STREAM_BYTES = 8 << 20     # an output that is read only after it has left the caches
-_LAST = np.int64(2**63 - 1)
 
 
 def gather_rows(rows: np.ndarray, ids: np.ndarray, lo: int, out: np.ndarray) -> None:
@@ -33,10 +33,8 @@ def gather_rows(rows: np.ndarray, ids: np.ndarray, lo: int, out: np.ndarray) -> 
     size = _row_bytes(rows, out)
     if size >= _MERGE_BYTES and ids.shape[0] >= _MERGE_ROWS:
         breaks = np.flatnonzero(ids[1:] < ids[:-1])
-        if 0 < breaks.size < _MERGE_RUNS:
-            starts = np.concatenate(([0], breaks + 1, [ids.shape[0]]))
-            order, merged = np.empty_like(ids), np.empty_like(ids)
-            _merge(read_only(ids), starts, order, merged)
+        if 0 < breaks.size < MOST_RUNS:
+            order, merged = in_order(ids)
             scatter_rows(rows, merged, lo, order, out)
             return
     _gather(rows.ctypes.data, rows.strides[0], size, read_only(ids), lo, out.ctypes.data, _streams(size, out))
@@ -62,7 +60,7 @@ def warm() -> None:
     rows, ids, out = np.zeros((1, 1), np.int8), np.zeros(1, np.int64), np.empty((1, 1), np.int8)
     gather_rows(rows, ids, 0, out)
     scatter_rows(rows, ids, 0, ids, out)
-    _merge(read_only(ids), np.array([0, 1]), np.empty_like(ids), np.empty_like(ids))
+    runs.warm()
 
 
 def _row_bytes(rows: np.ndarray, out: np.ndarray) -> int:
@@ -89,22 +87,6 @@ def _scatter(rows: int, stride: int, size: int, ids: np.ndarray, lo: int, positi
     for i in range(ids.shape[0]):
         _prefetch_row(rows, stride, size, ids, i + _AHEAD, lo)
         _copy_row(out + positions[i] * size, rows + (ids[i] - lo) * stride, size, streams)
-
-
-@kernel
-def _merge(ids: np.ndarray, starts: np.ndarray, order: np.ndarray, merged: np.ndarray) -> None:
-    """Merge the ascending runs ``ids[starts[r]:starts[r + 1]]``: ``merged[i] = ids[order[i]]`` ascends."""
-    runs = starts.shape[0] - 1
-    at, head = starts[:-1].copy(), ids[starts[:-1]]
-    for i in range(ids.shape[0]):
-        run, least = 0, head[0]
-        for r in range(1, runs):        # selects rather than branches: which run is next cannot be foreseen
-            less = head[r] < least
-            run = r if less else run
-            least = head[r] if less else least
-        order[i], merged[i] = at[run], least
-        at[run] += 1
-        head[run] = ids[at[run]] if at[run] < starts[run + 1] else _LAST
 
 
 @inlined

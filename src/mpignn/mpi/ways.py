@@ -14,6 +14,7 @@ from mpignn.comm.copies import Copies
 from mpignn.comm.sharded import ArraySpec
 from mpignn.comm.transport import Request
 from mpignn.kernels.gather import gather_rows, scatter_rows
+from mpignn.kernels.runs import in_order, part
 from mpignn.mpi.layout import Layout, Layouts
 from mpignn.mpi.world import World
 from mpignn.unique import unique
@@ -40,25 +41,28 @@ class SplitRequest:
         copies = copies if request.copies is None else request.copies
         self.request, self._copies = request, copies
         array, ids = request.array, request.ids
-        self.copied = self._slots = self.remote = self.rows = np.empty(0, np.int64)
+        self.copied = self._slots = self.remote = self.rows = self._near = np.empty(0, np.int64)
+        self._which: Places
         if array.whole:
             self.here: Places = slice(None)
             return
-        here = (ids >= array.lo) & (ids < array.hi)
-        self.here = np.flatnonzero(here)
-        self.remote = np.flatnonzero(~here)
+        self.here, self._near, far, asked = part(ids, array.lo, array.hi)
+        order, asked = in_order(asked)
+        self.remote = far[order]
         if copies is not None:
-            slots = copies.find(ids[self.remote])
+            slots = copies.find(asked)
             found = slots >= 0
-            self.copied, self._slots, self.remote = self.remote[found], slots[found], self.remote[~found]
+            self.copied, self._slots = self.remote[found], slots[found]
+            self.remote, asked = self.remote[~found], asked[~found]
         if request.later is not None:
-            self.remote = self.remote[request.later.find(ids[self.remote]) < 0]
-        asked = ids[self.remote]
-        if (asked[1:] > asked[:-1]).all():
-            self.rows = asked
-            self._which: Places = slice(None)
+            wanted = request.later.find(asked) < 0
+            self.remote, asked = self.remote[wanted], asked[wanted]
+        new = asked[1:] != asked[:-1]
+        if new.all():
+            self.rows, self._which = asked, slice(None)
         else:
-            self.rows, self._which = np.unique(asked, return_inverse=True)
+            new = np.concatenate([[True], new])
+            self.rows, self._which = asked[new], np.cumsum(new) - 1
         self._cuts = np.searchsorted(self.rows, array.spec.cuts)
         self._at = np.empty(self.rows.size, np.int64)
 
@@ -92,7 +96,7 @@ class SplitRequest:
         if isinstance(self.here, slice):
             gather_rows(array.local, ids, 0, out)
         elif self.here.size:
-            scatter_rows(array.local, ids[self.here], array.lo, self.here, out)
+            scatter_rows(array.local, self._near, array.lo, self.here, out)
         if self._copies is not None and self.copied.size:
             scatter_rows(self._copies.rows, self._slots, 0, self.copied, out)
 
