@@ -74,7 +74,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fanouts", default="5,10,15", help="input layer first")
     parser.add_argument("--batch-size", type=int, default=1000, help="of each trainer")
     parser.add_argument("--flags", default="", help="further ones of `mpignn train`, such as '--access owner'")
-    parser.add_argument("--mpirun-flags", default="-bind-to core")
+    parser.add_argument("--mpirun-flags", help="of ours (default: -bind-to core; of several nodes that are simulated, "
+                        "each has a core to itself, and hosts are not bound)")
     parser.add_argument("--work", type=Path, help="folder for what is cut (default: GRAPH-peers)")
     parser.add_argument("--seconds", type=float, default=900, help="most that a job may take")
     parser.add_argument("--out", type=Path, help="JSON file for all single values")
@@ -157,11 +158,22 @@ def _run_ours(options: argparse.Namespace, parts: Path, flags: tuple[str, ...]) 
             start = [options.hosts / "on", "h1", launch, "-launcher", "ssh", "-launcher-exec", options.hosts / "rsh",
                      "-f", options.hosts / "machinefile", "-n", ranks]
             nodes = []
-        command = [*start, *options.mpirun_flags.split(), sys.executable, "-m", "mpignn", "train", parts,
+        command = [*start, *_binding(options), sys.executable, "-m", "mpignn", "train", parts,
                    "--fanouts", options.fanouts, "--batch-size", options.batch_size, "--epochs", options.epochs + 1,
                    "--run-dir", run, *nodes, *flags, *options.flags.split()]
         return watch([[str(word) for word in command]], os.environ | {"OMP_NUM_THREADS": "1"}, run / "metrics.jsonl",
                      options.epochs, options.seconds)
+
+
+def _binding(options: argparse.Namespace) -> list[str]:
+    """By rank alone, all servers would share one core, and all trainers another one."""
+    if options.mpirun_flags is not None:
+        return list(options.mpirun_flags.split())
+    if options.hosts is not None:
+        return ["-bind-to", "none"]
+    cores = sorted(os.sched_getaffinity(0))
+    of_ranks = [str(cores[node % len(cores)]) for node in range(options.nodes) for _ in range(2)]
+    return ["-bind-to", "core" if options.nodes == 1 else f"user:{','.join(of_ranks)}"]
 
 
 def _address(options: argparse.Namespace, machine: int) -> str:
