@@ -65,6 +65,7 @@ class Step:
         parent: Folder of the folders of an array's runs; None: one with the name and number of the array.
         at_once: How many jobs of an array may run at a time; None: all.
         limited: Whether its words give a job that trains a time limit.
+        within: Folder in which it makes another one; None: it makes none.
     """
 
     command: str
@@ -76,6 +77,7 @@ class Step:
     parent: str | None = None
     at_once: int | None = None
     limited: bool = False
+    within: str | None = None
 
     @property
     def trains(self) -> bool:
@@ -269,6 +271,8 @@ def _body(setting: Setting, asked: Allocation, scheduler: Scheduler, step: Step)
     elif step.run:
         text += f'run=${{RUN_DIR:-runs/{scheduler.name}-{_own_number(scheduler)}}}\n\n'
         job += ' --run-dir "$run"'
+    if step.within is not None:
+        text += f"mkdir -p {shlex.quote(step.within)} || exit 1\n"
     if not step.trains:
         return f"{text}exec {job}\n"
     if step.resumes:

@@ -137,6 +137,8 @@ def _check_kind(kind: str, given: Mapping[str, Any]) -> None:
 
 def _step(command: str, words: Sequence[str], commands: Commands, asked: Allocation) -> Step:
     job = commands.read(command, words)
+    if command == "partition":
+        return Step(command, words, within=str(Path(job.out).parent))
     if command != "train":
         return Step(command, words)
     config = commands.configured(job)       # refuses what the job would refuse; a run need not be there yet
@@ -206,7 +208,7 @@ def _chain(words: Sequence[str], commands: Commands) -> list[Step]:
     run = config.train.run_dir or f"runs/{Path(graph).name}"
     trained = [] if config.train.run_dir else ["--run-dir", run]
     out = [] if any(word.split("=")[0] == "--out" for word in dealt["infer"]) else ["--out", f"{run}/predictions.csv"]
-    steps = [Step("partition", [source, graph, *dealt["partition"]]),
+    steps = [Step("partition", [source, graph, *dealt["partition"]], within=str(Path(graph).parent)),
              Step("train", [graph, *dealt["train"], *trained], resumes=config.checkpoint.resume is None,
                   limited=config.checkpoint.time_limit is not None),
              Step("infer", [run, *dealt["infer"], *out]), Step("report", [run], alone=True)]

@@ -1,14 +1,18 @@
-"""The job scripts on a real Slurm of two nodes."""
+"""The job scripts on a real Slurm of two nodes: chains, arrays, jobs that are stopped and go on, each way to start ranks."""
 
 import json
 import re
 import shlex
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 from beds import ROOT
+
+from fork_server import TOKEN
+from mpirun import processes, shared_files
 
 
 class Slurm:
@@ -24,6 +28,11 @@ class Slurm:
                               text=True, capture_output=True, timeout=150)
         assert done.returncode == 0, f"{words[0]}: {done.stderr}\n{self.logs()}"
         return done.stdout.strip()
+
+    def submit(self, *words, **variables) -> list[str]:
+        """Numbers of the jobs that `mpignn slurm` hands over."""
+        told = self.run(self.python, "-m", "mpignn", "slurm", "--submit", *words, **variables)
+        return re.findall(r": job (\d+)$", told, re.MULTILINE)
 
     def state(self, job: str) -> tuple[str, str]:
         """State and exit code of a job."""
@@ -52,46 +61,69 @@ def cluster(slurm, mpi, tmp_path) -> Slurm:
 
 
 EPOCHS = 10
-TRAIN = [ROOT / "jobs" / "train.sbatch", "--fanouts", "3,3", "--hidden", "8", "--epochs", str(EPOCHS),
-         "--global-batch-size", "50", "--eval-every", "0"]
+SETTINGS = ["--fanouts", "3,3", "--hidden", "8", "--global-batch-size", "50", "--eval-every", "0"]
+TRAIN = [*SETTINGS, "--epochs", str(EPOCHS)]
+
+# A job that goes on for a while: what it learns is what any job learns.
+SLOW = """
+import runpy, sys, time
+import torch
+step = torch.optim.Adam.step
+torch.optim.Adam.step = lambda *args, **more: time.sleep({seconds}) or step(*args, **more)
+sys.argv = ["mpignn", *sys.argv[3:]]
+runpy.run_module("mpignn", run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
 def forked(mpi, tmp_path_factory) -> str:
     """An interpreter for the scripts, whose processes are forked; see `forks`."""
-    path = tmp_path_factory.mktemp("forked") / "python"
-    path.write_text(f'#!/bin/sh\nexec {shlex.join(mpi.forked())} "$@"\n')
+    return interpreter(tmp_path_factory.mktemp("forked"), mpi)
+
+
+def interpreter(folder: Path, mpi, *program) -> str:
+    path = folder / "python"
+    path.write_text(f'#!/bin/sh\nexec {shlex.join([*mpi.forked(), *map(str, program)])} "$@"\n')
     path.chmod(0o755)
     return str(path)
 
 
+def slow_interpreter(folder: Path, mpi, seconds: float) -> str:
+    (folder / "slow.py").write_text(SLOW.format(seconds=seconds))
+    return interpreter(folder, mpi, folder / "slow.py")
+
+
 @pytest.fixture(scope="module")
 def trained(slurm, mpi, forked, source, tmp_path_factory) -> Path:
-    """A folder in which a job has made ``graphs/small``, and another one, which waited for it, has trained ``run``."""
+    """A folder in which a chain of jobs has made ``graphs/small``, ``run``, its predictions and report."""
     cluster = Slurm(slurm, mpi, tmp_path_factory.mktemp("trained"))
-    partition = cluster.run("sbatch", "--parsable", ROOT / "jobs" / "partition.sbatch", "--seed", "1",
-                            SRC=str(source), OUT="graphs/small", PARTS="3", PYTHON=forked)
-    train = cluster.run("sbatch", "--parsable", f"--dependency=afterok:{partition}", "--kill-on-invalid-dep=yes",
-                        *TRAIN, GRAPH="graphs/small", RUN_DIR="run", PYTHON=forked)
-    cluster.wait_for(partition, "COMPLETED", 60)
-    cluster.wait_for(train, "COMPLETED", 180)
-    assert cluster.state(train)[1] == "0:0"
+    jobs = cluster.submit("--nodes", "2", "--python", forked, "chain", source, "graphs/small", "--parts", "3", "--seed",
+                          "1", *TRAIN, "--run-dir", "run", "--out", "nodes.csv")
+    assert len(jobs) == 4
+    for job in jobs:
+        cluster.wait_for(job, "COMPLETED", 120)
+        assert cluster.state(job)[1] == "0:0"
     return cluster.folder
 
 
-@pytest.mark.timeout(300)
-def test_partition_then_train(trained):
+@pytest.mark.timeout(400)
+def test_a_chain_goes_from_a_graph_to_a_report(trained):
     events = [json.loads(line) for line in (trained / "run" / "metrics.jsonl").read_text().splitlines()]
     assert events[-1]["event"] == "final" and events[-1]["epochs"] == EPOCHS
     # Two nodes of a server and a trainer each.
     assert [len(event["seeds_per_trainer"]) for event in events if event["event"] == "epoch"] == [2] * EPOCHS
+    assert len((trained / "nodes.csv").read_text().splitlines()) == 1 + 3000
+    assert "<html" in (trained / "run" / "report.html").read_text()
 
 
+@pytest.mark.by_turns
 @pytest.mark.timeout(90)
-def test_the_exit_code_of_the_program_is_that_of_the_job(cluster):
-    job = cluster.run("sbatch", "--parsable", ROOT / "jobs" / "train.sbatch", "--fanout", "5,5", RUN_DIR="run")
-    cluster.wait_for(job, "FAILED", 60)
-    assert cluster.state(job)[1] == "2:0" and "--fanouts" in cluster.logs()
+def test_a_chain_ends_with_the_job_that_fails(mpi, cluster, forked):
+    """The exit code of the program is that of the job, and those that wait for it are gone."""
+    first, *others = cluster.submit("--python", forked, "chain", "nothing", "graphs/small", "--parts", "2")
+    for job in others:
+        cluster.wait_for(job, "CANCELLED", 60)
+    assert cluster.state(first) == ("FAILED", "3:0") and "nothing" in cluster.logs()
 
 
 def losses(run_dir: Path) -> list[tuple[int, int, float]]:
@@ -99,15 +131,26 @@ def losses(run_dir: Path) -> list[tuple[int, int, float]]:
     return [(event["epoch"], event["step"], event["loss"]) for event in events if event["event"] == "step"]
 
 
-@pytest.mark.timeout(600)
-def test_a_job_that_is_signalled_is_requeued_and_goes_on(cluster, trained, forked, tmp_path):
-    job = cluster.run("sbatch", "--parsable", *TRAIN, GRAPH=str(trained / "graphs" / "small"), RUN_DIR="run",
-                      PYTHON=forked)
-    metrics = tmp_path / "run" / "metrics.jsonl"
-    end = time.monotonic() + 120
-    while not (metrics.exists() and metrics.read_text().count('"event": "step"') > 10):
+def wait_for_steps(cluster: Slurm, run: Path, number: int) -> None:
+    metrics, end = run / "metrics.jsonl", time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count('"event": "step"') > number):
         assert time.monotonic() < end, cluster.logs()
         time.sleep(0.05)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", ["script", pytest.param("mpirun", marks=pytest.mark.long)])
+def test_a_job_that_is_signalled_is_requeued_and_goes_on(how, mpi, cluster, trained, forked, tmp_path):
+    """One that `mpignn slurm` has made, by srun where that starts ranks of the library; and that in jobs/, by mpirun."""
+    graph = str(trained / "graphs" / "small")
+    if how == "mpirun":
+        job = cluster.run("sbatch", "--parsable", ROOT / "jobs" / "train.sbatch", *TRAIN, GRAPH=graph, RUN_DIR="run",
+                          PYTHON=forked)
+    else:
+        launcher = "srun" if mpi.name == "mpich" else "auto"
+        (job,) = cluster.submit("--nodes", "2", "--launcher", launcher, "--python", forked, "train", graph, *TRAIN,
+                                "--run-dir", "run")
+    wait_for_steps(cluster, tmp_path / "run", 10)
     cluster.run("scancel", "-b", "-s", "USR1", job)
     cluster.wait_for_line("going on from", 120)
     cluster.wait_for(job, "COMPLETED", 180)
@@ -116,20 +159,45 @@ def test_a_job_that_is_signalled_is_requeued_and_goes_on(cluster, trained, forke
     assert len(found) == EPOCHS * 18 and found == losses(trained / "run")
 
 
+@pytest.mark.by_turns
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("end", ["scancel", pytest.param("limit", marks=pytest.mark.long)])
+def test_a_job_ends(end, mpi, cluster, trained, tmp_path):
+    """By scancel, which leaves nothing; at its time limit, which comes again and again until all is learnt."""
+    slow, token, before = slow_interpreter(tmp_path, mpi, 0.5), uuid.uuid4().hex, shared_files()
+    (job,) = cluster.submit("--nodes", "2", "--time", "1", "--warning", "15", "--python", slow, "train",
+                            trained / "graphs" / "small", *TRAIN, "--run-dir", "run", **{TOKEN: token})
+    if end == "limit":
+        cluster.wait_for(job, "COMPLETED", 800)
+        assert cluster.logs().count("mpignn: stopped: asked to stop after") >= 1
+        assert losses(tmp_path / "run") == losses(trained / "run")
+        return
+    wait_for_steps(cluster, tmp_path / "run", 1)
+    assert processes(token)
+    cluster.run("scancel", job)
+    cluster.wait_for(job, "CANCELLED", 30)
+    limit = time.monotonic() + 30
+    while left := processes(token):
+        assert time.monotonic() < limit, f"still there: {left}\n{cluster.logs()}"
+        time.sleep(0.2)
+    assert shared_files() <= before
+
+
+@pytest.mark.by_turns
 @pytest.mark.timeout(450)
-def test_a_printed_script_runs_as_it_is(cluster, trained, forked, tmp_path):
-    """Under either MPI, with names that a shell and Slurm could misread, and what is passed on to Slurm."""
+def test_an_array_runs_each_setting_in_a_folder_of_its_own(mpi, cluster, trained, forked, tmp_path):
+    """By a script as it is printed, with names that a shell and Slurm could misread, and what is passed on to Slurm."""
     (tmp_path / "my graph").symlink_to(trained / "graphs" / "small")
-    mpignn = (forked, "-m", "mpignn", "slurm", "--nodes", "2", "--job-name", "a $job", "--begin", "now",
-              "--sbatch=--comment=none", "--python")
-    text = cluster.run(*mpignn, cluster.python, "train", "my graph", "--fanouts", "5,5", "--hidden", "16", "--epochs",
-                       "1")
-    (tmp_path / "train.sbatch").write_text(text + "\n")
-    job = cluster.run("sbatch", "--parsable", "train.sbatch")
-    cluster.wait_for(job, "COMPLETED", 200)
-    run = f"runs/a $job-{job}"
-    events = [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
-    assert [len(event["seeds_per_trainer"]) for event in events if event["event"] == "epoch"] == [2]
-    (tmp_path / "eval.sbatch").write_text(cluster.run(*mpignn, forked, "eval", run) + "\n")
-    cluster.wait_for(cluster.run("sbatch", "--parsable", "eval.sbatch"), "COMPLETED", 200)
-    assert (tmp_path / run / "eval" / "eval.json").exists()
+    text = cluster.run(cluster.python, "-m", "mpignn", "slurm", "--job-name", "a $job", "--begin", "now",
+                       "--sbatch=--comment=none", "--python", forked, "sweep", "my graph", *SETTINGS, "--epochs", "1",
+                       "--grid", "hidden=4 8", "--grid", "lr=0.01 0.001")
+    (tmp_path / "sweep.sbatch").write_text(text + "\n")
+    job = cluster.run("sbatch", "--parsable", "sweep.sbatch")
+    for task in "1234":
+        cluster.wait_for(f"{job}_{task}", "COMPLETED", 200)
+    runs = sorted((tmp_path / "runs" / f"a $job-{job}").iterdir())
+    assert [run.name for run in runs] == list("1234")
+    cluster.run(cluster.python, "-m", "mpignn", "report", *runs, "--out", "all.json")
+    found = json.loads((tmp_path / "all.json").read_text())
+    assert {name: len({str(value) for value in values}) for name, values in found["differing"].items()
+            if name in ("hidden", "lr")} == {"hidden": 2, "lr": 2}
