@@ -1,4 +1,4 @@
-"""The job scripts on a real Slurm of two nodes: chains, arrays, jobs that are stopped and go on, each way to start ranks."""
+"""Job scripts on a real Slurm of two nodes: chains, arrays, jobs that are stopped and go on, ways to start ranks."""
 
 import json
 import re
@@ -97,8 +97,8 @@ def slow_interpreter(folder: Path, mpi, seconds: float) -> str:
 def trained(slurm, mpi, forked, source, tmp_path_factory) -> Path:
     """A folder in which a chain of jobs has made ``graphs/small``, ``run``, its predictions and report."""
     cluster = Slurm(slurm, mpi, tmp_path_factory.mktemp("trained"))
-    jobs = cluster.submit("--nodes", "2", "--python", forked, "chain", source, "graphs/small", "--parts", "3", "--seed",
-                          "1", *TRAIN, "--run-dir", "run", "--out", "nodes.csv")
+    jobs = cluster.submit("--nodes", "2", "--python", forked, "chain", source, "graphs/small", "--parts", "3", *TRAIN,
+                          "--run-dir", "run", "--out", "nodes.csv")
     assert len(jobs) == 4
     for job in jobs:
         cluster.wait_for(job, "COMPLETED", 120)
@@ -141,7 +141,7 @@ def wait_for_steps(cluster: Slurm, run: Path, number: int) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["script", pytest.param("mpirun", marks=pytest.mark.long)])
 def test_a_job_that_is_signalled_is_requeued_and_goes_on(how, mpi, cluster, trained, forked, tmp_path):
-    """One that `mpignn slurm` has made, by srun where that starts ranks of the library; and that in jobs/, by mpirun."""
+    """One that `mpignn slurm` has made, by srun where that starts its ranks; and that in jobs/, by mpirun."""
     graph = str(trained / "graphs" / "small")
     if how == "mpirun":
         job = cluster.run("sbatch", "--parsable", ROOT / "jobs" / "train.sbatch", *TRAIN, GRAPH=graph, RUN_DIR="run",

@@ -1,5 +1,6 @@
 """What a job tells of itself for the run folder: its command, versions, machines, roles, graphs and memory plan."""
 
+import logging
 import platform
 import sys
 import time
@@ -17,6 +18,8 @@ from mpignn.version import version
 
 if TYPE_CHECKING:
     from mpignn.mpi.world import World  # MPI starts when it is imported
+
+log = logging.getLogger(__name__)
 
 _PACKAGES = ("mpignn", "torch", "numpy", "mpi4py", "h5py", "numba")
 
@@ -39,13 +42,15 @@ class JobRecord:
     def line(self, world: "World") -> dict[str, Any]:
         """The line of the job in jobs.jsonl; graphs and plans are in that of the first rank.  Collective over the job.
         """
+        from mpignn.mpi.cores import spans
+        from mpignn.mpi.host import usable_cores
         from mpignn.mpi.world import describe_mpi
         first = world.host.bcast(world.rank)        # tells machines apart that have the same name
-        facts = world.all.allgather((first, world.num_threads, world.device,
+        facts = world.all.allgather((first, world.num_threads, world.device, usable_cores(),
                                      machine.describe() if world.rank == first else None))
         firsts = [rank for rank, fact in enumerate(facts) if fact[-1] is not None]
         launched = launcher.launched()
-        return {
+        line = {
             "began": self._began, "command": [_program(), *sys.argv[1:]],
             "launcher": None if launched is None else launched.launcher, "slurm": launcher.slurm_job() or None,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
@@ -55,9 +60,29 @@ class JobRecord:
             "node_of_rank": list(world.topology.node_of_rank),
             "serves": [Role.SERVER in role for role in world.topology.roles],
             "trains": [Role.TRAINER in role for role in world.topology.roles],
-            "threads": [fact[1] for fact in facts], "device": [fact[2] for fact in facts],
+            "threads": [fact[1] for fact in facts], "cores": [spans(sorted(fact[3])) for fact in facts],
+            "device": [fact[2] for fact in facts],
             "graphs": [_graph(opened, plan) for opened, plan in self._opened],
         }
+        if world.rank == 0:
+            _tell_cores(line, [fact[3] for fact in facts])
+        return line
+
+
+def _tell_cores(line: Mapping[str, Any], masks: Sequence[frozenset[int]]) -> None:
+    """Log what each rank got of its machine's cores, and what is wrong with that.  Not collective."""
+    from mpignn.mpi.cores import Machine, lines, problem
+    machines = []
+    for number, found in enumerate(line["machines"]):
+        ranks = [rank for rank, machine in enumerate(line["machine_of_rank"]) if machine == number]
+        trains, threads = ([line[name][rank] for rank in ranks] for name in ("trains", "threads"))
+        machines.append(Machine(found["name"], found["cores"], ranks, trains, [masks[rank] for rank in ranks], threads))
+    for text in lines(machines):
+        log.info("%s", text)
+    problems = [told for machine in machines if (told := problem(machine, line["launcher"]))]
+    if problems:
+        others = f" (and {len(problems) - 1} more machine(s) have such a problem)" if len(problems) > 1 else ""
+        log.warning("%s%s", problems[0], others)
 
 
 def _program() -> str:

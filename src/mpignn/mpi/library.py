@@ -38,7 +38,7 @@ def start() -> None:
         ConfigError: The launcher started several ranks, but the library does not know of the others.
     """
     library, launcher = MPI.get_vendor()[0], launched()
-    if launcher is not None and (launcher.size is None or launcher.size <= 1):
+    if launcher is not None and launcher.rank == 0 and (launcher.size is None or launcher.size <= 1):
         launcher = None         # then a rank that sees itself alone may well be
     if not MPI.Is_initialized():
         if launcher is not None and launcher.library == "Open MPI" and library == "MPICH":
@@ -49,8 +49,10 @@ def start() -> None:
 
 
 def _mismatch(launcher: Launched, library: str) -> ConfigError:
-    mend = "srun --mpi=list shows the interfaces it has" if launcher.library is None else (
-        f"start the job with the mpirun of {library}, or use a Python whose MPI library is {launcher.library}")
-    return ConfigError(f"{launcher.launcher} started {launcher.size} ranks, but each of them sees itself alone: this "
-                       f"Python loads {library}, which is not what the launcher serves; {mend} "
+    mend = f"start the job with the mpirun of {library}, or use a Python whose MPI library is {launcher.library}"
+    if launcher.library is None:
+        interface = "pmi2" if library == "MPICH" else "pmix"
+        mend = f"try srun --mpi={interface}, if srun --mpi=list has it, or the mpirun of {library}"
+    return ConfigError(f"{launcher.launcher} started {launcher.size or 'several'} ranks, but each of them sees itself "
+                       f"alone: this Python loads {library}, which is not what the launcher serves; {mend} "
                        "(`python -m mpignn info` shows the library)")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mpignn.errors import ConfigError, MpignnError
 from mpignn.mpi import library
-from mpignn.mpi.host import asked_threads, core_share, usable_cores
+from mpignn.mpi.cores import Cores
+from mpignn.mpi.host import asked_threads, usable_cores
 from mpignn.mpi.library import MPI
 from mpignn.mpi.sync import MpiGroup, cut, meet
 from mpignn.roles import Role, Topology, assign_roles, group_nodes
@@ -151,7 +152,7 @@ def initialize(servers_per_node: int | None = None, ranks_per_node: int | None =
         error.on_all()
         raise
 
-    cores = _Cores(hosts, masks, topology)
+    cores = Cores(hosts, masks, topology)
     # The libraries' blocking collectives are the fastest between machines, if every rank has its core.  On one
     # machine they gain 0.3 ms at best, and lose a time slice, 4 to 16 ms, whenever anything else wants a core.
     blocks = len(set(hosts)) > 1 and all(cores.among_trainers(rank) >= 1 for rank in topology.trainer_ranks)
@@ -186,24 +187,3 @@ def describe_mpi(world: World) -> list[str]:
             f"thread level {levels[MPI.Query_thread()]}",
             f"ranks       {world.size} on {len(topology.nodes)} node(s): {len(topology.server_ranks)} serve, "
             f"{len(topology.trainer_ranks)} train, {world.num_threads} thread(s) each"]
-
-
-@dataclass(frozen=True)
-class _Cores:
-    """Which cores the ranks may run on."""
-
-    hosts: list[int]
-    masks: list[frozenset[int]]
-    topology: Topology
-
-    def among_all(self, rank: int) -> float:
-        """Cores for ``rank`` if all ranks of its machine are busy."""
-        return self._share(rank, range(len(self.hosts)))
-
-    def among_trainers(self, rank: int) -> float:
-        """Cores for ``rank`` if only the trainers of its machine are busy."""
-        return self._share(rank, self.topology.trainer_ranks)
-
-    def _share(self, rank: int, busy: Sequence[int]) -> float:
-        beside = [r for r in busy if self.hosts[r] == self.hosts[rank]]
-        return core_share([self.masks[r] for r in beside], beside.index(rank))
