@@ -99,7 +99,8 @@ def job(trainers=2, nodes=1, source="g", **more):
     plan = {"ranks": [{"of": list(range(len(on))), "bytes": {"process": 250 << 20, "model": 1 << 20}}],
             "nodes": [{"of": list(range(nodes)), "bytes": {"structure": 1 << 20}}]}
     return {"began": "2026-01-02T03:04:05Z", "command": ["mpignn", "train", "a b"], "launcher": "srun",
-            "slurm": {"id": "17"}, "versions": {"mpignn": "0.1.0"}, "platform": "Linux", "mpi": "MPICH",
+            "batch_job": {"scheduler": "Slurm", "id": "17"}, "versions": {"mpignn": "0.1.0"}, "platform": "Linux",
+            "mpi": "MPICH",
             "machines": [{"name": "n1", "cpu": "x", "cores": 16, "memory_bytes": 1 << 34}],
             "machine_of_rank": [0] * len(on), "node_of_rank": on, "serves": serves,
             "trains": [not serve for serve in serves], "threads": [1] * len(on), "device": ["cpu"] * len(on),

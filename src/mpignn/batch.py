@@ -37,7 +37,7 @@ class Setting:
         venv: A virtual environment to enter; None: none.
         container: An image that has mpignn, for Apptainer; None: none.
         container_args: Words for it, such as ``--bind /scratch``; None: none.
-        setup: Lines of shell before all others.
+        setup: Lines of shell before the environment is entered.
     """
 
     scheduler: str = SLURM
@@ -234,9 +234,8 @@ def _setup(setting: Setting, scheduler: Scheduler) -> list[str]:
     if setting.modules:
         lines += ["command -v module >/dev/null || . /etc/profile",
                   f"module load {shlex.join(setting.modules)} || exit 1"]
-    if setting.venv is not None:
-        lines.append(f". {shlex.quote(setting.venv)}/bin/activate || exit 1")
-    return [*lines, *setting.setup]
+    lines += setting.setup      # which may bring the environment to the node
+    return lines if setting.venv is None else [*lines, f". {shlex.quote(setting.venv)}/bin/activate || exit 1"]
 
 
 def _start(setting: Setting, asked: Allocation, scheduler: Scheduler, step: Step) -> str:

@@ -56,7 +56,7 @@ def slurm_arguments(parser: argparse.ArgumentParser) -> None:
                     "       mpignn slurm [options] chain SRC GRAPH ...   (options of partition, train and infer)\n"
                     '       mpignn slurm [options] sweep GRAPH ... --grid "lr=0.01 0.001" --grid "hidden=64 256"')
     parser.epilog = ("chain: partition, train, infer and report, each once the one before has done well.  sweep: "
-                     "train, once for each setting of the grid or file.  docs/schedulers.md says more.")
+                     "train, once for each setting of the grid or file.  docs/guide/schedulers.md says more.")
     for name, text in (*_ALLOCATION.items(), *_SETTING.items()):
         value = getattr(Allocation() if name in _ALLOCATION else Setting(), name)
         number: dict[str, Any] = {"type": int} if isinstance(value, int) or name == "warning" else {}
@@ -67,7 +67,7 @@ def slurm_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--module", dest="modules", action="append", default=[], metavar="NAME",
                         help="environment module to load; may be repeated")
     parser.add_argument("--setup", action="append", default=[], metavar="LINE",
-                        help="line of shell to run before anything else; may be repeated")
+                        help="line of shell to run once modules are loaded; may be repeated")
     parser.add_argument("--exclusive", action="store_true", help="nodes are for this job alone")
     parser.add_argument("--submit", action="store_true", help="hand the jobs over and print their numbers, not the "
                                                               "script")

@@ -8,6 +8,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mpignn.schedulers import SCHEDULERS
+
 
 @dataclass(frozen=True)
 class Launched:
@@ -69,12 +71,13 @@ def count() -> int:
     return 1 if found is None or found.size is None else found.size
 
 
-def slurm_job(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What Slurm says of the job that this process is part of, by name; nothing outside of one.  Not collective."""
-    named = {"id": "JOB_ID", "name": "JOB_NAME", "partition": "JOB_PARTITION", "account": "JOB_ACCOUNT",
-             "nodes": "JOB_NODELIST", "restarts": "RESTART_COUNT", "array": "ARRAY_JOB_ID", "task": "ARRAY_TASK_ID"}
-    found = {name: environ.get(f"SLURM_{variable}") for name, variable in named.items()}
-    return {name: value for name, value in found.items() if value} if found["id"] else {}
+def batch_job(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What a scheduler says of the job of this process, by name; nothing outside of one.  Not collective."""
+    for scheduler in SCHEDULERS.values():
+        found = {name: environ.get(variable, "") for name, variable in scheduler.variables.items()}
+        if found["id"]:
+            return {"scheduler": scheduler.title, **{name: value for name, value in found.items() if value}}
+    return {}
 
 
 def _in_shell_of_srun(environ: Mapping[str, str], pid: int) -> bool:

@@ -84,7 +84,7 @@ def test_the_counts_of_classes_are_those_of_the_metric(folder):
 
 def test_a_job_tells_what_it_is(folder, graphs):
     (job,) = lines(folder / "run" / "jobs.jsonl")
-    assert "--global-batch-size" in job["command"] and job["slurm"] is None
+    assert "--global-batch-size" in job["command"] and job["batch_job"] is None
     assert job["node_of_rank"] == [0, 0, 1, 1] and job["trains"] == [False, True, False, True]
     assert sum(job["graphs"][0]["nodes"].values()) == 4000 and job["graphs"][0]["path"] == str(graphs["metis4"])
     assert sorted(rank for group in job["graphs"][0]["plan"]["ranks"] for rank in group["of"]) == [0, 1, 2, 3]

@@ -253,7 +253,7 @@ def test_modules_environment_and_lines_come_first(tmp_path, capsys):
                    "echo line >> order")
     (tmp_path / "profile").write_text('module() { echo "$@" >> order; }\n')
     started(text.replace("/etc/profile", "./profile"), tmp_path)
-    assert (tmp_path / "order").read_text().splitlines() == ["load gcc/13 mpi", "venv", "line"]
+    assert (tmp_path / "order").read_text().splitlines() == ["load gcc/13 mpi", "line", "venv"]
 
 
 def test_a_container_is_started_by_the_launcher_of_the_machine(tmp_path, capsys):

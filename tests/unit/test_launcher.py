@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpignn.launcher import launched
+from mpignn.launcher import batch_job, launched
 
 PID = 77
 SRUN = {"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS": "4", "SLURM_TASK_PID": str(PID)}
@@ -38,3 +38,12 @@ def test_rank_and_size_are_those_of_the_innermost_launcher(name):
     environ, expected = ENVIRONMENTS[name]
     found = launched(environ, PID)
     assert (None if found is None else (found.rank, found.size)) == expected
+
+
+@pytest.mark.parametrize(("environ", "told"), [
+    ({}, {}), ({"SLURM_JOB_NAME": "x"}, {}),
+    (BATCH | {"SLURM_JOB_NAME": "x", "SLURM_JOB_ACCOUNT": ""}, {"scheduler": "Slurm", "id": "9", "name": "x"}),
+    ({"PBS_JOBID": "7[2].host", "PBS_ARRAY_INDEX": "2"}, {"scheduler": "PBS", "id": "7[2].host", "task": "2"}),
+    ({"LSB_JOBID": "7", "LSB_QUEUE": "long"}, {"scheduler": "LSF", "id": "7", "partition": "long"})])
+def test_the_job_of_a_scheduler_is_told(environ, told):
+    assert batch_job(environ) == told

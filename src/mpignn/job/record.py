@@ -52,7 +52,7 @@ class JobRecord:
         launched = launcher.launched()
         line = {
             "began": self._began, "command": [_program(), *sys.argv[1:]],
-            "launcher": None if launched is None else launched.launcher, "slurm": launcher.slurm_job() or None,
+            "launcher": None if launched is None else launched.launcher, "batch_job": launcher.batch_job() or None,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
             "platform": platform.platform(), "mpi": describe_mpi(world)[0].removeprefix("MPI").strip(),
             "machines": [facts[rank][-1] for rank in firsts],

@@ -157,8 +157,8 @@ def _what(run: Figures) -> list[str]:
                  *(("machine", _machine(machine, count)) for machine, count in _alike(job["machines"])),
                  ("devices", ", ".join(sorted(set(job["device"])))),
                  *(("graph", _graph(graph)) for graph in job["graphs"]),
-                 *([("Slurm job", ", ".join(f"{name} {text}" for name, text in job["slurm"].items()))]
-                   if job["slurm"] else []),
+                 *([("batch job", ", ".join(f"{name} {text}" for name, text in job["batch_job"].items()))]
+                   if job.get("batch_job") else []),
                  ("versions", ", ".join(f"{name} {versions[name]}" for name in versions)),
                  ("MPI", job["mpi"]), ("platform", job["platform"])]
     shown = "".join(f"<dt>{escape(name)}</dt><dd>{marked(text)}</dd>" for name, text in pairs)
