@@ -39,6 +39,8 @@ Only = dict[str, tuple[str | int, ...]]       # values of other settings, by the
 LEARNT: Only = {"data_path_only": (False,)}       # what the settings of all that learns have an effect with
 _LINKS: Only = {"task": ("link_prediction",)}
 _OF_EDGES: Only = {"task": ("edge_classification", "edge_regression", "link_prediction")}
+_CLASSES: Only = {"task": ("node_classification", "edge_classification")}
+_NUMBERS: Only = {"task": ("node_regression", "edge_regression")}
 _OF_NODES: Only = {"task": ("node_classification", "node_multilabel", "node_regression")}
 _WITH_LABELS: Only = {"task": tuple(task for task in TASKS if task != "link_prediction")}
 _WITH_MESSAGES: Only = {"model": (*(model.name for model in MODELS.values() if model.sees_neighbors), OWN)}
@@ -132,6 +134,15 @@ class TaskConfig:
                                      only=LEARNT | _LINKS)
     ranks: str = _option("filtered", "whether other true links compete", choices=("filtered", "raw"),
                          only=LEARNT | _LINKS)
+    class_weights: tuple[str, ...] | None = _option(
+        None, "what seeds of each class count in the loss: balanced, so that all classes have equal shares in it, or a "
+              "number for each, such as 1,2.5,1; scaled so that a training seed counts 1 on average (default: 1 for "
+              "all)", only=LEARNT | _CLASSES)
+    label_smoothing: float = _option(0.0, "share of each label that the loss spreads over all classes", low=0, below=1,
+                                     only=LEARNT | _CLASSES)
+    standardize_targets: bool = _option(False, "learn numbers as their distance from the mean of the split train in "
+                                               "deviations; metrics and predictions keep their unit",
+                                        only=LEARNT | _NUMBERS)
     metrics: tuple[str, ...] | None = _learnt(None, "what is measured; the first one chooses the best parameters "
                                                     "(default: what is usual for the task)")
 
@@ -314,7 +325,7 @@ class Config:
                    "eval_fanouts": self.eval_fanouts, "model": name_in_runs(self.model.model)}
         # What runs do not have that were begun before there was such a setting is left out, so that these go on.
         unset = {"model_args": None, "sampler": USUAL_SAMPLER, "sampler_args": None, "layer_norm": False, "jk": LAST,
-                 "out_layers": 0}
+                 "out_layers": 0, "class_weights": None, "label_smoothing": 0.0, "standardize_targets": False}
         for name in [name for name, value in unset.items() if values[name] == value]:
             del values[name]
         if self.embedding.embed_lr is None:

@@ -22,6 +22,7 @@ from mpignn.errors import ConfigError, os_errors
 from mpignn.files import read_file
 from mpignn.models import OWN, check_arguments, find_model, is_own, takes
 from mpignn.samplers import check_sampler
+from mpignn.tasks import check_class_weights
 
 _MOST_BYTES = 1 << 20       # of a file of settings
 
@@ -60,6 +61,7 @@ def load_config(path: str | Path | None, flags: Mapping[str, Any], preset: str |
                        for section, kind in sections()})
     check_arguments(config.model)
     check_sampler(config.sampling)
+    check_class_weights(config.task.class_weights)
     if config.loader.cache is not None:
         share_or_bytes(config.loader.cache, values["cache"][1])
     if config.task.reverse_etypes is not None and config.task.exclude != "reverse_types":

@@ -1,5 +1,6 @@
 """What can be learnt, and by which metrics each task can be judged: told once, for settings, checks and tasks."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from mpignn.errors import ConfigError
 
 HITS = "hits@k"     # stands for every k from 1 on
+BALANCED = "balanced"       # weights of classes by which each has the same weight in all
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,20 @@ def check_metrics(task: str, metrics: Sequence[str] | None) -> None:
             raise ConfigError(f"metric {name!r} does not fit {task}; {told}")
         if name in metrics[:number]:
             raise ConfigError(f"metric {name!r} is named twice")
+
+
+def check_class_weights(asked: Sequence[str] | None) -> None:
+    """Raise `ConfigError` unless weights of classes are numbers of at least 0, or `BALANCED` alone.  Not collective."""
+    if asked is None or tuple(asked) == (BALANCED,):
+        return
+    for text in asked:
+        try:
+            good = math.isfinite(float(text)) and float(text) >= 0
+        except ValueError:
+            good = False
+        if not good:
+            raise ConfigError(f"class-weights: {text!r} is no weight: give a number of at least 0 for each class, such "
+                              f"as 1,2.5,1, or {BALANCED}")
 
 
 def kind_of(metric: str) -> str:

@@ -124,7 +124,8 @@ def test_results_depend_on_these_settings_and_on_no_others():
              "run_dir", "log", "progress", "resume", "checkpoint_every", "checkpoint_steps", "keep",
              "on_checkpoint_error", "time_limit", "hang_timeout"}
     config = load_config(None, {"model": "some.module:Net", "model_args": "depth=3", "sampler": "labor",
-                                "sampler_args": "replace=true", "layer_norm": True, "jk": "cat", "out_layers": 1})
+                                "sampler_args": "replace=true", "layer_norm": True, "jk": "cat", "out_layers": 1,
+                                "class_weights": "balanced", "label_smoothing": 0.1, "standardize_targets": True})
     assert set(config.what_counts(2)) == field_names() - aside
 
 

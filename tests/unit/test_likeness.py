@@ -115,7 +115,9 @@ WITHOUT_EFFECT = [
     (name, "5", {}) for name in ("heads", "out_heads", "bases", "num_negatives", "rank_among", "replicate_nodes")] + [
     ("decoder", "transe", {}), ("margin", "2", {"task": "link_prediction"}), ("aggregator", "sum", {"model": "gcn"}),
     ("norm", "right", {}), ("residual", True, {"model": "mlp"}), ("layer_norm", True, {"model": "mlp"}),
-    ("jk", "cat", {"model": "none"}), ("out_layers", "2", {"model": "mlp"}),
+    ("class_weights", "balanced", {"task": "node_regression"}), ("standardize_targets", True, {}),
+    ("label_smoothing", "0.1", {"task": "node_multilabel"}), ("jk", "cat", {"model": "none"}),
+    ("out_layers", "2", {"model": "mlp"}),
     ("out_heads", "2", {"model": "gat", "jk": "max"}), ("regularizer", "bdd", {"model": "rgcn"}),
     ("combine", "max", {"model": "rgcn"}), ("cache_policy", "degree", {}),
     ("attention_dropout", "0.1", {"model": "mlp"}), ("dropout", "0.1", {"model": "none"}), ("exclude", "none", {}),
@@ -130,6 +132,7 @@ WITHOUT_EFFECT = [
 LEARNT = {"model": "mlp", "combine": "max", "aggregator": "sum",
           "layers": 3, "hidden": 8, "dropout": 0.1, "input_dropout": 0.1, "norm":
           "right", "heads": 2, "out_heads": 2, "attention_dropout": 0.1, "residual": True,
+          "class_weights": "1,2", "label_smoothing": 0.1, "standardize_targets": True,
           "layer_norm": True, "jk": "cat", "out_layers": 2, "bases": 2, "regularizer":
           "bdd", "embed": "all", "embed_dim": 8, "embed_optimizer": "sgd", "embed_lr": 1,
           "embed_precision": "bf16", "lr": 1, "schedule": "linear", "warmup_steps": 1,

@@ -23,7 +23,7 @@ IDS = np.arange(3)
 
 def loss_and_slopes(kind, outputs, labels, entries):
     task = object.__new__(kind)         # of no graph
-    task.entries = entries
+    task.entries, task.goal = entries, Goal("", None, (), "", {}, None, 0, None)
     said = outputs.clone().requires_grad_()
     loss = task.loss_of(said, labels)
     loss.backward()

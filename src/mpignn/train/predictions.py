@@ -156,7 +156,7 @@ def _nodes(g: DistGraph, task: Task, ntype: str, rows: DistTensor) -> _Part:
 
     def say(lo: int, hi: int) -> Mapping[str, torch.Tensor]:
         found = rows.read_together(g.new_nids(np.arange(lo, hi), ntype))
-        said = {f"{base}/{name}": found}
+        said = {f"{base}/{name}": task.in_unit(found)}
         return said if task.goal.ntype is None else said | {f"{base}/prediction": task.decide(found)}
 
     return _Part(datasets, count, say)
@@ -180,7 +180,7 @@ def _edges(g: DistGraph, task: EdgeTask, network: Network, rows: Mapping[str, Di
                 for end, nodes, ntype in (("src", src, etype[0]), ("dst", dst, etype[2]))}
         if task.goal.labels is None:
             return ends | {f"{base}/score": said}
-        return ends | {f"{base}/logits": said, f"{base}/prediction": task.decide(said)}
+        return ends | {f"{base}/logits": task.in_unit(said), f"{base}/prediction": task.decide(said)}
 
     return _Part(datasets, count, say)
 

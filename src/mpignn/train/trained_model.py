@@ -62,8 +62,8 @@ def read_trained(run: Path) -> TrainedModel:
         if path is None:
             raise DataError(f"{run}: no trained network there, and no whole checkpoint: nothing was learnt yet")
         about = snapshot.read_manifest(path).about["about"]["trained"]
-    goal = {**about["goal"], "etypes": tuple(map(tuple, about["goal"]["etypes"])),
-            "class_names": tuple(about["goal"].get("class_names", ()))}
+    goal = {**about["goal"], "etypes": tuple(map(tuple, about["goal"]["etypes"]))}
+    goal |= {name: tuple(goal.get(name, ())) for name in ("class_names", "means", "deviations")}
     return TrainedModel(Goal(**goal), tuple(about["ntypes"]), tuple(map(tuple, about["etypes"])),
                         tuple(about["embedded"]), about["source_id"])
 

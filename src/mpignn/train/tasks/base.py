@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from mpignn import stop
 from mpignn.config import Config, SamplingConfig
-from mpignn.errors import ConfigError, DataError
 from mpignn.kernels.rng import derive
 from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat
@@ -30,7 +28,7 @@ from mpignn.train.inference import by_samples, layerwise
 from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
 from mpignn.train.tasks.goal import Goal, find_goal
-from mpignn.train.tasks.labels import LabelData, entries_of_labels, entries_of_numbers, largest_class, num_classes
+from mpignn.train.tasks.labels import LabelData
 
 EVALUATION = 3         # stream of randomness, beside those of training
 
@@ -168,6 +166,10 @@ class Task(ABC):
     def decide(self, outputs: torch.Tensor) -> torch.Tensor:
         """The prediction that outputs stand for, a row of each.  Not collective."""
 
+    def in_unit(self, outputs: torch.Tensor) -> torch.Tensor:
+        """(B, C) outputs in the unit of the labels, in which they are measured and written.  Not collective."""
+        return outputs
+
     def probability(self, outputs: torch.Tensor) -> torch.Tensor | None:
         """(B,) or (B, C) how probable outputs say that a prediction is; None: they do not say.  Not collective."""
         return None
@@ -222,7 +224,7 @@ class Labelled(Task):
                 counts: ClassCounts | None = None) -> list[Metric]:
         metrics = self.new_metrics()
         for outputs, labels in (self._judged if whole else self._sampled)(g, network, config, split):
-            outputs, labels = outputs.cpu(), labels.cpu()
+            outputs, labels = self.in_unit(outputs.cpu()), labels.cpu()
             for metric in metrics:
                 metric.add(outputs, labels)
             if counts is not None:
@@ -244,109 +246,3 @@ class Labelled(Task):
             yield self.judge_all(g, network, rows, name, ids[g.trainers.rank::g.trainers.size])
         for tensor in rows.values():
             tensor.free()
-
-
-class Classes(Labelled):
-    """One class for each seed: softmax and cross-entropy."""
-
-    def check_labels(self, g: DistGraph) -> None:
-        largest, goal = largest_class(g, self.label_data(g, self.goal)), self.goal
-        if largest >= self.outputs:
-            g.trainers.agree(DataError(f"{goal.labels} go up to {largest}, but the network tells {self.outputs} "
-                                       "classes apart"))
-
-    def _num_outputs(self, g: DistGraph, goal: Goal) -> int:
-        return goal.outputs or num_classes(g, self.label_data(g, goal))
-
-    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
-        return labels.long()
-
-    def loss_of(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(outputs, labels, reduction="sum")
-
-    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
-        return outputs.argmax(1)
-
-    def probability(self, outputs: torch.Tensor) -> torch.Tensor:
-        """(B,) of the predicted class."""
-        return outputs.double().softmax(1).gather(1, self.decide(outputs)[:, None])[:, 0]
-
-
-class Entries(Labelled):
-    """Several labels or numbers for each seed, some of which may be unknown: these are left out of loss and metrics.
-
-    The loss of a seed is the sum over its known entries, divided by how many a training seed has on average.  So it
-    needs no count of a batch over the trainers, every known entry of the split train weighs the same, and the loss of
-    a pass is the mean over them.
-
-    Attributes:
-        entries: Known ones of a training seed, on average; without unknown ones as many as there are outputs.  For a
-            task that was made with a goal, once `check_labels` has looked, as `mpignn.fit` lets it.
-    """
-
-    entries: float | None = None
-
-    def __init__(self, g: DistGraph, config: Config, goal: Goal | None = None) -> None:
-        super().__init__(g, config, goal)
-        if goal is None:
-            self.check_labels(g)
-
-    def check_labels(self, g: DistGraph) -> None:
-        self.entries = self._count_entries(g, self.label_data(g, self.goal))
-
-    def mean(self, total: torch.Tensor) -> torch.Tensor:
-        """A sum over known entries, divided by those of a training seed.
-
-        Not collective.
-
-        Raises:
-            ConfigError: It is not known how many these are.
-        """
-        if self.entries is None:
-            raise ConfigError("the task was made with a goal, and has seen no labels: call task.check_labels(g) on all "
-                              "trainers before its loss is asked for")
-        return total / self.entries
-
-    @abstractmethod
-    def _count_entries(self, g: DistGraph, labels: LabelData) -> float:
-        """`entries`, of labels that are as they should be.  Collective over the trainers."""
-
-
-class Labels(Entries):
-    """Several labels for each seed: of each whether it applies, by its logistic loss, averaged over the labels."""
-
-    def _count_entries(self, g: DistGraph, labels: LabelData) -> float:
-        return entries_of_labels(g, labels)
-
-    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
-        labels = labels if labels.is_floating_point() else labels.float()
-        return labels.masked_fill(labels < 0, torch.nan)
-
-    def loss_of(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        wanted, known = labels.to(outputs.dtype).nan_to_num(), (~labels.isnan()).to(outputs.dtype)
-        return self.mean(binary_cross_entropy_with_logits(outputs, wanted, known, reduction="sum"))
-
-    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
-        return (outputs > 0).to(torch.uint8)
-
-    def probability(self, outputs: torch.Tensor) -> torch.Tensor:
-        """(B, C) that a label applies."""
-        return outputs.double().sigmoid()
-
-
-class Numbers(Entries):
-    """One number for each seed, or several: squared error, averaged over the numbers."""
-
-    def _count_entries(self, g: DistGraph, labels: LabelData) -> float:
-        return entries_of_numbers(g, labels)
-
-    def shaped(self, labels: torch.Tensor) -> torch.Tensor:
-        return labels.reshape(len(labels), self.outputs)
-
-    def loss_of(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        labels = labels.to(outputs.dtype)
-        wanted = torch.where(labels.isnan(), outputs.detach(), labels)      # an unknown number is the one that is said
-        return self.mean((outputs - wanted).square().sum())
-
-    def decide(self, outputs: torch.Tensor) -> torch.Tensor:
-        return outputs

@@ -21,8 +21,9 @@ from mpignn.sampling.negative import NegativeSampler
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.network import Network, rows_of
-from mpignn.train.tasks.base import Batch, Classes, Labelled, Numbers, Task
+from mpignn.train.tasks.base import Batch, Labelled, Task
 from mpignn.train.tasks.goal import Goal
+from mpignn.train.tasks.kinds import Classes, Numbers
 from mpignn.train.tasks.labels import LabelData
 from mpignn.train.tasks.reverse import check_exclude, find_reverses
 

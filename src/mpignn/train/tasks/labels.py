@@ -3,14 +3,15 @@
 Shapes: N seeds of this trainer at a time, C entries of a label.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mpignn.comm.transport import GraphArray
-from mpignn.errors import DataError
+from mpignn.errors import ConfigError, DataError
 from mpignn.store.graph import DistGraph, published_graph
+from mpignn.tasks import BALANCED
 
 _CHUNK_BYTES = 1 << 24      # read at a time
 
@@ -63,6 +64,55 @@ def largest_class(g: DistGraph, labels: LabelData) -> int:
 
     _look_at_all(g, labels, look, "classes are 0 or more; leave what has no label out of the splits")
     return int(max(g.trainers.allgather(largest)))
+
+
+def class_weights(g: DistGraph, labels: LabelData, classes: int, asked: Sequence[str]) -> np.ndarray | None:
+    """What a seed of each class counts in the loss, 1 on average over the split train.  Collective over the trainers.
+
+    Args:
+        labels: One class for each seed.
+        classes: C.
+        asked: As `mpignn.tasks.check_class_weights` takes them.
+
+    Returns:
+        (C,) float64; None where there are no training seeds.
+
+    Raises:
+        ConfigError: On all trainers: other than C numbers, or none above 0 of a class that is there.
+    """
+    balanced, counts = tuple(asked) == (BALANCED,), np.zeros(classes, np.int64)
+    if not balanced and len(asked) != classes:
+        g.trainers.agree(ConfigError(f"class-weights: {len(asked)} numbers, but {labels.name} of {labels.key} tell "
+                                     f"{classes} classes apart: give one for each, in their order"))
+    for split, _, rows in _share(g, labels):
+        if split == "train":
+            counts += np.bincount(rows[:, 0].astype(np.int64), minlength=classes)[:classes]
+    counts = g.trainers.all_sum(counts)
+    given = (counts > 0) / np.maximum(counts, 1) if balanced else np.array(list(map(float, asked)))
+    total = float(counts @ given)
+    if counts.any() and not total:
+        g.trainers.agree(ConfigError("class-weights: no class that the split train has counts more than 0"))
+    return given * (counts.sum() / total) if total else None
+
+
+def moments(g: DistGraph, labels: LabelData) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of the known numbers of each column in the split train.  Collective over the trainers.
+
+    Returns:
+        (C,) float64 each; a deviation that is 0, or of nothing, is 1.
+    """
+    def summed(of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        total = np.zeros(labels.data.spec.width)
+        for split, _, rows in _share(g, labels):
+            if split == "train":
+                total += np.nansum(of(rows.astype(np.float64)), 0)
+        found: np.ndarray = g.trainers.all_sum(total)
+        return found
+
+    count = np.maximum(summed(lambda rows: ~np.isnan(rows)), 1)
+    mean = summed(lambda rows: rows) / count
+    deviation = np.sqrt(summed(lambda rows: (rows - mean)**2) / count)
+    return mean, np.where(deviation > 0, deviation, 1.0)
 
 
 def entries_of_labels(g: DistGraph, labels: LabelData) -> float:

@@ -14,8 +14,9 @@ from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.network import Network, rows_of
-from mpignn.train.tasks.base import Batch, Classes, Labelled, Labels, Numbers
+from mpignn.train.tasks.base import Batch, Labelled
 from mpignn.train.tasks.goal import Goal
+from mpignn.train.tasks.kinds import Classes, Labels, Numbers
 from mpignn.train.tasks.labels import LabelData
 
 
