@@ -33,7 +33,7 @@ class Goal:
         outputs: Columns of what the model shall say of a seed; 0 where the labels must be read to know.
         edge_mask: Edge data that says which edges carry messages; None: all do.
         class_names: What users call the classes, or the columns of the labels; empty: nothing.
-        means, deviations: Of each column of numbers that is learnt in deviations from its mean; empty: none is.
+        means, deviations: Those of each column of numbers that is learnt in deviations from its mean; empty: none is.
     """
 
     task: str
