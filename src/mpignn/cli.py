@@ -188,6 +188,8 @@ def _infer_arguments(parser: Parser) -> None:
                         help="file to write: .csv, .tsv, .csv.gz, .parquet or .h5; replaced if it is there")
     parser.add_argument("--split", help="edges to score, where the task is about edges (default: test, if there are "
                                         "such)")
+    parser.add_argument("--nodes", metavar="FILE", help="ids of the nodes that are meant, one a line, where nodes are "
+                                                        "predicted (default: all)")
     parser.add_argument("--top-k", metavar="K", type=int, help="the K best new links of each source, where links are "
                                                                "predicted")
     parser.add_argument("--sources", metavar="FILE", help="of --top-k: ids of the sources that are meant, one a line "
@@ -196,9 +198,9 @@ def _infer_arguments(parser: Parser) -> None:
 
 def _infer(arguments: argparse.Namespace) -> int:
     config, flags, run = _of_run(arguments, "infer")
-    sources = None if arguments.sources is None else Path(arguments.sources)
+    sources, nodes = (None if name is None else Path(name) for name in (arguments.sources, arguments.nodes))
     return launch(Inference(config, flags, run, arguments.sampled, arguments.on_unknown, Path(arguments.out),
-                            arguments.split, arguments.top_k, sources))
+                            arguments.split, arguments.top_k, sources, nodes))
 
 
 def _info_arguments(parser: Parser) -> None:

@@ -48,6 +48,9 @@ def main(g, world):
         network = mg.make_network(g, task, config)
         for ending in ("csv", "parquet", "h5", "tsv.gz"):
             mg.infer(g, network, task, f"{kind}.{ending}")
+        if which == "nodes":
+            few = [g.user_ids([g.new_nids([i])[0]])[0] for i in (30000, 0, 30000, 7)]
+            mg.infer(g, network, task, f"few-{kind}.csv", nodes=few)
 
 mg.run(main, graph=sys.argv[1])
 """
@@ -89,7 +92,7 @@ def written(tmp_path_factory) -> dict[str, Path]:
             done = run([sys.executable, *words], cwd=out) if np_ == 1 else mpirun(words, np_, cwd=out)
             assert done.returncode == 0, str(done)
         made = sorted(path.name for path in (folder / f"{name}-1").iterdir() if path.is_file())
-        assert len(made) == 12
+        assert len(made) == 12 + 3 * (name == "nodes")
         for file in made:
             alone, shared = ((folder / f"{name}-{np_}" / file).read_bytes() for np_ in (1, 3))
             assert alone == shared, file
@@ -124,6 +127,12 @@ def test_classes_of_nodes_have_names(written):
     assert found["id"] == ids.tolist() == TEXTS and names == CLASSES
     assert found["prediction"] == [CLASSES[c] for c in logits.argmax(1)] and len(set(found["prediction"])) > 1
     assert np.allclose(found["probability"], softmax(logits).max(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["NodeClassification", "NodeMultilabel", "NodeRegression"])
+def test_nodes_that_are_asked_for_have_the_lines_that_they_have_among_all(written, kind):
+    lines, few = ((written["nodes"] / f"{name}{kind}.csv").read_text().splitlines() for name in ("", "few-"))
+    assert few == [lines[0], *(lines[1 + place] for place in (30000, 0, 30000, 7))]
 
 
 def test_several_labels_have_a_column_each(written):
@@ -208,6 +217,26 @@ def test_names_are_those_that_were_learnt_whatever_the_graph_knows(trained):
     rows = list(csv.DictReader(text.splitlines()))
     assert [row["id"] for row in rows] == list(map(str, range(200)))        # original ids, where there are no others
     assert {row["prediction"] for row in rows} <= set(CLASSES)
+
+
+def test_few_nodes_by_samples_have_the_lines_that_they_have_among_all(trained):
+    (trained / "ids.txt").write_text("150\n7\n150\n")
+    for out, words in ("all.csv", []), ("few.csv", ["--nodes", "ids.txt"]):
+        done = mpignn(trained, "infer", "run", "--sampled", "--out", out, *words)
+        assert done.returncode == 0, str(done)
+    lines, few = ((trained / name).read_text().splitlines() for name in ("all.csv", "few.csv"))
+    assert few == [lines[0], lines[151], lines[8], lines[151]]
+
+
+@pytest.mark.parametrize(("words", "code", "part"), [
+    (["--nodes", "ids.txt", "--out", "few.h5"], 2, "--nodes writes a table"),
+    (["--nodes", "none.txt", "--out", "few.csv"], 2, "none.txt: cannot be read"),
+    (["--nodes", "ids.txt", "--out", "ids.txt.csv"], 3, "no node of type _N is called 'x', number 2 of these 2")])
+def test_nodes_that_cannot_be_told_are_refused(trained, tmp_path, words, code, part):
+    (tmp_path / "ids.txt").write_text("150\nx\n")
+    done = mpignn(tmp_path, "infer", str(trained / "run"), str(trained / "graph"), *words)
+    assert done.returncode == code and done.stderr.count("mpignn: error:") == 1 and part in done.stderr, str(done)
+    assert [path.name for path in tmp_path.iterdir()] == ["ids.txt"]
 
 
 def test_a_graph_whose_classes_have_another_order_is_not_measured(trained):

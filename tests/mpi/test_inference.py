@@ -73,7 +73,7 @@ def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, mo
 
         from mpignn.sampling.neighbor import ALL, NeighborSampler
         from mpignn.store.graph import published_graph
-        from mpignn.train.inference import by_samples, layerwise
+        from mpignn.train.inference import DrawnRows, by_samples, layerwise
         from mpignn.train.network import Inputs, Network
 
         torch.manual_seed(0)
@@ -95,6 +95,10 @@ def test_layers_one_after_the_other_give_what_whole_neighborhoods_give(world, mo
             expected = expected if isinstance(expected, dict) else {g.ntypes[0]: expected}
             for t in wanted:
                 torch.testing.assert_close(found[t].read_together(everything[t]), expected[t], rtol=1e-5, atol=1e-5)
+                if key and g.num_nodes(t):
+                    some = np.arange(4 + g.trainers.rank) % g.num_nodes(t)
+                    drawn = DrawnRows(g, network, sampler, t, key).read_together(some, batch_size=2)
+                    torch.testing.assert_close(drawn, expected[t][some], rtol=1e-5, atol=1e-5)
         for ntype in set(g.ntypes) - set(wanted):
             for infer in (lambda t=ntype: layerwise(g, network, whole, [t]),
                           lambda t=ntype: by_samples(g, network, sampler, [t], key=5)):

@@ -247,12 +247,14 @@ class Inference(_OnRun):
         split: The edges' split, where the task is about edges; None: test, if there is one.
         top_k: How many new links of each source are wanted; None: none, but the edges of the split.
         sources: File with what the sources are called, one a line; None: all nodes that can be.
+        nodes: File with what the nodes to predict are called, likewise; None: all.
     """
 
     out: Path
     split: str | None
     top_k: int | None = None
     sources: Path | None = None
+    nodes: Path | None = None
 
     def _trained_on(self, tables: Path) -> Path:
         graph = super()._trained_on(tables)
@@ -263,7 +265,7 @@ class Inference(_OnRun):
 
     def check_use(self, opened: Opened) -> None:
         survey.check_asked(self.trained.goal, self.split, opened.splits, self.top_k, self.sources is not None,
-                           is_table=table_of(self.out) is not None)
+                           nodes=self.nodes is not None, is_table=table_of(self.out) is not None)
         check_file(self.out, self._inputs(opened) if self.out.exists() else ())
 
     def _inputs(self, opened: Opened) -> list[Path]:
@@ -272,7 +274,8 @@ class Inference(_OnRun):
         parts, stage = range(opened.placement.book.num_partitions()), self.config.world.stage
         copies = {} if stage is None else staged(folder_meant(stage), opened.graph_id, parts)
         learnt = [file for folder in (TRAINED, CHECKPOINTS) for file in (self.run / folder).glob("*/*")]
-        return [self.run / CONFIG, self.run / METRICS, *learnt, *([] if self.sources is None else [self.sources]),
+        named = [file for file in (self.sources, self.nodes) if file is not None]
+        return [self.run / CONFIG, self.run / METRICS, *learnt, *named,
                 graph / GRAPH_FILE, *(graph / part_file(part) for part in parts), *copies.values()]
 
     def plan(self, opened: Opened) -> MemoryPlan:
@@ -283,7 +286,8 @@ class Inference(_OnRun):
 
     def do(self, graphs: Sequence[DistGraph], world: "World", run_dir: Path | None) -> None:
         from mpignn.train import commands
-        commands.infer(graphs[0], self.config, self.run, self.out, self.split, self.sampled, self.top_k, self.sources)
+        commands.infer(graphs[0], self.config, self.run, self.out, self.split, self.sampled, self.top_k, self.sources,
+                       self.nodes)
 
 
 def _tell(config: Config, goal: Goal, opened: Opened) -> None:

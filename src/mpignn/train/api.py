@@ -142,7 +142,7 @@ def _fit(g: DistGraph, network: Network | None, task: Task, config: Config, run_
 
 def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: str | None = None,
           fanouts: Sequence[int] | None = None, top_k: int | None = None,
-          sources: Sequence[str | int] | None = None) -> None:
+          sources: Sequence[str | int] | None = None, nodes: Sequence[str | int] | None = None) -> None:
     """Write what a network says of all nodes, of the edges of a split, or of the best new links.
 
     Collective over the trainers.  What the file holds, and errors: see `mpignn.train.predictions.write` and, of tables,
@@ -159,24 +159,32 @@ def infer(g: DistGraph, network: Network, task: Task, out: str | Path, split: st
         top_k: Where the task is about links: for each source so many destinations that score highest and that no edge
             joins it to yet, as a table; None: the edges of the split.
         sources: Which nodes these are, as users call them; None: all.
+        nodes: Where the task is about nodes: those of which a table is written, in this order, as users call them; with
+            ``fanouts`` no others are computed.  None: all.
 
     Raises:
         ConfigError: On all trainers: what is asked for does not go together; or as told there.
-        DataError: On all trainers: no node is called as one of the sources; or as told there.
+        DataError: On all trainers: no node is called as one of these; or as told there.
     """
     with g.trainers.all_or_none():
         kind = table_of(Path(out))
-        check_asked(task.goal, split, g.splits, top_k, sources is not None, is_table=kind is not None)
+        check_asked(task.goal, split, g.splits, top_k, sources is not None, kind is not None, nodes is not None)
     top = None if top_k is None else TopLinks(top_k, _sources(g, task.goal, sources))
+    chosen = None if nodes is None else _found(g, [task.goal.node_type], nodes, "nodes")[task.goal.node_type]
     predictions.check_out(g, Path(out))
     was_training = network.training
     network.eval()
     try:
+        if chosen is not None and fanouts is not None:
+            assert kind is not None, "nodes are chosen for a table"
+            drawn = task.drawn_rows(g, network, fanouts)
+            prediction_tables.write(g, task, network, drawn, split or "test", Path(out), kind, chosen=chosen)
+            return
         rows = task.all_rows(g, network, fanouts)
         if kind is None:
             predictions.write(g, task, network, rows, split or "test", Path(out))
         else:
-            prediction_tables.write(g, task, network, rows, split or "test", Path(out), kind, top)
+            prediction_tables.write(g, task, network, rows, split or "test", Path(out), kind, top, chosen)
     finally:
         network.train(was_training)
 
@@ -185,18 +193,21 @@ def _sources(g: DistGraph, goal: Goal, names: Sequence[str | int] | None) -> dic
     """Original ids of the sources that users call so, by edge type.  Collective over the trainers."""
     if names is None:
         return {etype: np.arange(g.num_nodes(etype[0])) for etype in goal.etypes}
-    ntypes = list(dict.fromkeys(etype[0] for etype in goal.etypes))
+    found = _found(g, list(dict.fromkeys(etype[0] for etype in goal.etypes)), names, "sources")
+    return {etype: unique(found[etype[0]][found[etype[0]] >= 0]) for etype in goal.etypes}
 
+
+def _found(g: DistGraph, ntypes: Sequence[str], names: Sequence[str | int], what: str) -> dict[str, np.ndarray]:
+    """Original ids of the nodes that users call so, by type, -1 where it has none.  Collective over the trainers."""
     def find() -> dict[str, np.ndarray]:
         found = {ntype: g.names.find(names, ntype, g.num_nodes(ntype)) for ntype in ntypes}
         missing = np.flatnonzero(np.all([ids < 0 for ids in found.values()], axis=0))
         if missing.size:
-            raise DataError(f"sources: no node of type {' or '.join(ntypes)} is called {names[missing[0]]!r}, number "
+            raise DataError(f"{what}: no node of type {' or '.join(ntypes)} is called {names[missing[0]]!r}, number "
                             f"{missing[0] + 1} of these {len(names)}: leave such names out, {missing.size} in all")
-        return {ntype: unique(ids[ids >= 0]) for ntype, ids in found.items()}
+        return found
 
-    found = g.trainers.by_first(find)
-    return {etype: found[etype[0]] for etype in goal.etypes}
+    return g.trainers.by_first(find)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def evaluate_run(g: DistGraph, config: Config, run: Path, out: Path | None, samp
 
 
 def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str | None, sampled: bool,
-          top_k: int | None = None, sources: Path | None = None) -> None:
+          top_k: int | None = None, sources: Path | None = None, nodes: Path | None = None) -> None:
     """Write what a run's network says, as `api.infer` does.  Collective over the trainers.
 
     Args:
@@ -113,15 +114,16 @@ def infer(g: DistGraph, config: Config, run: Path, out: Path, split: str | None,
         sampled: By sampled neighbors, as for `evaluate_run`.
         top_k: How many new links of each source are wanted; None: none, but the edges of the split.
         sources: File with what the sources are called, one a line; None: all nodes that can be.
+        nodes: File with what the nodes to predict are called, likewise; None: all.
 
     Raises:
-        DataError: On all trainers: the run has learnt nothing yet; or no node is called as one of the sources.
+        DataError: On all trainers: the run has learnt nothing yet; or no node is called as one in these files.
         ConfigError: On all trainers: it does not fit the graph.
         ConfigError, ResourceError: On all trainers: the file cannot be written.
     """
     task, network = _trained(g, config, run)
-    names = None if sources is None else g.trainers.by_first(lambda: _lines(sources))
-    api.infer(g, network, task, out, split, config.eval_fanouts if sampled else None, top_k, names)
+    called, wanted = (None if file is None else g.trainers.by_first(partial(_lines, file)) for file in (sources, nodes))
+    api.infer(g, network, task, out, split, config.eval_fanouts if sampled else None, top_k, called, wanted)
     if g.trainers.rank == 0:
         say.tell(f"wrote {out}")
 

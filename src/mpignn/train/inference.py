@@ -101,6 +101,35 @@ def by_samples(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Se
         return _of_all(g, wanted, batch_size, compute)
 
 
+class DrawnRows:
+    """Rows that a network gives nodes of a type by sampled neighbors, computed when they are read.
+
+    They are those of `by_samples`.
+    """
+
+    def __init__(self, g: DistGraph, network: Network, sampler: BlockSampler, ntype: str, key: int) -> None:
+        """Arguments as there; ``ntype`` is the type.  Not collective."""
+        self._g, self._network, self._sampler, self._ntype, self._key = g, network, sampler, ntype, key
+
+    @torch.no_grad()
+    def read_together(self, ids: np.ndarray | torch.Tensor, batch_size: int = INFERENCE_BATCH) -> torch.Tensor:
+        """(n, F) rows of nodes.  Collective over the trainers.
+
+        Args:
+            ids: (n,) int64 new ids, any order, repeats and none allowed.
+            batch_size: Nodes that a trainer computes at a time.
+        """
+        g, network = self._g, self._network
+        nodes, places = np.unique(np.asarray(ids), return_inverse=True)
+        steps, parts = 1 + max(g.trainers.allgather(nodes.size)) // batch_size, []
+        for part in np.array_split(nodes, steps):
+            _, _, blocks = self._sampler.sample(published_graph(g), {self._ntype: part}, self._key)
+            parts.append(rows_of(network.model(blocks, _inputs(g, network, blocks[0].src_ids)), self._ntype))
+            beat()
+            stop.check(g.trainers)
+        return torch.cat(parts)[torch.from_numpy(places)]
+
+
 def _of_all(g: DistGraph, wanted: Sequence[str] | None, batch_size: int, compute: Compute) -> dict[str, DistTensor]:
     """Rows of all nodes of some types, None: of those that get any; each trainer computes what it will own."""
     rank = g.trainers.rank

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from mpignn.store.sizes import LINK_SOURCES
 from mpignn.store.tensor import DistTensor
 from mpignn.tables.columns import Coded, Column
 from mpignn.tables.endings import TableKind
+from mpignn.train.inference import DrawnRows, Whole
 from mpignn.train.network import Network
 from mpignn.train.predictions import BLOCK, check_finite, problems_named
 from mpignn.train.tasks.base import Task
@@ -60,8 +61,9 @@ class _Part:
     block: int = BLOCK
 
 
-def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTensor], split: str, out: Path,
-          kind: TableKind, top: TopLinks | None = None) -> None:
+def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTensor] | Mapping[str, DrawnRows],
+          split: str, out: Path, kind: TableKind, top: TopLinks | None = None,
+          chosen: np.ndarray | None = None) -> None:
     """Write what a network says, to a file that the first trainer sees.  Collective over the trainers.
 
     For tasks about nodes: ``id``, ``prediction`` and, of classes, its ``probability``, in order of original id.  About
@@ -74,19 +76,21 @@ def write(g: DistGraph, task: Task, network: Network, rows: Mapping[str, DistTen
         g, task, network, rows, split, out: As `mpignn.train.predictions.write` takes them.
         kind: What kind of file it is.
         top: The new links to write, of a task about links, in the place of the edges of a split; None: none.
+        chosen: (n,) original ids of the nodes to write, of a task about nodes, in their order; None: all, whose rows
+            are there.
 
     Raises:
         ConfigError, ResourceError, TrainingError: As there.
         DataError: On all trainers: the file of the users' ids is damaged.
     """
-    if top is not None:
+    if task.goal.ntype is not None:
+        parts = [_nodes(g, task, ntype, of_type, chosen) for ntype, of_type in rows.items()]
+    elif top is not None:
         assert isinstance(task, LinkPrediction), "it is about links"
-        parts = _links(g, task, network, rows, top)
-    elif task.goal.ntype is not None:
-        parts = [_nodes(g, task, ntype, tensor) for ntype, tensor in rows.items()]
+        parts = _links(g, task, network, cast(Whole, rows), top)
     else:
         assert isinstance(task, EdgeTask), "it is about edges"
-        parts = _edges(g, task, network, rows, split)
+        parts = _edges(g, task, network, cast(Whole, rows), split)
     with phase("write predictions"), torch.no_grad(), ExitStack() as stack:
         writer: TableWriter | None = None
         with g.trainers.all_or_none(), problems_named(out):
@@ -156,16 +160,20 @@ def _row_bytes(array: np.ndarray) -> int:
     return array.itemsize * math.prod(array.shape[1:])
 
 
-def _nodes(g: DistGraph, task: Task, ntype: str, rows: DistTensor) -> _Part:
+def _nodes(g: DistGraph, task: Task, ntype: str, rows: DistTensor | DrawnRows, chosen: np.ndarray | None) -> _Part:
+    def ids(lo: int, hi: int) -> np.ndarray:
+        return np.arange(lo, hi) if chosen is None else chosen[lo:hi]
+
     def say(lo: int, hi: int) -> list[np.ndarray]:
-        return _judged(task, rows.read_together(g.new_nids(np.arange(lo, hi), ntype)))
+        return _judged(task, rows.read_together(g.new_nids(ids(lo, hi), ntype)))
 
     def tell(lo: int, hi: int, said: list[np.ndarray]) -> Mapping[str, Column]:
-        return {"id": g.names.read_ids(np.arange(lo, hi), ntype), **_columns(task, said)}
+        return {"id": g.names.read_ids(ids(lo, hi), ntype), **_columns(task, said)}
 
     stored = g.names.ids.get(ntype)
-    texts = 0 if stored is None or stored.bounds is None else stored.values.shape[0]
-    return _Part(len(rows), texts + _LEAST_BYTES * len(rows), say, tell)
+    texts = 0 if chosen is not None or stored is None or stored.bounds is None else stored.values.shape[0]
+    count = g.num_nodes(ntype) if chosen is None else chosen.size
+    return _Part(count, texts + _LEAST_BYTES * count, say, tell)
 
 
 def _edges(g: DistGraph, task: EdgeTask, network: Network, rows: Mapping[str, DistTensor], split: str) -> list[_Part]:

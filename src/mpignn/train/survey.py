@@ -98,7 +98,8 @@ def check_given(config: Config, schema: Schema, goal: Goal, given: Collection[st
         raise ConfigError("--combine has no effect: the graph has one edge type; leave it out")
 
 
-def check_asked(goal: Goal, split: str | None, splits: Splits, top_k: int | None, named: bool, is_table: bool) -> None:
+def check_asked(goal: Goal, split: str | None, splits: Splits, top_k: int | None, named: bool, is_table: bool,
+                nodes: bool = False) -> None:
     """Raise if inference cannot say what it is asked for.  Not collective.
 
     Args:
@@ -108,11 +109,16 @@ def check_asked(goal: Goal, split: str | None, splits: Splits, top_k: int | None
         top_k: How many new links of each source are wanted; None: the edges of the split are.
         named: Whether sources are named.
         is_table: Whether a table is written.
+        nodes: Whether the nodes to predict are named.
 
     Raises:
         ConfigError: The task is about something else, no edge type of it has that split, or two things do not go
             together.
     """
+    if nodes and goal.ntype is None:
+        raise ConfigError(f"--nodes has no effect: {goal.task} predicts edges; leave it out")
+    if nodes and not is_table:
+        raise ConfigError("--nodes writes a table: let the name of --out end in .csv, .tsv, .csv.gz or .parquet")
     if top_k is None and named:
         raise ConfigError("--sources has no effect without --top-k: leave it out, or say how many links of each")
     if top_k is None:

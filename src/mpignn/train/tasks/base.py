@@ -24,7 +24,7 @@ from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.tensor import DistTensor
 from mpignn.tasks import TASKS, check_metrics
 from mpignn.train.class_counts import ClassCounts
-from mpignn.train.inference import by_samples, layerwise
+from mpignn.train.inference import DrawnRows, by_samples, layerwise
 from mpignn.train.metrics import Metric, make_metric
 from mpignn.train.network import Network
 from mpignn.train.tasks.goal import Goal, find_goal
@@ -146,6 +146,11 @@ class Task(ABC):
         if fanouts is not None:
             return by_samples(g, network, self.sampler(fanouts, network), self.ntypes, EVALUATION)
         return layerwise(g, network, self._sampler(SamplingConfig(), (ALL,), network), self.ntypes)
+
+    def drawn_rows(self, g: DistGraph, network: Network, fanouts: Sequence[int]) -> dict[str, DrawnRows]:
+        """The same by sampled neighbors, of those nodes that are read.  Not collective."""
+        sampler = self.sampler(fanouts, network)
+        return {ntype: DrawnRows(g, network, sampler, ntype, EVALUATION) for ntype in self.ntypes}
 
     @abstractmethod
     def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False,
