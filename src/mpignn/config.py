@@ -294,6 +294,12 @@ class Config:
     train: TrainConfig = TrainConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 
+    def __repr__(self) -> str:
+        """What differs from the defaults, as programs write it."""
+        values = [(option.name, getattr(getattr(self, section), option.name), option.default)
+                  for section, kind in sections() for option in dataclasses.fields(kind)]
+        return f"Config({', '.join(f'{name}={value!r}' for name, value, usual in values if value != usual)})"
+
     @property
     def num_layers(self) -> int:
         """Layers of the model: one for each fanout, unless said."""

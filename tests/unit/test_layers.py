@@ -9,8 +9,8 @@ import pytest
 
 SRC = Path(__file__).parents[2] / "src"
 LAYERS = [{"arguments", "batch", "child", "duties", "errors", "files", "log", "buffers", "roles", "function", "imports",
-           "json_text", "launcher", "machine", "progress", "say", "schedulers", "stop", "tasks", "terminal", "unique",
-           "version", "watchdog"},
+           "json_text", "launcher", "machine", "progress", "say", "schedulers", "shown", "stop", "tasks", "terminal",
+           "unique", "version", "watchdog"},
           {"kernels"}, {"graph"}, {"models", "samplers", "ways"}, {"config"}, {"options"}, {"comm"}, {"mpi"},
           {"partition"}, {"large"}, {"tables"}, {"storage"}, {"report"}, {"store"}, {"sampling"}, {"nn"}, {"loader"},
           {"train"}, {"job"}, {"bench"}, {"cli_parser"}, {"cli_data"}, {"cli_batch", "cli_bench", "cli_report"},

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mpignn.errors import DataError, IDError
-from mpignn.graph.types import EType, Kind, Schema, etype_key
+from mpignn.graph.types import EType, Kind, Schema, etype_key, short
 
 
 class PartitionBook(ABC):
@@ -26,6 +26,11 @@ class PartitionBook(ABC):
     """
 
     schema: Schema
+
+    def __repr__(self) -> str:
+        nodes = {ntype: self.num_nodes(ntype) for ntype in self.ntypes}
+        edges = {etype_key(etype): self.num_edges(etype) for etype in self.canonical_etypes}
+        return f"{type(self).__name__}({self.num_partitions()} partitions, nodes={short(nodes)}, edges={short(edges)})"
 
     @property
     def ntypes(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from mpignn.job.memory_plan import MemoryPlan, make_plan, plan_inference
 from mpignn.job.node_splits import share_splits
 from mpignn.log import phase
 from mpignn.roles import Topology
+from mpignn.shown import Shown
 from mpignn.storage.read import GraphFile
 from mpignn.storage.stage import folder_meant
 from mpignn.storage.stage import stage as stage_parts
@@ -146,7 +147,7 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
     return DistGraph(graph, world.topology, world.trainers, splits, world, opened.source_id, opened.names)
 
 
-class GraphServer:
+class GraphServer(Shown):
     """A graph on a rank that only serves, in a script of one's own that gives servers a branch of their own.
 
     As in

@@ -28,6 +28,7 @@ from mpignn.loader.fetch import Fetch, to_device
 from mpignn.loader.seed_order import BatchPlan, deal, even_share
 from mpignn.loader.share import K, LoaderStats, Share
 from mpignn.log import beat
+from mpignn.shown import Shown
 from mpignn.store.graph import DistGraph, published_graph, stop_when_closed
 
 # Streams of randomness under one seed.
@@ -36,7 +37,7 @@ _ORDER, _DRAWS = 1, 2
 IDS = "ids"     # what ids without types are a type of
 
 
-class DistDataLoader(Generic[K]):
+class DistDataLoader(Shown, Generic[K]):
     """Batches of ids, in an order that does not depend on the number of ranks.
 
     Iterating yields what ``collate_fn`` makes of the ids of a step.  Every trainer makes the same number of steps; its
@@ -51,6 +52,8 @@ class DistDataLoader(Generic[K]):
 
     Iterating is not collective.
     """
+
+    SHOWN = ("plan",)
 
     def __init__(self, ids: ArrayLike | Mapping[Any, ArrayLike], batch_size: int | None = None,
                  collate_fn: Callable[[Any], Any] | None = None, *, g: DistGraph | None = None,

@@ -20,10 +20,11 @@ from mpignn.loader.share import K
 from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.sampling.exclude import ReverseTypes
 from mpignn.sampling.negative import NegativeSampler
+from mpignn.shown import Shown
 from mpignn.store.graph import DistGraph
 
 
-class Collator(Generic[K]):
+class Collator(Shown, Generic[K]):
     """Makes batches of the ids that it is given; `NodeCollator` and `EdgeCollator` say of what.
 
     What a batch draws is a function of the seed, the epoch, how many batches were made in it before, and the ids: a
@@ -33,6 +34,8 @@ class Collator(Generic[K]):
     Attributes:
         dataset: (N,) the ids, as given: what such a loader takes its ids from.
     """
+
+    SHOWN = ("_loader",)
 
     def __init__(self, dataset: Any, loader: DistDataLoader[K]) -> None:
         """Not collective.

@@ -22,6 +22,7 @@ from mpignn.kernels import sparse
 from mpignn.kernels.rng import derive
 from mpignn.nn.embedding import DistEmbedding, computed_in
 from mpignn.nn.reused_memory import stored
+from mpignn.shown import Shown
 from mpignn.store.rows_file import load_rows, read_about_together, save_rows
 from mpignn.store.tensor import DistTensor
 
@@ -30,13 +31,15 @@ REDUCTIONS = ("sum", "mean")
 Gradients = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, bool, np.ndarray]
 
 
-class SparseOptimizer(ABC):
+class SparseOptimizer(Shown, ABC):
     """Updates the rows that got gradients since the last step, and no others.
 
     Attributes:
         lr: Learning rate; may be changed between steps.
         steps: Steps made so far; what is rounded to bfloat16 depends on them.
     """
+
+    SHOWN = ("lr", "betas", "eps", "reduce")
 
     name: str       # of the method, in names of tensors and in states
 

@@ -17,6 +17,7 @@ from mpignn.sampling.draw import Edges, Front, Ids, Workspace, by_ntype, check_e
 from mpignn.sampling.frontier import Frontier
 from mpignn.sampling.rule import ALL, Fanout, Named, NamedOfNodes, Rule, make_rules
 from mpignn.sampling.sources import tell_sources
+from mpignn.shown import Shown
 from mpignn.store.graph import DistGraph
 from mpignn.store.published import PublishedGraph
 
@@ -57,7 +58,7 @@ class ForThreads:
         cls.in_thread = in_thread
 
 
-class BlockSampler(ForThreads):
+class BlockSampler(ForThreads, Shown):
     """Draws the blocks of mini-batches, one a layer: the base of samplers of one's own, which loaders take as they are.
 
     Override `sample_frontier`.  A sampler may be used by several threads at a time, if that may.  A class that defines
@@ -72,6 +73,8 @@ class BlockSampler(ForThreads):
         prefetch_node_feats, prefetch_labels: As given.
         node_timestamp_attr_name, edge_timestamp_attr_name: Data by which edges are chosen by time; None: they are not.
     """
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("num_layers",)
 
     takes_excluded: ClassVar[bool] = False
     draws_together: ClassVar[bool] = False

@@ -26,6 +26,8 @@ class LaborSampler(BlockSampler, in_thread=True, takes_excluded=True):
     (key, hop, source type, original id of t).  Excluded edges are taken out before the draw.
     """
 
+    SHOWN = ("fanouts",)
+
     def __init__(self, fanouts: Sequence[Fanout], **options: Any) -> None:
         """Say how much to draw.
 

@@ -21,6 +21,7 @@ from mpignn.kernels.match import edge_keys, number_keys
 from mpignn.kernels.permute import permute_each
 from mpignn.kernels.rng import derive
 from mpignn.sampling.block_sampler import ForThreads
+from mpignn.shown import Shown
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.lookup import find_edges, match_edges
 from mpignn.store.published import PublishedGraph
@@ -53,7 +54,7 @@ class SeedEdges:
     whole_dst: Sequence[np.ndarray]
 
 
-class NegativeSampler(ForThreads, ABC):
+class NegativeSampler(ForThreads, Shown, ABC):
     """Draws k pairs for each edge.
 
     The choices of a pair are put into a random order of its own, and the first that is allowed is taken: each allowed
@@ -63,6 +64,8 @@ class NegativeSampler(ForThreads, ABC):
         k: As given.
         whole_batch: Whether `SeedEdges.whole_dst` is needed.
     """
+
+    SHOWN = ("k",)
 
     whole_batch = False
 

@@ -30,6 +30,8 @@ class NeighborSampler(BlockSampler, in_thread=True, takes_excluded=True, draws_t
         fanouts: As given.
     """
 
+    SHOWN = ("fanouts", "_prob", "_mask", "_replace")
+
     def __init__(self, fanouts: Sequence[Fanout], prob: Named = None, replace: bool = False, mask: Named = None,
                  return_eids: bool = False, prefetch_node_feats: Names = (), prefetch_labels: Names = (),
                  source_info: bool = False, node_timestamp_attr_name: NamedOfNodes = None,

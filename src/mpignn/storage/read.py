@@ -20,6 +20,7 @@ from mpignn.graph.array_key import OUT, ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, EType, Schema, etype_key
 from mpignn.log import beat
+from mpignn.shown import Shown
 from mpignn.storage.arrays import (
     Store,
     StoredArray,
@@ -36,7 +37,7 @@ from mpignn.storage.user_names import UserNames, read_names
 _OPEN_PARTS = 64        # part files kept open at a time: a job may have thousands of them, and few handles
 
 
-class GraphFile:
+class GraphFile(Shown):
     """Metadata and rows of a partitioned graph; a context manager that closes the files.  Nothing is collective.
 
     Attributes:
@@ -44,8 +45,7 @@ class GraphFile:
         graph_id: Hash of all that the files hold.
         source_id: Hash of the graph in original ids, the same in every cut; ``graph_id`` in files without one.
         num_parts: P.
-        schema: Names of the types.
-        book: Who owns what.
+        schema, book: Names of the types; who owns what.
         infos: The arrays of the part files, by their paths in them.
         part_crcs: (P,) uint32 CRC-32 of each part file.
         report: Cut, halo and balance, as `mpignn.partition.report.make_report` made them.
@@ -53,6 +53,8 @@ class GraphFile:
     Raises (construction and all methods):
         DataError: A file that is missing, damaged, or of another graph.
     """
+
+    SHOWN = ("path",)
 
     def __init__(self, path: str | Path, partial: bool = False, staged: Mapping[int, Path] | None = None) -> None:
         """Open a graph.

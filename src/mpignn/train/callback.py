@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mpignn.shown import Shown
+
 Event = Mapping[str, Any]
 
 
-class Callback:
+class Callback(Shown):
     """Told of what happens in a run; derive from it, and override what is of interest.
 
     Each method is called on all trainers at the same place, so that one may itself be collective, if all trainers have

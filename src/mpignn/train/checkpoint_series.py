@@ -13,6 +13,7 @@ from typing import Any
 from mpignn import stop
 from mpignn.arguments import whole_number
 from mpignn.errors import ResourceError, Stopped
+from mpignn.shown import Shown
 from mpignn.storage import claim, snapshot
 from mpignn.store.graph import DistGraph
 from mpignn.train import checkpoint
@@ -194,7 +195,7 @@ class CheckpointSeries:
         raise stop.stopped(f"asked to stop after {steps} steps; {path} has all of them: {self._to_go_on}")
 
 
-class Checkpoints:
+class Checkpoints(Shown):
     """Keeps a loop of one's own.
 
         kept = mpignn.Checkpoints("checkpoints", g, model=model, optimizer=optimizer, loader=loader)
@@ -212,6 +213,8 @@ class Checkpoints:
     Attributes:
         steps: Optimizer steps done, those before the checkpoint that was gone on from among them.
     """
+
+    SHOWN = ("steps",)
 
     def __init__(self, folder: str | Path, g: DistGraph, *, every: int = 0, keep: int | None = 2,
                  settings: Mapping[str, Any] | None = None, **objects: Stateful) -> None:

@@ -20,6 +20,7 @@ from mpignn.log import beat
 from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.sampling.named import make_sampler
 from mpignn.sampling.rule import ALL
+from mpignn.shown import Shown
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.tensor import DistTensor
 from mpignn.tasks import TASKS, check_metrics
@@ -35,7 +36,7 @@ EVALUATION = 3         # stream of randomness, beside those of training
 Batch = Any     # whatever the loader of the task yields
 
 
-class Task(ABC):
+class Task(Shown, ABC):
     """What is learnt.  The loop and the learner know nothing else of it.
 
     Attributes:
@@ -43,6 +44,8 @@ class Task(ABC):
         goal: What the graph was asked for.
         metrics: Names of what is measured; the first one chooses the best parameters.
     """
+
+    SHOWN = ("goal", "metrics")
 
     kind: str
 
