@@ -20,6 +20,7 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.graph.csc import csc_from_coo
 from mpignn.storage.canonical import canonical
 from mpignn.storage.validate import validate
+from mpignn.tables import splits
 from mpignn.tables.build import build
 from mpignn.tables.splits import by_share
 from mpignn.tables.toml import read_description
@@ -303,6 +304,29 @@ def test_shares_hold_over_all_and_nearly_in_each_class(classes, seed):
             of_class = split[classes == one]
             assert abs(np.count_nonzero((of_class >= 0) & (of_class <= number)) - share * of_class.size) < 4
     assert np.array_equal(split, by_share((0.6, 0.2, 0.1), classes.size, classes, seed))
+
+
+@given(st.lists(st.integers(0, 6), max_size=300), st.integers(0, 3), st.booleans(), st.sampled_from([None, 0.25, 0.3]),
+       st.sampled_from([(0.6, 0.2, 0.1), (0, 0.5, 0.5), (1, 0, 0), (0.8, 0.1, 0.1)]))
+def test_shares_are_those_of_rows_sorted_whole(classes, seed, has_classes, golden, shares):
+    """As told by sorting all rows; also where fractions are equal."""
+    classes = np.array(classes, np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "_STEP", 7)
+        patch.setattr(splits, "_IN_BIN", 3)
+        if golden is not None:
+            patch.setattr(splits, "_GOLDEN", golden)
+        order = np.random.default_rng(seed).permutation(classes.size)
+        if has_classes:
+            order = order[np.argsort(classes[order], kind="stable")]
+        place = np.empty(classes.size, np.int64)
+        fractions = np.arange(1, classes.size + 1) * splits._GOLDEN % 1
+        place[np.argsort(fractions, kind="stable")] = np.arange(classes.size)
+        split = np.searchsorted(np.rint(np.cumsum(shares) * classes.size + 1e-9), place, side="right")
+        expected = np.empty(classes.size, np.int8)
+        expected[order] = np.where(split < 3, split, -1)
+        got = by_share(shares, classes.size, classes if has_classes else None, seed)
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_seeds_draw_different_splits():

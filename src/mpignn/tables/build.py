@@ -46,7 +46,7 @@ def build(description: Description, keep_dtype: bool = False, on_unknown: str | 
 
     Returns:
         On the first rank the graph: nodes in the order of their rows, edges likewise.  It is as canonical as the values
-        of its tables.  On others it lacks labels, splits and names.
+        of its tables.  On others it lacks splits and names.
 
     Raises:
         ConfigError: ``on_unknown`` is something else.

@@ -25,7 +25,7 @@ from mpignn.tables.learnt import Learnt
 from mpignn.tables.relations import RelationReader, Relations
 from mpignn.tables.room import Room
 from mpignn.tables.rows import open_table, read_data
-from mpignn.tables.seeds import Seeds, in_train, split_numbers
+from mpignn.tables.seeds import Seeds, in_train
 from mpignn.tables.table import Table
 
 log = logging.getLogger(__name__)
@@ -72,14 +72,12 @@ def read_edges(etype: EType, edges: Edges, ids: Mapping[str, Ids], what: str, ke
         own = own.without(alike(every).later(own.kept.count), room)
         every = own.together(room)
     _tell_dropped(table, own, room.group)
-    labels, of_labels = seeds.found(own.kept, table, every.kinds)
+    labels, numbers = seeds.found(own.kept, table, every.kinds)
     size, by_share = every.src.size, not edges.labels and isinstance(edges.split, ByShare)
-    if edges.labels:
-        numbers = split_numbers(of_labels, size, room)
-    elif isinstance(edges.split, ByShare):
+    if not edges.labels and isinstance(edges.split, ByShare):
         groups = partial(each_alone, every, room) if edges.drop_duplicates else alike(every).some
         numbers = drawn(groups, edges.split.shares, edges.seed, num_kinds, size, room)
-    else:
+    elif not edges.labels:
         numbers = splits.numbers(own.kept, table)
     data, names, columns = read_data(table, edges.made(), in_train(numbers, own.kept, room), what, keep_dtype, own.kept,
                                      edges.learnt, room)

@@ -4,7 +4,7 @@ Shapes: N rows of a table, K of them that are kept, R rows of a block, W labels 
 classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +17,12 @@ from mpignn.graph.types import listed
 from mpignn.tables.kinds import NOTHING, TEXTS, is_list, is_number, is_text, sort_of
 from mpignn.tables.learnt import LearntLabels, check_sort
 from mpignn.tables.values import Where, plain
+from mpignn.unique import unique
 
 _UNKNOWN_TEXTS = ("", "-1", "nan")
 _TRUTH = ("false", "true")
 _NEW = -2       # a class that was not learnt
+_STEP = 1 << 20     # rows in hand
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class LabelReader:
             learnt = LearntLabels(self._several[0].sort, None, names, rows.shape[1])
             return Labels(rows, names, ~np.isnan(rows).all(axis=1), self._learnt or learnt)
         column = pa.chunked_array(self._blocks) if self._blocks else pa.chunked_array([], pa.null())
+        self._blocks = []
         if not kept.all():
             column = column.filter(pa.array(kept))
         if self._learnt is not None:
@@ -114,9 +117,7 @@ class LabelReader:
             kind = np.int64 if learnt.num_classes is not None else np.float32
             return Labels(unknown.astype(kind), learnt.names, np.zeros(len(column), bool), learnt)
         if pt.is_dictionary(column.type):
-            texts, codes = _coded(column)
-            place: dict[str | None, int] = {name: number for number, name in enumerate(learnt.names or ())}
-            classes = np.array([-1 if _is_unknown(text) else place.get(text, _NEW) for text in texts], np.int64)[codes]
+            classes = _classes(column, learnt.names or (), _NEW)
         else:
             values, missing = plain(column.combine_chunks())
             if learnt.num_classes is None:
@@ -203,41 +204,62 @@ def _of_plain(column: pa.ChunkedArray) -> Labels:
         found = np.where(missing, -1, values).astype(np.int64)
         return Labels(found, _TRUTH, ~missing, LearntLabels(sort, 2, _TRUTH))
     unknown = missing | (values == -1)
-    known = values[~unknown]
-    # Whole numbers below 0 are no classes, and among numbers that are none -1 is one like others.
-    if known.min(initial=0) < 0 or (values.dtype.kind == "f" and ((known % 1 != 0).any()
-                                                                 or known.max(initial=0) >= 1 << 53)):
+    # Among numbers that are no classes -1 is one like others.
+    if not all(_may_be_classes(values[some][~unknown[some]]) for some in _pieces(values.size)):
         return Labels(np.where(missing, np.nan, values).astype(np.float32), None, ~missing, LearntLabels(sort))
     return _of_numbers(values, unknown, sort)
 
 
+def _may_be_classes(known: np.ndarray) -> bool:
+    """Whether numbers are whole, and none is below 0."""
+    whole = known.dtype.kind != "f" or bool((known % 1 == 0).all() and known.max(initial=0) < 1 << 53)
+    return whole and bool(known.min(initial=0) >= 0)
+
+
+def _pieces(count: int) -> Iterator[slice]:
+    """So many rows, some at a time."""
+    return (slice(first, first + _STEP) for first in range(0, count, _STEP))
+
+
 def _of_numbers(values: np.ndarray, missing: np.ndarray, sort: str) -> Labels:
     """Whole numbers are classes: as they are if each from 0 on is there, else by their order."""
-    found, codes = np.unique(values[~missing], return_inverse=True)
+    found = unique(np.concatenate([values[:0], *(unique(values[some][~missing[some]])
+                                                 for some in _pieces(values.size))]))
     classes = np.full(values.size, -1, np.int64)
-    classes[~missing] = codes
+    for some in _pieces(values.size):
+        classes[some][~missing[some]] = np.searchsorted(found, values[some][~missing[some]])
     dense = bool((found == np.arange(found.size)).all())
     names = None if dense else tuple(str(int(number)) for number in found)
     return Labels(classes, names, ~missing, LearntLabels(sort, found.size, names))
 
 
 def _of_texts(column: pa.ChunkedArray) -> Labels:
-    texts, codes = _coded(column)
-    used = np.bincount(codes, minlength=len(texts)) > 0       # rows that are not kept leave their texts behind
-    names = tuple(sorted({text for text, there in zip(texts, used, strict=True)
-                          if there and text is not None and not _is_unknown(text)}))
-    place: dict[str | None, int] = {name: number for number, name in enumerate(names)}
-    classes = np.array([place.get(text, -1) for text in texts], np.int64)[codes]
+    found = set[str]()
+    for block in column.chunks:
+        texts, codes = _coded(block)
+        used = np.bincount(codes, minlength=len(texts)) > 0     # rows that are not kept leave their texts behind
+        found |= {text for text, there in zip(texts, used, strict=True)
+                  if there and text is not None and not _is_unknown(text)}
+    names = tuple(sorted(found))
+    classes = _classes(column, names, -1)
     return Labels(classes, names, classes >= 0, LearntLabels(TEXTS, len(names), names))
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[list[str | None], np.ndarray]:
-    """The texts of a column, the last of them None, and (K,) which of them each row has."""
-    unified = column.unify_dictionaries().combine_chunks()
-    if isinstance(unified, pa.ChunkedArray):
-        unified = unified.chunk(0) if unified.num_chunks else pa.array([], column.type)
-    texts = unified.dictionary.to_pylist()
-    return [*texts, None], np.asarray(unified.indices.fill_null(len(texts)))
+def _classes(column: pa.ChunkedArray, names: Sequence[str], other: int) -> np.ndarray:
+    """(K,) int64 the place of each text among the names of classes, -1 where it is unknown, ``other`` for no name."""
+    place, classes, first = {name: number for number, name in enumerate(names)}, np.empty(len(column), np.int64), 0
+    for block in column.chunks:
+        texts, codes = _coded(block)
+        numbers = [-1 if text is None or _is_unknown(text) else place.get(text, other) for text in texts]
+        classes[first:first + len(block)] = np.array(numbers, np.int64)[codes]
+        first += len(block)
+    return classes
+
+
+def _coded(block: pa.DictionaryArray) -> tuple[list[str | None], np.ndarray]:
+    """The texts of a block, the last of them None, and (n,) which of them each row has."""
+    texts = block.dictionary.to_pylist()
+    return [*texts, None], np.asarray(block.indices.fill_null(len(texts)))
 
 
 def _is_unknown(text: str | None) -> bool:

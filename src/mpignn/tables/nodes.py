@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpignn.large.arrays import rows_of
 from mpignn.tables.description import LABELS, Nodes
+from mpignn.tables.edge_splits import ids_of_splits
 from mpignn.tables.ids import Ids, RowNumbers, TableIds
 from mpignn.tables.kept import Kept
 from mpignn.tables.learnt import Learnt
 from mpignn.tables.room import Room
 from mpignn.tables.rows import open_table, read_data
-from mpignn.tables.seeds import Seeds, in_train, split_numbers, where_of
+from mpignn.tables.seeds import Seeds, in_train, where_of
 from mpignn.tables.table import Block, Table
 
 
@@ -25,7 +27,7 @@ class NodeRows:
 
     Attributes:
         ids: Finds nodes by the users' ids.
-        data: By name, (N, ...); labels the first rank knows alone.
+        data: By name, (N, ...).
         splits: Sorted nodes of each split; on the first rank.
         class_names: By name of the data, what users call its numbers, where that is something else.
         learnt: What makes data of other rows likewise.
@@ -64,14 +66,15 @@ def read_nodes(nodes: Nodes, what: str, keep_dtype: bool, room: Room,
     else:
         ids = TableIds.read(blocks, nodes.id, table, room.scratch)
     kept = Kept.all(blocks.num_rows)
-    labels, splits = seeds.found(kept, table)
-    is_trained = trained(ids).__getitem__ if trained is not None and not splits else in_train(
-        split_numbers(splits, len(ids), room), kept, room)
+    labels, numbers = seeds.found(kept, table)
+    is_trained = trained(ids).__getitem__ if trained is not None and numbers is None else in_train(numbers, kept, room)
     data, names, columns = read_data(table, nodes.made(), is_trained, what, keep_dtype, kept, nodes.learnt, room)
-    if labels is not None:
-        data[LABELS] = labels.values
-        if labels.names is not None:
-            names[LABELS] = labels.names
+    if nodes.labels:
+        data[LABELS] = rows_of(room.of_first(None if labels is None else labels.values))
+    if labels is not None and labels.names is not None:
+        names[LABELS] = labels.names
+    with room.alone():
+        splits = ids_of_splits(numbers, room)
     return NodeRows(ids, data, splits, names, Learnt(columns, None if labels is None else labels.learnt))
 
 

@@ -4,7 +4,7 @@ Shapes: N rows of a table, K of them that are kept.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from mpignn.tables.description import ByFile, Rows
 from mpignn.tables.kept import Kept
 from mpignn.tables.labels import LabelReader, Labels
 from mpignn.tables.room import Room
-from mpignn.tables.splits import NO_SPLIT, SplitReader
+from mpignn.tables.splits import SplitReader
 from mpignn.tables.table import Block, Table
 from mpignn.tables.values import Where
 
@@ -52,7 +52,7 @@ class Seeds:
                                                            list(self.columns)))
 
     def found(self, kept: Kept, table: Table, kinds: np.ndarray | FileArray | None = None
-              ) -> tuple[Labels | None, dict[str, np.ndarray]]:
+              ) -> tuple[Labels | None, np.ndarray | FileArray | None]:
         """What is known of the rows that are kept; warns where there are no rows at all.  Collective over the group.
 
         Args:
@@ -61,8 +61,8 @@ class Seeds:
             kinds: As in `mpignn.tables.splits.SplitReader.splits`, of all ranks.
 
         Returns:
-            On the first rank the labels of the rows of all ranks that are kept, and the sorted places among them of
-            each split; on others nothing.
+            On the first rank the labels of the rows of all ranks that are kept, on others none; and on all (K,) int8
+            the split of each of these rows, `NO_SPLIT` for none; None: no row is in one.
 
         Raises:
             DataError: A value cannot be what it should be, or a class was not learnt; names the file and the line.
@@ -72,7 +72,7 @@ class Seeds:
             path = self._columns.end()
         of_ranks = group.allgather((path, kept if self._are_wanted else kept.num_rows))
         labels: Labels | None = None
-        splits: dict[str, np.ndarray] = {}
+        numbers: np.ndarray | None = None
         with group.all_or_none():
             if group.rank == 0:
                 if not any(some.num_rows if isinstance(some, Kept) else some for _, some in of_ranks):
@@ -81,9 +81,9 @@ class Seeds:
             if group.rank == 0 and self._are_wanted:
                 mask = np.concatenate([some.mask() for _, some in of_ranks if isinstance(some, Kept)])
                 labels = None if self._labels is None else self._labels.labels(mask, table.where)
-                splits = self._split.splits(mask, labels, None if kinds is None else np.asarray(kinds), what,
-                                            begins_of_files(self._rows, table))
-        return labels, splits
+                numbers = self._split.splits(mask, labels, None if kinds is None else np.asarray(kinds), what,
+                                             begins_of_files(self._rows, table))
+        return labels, self._room.of_first(numbers) if group.bcast(numbers is not None) else None
 
     def _take_all(self, paths: Sequence[str], table: Table) -> None:
         row = 0
@@ -145,28 +145,11 @@ def begins_of_files(rows: Rows, table: Table) -> Sequence[int]:
     return [first[entry] if entry in first else folders[entry] for entry in rows.files]
 
 
-def split_numbers(splits: Mapping[str, np.ndarray], num_rows: int, room: Room) -> np.ndarray | FileArray | None:
-    """(N,) int8 split of each row of all ranks, by what the first rank knows; None: no row is in one.
-
-    Collective over the group.
-
-    Args:
-        splits: Places of the rows of each split; on the first rank.
-        num_rows: N; on the first rank.
-    """
-    if not room.group.bcast(bool(splits)):
-        return None
-    numbers = np.full(num_rows if room.group.rank == 0 else 0, NO_SPLIT, np.int8)
-    for name, places in splits.items():
-        numbers[places] = SPLITS.index(name)
-    return room.of_first(numbers)
-
-
 def in_train(numbers: np.ndarray | FileArray | None, kept: Kept, room: Room) -> Callable[[slice], np.ndarray]:
     """What tells by booleans which of some of this rank's rows are for training.  Collective over the group.
 
     Args:
-        numbers: (N,) split of each row of all ranks that is kept, or None, as `split_numbers` returns it.
+        numbers: (N,) split of each row of all ranks that is kept, or None, as `Seeds.found` returns it.
         kept: The rows of this rank.
     """
     begin = sum(room.group.allgather(kept.count)[:room.group.rank])

@@ -38,6 +38,8 @@ NO_SPLIT = -1
 _DAY = 24 * 60 * 60
 _ROW_BYTES = 8      # of a row while its split is in memory
 _GOLDEN = (5**0.5 - 1) / 2
+_STEP = 1 << 20     # rows in hand
+_IN_BIN = 12        # about 2 to this fractions are in a bin
 
 
 class SplitReader:
@@ -86,8 +88,10 @@ class SplitReader:
         return lambda first, last: numbers[first:last]
 
     def splits(self, kept: np.ndarray, labels: Labels | None, kinds: np.ndarray | None, what: str,
-               begins: Sequence[int] = ()) -> dict[str, np.ndarray]:
-        """The sorted int64 places, among the rows that are kept, of each split that has some.  Not collective.
+               begins: Sequence[int] = ()) -> np.ndarray | None:
+        """(K,) int8 split of each of the rows that are kept, `NO_SPLIT` for none; None: no row is in one.
+
+        Not collective.
 
         Args:
             kept: (N,) booleans: the rows that count.
@@ -98,22 +102,24 @@ class SplitReader:
             begins: As for `of_rows`.
         """
         if self._split is None:
-            return {}
+            return None
         count = int(np.count_nonzero(kept))
         known = np.ones(count, bool) if labels is None else labels.known
-        if isinstance(self._split, ByShare):
+        classes = None if labels is None else labels.classes
+        if isinstance(self._split, ByShare) and kinds is None and known.all():
+            number = by_share(self._split.shares, count, classes, self._seed)
+        elif isinstance(self._split, ByShare):
             number = np.full(count, NO_SPLIT, np.int8)
             for rows in _of_kinds(known, kinds):
-                classes = None if labels is None or labels.classes is None else labels.classes[rows]
-                number[rows] = by_share(self._split.shares, rows.size, classes, self._seed)
+                number[rows] = by_share(self._split.shares, rows.size, None if classes is None else classes[rows],
+                                        self._seed)
         else:
             number = self.of_rows(begins, 0)(0, kept.size)[kept]
             without = np.count_nonzero((number != NO_SPLIT) & ~known)
             if without and not isinstance(self._split, ForTest):
                 log.warning("%s: %d rows of %s have no label, and are in no split", what, without, "/".join(SPLITS))
             number[~known] = NO_SPLIT
-        found = {name: np.flatnonzero(number == i) for i, name in enumerate(SPLITS)}
-        return {name: rows for name, rows in found.items() if rows.size}
+        return number if (number != NO_SPLIT).any() else None
 
 
 def _of_kinds(known: np.ndarray, kinds: np.ndarray | None) -> Iterator[np.ndarray]:
@@ -139,16 +145,75 @@ def by_share(shares: tuple[float, float, float], count: int, classes: np.ndarray
         classes: (count,) class of each row; None: there is one class.
         seed: Seed of the order of the rows within a class.
     """
-    order = np.random.default_rng(seed).permutation(count)
-    if classes is not None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    place = np.empty(count, np.int64)
-    place[np.argsort(np.arange(1, count + 1) * _GOLDEN % 1, kind="stable")] = np.arange(count)
-    bounds = np.rint(np.cumsum(shares) * count + 1e-9)
-    split = np.searchsorted(bounds, place, side="right").astype(np.int8)
+    order = np.arange(count, dtype=np.int32 if count < 1 << 31 else np.int64)
+    np.random.default_rng(seed).shuffle(order)
+    bounds = _lowest(np.rint(np.cumsum(shares) * count + 1e-9).astype(np.int64), count)
     found = np.empty(count, np.int8)
-    found[order] = np.where(split < len(SPLITS), split, NO_SPLIT)
+    begins = None if classes is None else _begins(classes)
+    for first in range(0, count, _STEP):
+        rows = order[first:first + _STEP]
+        places = np.arange(first, first + rows.size) if begins is None else _places(np.asarray(classes)[rows], begins)
+        fraction = _fractions(places)
+        split = np.zeros(rows.size, np.int8)
+        for bound, place in bounds:
+            split += (fraction > bound) | (fraction == bound) & (places >= place)
+        split[split == len(SPLITS)] = NO_SPLIT
+        found[rows] = split
     return found
+
+
+def _fractions(places: np.ndarray) -> np.ndarray:
+    """The fractions of the multiples of the golden ratio that rows at some places get."""
+    found: np.ndarray = (places + 1) * _GOLDEN % 1
+    return found
+
+
+def _lowest(wanted: np.ndarray, count: int) -> list[tuple[float, int]]:
+    """For each number of rows the lowest fraction, and place of those with that one, that is not among so many lowest.
+
+    A histogram says in which stretch it lies, and the fractions in the stretch are sorted.
+    """
+    num_bins = 1 << max(0, count.bit_length() - _IN_BIN)
+    sizes = np.zeros(num_bins, np.int64)
+
+    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for first in range(0, count, _STEP):
+            places = np.arange(first, min(count, first + _STEP))
+            fraction = _fractions(places)
+            yield places, fraction, (fraction * num_bins).astype(np.int64)
+
+    for _, _, bins in pieces():
+        sizes += np.bincount(bins, minlength=num_bins)
+    ends = np.cumsum(sizes)
+    wanted_bins = np.searchsorted(ends, wanted, side="right")       # beyond the last, where all are wanted
+    inside = [(places[some], fraction[some]) for places, fraction, bins in pieces()
+              for some in [np.isin(bins, wanted_bins)]]
+    places, fraction = (np.concatenate([np.empty(0), *of]) for of in zip(*inside, strict=True)) if inside else (
+        np.empty(0), np.empty(0))
+    order = np.argsort(fraction, kind="stable")
+    places, fraction = np.append(places[order], count), np.append(fraction[order], 1.0)
+    at = np.searchsorted(fraction, wanted_bins / num_bins) + wanted - np.concatenate([[0], ends])[wanted_bins]
+    return [(float(fraction[n]), int(places[n])) for n in np.minimum(at, places.size - 1)]
+
+
+def _begins(classes: np.ndarray) -> np.ndarray:
+    """(C,) int64 the place of the first row of each class, where rows lie class after class."""
+    counts = np.zeros(1, np.int64)
+    for first in range(0, len(classes), _STEP):
+        some = np.bincount(classes[first:first + _STEP], minlength=counts.size)
+        some[:counts.size] += counts
+        counts = some
+    return np.cumsum(counts) - counts
+
+
+def _places(classes: np.ndarray, begins: np.ndarray) -> np.ndarray:
+    """(n,) int64 places of the next rows, whose classes these are; moves ``begins`` behind them."""
+    order = np.argsort(classes, kind="stable")
+    ordered = classes[order]
+    places = np.empty(classes.size, np.int64)
+    places[order] = np.arange(classes.size) - np.searchsorted(ordered, ordered) + begins[ordered]
+    begins += np.bincount(classes, minlength=begins.size)
+    return places
 
 
 def _named(array: pa.Array, column: str, where: Where) -> np.ndarray:
