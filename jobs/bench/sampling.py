@@ -170,9 +170,9 @@ class Weighted:
         return *since(start), int(self._indptr[-1])
 
 
-def blocks(published: PublishedGraph, fanouts: list[int], batch_size: int) -> Call:
-    """Sample and relabel all hops for random seeds, as many of each node type."""
-    sampler, ntypes = NeighborSampler(fanouts), published.schema.ntypes
+def blocks(published: PublishedGraph, fanouts: list[int], batch_size: int, prob: str | None = None) -> Call:
+    """Sample and relabel all hops for random seeds, as many of each node type; by weights of that name, if any."""
+    sampler, ntypes = NeighborSampler(fanouts, prob), published.schema.ntypes
 
     def call(repeat):
         rng = np.random.default_rng(repeat)
@@ -202,12 +202,13 @@ def _shared(array):
     return shared
 
 
-def serve(csc: dict, orig: dict) -> PublishedGraph:
+def serve(csc: dict, orig: dict, weights: dict | None = None) -> PublishedGraph:
     """Publish the structure of a graph.
 
     Args:
         csc: (indptr, indices) of each edge type.
         orig: Original ids of each node type.
+        weights: Edge data named weight of each edge type that has some.
     """
     book = RangePartitionBook(Schema(tuple(orig), tuple(csc)), {t: np.array([0, ids.size]) for t, ids in orig.items()},
                               {e: np.array([0, indices.size]) for e, (_, indices) in csc.items()})
@@ -216,6 +217,7 @@ def serve(csc: dict, orig: dict) -> PublishedGraph:
         small = orig[etype[0]].size < 1 << 31
         arrays[f"edge/{etype_key(etype)}/indptr"] = indptr
         arrays[f"edge/{etype_key(etype)}/indices"] = indices.astype(np.int32 if small else np.int64, copy=False)
+    arrays |= {f"edge/{etype_key(etype)}/data/weight": of_type for etype, of_type in (weights or {}).items()}
     infos = {name: ArrayInfo(name, array.dtype, ()) for name, array in arrays.items()}
     transport = SharedTransport(array_specs(book, list(infos.values()), 1, lambda etype, row: csc[etype][0][row]))
     for name, array in arrays.items():
