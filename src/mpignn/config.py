@@ -158,6 +158,10 @@ class SamplingConfig:
         only=_WITH_MESSAGES)
     sampler_args: tuple[str, ...] | None = _option(None, "what else the sampler is given, such as replace=true",
                                                    only={"sampler": samplers_with_arguments()})
+    edge_time: str | None = _option(None, "edge data with times: for each seed only edges older than it carry "
+                                          "messages (default: all do)", only=_WITH_MESSAGES | _WITH_LABELS)
+    seed_time: str | None = _option(None, "data of the seeds with their times (default: of the name of edge-time)",
+                                    only={"edge_time": SET})
     edge_mask: str | None = _option(None, "edge data that is true on edges that carry messages (default: all do)",
                                     only=_WITH_MESSAGES)
 
@@ -331,7 +335,8 @@ class Config:
                    "eval_fanouts": self.eval_fanouts, "model": name_in_runs(self.model.model)}
         # What runs do not have that were begun before there was such a setting is left out, so that these go on.
         unset = {"model_args": None, "sampler": USUAL_SAMPLER, "sampler_args": None, "layer_norm": False, "jk": LAST,
-                 "out_layers": 0, "class_weights": None, "label_smoothing": 0.0, "standardize_targets": False}
+                 "out_layers": 0, "class_weights": None, "label_smoothing": 0.0, "standardize_targets": False,
+                 "edge_time": None, "seed_time": None}
         for name in [name for name, value in unset.items() if values[name] == value]:
             del values[name]
         if self.embedding.embed_lr is None:

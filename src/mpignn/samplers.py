@@ -55,6 +55,7 @@ class Sampler:
         made_by: ``module:class``; see `mpignn.sampling.named.make_sampler` for what the class is given.
         arguments: What it may be given by the setting ``sampler_args``, by name, and what that must be.
         takes_mask: Whether it draws only edges that the setting ``edge_mask`` marks.
+        takes_times: Whether it draws only edges that are older than the seed, by the setting ``edge_time``.
         whole_rows: Whether it reads all in-edges of the nodes to expand, and not only those that it keeps.
         kept: In-edges that it keeps of a node, on average, by fanout, in-degree and arguments.
         chance: Probability that it keeps a given one of these, by the same; the fanout is infinite where all are kept.
@@ -65,6 +66,7 @@ class Sampler:
     made_by: str
     arguments: Mapping[str, Expected] = field(default_factory=dict)
     takes_mask: bool = False
+    takes_times: bool = False
     whole_rows: bool = False
     kept: Kept = _no_more_than_there_are
     chance: Kept = _alike
@@ -104,10 +106,12 @@ def values_of(settings: Settings) -> dict[str, Any]:
 def check_sampler(settings: Settings) -> None:
     """Raise `ConfigError` if a sampler cannot do what the other settings ask of it.  Not collective."""
     sampler, given = find_sampler(settings.sampler), values_of(settings)
-    if settings.edge_mask is not None and not sampler.takes_mask:
-        others = " or ".join(other.name for other in SAMPLERS.values() if other.takes_mask)
-        raise ConfigError(f"--edge-mask {settings.edge_mask}: sampler {sampler.name} draws from all edges; leave it "
-                          f"out, or choose --sampler {others}")
+    for flag, value, can in (("--edge-mask", settings.edge_mask, "takes_mask"),
+                             ("--edge-time", settings.edge_time, "takes_times")):
+        if value is not None and not getattr(sampler, can):
+            others = " or ".join(other.name for other in SAMPLERS.values() if getattr(other, can))
+            raise ConfigError(f"{flag} {value}: sampler {sampler.name} draws from all edges; leave it out, or choose "
+                              f"--sampler {others}")
     for name, value in given.items() if sampler.arguments else ():
         if name not in sampler.arguments:
             raise ConfigError(f"sampler-args: sampler {sampler.name} does not take {name}; it takes: "
@@ -119,7 +123,7 @@ def check_sampler(settings: Settings) -> None:
 
 SAMPLERS = {sampler.name: sampler for sampler in (
     Sampler("neighbor", "of each node some at random", "mpignn.sampling.neighbor:NeighborSampler", {"replace": _truth},
-            takes_mask=True, kept=_some_again, chance=_alike_or_again),
+            takes_mask=True, takes_times=True, kept=_some_again, chance=_alike_or_again),
     Sampler("labor", "about as many, on which the nodes of a batch agree, so that it reads fewer rows",
             "mpignn.sampling.labor:LaborSampler", whole_rows=True),
     Sampler("hub", "as neighbor, but few of a node with many in-edges", "mpignn.sampling.hub:HubSampler",

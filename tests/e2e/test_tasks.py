@@ -33,7 +33,7 @@ def planted(tmp_path_factory):
     key = "edge/node:to:node"
     np.savez(folder / "links.npz", **{
         "num_nodes/node": NODES, f"{key}/src": src, f"{key}/dst": dst, f"{key}/data/message": part > 1,
-        f"{key}/data/same": (kind[src] == kind[dst]) + 0, f"{key}/data/gap": (kind[src] - kind[dst]) + 0.0,
+        f"{key}/data/when": np.random.default_rng(1).integers(0, 100, src.size), f"{key}/data/same": (kind[src] == kind[dst]) + 0, f"{key}/data/gap": (kind[src] - kind[dst]) + 0.0,
         "node/node/features": (1.5 * np.eye(4)[kind] + rng.standard_normal((NODES, 4))).astype(np.float32),
         "split/node:to:node/train": np.flatnonzero(part > 1)[::8], "split/node:to:node/val": np.flatnonzero(part == 0),
         "split/node:to:node/test": np.flatnonzero(part == 1)})
@@ -66,12 +66,14 @@ def train(graph, run_dir, np_, *words, mpi="mpich"):
                "--rank-among", "100", "--metrics", "hits@10"], {"hits@10": (0.2, 1)}),
     ("links", ["--task", "edge_classification", "--labels", "same", "--metrics", "acc,roc_auc"], {"roc_auc": (0.8, 1)}),
     ("links", ["--task", "edge_regression", "--labels", "gap"], {"rmse": (0, 1)}),
+    ("links", ["--task", "edge_classification", "--labels", "same", "--edge-time", "when", "--epochs", "2"],
+     {"acc": (0.5, 1)}),
     ("planted", ["--metrics", "acc,macro_f1,micro_f1,roc_auc,average_precision", "--class-weights", "balanced"],
      {"acc": (0.9, 1), "roc_auc": (0.95, 1)}),
     ("planted", ["--task", "node_multilabel", "--labels", "two", "--metrics", "micro_f1,acc,roc_auc"],
      {"micro_f1": (0.9, 1)}),
     ("planted", ["--task", "node_regression", "--labels", "level", "--metrics", "rmse,mae,mse"], {"rmse": (0, 0.7)}),
-], ids=["links", "links by translation", "classes of edges", "numbers of edges", "classes", "labels", "numbers"])
+], ids=["links", "links by translation", "classes of edges", "numbers of edges", "classes by time", "classes", "labels", "numbers"])
 def test_a_task_ends_the_same_on_five_ranks(planted, tmp_path, name, words, expected):
     words = ["--epochs", "5", *(["--edge-mask", "message"] if name == "links" else []), *words]
     _, alone = train(planted / f"{name}-1", tmp_path / "alone", 1, *words)

@@ -115,6 +115,7 @@ WITHOUT_EFFECT = [
     (name, "5", {}) for name in ("heads", "out_heads", "bases", "num_negatives", "rank_among", "replicate_nodes")] + [
     ("decoder", "transe", {}), ("margin", "2", {"task": "link_prediction"}), ("aggregator", "sum", {"model": "gcn"}),
     ("norm", "right", {}), ("residual", True, {"model": "mlp"}), ("layer_norm", True, {"model": "mlp"}),
+    ("edge_time", "when", {"task": "link_prediction"}), ("seed_time", "asked", {}),
     ("class_weights", "balanced", {"task": "node_regression"}), ("standardize_targets", True, {}),
     ("label_smoothing", "0.1", {"task": "node_multilabel"}), ("jk", "cat", {"model": "none"}),
     ("out_layers", "2", {"model": "mlp"}),

@@ -250,7 +250,7 @@ def _sampler_bytes(book: RangePartitionBook, sampling: SamplingConfig, fanouts: 
                    hops: Sequence[Hop]) -> int:
     """What gives nodes their positions, and the edges of a hop that are looked at."""
     looked_at = 0.0
-    if find_sampler(sampling.sampler).whole_rows:
+    if find_sampler(sampling.sampler).whole_rows or sampling.edge_time is not None:
         looked_at = max(sum(hop.dst[e[2]] * _degree(book, e) for e in book.canonical_etypes) if fanout != 0 else 0.0
                         for hop, fanout in zip(hops, reversed(fanouts), strict=True))
     ids = {t: max((hop.dst[t] + sum(hop.edges[etype_key(e)] for e in book.canonical_etypes if e[0] == t)

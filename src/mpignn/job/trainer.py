@@ -42,7 +42,8 @@ def kernel_calls(config: Config, graphs: Sequence[DistGraph], own_program: bool)
     """
     torch.set_num_threads(1)
     published = [published_graph(g) for g in graphs]
-    chosen_by = None if own_program else {name for name in (config.sampling.edge_mask,) if name is not None}
+    chosen_by = None if own_program else {
+        name for name in (config.sampling.edge_mask, config.sampling.edge_time) if name is not None}
     only_nodes = not own_program and config.task.task.startswith("node") and config.sampling.sampler == USUAL
     dtype = np.float64 if config.train.precision == "fp64" else np.float32
     half = [np.uint16] if config.train.precision == "bf16" else []       # bfloat16, as kernels see it

@@ -31,7 +31,7 @@ from mpignn.store.graph import DistGraph
 from mpignn.tables.endings import table_of
 from mpignn.train import survey
 from mpignn.train.compatibility import check_run
-from mpignn.train.tasks.goal import Goal, check_model, find_goal
+from mpignn.train.tasks.goal import Goal, check_model, check_times, find_goal
 from mpignn.train.tasks.reverse import check_exclude
 from mpignn.train.trained_model import TrainedModel, check_graph, check_labels, check_new_nodes, read_trained
 
@@ -115,6 +115,7 @@ class Training(Work):
         check_taken(config, self.given)
         check_model(config, book.schema, goal)
         check_exclude(config.task, book, goal.etypes)
+        check_times(config, book.schema, opened.placement.infos, goal)
         survey.check_given(config, book.schema, goal, self.given, opened.splits)
         self._check_resumed(goal, opened)
         _tell(config, goal, opened)
@@ -190,6 +191,10 @@ class _OnRun(Work):
                               "all neighbors: give --sampled, or give the class forward_layer and num_layers, as "
                               "mpignn.nn.Stack has them")
         check_graph(self.trained, placement.book.schema, placement.infos, opened.source_id)
+        if self.config.sampling.edge_time is not None and not self.sampled:
+            raise ConfigError("edges are chosen by time (edge-time), so rows depend on who is asked about, and are not "
+                              "computed layer after layer: give --sampled")
+        check_times(self.config, placement.book.schema, placement.infos, self.trained.goal)
         self.check_use(opened)
         _tell(self.config, self.trained.goal, opened)
 
@@ -266,6 +271,9 @@ class Inference(_OnRun):
     def check_use(self, opened: Opened) -> None:
         survey.check_asked(self.trained.goal, self.split, opened.splits, self.top_k, self.sources is not None,
                            nodes=self.nodes is not None, is_table=table_of(self.out) is not None)
+        if self.config.sampling.edge_time is not None and self.trained.goal.ntype is None:
+            raise ConfigError("edges are chosen by time (edge-time), and infer scores edges by one row of each node, "
+                              "which has no time: only eval --sampled can use this run")
         check_file(self.out, self._inputs(opened) if self.out.exists() else ())
 
     def _inputs(self, opened: Opened) -> list[Path]:

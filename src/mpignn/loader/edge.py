@@ -64,10 +64,10 @@ class EdgeDataLoader(DistDataLoader[EType]):
             negative_sampler: Draws pairs for each edge.
             g_sampling: Graph to draw neighbors from in the place of ``g``, with the same nodes by original id;
                 ``exclude`` has then no effect.  Input nodes and blocks are of that graph.
-            input_time: (E,) time of each seed edge, for a sampler that chooses edges by time, or a dict by edge type;
-                both ends have it, and those of the pairs drawn for the edge.  None: what the edges have under the
-                sampler's ``edge_timestamp_attr_name``, so that none of them is drawn for itself.  An output node is
-                then a node at one time.
+            input_time: (E,) time of each seed edge, for a sampler that chooses edges by time, a dict by edge type, or
+                the name of edge data; both ends have it, and those of the pairs drawn for the edge.  None: what the
+                edges have under the sampler's ``edge_timestamp_attr_name``, so that none of them is drawn for itself.
+                An output node is then a node at one time.
             options: Those of `DistDataLoader`, but ``collate_fn``.
 
         Raises:

@@ -41,8 +41,8 @@ class NodeDataLoader(DistDataLoader[str]):
                 partitioning (such as `DistGraph.split`); a dict by node type on a heterogeneous graph.
             sampler: Draws the neighbors, and says which node data comes with them.
             batch_size: Seeds of a step per trainer.
-            input_time: (N,) time of each seed, for a sampler that chooses edges by time, or a dict by node type.  None:
-                what the seeds have under its ``node_timestamp_attr_name``.
+            input_time: (N,) time of each seed, for a sampler that chooses edges by time, a dict by node type, or the
+                name of node data.  None: what the seeds have under its ``node_timestamp_attr_name``.
             options: Those of `DistDataLoader`, but ``collate_fn``.
 
         Raises:

@@ -29,7 +29,7 @@ class SeedTimes(Generic[K]):
         Args:
             sampler: What draws for them.
             ids: (N,) of each type.
-            given: (N,) times: an array, or a dict by type; None: those of the graph.
+            given: (N,) times: an array, a dict by type, or the name of the data that has them; None: see ``named``.
             kind: Makes the key of ``ids`` out of one of ``given``; of None where it is an array.
             graph: The graph that has the seeds.
             named: Data of the seeds that are times: a name, or names by type; None if there is none.
@@ -47,6 +47,10 @@ class SeedTimes(Generic[K]):
             if given is not None:
                 raise ConfigError("input_time is given, but the sampler has no name of timestamps to compare it with: "
                                   "give it edge_timestamp_attr_name or node_timestamp_attr_name")
+        elif isinstance(given, str):
+            for name in ids:
+                data(graph, name, given)
+            self._names = dict.fromkeys(ids, given)
         elif given is not None:
             by_type: Mapping[Any, Any] = given if isinstance(given, Mapping) else {None: given}
             self._given = {kind(name): np.asarray(times) for name, times in by_type.items()}

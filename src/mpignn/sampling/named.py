@@ -29,5 +29,7 @@ def make_sampler(settings: SamplingConfig, fanouts: Sequence[int], mask: str | N
         options |= values_of(settings)
     if sampler.takes_mask:
         options["mask"] = mask
+    if sampler.takes_times:
+        options["edge_timestamp_attr_name"] = settings.edge_time
     made: BlockSampler = kind(fanouts, **options)
     return made

@@ -191,7 +191,8 @@ def _tell(g: DistGraph, task: Task, config: Config) -> None:
              sum(map(len, task.seeds(g, "train").values())), config.global_batch_size(g.trainers.size),
              ",".join(map(str, reversed(fanouts))), fanouts[-1])
     held_out = [split for split in ("val", "test") if task.seeds(g, split)]
-    told = g.trainers.rank == 0 and task.goal.edge_mask is None and find_model(config.model.model).sees_neighbors
+    kept_out = task.goal.edge_mask is not None or task.seed_time is not None
+    told = g.trainers.rank == 0 and not kept_out and find_model(config.model.model).sees_neighbors
     if told and task.goal.etypes and held_out:
         log.warning("edges of %s carry messages in training: name edge data that is false on them by --edge-mask, or "
                     "the figures will be too good", " and ".join(held_out))

@@ -77,13 +77,14 @@ def layerwise(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Seq
 
 @torch.no_grad()
 def by_samples(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Sequence[str], key: int,
-               batch_size: int = INFERENCE_BATCH) -> dict[str, DistTensor]:
+               batch_size: int = INFERENCE_BATCH, seed_time: str | None = None) -> dict[str, DistTensor]:
     """The rows that a network gives all nodes of some types by sampled neighbors.  Collective over the trainers.
 
     Args:
         g, network, wanted, batch_size: As for `layerwise`.
         sampler: One of as many hops as the model has layers.
         key: Key of the draws, which are the same for a node in every call and on any number of trainers.
+        seed_time: Node data that says of when each node is asked about; None: the sampler asks for no times.
 
     Returns:
         As `layerwise`.
@@ -93,7 +94,7 @@ def by_samples(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Se
         Stopped: On all trainers: one of them was asked to stop.
     """
     def compute(seeds: Mapping[str, np.ndarray]) -> Rows:
-        _, _, blocks = sampler.sample(published_graph(g), seeds, key)
+        _, _, blocks = sampler.sample(published_graph(g), seeds, key, times=_times(g, seeds, seed_time))
         rows: Rows = network.model(blocks, _inputs(g, network, blocks[0].src_ids))
         return rows
 
@@ -107,9 +108,11 @@ class DrawnRows:
     They are those of `by_samples`.
     """
 
-    def __init__(self, g: DistGraph, network: Network, sampler: BlockSampler, ntype: str, key: int) -> None:
+    def __init__(self, g: DistGraph, network: Network, sampler: BlockSampler, ntype: str, key: int,
+                 seed_time: str | None = None) -> None:
         """Arguments as there; ``ntype`` is the type.  Not collective."""
         self._g, self._network, self._sampler, self._ntype, self._key = g, network, sampler, ntype, key
+        self._seed_time = seed_time
 
     @torch.no_grad()
     def read_together(self, ids: np.ndarray | torch.Tensor, batch_size: int = INFERENCE_BATCH) -> torch.Tensor:
@@ -123,7 +126,9 @@ class DrawnRows:
         nodes, places = np.unique(np.asarray(ids), return_inverse=True)
         steps, parts = 1 + max(g.trainers.allgather(nodes.size)) // batch_size, []
         for part in np.array_split(nodes, steps):
-            _, _, blocks = self._sampler.sample(published_graph(g), {self._ntype: part}, self._key)
+            seeds = {self._ntype: part}
+            _, _, blocks = self._sampler.sample(published_graph(g), seeds, self._key,
+                                                times=_times(g, seeds, self._seed_time))
             parts.append(rows_of(network.model(blocks, _inputs(g, network, blocks[0].src_ids)), self._ntype))
             beat()
             stop.check(g.trainers)
@@ -158,6 +163,12 @@ def _of_all(g: DistGraph, wanted: Sequence[str] | None, batch_size: int, compute
     for tensor in rows.values():
         tensor.sync()
     return rows
+
+
+def _times(g: DistGraph, seeds: Mapping[str, np.ndarray], name: str | None) -> dict[str, np.ndarray] | None:
+    """(n,) times of nodes of each type, by the name of the data that has them."""
+    graph = published_graph(g)
+    return None if name is None else {t: graph.read(graph.node_data(t, name)[0], ids)[:, 0] for t, ids in seeds.items()}
 
 
 def _inputs(g: DistGraph, network: Network, ids: Mapping[str, np.ndarray]) -> Rows:

@@ -14,6 +14,7 @@ from torch import nn
 
 from mpignn import stop
 from mpignn.config import Config, SamplingConfig
+from mpignn.errors import ConfigError
 from mpignn.kernels.rng import derive
 from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat
@@ -72,6 +73,12 @@ class Task(Shown, ABC):
                 own = replace(config, task=replace(config.task, task=self.kind))
                 goal = find_goal(own, g.schema, published_graph(g).infos, g.splits, g.names.classes)
         self.goal: Goal = replace(goal, outputs=self._num_outputs(g, goal))
+
+    @property
+    def seed_time(self) -> str | None:
+        """The data of the seeds that has their times; None: edges are not chosen by time."""
+        asked = self._sampling
+        return None if asked.edge_time is None else asked.seed_time or asked.edge_time
 
     @property
     def outputs(self) -> int:
@@ -147,13 +154,17 @@ class Task(Shown, ABC):
         Layer after layer with all neighbors, or by sampled ones, of each layer as many as ``fanouts`` say.
         """
         if fanouts is not None:
-            return by_samples(g, network, self.sampler(fanouts, network), self.ntypes, EVALUATION)
+            return by_samples(g, network, self.sampler(fanouts, network), self.ntypes, EVALUATION,
+                              seed_time=self.seed_time)
+        if self.seed_time is not None:
+            g.trainers.agree(ConfigError("edges are chosen by time, so rows depend on who is asked about, and are not "
+                                         "computed layer after layer: go by sampled neighbors"))
         return layerwise(g, network, self._sampler(SamplingConfig(), (ALL,), network), self.ntypes)
 
     def drawn_rows(self, g: DistGraph, network: Network, fanouts: Sequence[int]) -> dict[str, DrawnRows]:
         """The same by sampled neighbors, of those nodes that are read.  Not collective."""
         sampler = self.sampler(fanouts, network)
-        return {ntype: DrawnRows(g, network, sampler, ntype, EVALUATION) for ntype in self.ntypes}
+        return {ntype: DrawnRows(g, network, sampler, ntype, EVALUATION, self.seed_time) for ntype in self.ntypes}
 
     @abstractmethod
     def measure(self, g: DistGraph, network: Network, config: Config, split: str, whole: bool = False,

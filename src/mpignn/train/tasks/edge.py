@@ -64,6 +64,7 @@ class EdgeTask(Task):
                shuffle: bool) -> EdgeDataLoader:
         exclude = config.task.exclude
         return EdgeDataLoader(g, self.seeds(g, split), sampler, shuffle=shuffle, seed=seed,
+                              input_time=self.seed_time,
                               exclude=None if exclude == "none" else exclude, reverse_etypes=self._reverse_etypes,
                               negative_sampler=self.negative_sampler if shuffle else None,
                               global_batch_size=config.global_batch_size(g.trainers.size),

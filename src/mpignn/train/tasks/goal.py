@@ -164,6 +164,38 @@ def _check_passed_on(config: Config, goal: Goal) -> None:
                               f"{wanted}: {mend}")
 
 
+def check_times(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo], goal: Goal) -> None:
+    """Raise what keeps edges from being chosen by time, as the settings ask for it.  Not collective.
+
+    Raises:
+        UnknownName: No edge type, or no type of seeds, has data of that name.
+        DataError: It is not one number each, or some are integers and others are not.
+        ConfigError: Links are predicted, which are ranked by rows that know no time.
+    """
+    edge_time, seed_time = config.sampling.edge_time, config.sampling.seed_time or config.sampling.edge_time
+    if edge_time is None or seed_time is None:
+        return
+    if goal.labels is None:
+        raise ConfigError(f"--edge-time {edge_time}: links are ranked by one row of each node, which has no time: "
+                          "leave it out, or predict nodes, or labels of edges")
+    of_edges = [infos[path] for path in (ArrayKey.edge_data(e, edge_time).path for e in schema.etypes) if path in infos]
+    if not of_edges:
+        raise UnknownName(f"--edge-time: no edge type has data named {edge_time!r}")
+    kind = NODE if goal.ntype is not None else EDGE
+    for key in goal.keys:
+        info = infos.get(ArrayKey.data(kind, key, seed_time).path)
+        if info is None:
+            raise UnknownName(f"--seed-time: {key} has no data named {seed_time!r}, which would say of when each is")
+        of_edges.append(info)
+    for info in of_edges:
+        if info.width != 1 or info.dtype.kind not in "iuf" or info.dtype in (np.float16, np.uint64):
+            raise DataError(f"{info.name} is {info.dtype} with rows of shape {info.row_shape}: times are one number "
+                            "each, float32, float64 or an integer of 64 bits or fewer with a sign")
+        if (info.dtype.kind == "f") != (of_edges[0].dtype.kind == "f"):
+            raise DataError(f"{of_edges[0].name} is {of_edges[0].dtype} and {info.name} is {info.dtype}: give all "
+                            "times as integers, or all as floating-point numbers")
+
+
 def _check_mask(mask: str, found: Sequence[ArrayInfo]) -> None:
     """Raise what keeps edge data from saying which edges carry messages."""
     if not found:

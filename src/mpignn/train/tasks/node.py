@@ -34,6 +34,7 @@ class NodeTask(Labelled):
     def loader(self, g: DistGraph, config: Config, split: str, sampler: BlockSampler, seed: int,
                shuffle: bool) -> NodeDataLoader:
         return NodeDataLoader(g, self.seeds(g, split), sampler, shuffle=shuffle, seed=seed,
+                              input_time=self.seed_time,
                               global_batch_size=config.global_batch_size(g.trainers.size),
                               prefetch=config.loader.prefetch, device=config.world.device)
 
