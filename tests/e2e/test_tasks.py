@@ -33,7 +33,8 @@ def planted(tmp_path_factory):
     key = "edge/node:to:node"
     np.savez(folder / "links.npz", **{
         "num_nodes/node": NODES, f"{key}/src": src, f"{key}/dst": dst, f"{key}/data/message": part > 1,
-        f"{key}/data/when": np.random.default_rng(1).integers(0, 100, src.size), f"{key}/data/same": (kind[src] == kind[dst]) + 0, f"{key}/data/gap": (kind[src] - kind[dst]) + 0.0,
+        f"{key}/data/when": np.random.default_rng(1).integers(0, 100, src.size),
+        f"{key}/data/same": (kind[src] == kind[dst]) + 0, f"{key}/data/gap": (kind[src] - kind[dst]) + 0.0,
         "node/node/features": (1.5 * np.eye(4)[kind] + rng.standard_normal((NODES, 4))).astype(np.float32),
         "split/node:to:node/train": np.flatnonzero(part > 1)[::8], "split/node:to:node/val": np.flatnonzero(part == 0),
         "split/node:to:node/test": np.flatnonzero(part == 1)})
@@ -73,7 +74,8 @@ def train(graph, run_dir, np_, *words, mpi="mpich"):
     ("planted", ["--task", "node_multilabel", "--labels", "two", "--metrics", "micro_f1,acc,roc_auc"],
      {"micro_f1": (0.9, 1)}),
     ("planted", ["--task", "node_regression", "--labels", "level", "--metrics", "rmse,mae,mse"], {"rmse": (0, 0.7)}),
-], ids=["links", "links by translation", "classes of edges", "numbers of edges", "classes by time", "classes", "labels", "numbers"])
+], ids=["links", "links by translation", "classes of edges", "numbers of edges", "classes by time", "classes",
+        "labels", "numbers"])
 def test_a_task_ends_the_same_on_five_ranks(planted, tmp_path, name, words, expected):
     words = ["--epochs", "5", *(["--edge-mask", "message"] if name == "links" else []), *words]
     _, alone = train(planted / f"{name}-1", tmp_path / "alone", 1, *words)
