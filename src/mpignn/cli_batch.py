@@ -16,8 +16,11 @@ from mpignn.batch import CHAIN, COMMANDS, INTERFACES, LAUNCHERS, SWEEP, Setting,
 from mpignn.cli_data import refuse_mpirun
 from mpignn.config import AUTO, Config
 from mpignn.errors import ConfigError, os_errors
+from mpignn.graph.likeness import one_of
 from mpignn.options import nearest
+from mpignn.partition.methods import METHODS
 from mpignn.schedulers import PASSED_ON, SCHEDULERS, SLURM, Allocation
+from mpignn.tables.endings import table_of
 
 KINDS = (*COMMANDS, CHAIN, SWEEP)
 
@@ -137,6 +140,7 @@ def _check_kind(kind: str, given: Mapping[str, Any]) -> None:
 
 def _step(command: str, words: Sequence[str], commands: Commands, asked: Allocation) -> Step:
     job = commands.read(command, words)
+    _check_job(job)
     if command == "partition":
         return Step(command, words, within=str(Path(job.out).parent))
     if command != "train":
@@ -200,7 +204,7 @@ def _chain(words: Sequence[str], commands: Commands) -> list[Step]:
     places, dealt = _deal(words, {name: commands.parsers[name] for name in ("partition", "train", "infer")})
     if len(places) != 2:
         raise ConfigError("slurm chain: name the source and the partitioned graph to make of it, as in slurm chain SRC "
-                          f"graphs/mine --parts 4; here are {len(places)} names")
+                          f"graphs/mine --parts 4; these are {len(places)} name(s)")
     source, graph = places
     config = commands.configured(commands.read("train", [graph, *dealt["train"]]))
     if config.checkpoint.resume not in (None, AUTO):
@@ -213,8 +217,18 @@ def _chain(words: Sequence[str], commands: Commands) -> list[Step]:
                   limited=config.checkpoint.time_limit is not None),
              Step("infer", [run, *dealt["infer"], *out]), Step("report", [run], alone=True)]
     for step in steps:
-        commands.read(step.command, step.words)
+        _check_job(commands.read(step.command, step.words))
     return steps
+
+
+def _check_job(job: argparse.Namespace) -> None:
+    """Raise for words that `partition` or `infer` would refuse however the files are that it reads."""
+    given = vars(job)
+    method, out = given.get("method"), given.get("out")
+    if method is not None and method not in METHODS and not Path(method).is_file():
+        raise ConfigError(f"--method {method}: neither a file nor {one_of(method, METHODS)}")
+    if out is not None and "top_k" in given:        # predictions
+        table_of(Path(out))
 
 
 _NOT_IN_A_CHAIN = {"--dry-run": "a chain is there to train", "--sampled": "give it to infer by hand",
@@ -242,7 +256,8 @@ def _deal(words: Sequence[str], parsers: Mapping[str, argparse.ArgumentParser]
             known = [flag for parser in parsers.values() for flag in parser._option_string_actions]
             raise ConfigError(f"slurm chain: unknown option {name}{nearest(name, known)}")
         taken = [word]
-        if "=" not in word and next(iter(has.values())).nargs is None and left:
+        nargs = next(iter(has.values())).nargs
+        if "=" not in word and left and (nargs is None or nargs == "?" and not left[0].startswith("-")):
             taken.append(left.pop(0))
         for step in has:
             dealt[step] += taken

@@ -67,9 +67,9 @@ TRAIN = [*SETTINGS, "--epochs", str(EPOCHS)]
 # A job that goes on for a while: what it learns is what any job learns.
 SLOW = """
 import runpy, sys, time
-import torch
-step = torch.optim.Adam.step
-torch.optim.Adam.step = lambda *args, **more: time.sleep({seconds}) or step(*args, **more)
+from mpignn.train.optimizer import Adam
+step = Adam.step
+Adam.step = lambda *args, **more: time.sleep({seconds}) or step(*args, **more)
 sys.argv = ["mpignn", *sys.argv[3:]]
 runpy.run_module("mpignn", run_name="__main__")
 """
