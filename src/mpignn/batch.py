@@ -241,7 +241,7 @@ def _setup(setting: Setting, scheduler: Scheduler) -> list[str]:
 def _start(setting: Setting, asked: Allocation, scheduler: Scheduler, step: Step) -> str:
     text = (_PYTHON if setting.container is None else _CONTAINER).format(python=shlex.quote(setting.python))
     if step.alone or step.command == "partition" and asked.ranks == 1:
-        return text + "start=()\n"
+        return text + "start=(env)     # one process needs no launcher\n"
     if setting.launcher != "auto":
         return text + f"start=({_launcher(setting.launcher, setting, asked, scheduler)})\n"
     openmpi, mpich = (_launcher(name, setting, asked, scheduler) for name in ("mpirun", "mpiexec"))
