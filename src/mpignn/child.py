@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mpignn.progress import told_apart
+
 _DIES_WITH_PARENT = 1       # PR_SET_PDEATHSIG of prctl(2)
 _TEXT_BYTES = 4096
 
@@ -31,7 +33,8 @@ def call_apart(function: Callable[[], np.ndarray], count: int) -> np.ndarray:
             is out.
     """
     if "mpi4py.MPI" in sys.modules:
-        return function().astype(np.int64)
+        with told_apart():
+            return function().astype(np.int64)
     try:
         shared = mmap.mmap(-1, count * 8 + _TEXT_BYTES)
         pid = os.fork()

@@ -23,8 +23,10 @@ from mpignn.job.launch import launch
 from mpignn.job.runs import check_version
 from mpignn.job.settings import check_moved, configure, configure_training, of_run
 from mpignn.job.work import DryRun, Evaluation, Inference, Training
+from mpignn.log import phase
 from mpignn.models import is_own
 from mpignn.options import add_flags, check_effects, load_config, named_choices, nearest
+from mpignn.progress import display
 from mpignn.tasks import check_metrics
 from mpignn.version import version
 
@@ -38,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code.  Errors are told once, by the first rank of the job."""
     say.set_up()
     first = launcher.is_first()
+    display.begin_command(argv)
     try:
         arguments = _parse(list(argv), first)
         if arguments.command in _JOBS:
@@ -60,6 +63,8 @@ def main(argv: Sequence[str]) -> int:
         return code
     except BrokenPipeError:         # the reader of our output, such as `head`, has seen enough
         return 0
+    finally:
+        display.end_command()
 
 
 def _parse(argv: list[str], first: bool) -> argparse.Namespace:
@@ -236,7 +241,9 @@ def _info(arguments: argparse.Namespace) -> int:
                               f"{'--fanouts 10,5 or ' if sampled else ''}--plan")
     if arguments.graph is not None:
         cli_data.refuse_mpirun("info GRAPH")
-        say.deliver("\n".join(_plan(arguments)) if arguments.plan else _described(arguments))
+        with phase(f"read {arguments.graph}"):
+            found = "\n".join(_plan(arguments)) if arguments.plan else _described(arguments)
+        say.deliver(found)
         return 0
     text = _environment()
     if text is not None:        # told behind the job, which a reader that has seen enough shall not abort

@@ -13,7 +13,7 @@ from mpignn.errors import ConfigError
 from mpignn.launcher import is_first
 from mpignn.options import add_flags, load_config, nearest
 
-_QUIET = {"log": "warning", "progress": "none"}
+_QUIET = {"log": "warning"}
 _NUMBERS: dict[str, Any] = {"nodes": 50_000, "repeats": 7, "parts": 4, "np": 2, "trainers": (1, 2, 4)}
 
 
@@ -47,6 +47,8 @@ def bench(arguments: argparse.Namespace) -> int:
     code, result = run(benchmark, asked)
     if code == 0 and is_first():
         say.deliver(to_json(result, 1) if arguments.json else "\n".join(lines(result)))
+        if arguments.out is not None:
+            say.tell(f"wrote {arguments.out}", on_stderr=arguments.json)
     return code
 
 

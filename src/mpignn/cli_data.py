@@ -11,6 +11,7 @@ from mpignn.arguments import num_bytes as bytes_meant
 from mpignn.comm.group import Group, LocalGroup
 from mpignn.config import Config, WorldConfig
 from mpignn.errors import ConfigError, DataError
+from mpignn.log import phase
 from mpignn.mpi.access import OWNER
 from mpignn.mpi.host import available_memory
 from mpignn.partition.balance import BALANCES
@@ -118,7 +119,9 @@ def describe_arguments(parser: argparse.ArgumentParser) -> None:
 def describe(arguments: argparse.Namespace) -> int:
     refuse_mpirun("describe")
     from mpignn.tables.guess import describe as text
-    say.deliver(text(Path(arguments.source)), end="")
+    with phase(f"read {arguments.source}"):
+        told = text(Path(arguments.source))
+    say.deliver(told, end="")
     return 0
 
 
@@ -131,7 +134,7 @@ def check(arguments: argparse.Namespace) -> int:
     with _all_ranks() as (group, _):
         problems = check(arguments.graph, group)
         if group.rank == 0:
-            for problem in problems or [f"{arguments.graph}: no problem found"]:
+            for problem in problems or [f"{arguments.graph}: no problem found; nothing was written"]:
                 say.deliver(problem)
         if problems:
             raise DataError(f"{arguments.graph}: {len(problems)} problem(s), listed above").on_all()
@@ -151,7 +154,8 @@ def data(arguments: argparse.Namespace) -> int:
     refuse_mpirun("data")
     from mpignn.storage.datasets import prepare
     out = arguments.out or f"{arguments.name}.npz"
-    prepare(arguments.name, out, from_file=arguments.from_file, split_file=arguments.split_file)
+    with phase(f"prepare {arguments.name}"):
+        prepare(arguments.name, out, from_file=arguments.from_file, split_file=arguments.split_file)
     say.tell(f"wrote {out}; next: python -m mpignn partition {out} {Path(out).stem}-2 --parts 2")
     return 0
 

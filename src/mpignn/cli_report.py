@@ -38,6 +38,5 @@ def report(arguments: argparse.Namespace) -> int:
     text = to_json(found, 1) + "\n" if out.suffix == ".json" else make_page(found)
     with os_errors(ResourceError, str(out)), new_file(out) as file:
         file.write_text(text, encoding="utf-8")
-    if not arguments.json:
-        say.tell(f"wrote {out}")
+    say.tell(f"wrote {out}", on_stderr=arguments.json)
     return 0

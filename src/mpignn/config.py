@@ -257,8 +257,9 @@ class TrainConfig:
     data_path_only: bool = _aside(False, "sample and fetch, but run no model")
     run_dir: str | None = _aside(None, "folder for config.toml and metrics.jsonl (default: runs/NAME-TIME)")
     log: str = _aside("info", "detail of the log", choices=("debug", "info", "warning"))
-    progress: str = _aside("auto", "how far the run is, on standard output: a bar, which needs a terminal, a line now "
-                                   "and then, none; auto: a bar where the launcher's output is a terminal, else lines",
+    progress: str = _aside("auto", "how far the run is, on standard output: a bar, which needs a terminal, lines after "
+                                   "2 s of silence, none; auto: a bar where the launcher's output is a terminal, else "
+                                   "lines",
                            choices=("auto", "bar", "lines", "none"))
 
 

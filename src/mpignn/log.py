@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from mpignn import say
+
 _LAST_PHASES = 20
 
 
@@ -26,6 +28,7 @@ class Activity:
         steady: Whether something happens in it all the time, as where batch follows batch.
         detail: Where in the phase it is; empty where that is not said.
         waits_for: Whom it waits for; empty while it works.
+        began: `time.monotonic` when the phase began.
         beat: `time.monotonic` when something last happened.
         phases: The last phases, and when they began, by `time.time`.
     """
@@ -36,11 +39,12 @@ class Activity:
     steady: bool = False
     detail: str = ""
     waits_for: str = ""
+    began: float = 0.0
     beat: float = 0.0
     phases: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=_LAST_PHASES))
 
 
-activity = Activity(beat=time.monotonic())
+activity = Activity(began=time.monotonic(), beat=time.monotonic())
 
 
 def set_up(level: str, who: str, is_first: bool) -> None:
@@ -53,13 +57,21 @@ def set_up(level: str, who: str, is_first: bool) -> None:
         is_first: Whether this rank is the first of its role.
     """
     activity.who = who
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {who} %(message)s", "%H:%M:%S"))
     root = logging.getLogger("mpignn")
     root.handlers[:] = [handler]
     root.propagate = False
     wanted = logging.getLevelName(level.upper())
     root.setLevel(wanted if is_first or level == "debug" else max(wanted, logging.WARNING))
+
+
+class _Lines(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes lines as all others that are said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with say.line():
+            super().emit(record)
 
 
 def who() -> str:
@@ -87,12 +99,12 @@ def phase(name: str, idle: bool = False, steady: bool = False) -> Iterator[None]
         name: Name of the phase.
         idle, steady: As in `Activity`.
     """
-    before = activity.phase, activity.idle, activity.steady
-    activity.phase, activity.idle, activity.steady = name, idle, steady
+    before = activity.phase, activity.idle, activity.steady, activity.began
+    activity.phase, activity.idle, activity.steady, activity.began = name, idle, steady, time.monotonic()
     activity.phases.append((time.time(), name))
     beat("")
     started = time.perf_counter()
     yield
     logging.getLogger(__name__).debug("%s: %.3f s", name, time.perf_counter() - started)
-    activity.phase, activity.idle, activity.steady = before
+    activity.phase, activity.idle, activity.steady, activity.began = before
     beat("")

@@ -15,21 +15,22 @@ _LAUNCHERS = ("mpirun", "mpiexec", "prterun", "orterun")        # how their proc
 _TO_FILES = (b"output", b"outfile")         # in options by which they write what ranks say to files
 
 
-def columns(proc: Path = Path("/proc")) -> int | None:
-    """Width of the terminal at which standard output is read; None if it is not, or nobody can tell.  Not collective.
+def columns(stream: int = 1, proc: Path = Path("/proc")) -> int | None:
+    """Width of the terminal at which a stream is read; None if it is not, or nobody can tell.  Not collective.
 
     Args:
+        stream: 1 for standard output, 2 for standard error.
         proc: Where the kernel shows processes.
     """
-    if os.environ.get("TERM") == "dumb" or _is_file(1):
+    if os.environ.get("TERM") == "dumb" or _is_file(stream):
         return None
     if launched() is None:
-        return _width(1)
+        return _width(stream)
     for pid in _ancestors(proc, os.getpid()):
         if _text(proc / str(pid) / "comm").startswith(_LAUNCHERS):
             words = _bytes(proc / str(pid) / "cmdline").split(b"\0")
             to_files = any(word.startswith(b"-") and what in word for word in words for what in _TO_FILES)
-            return None if to_files else _width_of(proc / str(pid) / "fd" / "1")
+            return None if to_files else _width_of(proc / str(pid) / "fd" / str(stream))
     return None
 
 

@@ -34,6 +34,7 @@ OF_THE_PROCESS = {
     "stop": "signals come to the process",
     "watchdog": "one thread watches all that the process does",
     "storage.claim": "a run folder is claimed by the process, whatever part of it asks",
+    "progress": "what a process does is shown in one place",
     "duties": "whoever waits does them, whatever it waits for",
     "mpi.sync": "whoever is at the end tells all groups",
     "mpi.probe": "memory that an operation of MPI without an end may still use",

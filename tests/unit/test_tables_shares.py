@@ -46,7 +46,7 @@ def read(table):
 
 
 @contextmanager
-def stage(name, total):
+def stage(name, total, unit):
     """One of which all must be told, and no more."""
     done = [0]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpignn.bench.figures import TIMES, Figure
 from mpignn.comm.group import Group
-from mpignn.log import beat
+from mpignn.progress import each
 
 _CACHE_BYTES = 96 << 20     # more than the caches of a processor hold
 
@@ -50,17 +50,15 @@ def time_in_turn(group: Group, things: Sequence[Timed], repeats: int) -> list[Fi
     """
     others = np.zeros(_CACHE_BYTES, np.uint8)
     values: dict[str, list[float]] = {thing.name: [] for thing in things}
-    for repeat in range(repeats + 1):
-        for thing in things:
-            others += 1
-            group.barrier()
-            began = time.perf_counter()
-            amount = thing.call(repeat)
-            took = time.perf_counter() - began
-            thing.after()
-            seconds, amounts = zip(*group.allgather((took, amount)), strict=True)
-            beat()
-            if repeat:
-                values[thing.name].append(TIMES[thing.unit] * max(seconds) / amount if thing.unit in TIMES
-                                          else sum(amounts) / max(seconds))
+    for repeat, thing in each([(repeat, thing) for repeat in range(repeats + 1) for thing in things], "measurement"):
+        others += 1
+        group.barrier()
+        began = time.perf_counter()
+        amount = thing.call(repeat)
+        took = time.perf_counter() - began
+        thing.after()
+        seconds, amounts = zip(*group.allgather((took, amount)), strict=True)
+        if repeat:
+            values[thing.name].append(TIMES[thing.unit] * max(seconds) / amount if thing.unit in TIMES
+                                      else sum(amounts) / max(seconds))
     return [Figure(thing.name, thing.unit, tuple(values[thing.name]), thing.limit) for thing in things]

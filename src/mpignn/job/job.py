@@ -48,13 +48,15 @@ class Job:
         Raises:
             ConfigError: On all ranks: settings or versions differ between ranks, or roles cannot be dealt.
         """
-        from mpignn.mpi.world import initialize
+        with log.phase("start MPI"):
+            from mpignn.mpi.world import initialize
         self.config = config
         self.access: dict[str, Any] | None = None
         self.given: dict[str, Any] = {}
         self.given_to_run: dict[str, Any] = {}
-        self.world = world = initialize(config.world.servers_per_node, config.world.ranks_per_node,
-                                        config.world.server_nodes)
+        with log.phase("meet the other ranks"):
+            self.world = world = initialize(config.world.servers_per_node, config.world.ranks_per_node,
+                                            config.world.server_nodes)
         atexit.register(ending.leave, world)
         log.set_up(config.train.log, _who(world), world.rank == 0 or world.trainer_index == 0)
         _check_alike(world, config)

@@ -16,6 +16,7 @@ from mpignn.job.record import JobRecord
 from mpignn.job.run_folder import RunFolder
 from mpignn.job.work import Work
 from mpignn.kernels import compiled
+from mpignn.progress import counted, display
 from mpignn.storage import claim
 from mpignn.store.graph import DistGraph
 
@@ -82,6 +83,8 @@ def _run(job: Job, folder: RunFolder, work: Work) -> int:
     with ExitStack() as opened:
         try:
             graphs = opened.enter_context(job.open(folder.graphs, work.config, work.check, record.plan))
+            if display.of_command:      # from here on the trainers are what is waited for
+                display.show(work.config.train.progress if world.trainer_index == 0 else "none")
             line = record.line(world)
             world.all.by_first(lambda: folder.fill(work.config, job.access, line))
             trainer = _import_trainer(world)
@@ -114,16 +117,19 @@ def _warm(world: "World", trainer: ModuleType | None, work: Work, graphs: Sequen
     host, mine = world.host, world.trainer_index
     trainers = [index for index in host.allgather(mine) if index is not None]
     calls = [] if trainer is None else trainer.kernel_calls(work.config, graphs, work.is_own_program)
-    with log.phase("compile kernels"):
+    with log.phase("load kernels"):
         missing = host.allgather([number for number, call in enumerate(calls) if not compiled.load(call)])
-        wanted = sorted(set().union(*missing))
-        if not wanted:
-            return
-        dealt = {number: trainers[_whose(place, len(trainers))] for place, number in enumerate(wanted)}
-        for own in True, False:
+    wanted = sorted(set().union(*missing))
+    dealt = {number: trainers[_whose(place, len(trainers))] for place, number in enumerate(wanted)}
+    if wanted and mine == trainers[0]:
+        logger.info("compiling %d groups of kernels that no job has used here; `mpignn warmup` does so beforehand",
+                    len(wanted))
+    with counted("compile kernels", len(wanted) if calls else 0) as advance:
+        for own in (True, False) if wanted else ():
             for number, whose in dealt.items():
                 if calls and (whose == mine) == own and stop.wish() is None:
                     calls[number]()
+                    advance(1)
             if own:
                 host.barrier()
 

@@ -178,7 +178,7 @@ class GraphServer(Shown):
 
 def _check_memory(world: "World", plan: MemoryPlan) -> None:
     """Refuse a job that does not fit, with the numbers.  Collective over the world."""
-    from mpignn.mpi.host import private_memory
+    from mpignn.machine import private_memory
     from mpignn.mpi.segment import check_memory
     told = "; ".join(" ".join(line.split()) for line in plan.lines())
     check_memory(world, plan.to_come(world.rank, private_memory()), "the job", f": {told}")

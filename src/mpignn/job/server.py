@@ -6,7 +6,6 @@ A server never imports torch.
 import logging
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from mpignn import stop
 from mpignn.comm.transport import Transport
 from mpignn.errors import DataError, Stopped
 from mpignn.graph.array_key import NODE, OUT, ArrayKey
-from mpignn.log import phase
+from mpignn.progress import BYTES, counted
 from mpignn.storage.arrays import Store
 from mpignn.storage.read import GraphFile
 
@@ -39,11 +38,18 @@ def load(transport: Transport, path: Path, server: int, threads: int = 1, staged
     """
     started = time.perf_counter()
     shards = {name: transport.shard(name) for name in transport.arrays}
-    stores: dict[str, _Extremes | Store] = {
-        name: _Extremes(shard.dtype, transport.store) if ArrayKey.parse(name).what in ("indices", "edge_id")
-        else partial(_store, transport.store) for name, shard in shards.items()}
     size = sum(shard.nbytes for shard in shards.values())
-    with phase("load graph"), GraphFile(path, staged=staged) as file:
+    with counted("load graph", size, BYTES) as advance, GraphFile(path, staged=staged) as file:
+        def store(out: np.ndarray, piece: np.ndarray) -> None:
+            """Store elements; reading stops here if it shall."""
+            if stop.wish() is not None:
+                raise Stopped("asked to stop")
+            transport.store(out, piece)
+            advance(piece.nbytes)
+
+        stores: dict[str, _Extremes | Store] = {
+            name: _Extremes(shard.dtype, store) if ArrayKey.parse(name).what in ("indices", "edge_id") else store
+            for name, shard in shards.items()}
         file.read_many([(name, array.spec.bounds[server], array.spec.bounds[server + 1], shards[name], stores[name])
                         for name, array in transport.arrays.items()], threads)
         for name, shard in shards.items():
@@ -62,14 +68,7 @@ class _Extremes:
     def __call__(self, out: np.ndarray, piece: np.ndarray) -> None:
         elements = piece.view(self._dtype)
         self.found += [int(elements.min()), int(elements.max())]
-        _store(self._store, out, piece)
-
-
-def _store(store: Store, out: np.ndarray, piece: np.ndarray) -> None:
-    """Store elements; reading stops here if it shall."""
-    if stop.wish() is not None:
-        raise Stopped("asked to stop")
-    store(out, piece)
+        self._store(out, piece)
 
 
 def _check_ids(file: GraphFile, name: str, shard: np.ndarray, store: _Extremes | Store) -> None:

@@ -15,9 +15,8 @@ from numpy.typing import DTypeLike
 from mpignn.comm.group import Group
 from mpignn.large.arrays import FileArray, LargeArray
 from mpignn.large.disk import check_space, full_disk_named
-from mpignn.log import phase
 from mpignn.mpi.host import available_memory
-from mpignn.progress import Progress
+from mpignn.progress import counted
 
 _MOST_ROWS = 1 << 21        # in hand, where nothing else is said
 
@@ -32,15 +31,14 @@ class Scratch:
         folder: Where the files are.
     """
 
-    def __init__(self, folder: Path, out: Path, group: Group, memory: int, progress: str) -> None:
+    def __init__(self, folder: Path, out: Path, group: Group, memory: int) -> None:
         """Not collective.
 
         Args:
             folder: One that is there.
-            progress: How to tell how far a stage is, as `mpignn.progress.Progress` takes it.
         """
         self.out, self.group, self.memory = out, group, memory
-        self.folder, self._progress = folder, progress if group.rank == 0 else "none"
+        self.folder = folder
         self._made: Counter[str] = Counter()
         self._held = 0
 
@@ -56,22 +54,19 @@ class Scratch:
             yield
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A block whose work takes long; the first rank tells how far its share is.  Not collective.
+    def stage(self, name: str, total: int, unit: str = "") -> Iterator[Callable[[int], None]]:
+        """A phase of this rank's share of some work.  Not collective.
 
         Args:
             name: What is done.
             total: How many things this rank has to do.
+            unit: What they are, as `mpignn.progress.Count` takes it.
 
         Yields:
             What to call with the number of those that are done.
         """
-        shown = Progress(self._progress, total, 0, f"{name}:", rate=True)
-        with phase(name):
-            try:
-                yield shown.advance
-            finally:
-                shown.erase()
+        with counted(name, total, unit) as advance:
+            yield advance
 
     def fits(self, num_bytes: int) -> bool:
         """Whether one process alone makes the graph, and has as much memory beside what it holds.  Not collective."""
@@ -156,13 +151,12 @@ class Scratch:
 
 
 @contextmanager
-def scratch_in(folder: Path, out: Path, group: Group, memory: int | None = None, progress: str = "none"
-               ) -> Iterator[Scratch]:
+def scratch_in(folder: Path, out: Path, group: Group, memory: int | None = None) -> Iterator[Scratch]:
     """A `Scratch` for a block, whose files are removed at its end.  Collective over the group.
 
     Args:
         folder: In which it makes a folder of its own.
-        out, group, progress: As for `Scratch`.
+        out, group: As for `Scratch`.
         memory: As for `Scratch`; None: half of what is free.
 
     Raises:
@@ -171,5 +165,5 @@ def scratch_in(folder: Path, out: Path, group: Group, memory: int | None = None,
     own = folder / "scratch"
     with full_disk_named(out):
         group.by_first(own.mkdir)
-    yield Scratch(own, out, group, available_memory()[0] // 2 if memory is None else memory, progress)
+    yield Scratch(own, out, group, available_memory()[0] // 2 if memory is None else memory)
     group.by_first(lambda: shutil.rmtree(own))

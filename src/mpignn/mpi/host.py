@@ -52,12 +52,6 @@ def available_memory(root: Path = Path("/")) -> tuple[int, str]:
     return min(limits)
 
 
-def private_memory() -> int:
-    """Bytes that this process holds for itself, libraries and shared memory apart."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:")), 0)
-
-
 def _mem_available(root: Path) -> int:
     for line in (root / "proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):

@@ -16,6 +16,7 @@ from mpignn.graph.csc import row_chunks
 from mpignn.kernels import propagate as kernels
 from mpignn.partition.metis import cut_by_metis
 from mpignn.partition.neighbors import Neighbors
+from mpignn.progress import each
 
 _BATCHES = 64
 _TOLD = 8       # labels told of each node
@@ -65,7 +66,7 @@ def cut_by_propagation(neighbors: Neighbors, num_parts: int, seed: int) -> np.nd
 def _batches(neighbors: Neighbors, order: np.ndarray, labels: np.ndarray
              ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The nodes of each batch, and (R, K) most common labels around each and how often they are there."""
-    for batch in np.array_split(order, _BATCHES):
+    for batch in each(np.array_split(order, _BATCHES), "batch"):
         own = np.flatnonzero((batch >= neighbors.first) & (batch < neighbors.last))
         found, counts = np.empty((own.size, _TOLD), np.int64), np.empty((own.size, _TOLD), np.int32)
         kernels.most_common(neighbors.indptr, neighbors.indices, batch[own] - neighbors.first, labels, found, counts)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mpignn.config import sections
+from mpignn.log import phase
+from mpignn.progress import each
 from mpignn.report.advice import advise
 from mpignn.report.figures import Figures, as_toml, figures_of, more_is_better
 from mpignn.report.read import read_run
@@ -24,7 +26,8 @@ def gather(folders: Sequence[Path]) -> Figures:
     Raises:
         ConfigError, DataError: As `read_run`.
     """
-    runs = [read_run(folder) for folder in folders]
+    with phase("read runs"):
+        runs = [read_run(folder) for folder in each(folders, "run")]
     figures = [figures_of(run, name) for run, name in zip(runs, _names(folders), strict=True)]
     for of_run in figures:
         of_run["advice"] = advise(of_run)

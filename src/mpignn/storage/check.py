@@ -17,7 +17,9 @@ from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.bits import Bits
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType, etype_key
+from mpignn.log import phase
 from mpignn.partition.report import PartTally, Tally, make_report
+from mpignn.progress import counting, each
 from mpignn.storage.arrays import file_crc, rows_per_block
 from mpignn.storage.read import GraphFile
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, HEAD_START, axis, head_line, node_path, out_path
@@ -60,7 +62,8 @@ def _own_problems(path: Path, rank: int, size: int) -> tuple[list[str], dict[int
         with paths_named(), GraphFile(path, partial=True) as graph:
             parts = range(rank, graph.num_parts, size)
             at_sight = list(graph.size_problems())
-            problems += at_sight + list(_check_parts(graph, parts))
+            with phase("check files"):
+                problems += at_sight + list(_check_parts(graph, parts))
             if not at_sight:        # what is not there has no content
                 content = _Content(graph, parts)
                 problems += content.problems()
@@ -71,7 +74,7 @@ def _own_problems(path: Path, rank: int, size: int) -> tuple[list[str], dict[int
 
 
 def _report_problems(path: Path, tallies: Sequence[Tally]) -> list[str]:
-    with GraphFile(path) as graph:
+    with phase("check the report"), GraphFile(path) as graph:
         keys = [*graph.schema.ntypes, *map(etype_key, graph.schema.etypes)]
         splits = {key: {name: graph.split_pieces(key, name) for name in graph.splits(key)} for key in keys}
         found = make_report(graph.book, tallies, {key: named for key, named in splits.items() if named})
@@ -90,7 +93,7 @@ def _check_head(path: Path) -> Iterator[str]:
 
 
 def _check_parts(graph: GraphFile, parts: Iterable[int]) -> Iterator[str]:
-    for path, crc in ((graph.part_paths[part], graph.part_crcs[part]) for part in parts):
+    for path, crc in each([(graph.part_paths[part], graph.part_crcs[part]) for part in parts], "file"):
         found = file_crc(path) if path.is_file() else crc
         if found != crc:
             yield f"{path}: expected CRC-32 {crc:08x} of the file, got {found:08x}"
@@ -110,28 +113,28 @@ class _Content:
         self._orig: dict[str, np.ndarray] = {}
 
     def problems(self) -> list[str]:
-        for ntype in self._graph.schema.ntypes:
-            self._guarded(self._check_nodes, ntype)
-        for etype in self._graph.schema.etypes:
-            self._guarded(self._check_indptr, etype)
-        for info in self._graph.infos:
-            if ArrayKey.parse(info).data_name is not None:
-                self._guarded(self._check_data, info)
-        for key in (*self._graph.schema.ntypes, *map(etype_key, self._graph.schema.etypes)):
-            self._guarded(self._check_splits, key)
-        self._guarded(lambda: check_names(self._graph.user_names))
+        graph = self._graph
+        keys = [*graph.schema.ntypes, *map(etype_key, graph.schema.etypes)]
+        self._do([*((f"check nodes {t}", self._check_nodes, t) for t in graph.schema.ntypes),
+                  *((f"check rows {etype_key(e)}", self._check_indptr, e) for e in graph.schema.etypes),
+                  *((f"check data {name}", self._check_data, name) for name in graph.infos
+                    if ArrayKey.parse(name).data_name is not None),
+                  *((f"check splits {key}", self._check_splits, key) for key in keys),
+                  ("check names", lambda _: check_names(graph.user_names), None)])
         if not self._found:
-            self._guarded(self._check_edges)
-        for etype in self._graph.book.out_ranges if not self._found else ():
-            self._guarded(self._check_out_edges, etype)
+            self._do([("check edges", self._check_edges, graph.schema.etypes)])
+        if not self._found:
+            self._do([(f"check out-edges {etype_key(e)}", self._check_out_edges, e) for e in graph.book.out_ranges])
         return self._found
 
-    def _guarded(self, step: Callable[..., Iterable[str]], *args: Any) -> None:
-        """Run a step; what keeps it from going on is a problem of its own."""
-        try:
-            self._found += step(*args)
-        except MpignnError as error:
-            self._found.append(str(error))
+    def _do(self, steps: Sequence[tuple[str, Callable[[Any], Iterable[str]], Any]]) -> None:
+        """Run steps, each with its name and what it is told; what keeps one from going on is a problem of its own."""
+        for name, step, told in each(steps, "step"):
+            try:
+                with phase(name):
+                    self._found += step(told)
+            except MpignnError as error:
+                self._found.append(str(error))
 
     def _check_nodes(self, ntype: str) -> Iterator[str]:
         book, graph = self._graph.book, self._graph
@@ -196,12 +199,19 @@ class _Content:
         book = self._graph.book
         return book.num_nodes(key) if key in book.ntypes else book.num_edges(book.to_canonical_etype(key))
 
-    def _check_edges(self) -> Iterator[str]:
+    def _check_edges(self, etypes: Sequence[EType]) -> Iterator[str]:
         """Sources in range and in neighbor order."""
-        graph, book = self._graph, self._graph.book
+        book = self._graph.book
+        total = sum(int(book.edge_ranges[e][part + 1] - book.edge_ranges[e][part]) for e in etypes
+                    for part in self._parts)
+        with counting(total, "edge") as advance:
+            yield from self._check_edges_of(etypes, advance)
+
+    def _check_edges_of(self, etypes: Sequence[EType], advance: Callable[[int], None]) -> Iterator[str]:
+        book = self._graph.book
         for part in self._parts:
             tally = PartTally(book, part)
-            for etype in graph.schema.etypes:
+            for etype in etypes:
                 lo, hi = (int(i) for i in book.node_ranges[etype[2]][part:part + 2])
                 indptr = self._read(ArrayKey.edge(etype, "indptr"), lo, hi)
                 for begin, end in row_chunks(indptr, 0, hi - lo, _CHUNK_EDGES):
@@ -211,6 +221,7 @@ class _Content:
                         yield problem
                         return
                     tally.add(etype, np.diff(indptr[begin:end + 1]), src)
+                    advance(src.size)
             self.tallies[part] = tally.cut, tally.remote, tally.halo()
 
     def _check_out_edges(self, etype: EType) -> Iterator[str]:

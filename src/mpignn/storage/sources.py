@@ -20,6 +20,7 @@ from mpignn.errors import ConfigError, DataError
 from mpignn.files import almost_named
 from mpignn.graph.types import GraphData
 from mpignn.large.scratch import Scratch
+from mpignn.log import phase
 from mpignn.storage import forms as folder
 from mpignn.storage.canonical import canonical
 from mpignn.storage.datasets import bundled_names
@@ -70,10 +71,10 @@ def read_source(source: object, scratch: Scratch | None = None, **options: Unpac
     def sound() -> GraphData:
         nonlocal whole
         assert data is not None
-        with _source_named(source):
+        with _source_named(source), phase("sort edges"):
             found = canonical(unmapped(data), keep_dtype)
         found = with_arrays(found, options.get("put") or {}, keep_dtype, options.get("put_tables"))
-        with _source_named(source):
+        with _source_named(source), phase("validate the graph"):
             validate(found)
         whole = found
         return found if scratch is None or group.size == 1 else shared(found, scratch)

@@ -7,7 +7,7 @@ that is wanted.  Its blocks have their checksums, which are compared when they a
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from zlib_ng.zlib_ng import crc32
@@ -15,7 +15,7 @@ from zlib_ng.zlib_ng import crc32
 from mpignn import stop
 from mpignn.errors import ConfigError, DataError, Stopped, os_errors
 from mpignn.large.disk import check_space, full_disk_named
-from mpignn.log import beat
+from mpignn.progress import BYTES, counting
 from mpignn.storage.atomic import whole
 from mpignn.storage.read import GraphFile
 from mpignn.storage.schema import MEND, part_file
@@ -67,13 +67,14 @@ def stage(path: Path, folder: Path, parts: Iterable[int]) -> None:
         with os_errors(ConfigError, f"{folder}: cannot copy part files there"):
             (folder / graph.graph_id).mkdir(parents=True, exist_ok=True)
         check_space(folder / graph.graph_id, sum(sizes.values()))
-        for part in sizes:
-            _copy(graph.part_paths[part], copies[part], int(graph.part_crcs[part]))
+        with counting(sum(sizes.values()), BYTES) as advance:
+            for part in sizes:
+                _copy(graph.part_paths[part], copies[part], int(graph.part_crcs[part]), advance)
     seconds = time.perf_counter() - started
     log.info("copied %d part file(s), %.1f MB, to %s in %.1f s", len(sizes), sum(sizes.values()) / 1e6, folder, seconds)
 
 
-def _copy(source: Path, copy: Path, crc: int) -> None:
+def _copy(source: Path, copy: Path, crc: int, advance: Callable[[int], None]) -> None:
     """Copy a file, which gets its name when all of it is there and sound."""
     with os_errors(ConfigError, f"{copy}: cannot be written"), full_disk_named(copy), whole(copy) as partial:
         found = 0
@@ -83,7 +84,7 @@ def _copy(source: Path, copy: Path, crc: int) -> None:
                     raise Stopped("asked to stop")
                 out.write(chunk)
                 found = crc32(chunk, found)
-                beat()
+                advance(len(chunk))
         if found != crc:
             raise DataError(f"{source}: expected CRC-32 {crc:08x} of the file, got {found:08x}; {MEND}")
 

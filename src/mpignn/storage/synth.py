@@ -17,6 +17,8 @@ import numpy as np
 
 from mpignn.errors import ConfigError
 from mpignn.json_text import to_json
+from mpignn.log import phase
+from mpignn.progress import each
 from mpignn.storage.atomic import new_folder
 
 _EDGES_PER_DRAW = 8_000_000
@@ -101,19 +103,23 @@ def make_graph(out: str | Path, nodes: int, avg_degree: float = 50.0, seed: int 
 def _write(recipe: Recipe, folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(recipe.seed)
     n = recipe.nodes
-    plan = _plan(rng, recipe)
-    keys = _draw_distinct_edges(rng, recipe, plan)
+    with phase("plan communities"):
+        plan = _plan(rng, recipe)
+    with phase("draw edges"):
+        keys = _draw_distinct_edges(rng, recipe, plan)
 
     # So far nodes were numbered by community.
     new_id = rng.permutation(n).astype(np.int64)
     first, second = plan.class_of[keys // n], plan.class_of[keys % n]
     same_class = float(np.mean(first == second))
-    indptr, indices = _both_directions(new_id[keys // n], new_id[keys % n], n)
+    with phase("sort edges"):
+        indptr, indices = _both_directions(new_id[keys // n], new_id[keys % n], n)
     del keys
-    np.save(folder / "indptr.npy", indptr)
-    np.save(folder / "indices.npy", indices)
-    digest = hashlib.sha256(indptr.data)
-    digest.update(indices.data)
+    with phase("write edges"):
+        np.save(folder / "indptr.npy", indptr)
+        np.save(folder / "indices.npy", indices)
+        digest = hashlib.sha256(indptr.data)
+        digest.update(indices.data)
     num_edges, degree = indices.size, np.diff(indptr)
     del indices
 
@@ -122,7 +128,8 @@ def _write(recipe: Recipe, folder: Path) -> dict[str, Any]:
     labels = true_class.copy()
     wrong = rng.random(n) < recipe.label_noise
     labels[wrong] = rng.integers(0, recipe.classes, int(wrong.sum()))
-    bayes = _write_features(rng, recipe, folder / "features.npy", true_class, labels)
+    with phase("write features"):
+        bayes = _write_features(rng, recipe, folder / "features.npy", true_class, labels)
     np.save(folder / "labels.npy", labels)
 
     order = rng.permutation(n)
@@ -214,7 +221,7 @@ def _draw_distinct_edges(rng: np.random.Generator, recipe: Recipe, plan: _Plan) 
 def _draw_edges(rng: np.random.Generator, count: int, recipe: Recipe, plan: _Plan) -> np.ndarray:
     """Keys of ``count`` edges less the self loops among them."""
     keys = []
-    for start in range(0, count, _EDGES_PER_DRAW):
+    for start in each(range(0, count, _EDGES_PER_DRAW), "draw"):
         m = min(_EDGES_PER_DRAW, count - start)
         src = plan.stubs[rng.integers(0, plan.stubs.size, m)]
         kind = rng.random(m, dtype=np.float32)
@@ -261,7 +268,7 @@ def _write_features(rng: np.random.Generator, recipe: Recipe, path: Path, true_c
     hits = 0
     with path.open("wb") as file:       # not a memory map: that would die of SIGBUS where the disk is full
         np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, n, _ROWS_PER_DRAW):
+        for start in each(range(0, n, _ROWS_PER_DRAW), "block"):
             rows = slice(start, min(n, start + _ROWS_PER_DRAW))
             features = rng.standard_normal((rows.stop - start, recipe.feat_dim), dtype=np.float32)
             features += centroid[true_class[rows]]

@@ -27,9 +27,11 @@ from mpignn.json_text import to_json
 from mpignn.large.arrays import LargeArray
 from mpignn.large.disk import check_space
 from mpignn.large.scratch import Scratch, scratch_in
+from mpignn.log import phase
 from mpignn.partition.assign import Partitioner, assign, checked_assignment, is_together, kept, takes_long
 from mpignn.partition.relabel import Relabeling, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
+from mpignn.progress import display
 from mpignn.storage.array_writers import ArrayWriter, write_array
 from mpignn.storage.arrays import ArrayType, file_crc
 from mpignn.storage.assigned import AssignedFile
@@ -79,7 +81,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
         memory: Bytes that a rank may take for edges and rows in hand; what does not fit goes through files beside
             ``out``.  None: half of what is free.
         group: The ranks that do it together, which all see the folder of ``out``; None: this process alone.
-        progress: How to tell how far the work is, as `mpignn.progress.Progress` takes it.
+        progress: How to tell how far the work is, as `mpignn.progress.Display` takes it.
         options: How the source is read, by the names in `mpignn.storage.form.SourceOptions`: ``keep_dtype``,
             ``on_unknown``, ``like``, ``put``, ``put_tables``.
 
@@ -101,9 +103,11 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
             raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or "
                               "say how many parts there shall be")
     group.by_first(lambda: _check_place(out))
-    with (ExitStack() as stack, _new_folder(out, group) as folder,
-          scratch_in(folder, out, group, memory, progress) as scratch):
-        data = _read(source, scratch, options, stack)
+    with (display.showing(progress if group.rank == 0 else "none"), ExitStack() as stack,
+          _new_folder(out, group) as folder,
+          scratch_in(folder, out, group, memory) as scratch):
+        with phase(f"read {source}" if isinstance(source, str | Path) else "read the graph"):
+            data = _read(source, scratch, options, stack)
         for doubt in _misnamed(data) if group.rank == 0 else ():
             log.warning("%s", doubt)
         if num_parts is None:
@@ -164,9 +168,14 @@ def _assigned(data: GraphData, num_parts: int, method: str | Path | Partitioner,
     left = None if file is None or group.rank else file.read()
     made: Mapping[str, np.ndarray] | None = left
     if is_together(method, balance) and not scratch.fits(_CUT_BYTES * num_edges) and not group.bcast(left is not None):
-        made = assign(data, num_parts, method, seed, balance, partial(shared_neighbors, data, scratch))
+        with phase(f"cut into {num_parts} partitions"):
+            made = assign(data, num_parts, method, seed, balance, partial(shared_neighbors, data, scratch))
 
     def assigned() -> Mapping[str, np.ndarray]:
+        with phase(f"cut into {num_parts} partitions"):
+            return cut()
+
+    def cut() -> Mapping[str, np.ndarray]:
         found = assign(data, num_parts, method, seed, balance) if made is None else made
         return found if file is None or left is not None else file.keep(found)
 
@@ -210,6 +219,10 @@ def _relabeled(assigned: Callable[[], tuple[Mapping[str, np.ndarray], int]], scr
     files.  Collective over the group of ``scratch``."""
     def relabeled() -> dict[str, Relabeling]:
         assignment, num_parts = assigned()
+        with phase("number nodes anew"):
+            return renumbered(assignment, num_parts)
+
+    def renumbered(assignment: Mapping[str, np.ndarray], num_parts: int) -> dict[str, Relabeling]:
         found = {ntype: relabel(parts, num_parts) for ntype, parts in assignment.items()}
         if scratch.group.size > 1:
             found = {ntype: Relabeling(scratch.kept(of.new_id).rows, of.ranges) for ntype, of in found.items()}
@@ -220,7 +233,8 @@ def _relabeled(assigned: Callable[[], tuple[Mapping[str, np.ndarray], int]], scr
 
 def _write(data: GraphData, nodes: Mapping[str, Relabeling], folder: Path, by_source: bool, scratch: Scratch
            ) -> dict[str, Any]:
-    writer = _Writer(data, nodes, by_source, scratch)
+    with phase("count edges of partitions"):
+        writer = _Writer(data, nodes, by_source, scratch)
     scratch.group.by_first(lambda: check_space(scratch.out, writer.num_bytes()))
     report = writer.write(folder)
 
@@ -279,9 +293,12 @@ class _Writer:
         group = self._scratch.group
         files = PartFiles(folder, self._parts.infos, self._book, self._scratch)
         self._parts.write(files)
-        crcs = files.finish()
-        tallies = files.each(lambda part: self._tally(files, part))
-        source = source_id(self._data, group)
+        with phase("write checksums"):
+            crcs = files.finish()
+        with phase("count edges between partitions"):
+            tallies = files.each(lambda part: self._tally(files, part))
+        with phase("identify the graph"):
+            source = source_id(self._data, group)
         report, graph_id = group.by_first(lambda: self._end(tallies, crcs))
 
         def stamp(part: int) -> tuple[int, int]:
@@ -289,21 +306,27 @@ class _Writer:
                 _stamp(file, graph_id, part=part)
             return files.paths[part].stat().st_size, file_crc(files.paths[part])
 
-        stamped = files.each(stamp)
-        with self._scratch.alone():
-            if group.rank == 0:
-                with writing(folder / GRAPH_FILE, userblock_size=HEAD_BYTES) as file:
-                    _stamp(file, graph_id, num_parts=len(stamped))
-                    file.attrs["source_id"] = np.bytes_(source)
-                    self._write_metadata(file, report)
-                    write_array(file, "parts/bytes", np.array([size for size, _ in stamped], np.int64))
-                    write_array(file, "parts/crc32", np.array([crc for _, crc in stamped], np.uint32))
-                    for path in files.paths:
-                        file[f"parts/{path.name}"] = h5py.ExternalLink(path.name, "/")
-                line = head_line(file_crc(folder / GRAPH_FILE, HEAD_BYTES))
-                with open(folder / GRAPH_FILE, "r+b") as raw:
-                    raw.write(line)
+        with phase("seal part files"):
+            stamped = files.each(stamp)
+        with phase("write graph.h5"), self._scratch.alone():
+            self._seal(folder, files, stamped, graph_id, source, report)
         return report
+
+    def _seal(self, folder: Path, files: PartFiles, stamped: Sequence[tuple[int, int]], graph_id: str, source: str,
+              report: dict[str, Any]) -> None:
+        """Write the file that tells of all others, on the first rank."""
+        if self._scratch.group.rank == 0:
+            with writing(folder / GRAPH_FILE, userblock_size=HEAD_BYTES) as file:
+                _stamp(file, graph_id, num_parts=len(stamped))
+                file.attrs["source_id"] = np.bytes_(source)
+                self._write_metadata(file, report)
+                write_array(file, "parts/bytes", np.array([size for size, _ in stamped], np.int64))
+                write_array(file, "parts/crc32", np.array([crc for _, crc in stamped], np.uint32))
+                for path in files.paths:
+                    file[f"parts/{path.name}"] = h5py.ExternalLink(path.name, "/")
+            line = head_line(file_crc(folder / GRAPH_FILE, HEAD_BYTES))
+            with open(folder / GRAPH_FILE, "r+b") as raw:
+                raw.write(line)
 
     def _tally(self, files: PartFiles, part: int) -> Tally:
         """Count what the edges of a part come from, by its file."""

@@ -1,6 +1,6 @@
 """Where the arrays of a graph go while its tables are read: into memory as long as they fit, and then into files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -77,15 +77,6 @@ class Room:
             for begin in range(0, 0 if rows is None else len(rows), step):
                 made.write(begin, np.asarray(rows)[begin:begin + step])
         return made
-
-    @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], object]]:
-        """`mpignn.large.scratch.Scratch.stage`, of which nothing is told where all fits.  Not collective."""
-        if self.scratch is None:
-            yield lambda _: None
-        else:
-            with self.scratch.stage(name, total) as advance:
-                yield advance
 
     def pieces(self, count: int, row_bytes: int) -> Iterator[tuple[int, int]]:
         """This rank's share of so many rows, as many at a time as fit.  Not collective."""

@@ -44,7 +44,7 @@ def open_table(rows: Rows, what: str, ids: Sequence[str], room: Room | None = No
 
 
 def _open(rows: Rows, what: str, ids: Sequence[str], room: Room) -> Table:
-    table = Table.open(rows.files, header=rows.header or None, group=room.group, stage=room.stage)
+    table = Table.open(rows.files, header=rows.header or None, group=room.group)
     missing = [(key, column) for key, column in rows.columns() if column not in table.names]
     if missing and rows.learnt is not None:
         columns = listed(dict.fromkeys(column for _, column in missing))
@@ -54,7 +54,7 @@ def _open(rows: Rows, what: str, ids: Sequence[str], room: Room) -> Table:
     texts = [*ids, *(column for column, sort in rows.learnt_sorts() if sort == TEXTS)]
     if not texts:
         return table
-    return Table.open(rows.files, header=rows.header or None, as_text=texts, group=room.group, stage=room.stage)
+    return Table.open(rows.files, header=rows.header or None, as_text=texts, group=room.group)
 
 
 def _check_numbers(table: Table, columns: Sequence[str]) -> None:

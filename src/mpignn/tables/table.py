@@ -10,8 +10,8 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,14 @@ import pyarrow as pa
 
 from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import DataError, os_errors
+from mpignn.progress import counted
 from mpignn.tables.formats import ENDINGS, ending, open_file
 from mpignn.tables.kinds import first_bad, value_type, wider, wider_kinds
-from mpignn.tables.shares import Share, Stage, share_of
-from mpignn.tables.table_file import Advance, Part, TableFile, untold
+from mpignn.tables.shares import Share, share_of
+from mpignn.tables.table_file import Advance, Part, TableFile
+
+Stage = Callable[[str, int, str], AbstractContextManager[Advance]]
+"""A phase whose things are counted, as `mpignn.progress.counted` makes it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Table:
 
     def __init__(self, files: Sequence[TableFile], names: Sequence[str], group: Group | None = None,
                  stage: Stage | None = None) -> None:
-        self._stage = stage or (lambda *_: nullcontext(untold))
+        self._stage = stage or counted
         self.names = tuple(names)
         self.group = group or LocalGroup()
         self._share: Share | None = None
@@ -74,7 +78,7 @@ class Table:
             header: Names of the columns, where files of text have none in their first line.
             as_text: Columns that stay as they are written where the file is a text: 007 is not 7.
             group: The ranks that read it together, each a share of the rows; None: this process reads all.
-            stage: Tells how far a pass over it is; None: nobody does.
+            stage: Tells how far a pass over it is; None: `mpignn.progress.counted`.
 
         Raises:
             DataError: A path is no file or folder that can be read, a file is no table, files do not have the same
@@ -176,7 +180,7 @@ class Table:
             parts = [(0, file.size) if part is None else part for _, file, part in self._parts()]
             total = sum(last - first for first, last in parts)
         others = " and others" if len(self.paths) > 1 else ""
-        return self._stage(f"{what} {self.paths[0].name}{others}, {self._files[0].unit}", total)
+        return self._stage(f"{what} {self.paths[0].name}{others}", total, self._files[0].unit)
 
     def _blocks(self, types: Mapping[str, pa.DataType], what: str) -> Iterator[Block]:
         with self._counted(what) as advance:

@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from mpignn.errors import ConfigError, DataError, MpignnError
-from mpignn.log import beat, phase
+from mpignn.log import phase
 from mpignn.nn.embedding import DistEmbedding
 from mpignn.nn.sparse_optim import SparseOptimizer
+from mpignn.progress import each
 from mpignn.storage import claim, snapshot
 from mpignn.storage.array_writers import Piece, RowWriter
 from mpignn.storage.arrays import ArrayType
@@ -209,12 +210,11 @@ def _write(g: DistGraph, partial: Path, manifest: Manifest, tensors: Mapping[str
     try:
         for name, array in arrays.items():
             writer.write(name, 0, array)
-        for name, first, last in _share(g, manifest, list(tensors)):
+        for name, first, last in each(list(_share(g, manifest, list(tensors))), "piece"):
             tensor = tensors[name].array
             rows = np.empty((last - first, tensor.spec.width), tensor.spec.dtype)
             tensor.gather(orders[name](first, last), rows).wait()
             writer.write(array_name(_TENSORS, name), first, rows.reshape(-1, *tensors[name].description.shape[1:]))
-            beat()
     finally:
         writer.close()
     return writer.pieces
@@ -280,11 +280,10 @@ def _fill_tensors(g: DistGraph, manifest: Manifest) -> None:
     orders = {name: original_order(published_graph(g), g.trainers, entry.description.policy)
               for name, entry in tensors.items()}
     try:
-        for name, first, last in _share(g, manifest, list(manifest.about["tensors"])):
+        for name, first, last in each(list(_share(g, manifest, list(manifest.about["tensors"]))), "piece"):
             tensor = tensors[name].array
             rows = snapshot.verified_rows(manifest.arrays[array_name(_TENSORS, name)], first, last)
             tensor.put(orders[name](first, last), rows.reshape(last - first, tensor.spec.width))
-            beat()
     except MpignnError as error:
         problem = error
     for entry in tensors.values():

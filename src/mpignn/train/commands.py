@@ -42,6 +42,8 @@ def train(g: DistGraph, config: Config, run_dir: Path) -> None:
     api.fit(g, network, task, replace(config, train=replace(config.train, run_dir=str(run_dir))))
     if network is not None:
         _save_trained(g, task, network, config, run_dir)
+    if g.trainers.rank == 0:
+        say.tell(f"wrote {run_dir}; next: python -m mpignn report {run_dir}")
 
 
 def dry_run(g: DistGraph, config: Config) -> None:

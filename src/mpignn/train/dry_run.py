@@ -8,7 +8,8 @@ from mpignn import stop
 from mpignn.config import Config
 from mpignn.errors import TrainingError
 from mpignn.log import beat
-from mpignn.mpi.host import private_memory
+from mpignn.machine import private_memory
+from mpignn.progress import each
 from mpignn.report import forms
 from mpignn.store.graph import DistGraph
 from mpignn.train.step import Learner
@@ -76,7 +77,7 @@ def try_out(g: DistGraph, learner: Learner | None, task: Task, config: Config) -
         return [time.perf_counter(), loader.stats.sample_s, loader.stats.fetch_s, *learnt]
 
     loss, began = None, spent()
-    for number, batch in enumerate(loader, 1):
+    for number, batch in enumerate(each(loader, "step"), 1):
         if learner is not None:
             (total,) = learner.step(task, batch, loader.scale)
             loss = total / loader.global_size if loss is None else loss

@@ -17,6 +17,7 @@ from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.log import beat, phase
 from mpignn.nn.stack import Rows
+from mpignn.progress import each
 from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.placement import trainer_rows
@@ -67,7 +68,7 @@ def layerwise(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Seq
             x = _inputs(g, network, block.src_ids) if before is None else _read(g, network, before, block.src_ids)
             return model.forward_layer(number, block, x)
 
-        with phase(f"inference of layer {number}", steady=True):
+        with phase(f"inference of layer {number + 1} of {layers}", steady=True):
             before, rows = rows, _of_all(g, wanted if number == layers - 1 else None, batch_size, compute)
             for tensor in (before or {}).values():
                 tensor.free()
@@ -142,7 +143,7 @@ def _of_all(g: DistGraph, wanted: Sequence[str] | None, batch_size: int, compute
     steps = 1 + max(sum(int(cuts[r + 1] - cuts[r]) for cuts in bounds.values()) for r in range(g.trainers.size)
                     ) // batch_size     # the same on all trainers, as every step may be collective
     rows: dict[str, DistTensor] = {}
-    for step in range(steps):
+    for step in each(range(steps), "part"):
         part = {t: (int(cuts[rank]) + (int(cuts[rank + 1] - cuts[rank]) * np.arange(step, step + 2) // steps))
                 for t, cuts in bounds.items()}
         out = compute({t: np.arange(*span) for t, span in part.items()})
@@ -158,7 +159,6 @@ def _of_all(g: DistGraph, wanted: Sequence[str] | None, batch_size: int, compute
             rows[t].local[first:last] = of_type
         del out, of_type        # their memory serves the next step
         beat(f"part {step + 1} of {steps}")
-        beat()
         stop.check(g.trainers)
     for tensor in rows.values():
         tensor.sync()

@@ -12,8 +12,8 @@ from mpignn import stop
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType
 from mpignn.kernels.permute import permute
-from mpignn.log import beat
 from mpignn.nn.decoder import Decoder
+from mpignn.progress import each
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.lookup import find_edges
 from mpignn.store.tensor import DistTensor
@@ -75,7 +75,7 @@ def _rank(g: DistGraph, rows: DistTensor, candidates: np.ndarray, decoder: Decod
     order = np.argsort(others, kind="stable")
     links, others = links[order], others[order]
     margin, finite = _CLOSE * true.abs().clamp(min=1), is_finite(true)
-    for first in range(0, candidates.size, _CHUNK):
+    for first in each(range(0, candidates.size, _CHUNK), "candidates"):
         ids = candidates[first:first + _CHUNK]
         scores = decoder.similarities(asked, rows.read_together(ids))
         finite = finite and is_finite(scores)
@@ -86,7 +86,6 @@ def _rank(g: DistGraph, rows: DistTensor, candidates: np.ndarray, decoder: Decod
         above = scores > (true + margin)[:, None]
         greater += above.sum(1)
         equal += (scores >= (true - margin)[:, None]).sum(1) - above.sum(1)
-        beat()
         stop.check(g.trainers)
     ranks = 1 + greater + equal.double() / 2
     return ranks if finite else torch.full_like(ranks, torch.nan)

@@ -16,7 +16,7 @@ from mpignn.config import AUTO, CHECKPOINTS, Config, going_on
 from mpignn.errors import ResourceError, Stopped, TrainingError
 from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat, phase
-from mpignn.mpi.host import private_memory
+from mpignn.machine import private_memory
 from mpignn.storage import snapshot
 from mpignn.store.graph import DistGraph
 from mpignn.train import passes

@@ -20,7 +20,8 @@ from mpignn.errors import MpignnError, TrainingError
 from mpignn.graph.types import EType, etype_key
 from mpignn.graph.user_ids import UserIds
 from mpignn.large.disk import check_space
-from mpignn.log import beat, phase
+from mpignn.log import phase
+from mpignn.progress import each
 from mpignn.storage.atomic import new_file
 from mpignn.store.graph import DistGraph
 from mpignn.store.sizes import LINK_SOURCES
@@ -115,7 +116,8 @@ def _write_part(g: DistGraph, part: _Part, writer: "TableWriter | None", problem
         MpignnError: On all trainers: what was wrong before the last round was written.
     """
     rank, size, pool = g.trainers.rank, g.trainers.size, Pool()
-    for first in range(0, max(1, part.count), part.block * size):     # one round even of no rows: columns have names
+    rounds = range(0, max(1, part.count), part.block * size)        # one even of no rows: columns have names
+    for first in each(rounds, "block"):
         ranges = [(min(lo, part.count), min(lo + part.block, part.count))
                   for lo in range(first, first + part.block * size, part.block)]
         lo, hi = ranges[rank]
@@ -135,7 +137,6 @@ def _write_part(g: DistGraph, part: _Part, writer: "TableWriter | None", problem
                         writer.append(part.tell(lo, hi, _unpacked(rows[end - (hi - lo):end], said)))
             except MpignnError as error:
                 problem = error
-        beat()
     return problem
 
 

@@ -16,7 +16,8 @@ import torch
 from mpignn.errors import DataError, MpignnError, ResourceError, TrainingError, os_errors
 from mpignn.graph.types import EType, etype_key
 from mpignn.large.disk import check_space
-from mpignn.log import beat, phase
+from mpignn.log import phase
+from mpignn.progress import each
 from mpignn.storage.array_writers import RowWriter, make_file, write_crcs
 from mpignn.storage.arrays import ArrayType, StoredArray
 from mpignn.storage.atomic import check_file, new_file
@@ -120,7 +121,7 @@ def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None,
     rank, size = g.trainers.rank, g.trainers.size
     for part in parts:
         blocks = -(-part.count // BLOCK)
-        for block in range(rank, -(-blocks // size) * size, size):
+        for block in each(range(rank, -(-blocks // size) * size, size), "block"):
             lo, hi = min(block * BLOCK, part.count), min((block + 1) * BLOCK, part.count)
             try:
                 said = part.say(lo, hi)
@@ -131,7 +132,6 @@ def _write_share(g: DistGraph, parts: Sequence[_Part], writer: RowWriter | None,
                             writer.write(name, lo, rows if isinstance(rows, np.ndarray) else rows.cpu().numpy())
             except (DataError, ResourceError, TrainingError) as error:
                 problem = error
-            beat()
     try:
         with problems_named(out):
             if writer is not None:

@@ -8,14 +8,14 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from mpignn import say
 from mpignn.config import CLASSES, EVALUATION, METRICS, going_on
 from mpignn.errors import DataError, MpignnError, ResourceError, os_errors
 from mpignn.json_text import to_json
-from mpignn.progress import Progress
+from mpignn.progress import Count, display
 from mpignn.storage import claim
 from mpignn.train.callback import Callback, Event
 
@@ -108,7 +108,7 @@ class RunReport(Report):
             run_dir: Where to write.
             metrics: Names of what is measured, the most important one first.
             callbacks: Told after this one, in their order.
-            progress: How it is shown, as `Progress` takes it.
+            progress: How it is shown, as `mpignn.progress.Display` takes it.
         """
         super().__init__(callbacks)
         self._run_dir = run_dir
@@ -119,8 +119,8 @@ class RunReport(Report):
         self._handle: int | None = None
         self._size, self._crc = 0, 0        # of all lines
         self._unwritten = b""
-        self._how = progress
-        self._progress: Progress | None = None
+        self._how, self._shown = progress, ExitStack()
+        self._steps = Count(0)
         self._totals: dict[str, float] = {}
         self._read: Counter[str] = Counter()        # rows of features in passes, by where they were read
 
@@ -152,13 +152,15 @@ class RunReport(Report):
         return {"bytes": self._size, "crc32": self._crc}
 
     def plan(self, epochs: int, steps: int, done: int) -> None:
-        self._say(" ".join(name.rjust(width) for name, width in self._columns))
-        self._progress = Progress(self._how, epochs * steps, done)
+        say.tell(" ".join(name.rjust(width) for name, width in self._columns))
+        self._steps = Count(epochs * steps, done, "step")
+        self._steps.begin()
+        self._shown.callback(self._steps.end)
+        self._shown.enter_context(display.showing(self._how))
 
     def step(self, event: Event) -> None:
         self._write("step", event)
-        if self._progress is not None:
-            self._progress.advance()
+        self._steps.advance(facts="" if event["loss"] is None else f"loss {event['loss']:.4f}")
         super().step(event)
 
     def epoch(self, event: Event) -> None:
@@ -173,7 +175,7 @@ class RunReport(Report):
                  *(_number(event[f"val_{name}"], ".4f") for name in self._metrics),
                  f"{event['seconds']:.2f}", _rate(event["seeds"] / seconds), _rate(event["edges"] / seconds),
                  *(f"{event[k]:.2f}" for k in ("sample_s", "fetch_s", "compute_s", "sync_s"))]
-        self._say(" ".join(cell.rjust(width) for cell, (_, width) in zip(cells, self._columns, strict=True)))
+        say.tell(" ".join(cell.rjust(width) for cell, (_, width) in zip(cells, self._columns, strict=True)))
         super().epoch(event)
 
     def stop(self, event: Event) -> None:
@@ -192,8 +194,7 @@ class RunReport(Report):
             self._write("classes", event)
 
     def close(self) -> None:
-        if self._progress is not None:
-            self._progress.erase()
+        self._shown.close()
         if self._handle is not None:
             self._flush()
             os.close(self._handle)
@@ -206,19 +207,14 @@ class RunReport(Report):
             seconds = total["seconds"]
             parts = ", ".join(f"{name} {100 * total[key] / seconds:.0f} %" for name, key in (
                 ("sampling", "sample_s"), ("fetching", "fetch_s"), ("computing", "compute_s"), ("gradients", "sync_s")))
-            self._say(f"\nspeed: {_rate(total['seeds'] / seconds)} seeds/s, {_rate(total['edges'] / seconds)}"
+            say.tell(f"\nspeed: {_rate(total['seeds'] / seconds)} seeds/s, {_rate(total['edges'] / seconds)}"
                       f" edges/s; time of the first trainer: {parts}")
         copied, away = self._read["cache"], self._read["cache"] + self._read["remote"]
         if copied:
-            self._say(f"cache: {100 * copied / away:.1f} % of {away:,} rows that other nodes hold")
+            say.tell(f"cache: {100 * copied / away:.1f} % of {away:,} rows that other nodes hold")
         measured = [f"{split}_{name}" for name in self._metrics for split in ("val", "test")]
         values = ", ".join(f"{_WORDS.get(key, key)} {_number(event[key], '.4f')}" for key in measured)
-        self._say(f"{values} after {event['epochs']} epochs, {event['seconds']:.1f} s; run folder {self._run_dir}")
-
-    def _say(self, line: str) -> None:
-        if self._progress is not None:
-            self._progress.erase()
-        say.tell(line)
+        say.tell(f"{values} after {event['epochs']} epochs, {event['seconds']:.1f} s; run folder {self._run_dir}")
 
     def _write(self, kind: str, event: Event) -> None:
         line = (to_json({"event": kind, **event}) + "\n").encode()

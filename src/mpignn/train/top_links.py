@@ -15,8 +15,8 @@ from mpignn import stop
 from mpignn.errors import TrainingError
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import EType
-from mpignn.log import beat
 from mpignn.nn.decoder import Decoder
+from mpignn.progress import each
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.sizes import LINK_CANDIDATES
 from mpignn.store.tensor import DistTensor
@@ -65,7 +65,8 @@ def best_links(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, e
     asked = decoder.ask_dst(rows[etype[0]].read_together(src), g.schema.etypes.index(etype))
     ids, best = torch.empty((src.size, 0), dtype=torch.int64), asked.new_empty((src.size, 0))
     finite = True
-    for first in range(0, count, candidates):       # in order of original id: of equal scores the first ones are kept
+    # In order of original id: of equal scores the first ones are kept.
+    for first in each(range(0, count, candidates), "candidates"):
         dst = g.new_nids(np.arange(first, min(first + candidates, count)), etype[2]).numpy()
         scores = decoder.similarities(asked, rows[etype[2]].read_together(dst))
         if not is_finite(scores):
@@ -74,7 +75,6 @@ def best_links(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, e
         for row, column in _known(g, etype, src, dst):
             scores[row, column] = -torch.inf
         best, ids = _merged(best, ids, scores, first, k)
-        beat()
         stop.check(g.trainers)
     if not finite:
         raise TrainingError("scores: what the network says is not finite: it has diverged, or features are not finite")

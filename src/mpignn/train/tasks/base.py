@@ -18,6 +18,7 @@ from mpignn.errors import ConfigError
 from mpignn.kernels.rng import derive
 from mpignn.loader.base import DistDataLoader
 from mpignn.log import beat
+from mpignn.progress import each
 from mpignn.sampling.block_sampler import BlockSampler
 from mpignn.sampling.named import make_sampler
 from mpignn.sampling.rule import ALL
@@ -255,7 +256,7 @@ class Labelled(Task):
     def _sampled(self, g: DistGraph, network: Network, config: Config,
                  split: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         seed, sampler = derive(config.train.seed, EVALUATION), self.sampler(config.eval_fanouts, network)
-        for batch in self.loader(g, config, split, sampler, seed, shuffle=False):
+        for batch in each(self.loader(g, config, split, sampler, seed, shuffle=False), "batch"):
             yield self.outputs_of(network, batch), self.labels_of(batch)
 
     def _judged(self, g: DistGraph, network: Network, config: Config,

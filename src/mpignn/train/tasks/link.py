@@ -15,8 +15,8 @@ from mpignn import stop
 from mpignn.config import Config
 from mpignn.graph.types import EType
 from mpignn.kernels.rng import derive
-from mpignn.log import beat
 from mpignn.nn.decoder import Decoder, make_decoder
+from mpignn.progress import each
 from mpignn.sampling.negative import InBatch, Local, NegativeSampler, PerSourceUniform
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
@@ -106,8 +106,7 @@ class LinkPrediction(EdgeTask):
                 counts: ClassCounts | None = None) -> list[Metric]:
         rows, metrics, settings = self.all_rows(g, network), self.new_metrics(), self.settings
         head = _on_cpu(network)
-        for etype, ids in self.seeds(g, split).items():
-            beat()
+        for etype, ids in each(self.seeds(g, split).items(), "edge type"):
             stop.check(g.trainers)
             relation = self.relation_of[etype]
             ranks = rank_links(g, rows, head, etype, ids[g.trainers.rank::g.trainers.size],

@@ -1,0 +1,119 @@
+"""No command is silent for longer than 3 s, however long its phases take, and all end with a line of what came of them.
+
+All run at the same time, each of their phases slowed down: they sleep most of the time.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from test_commands import EXIT_CODES, OF_JOBS, USES, words
+
+from mpignn.cli import _COMMANDS
+from mpirun import MPIS, environment, forked, launcher, missing, python
+
+LONGEST_S = 3.0
+SLOW = """
+import sys, time
+import mpignn.cli as cli
+import mpignn.log as log
+beat, last = log.beat, [0]
+def slow(detail=None):
+    if log.activity.began > last[0]:        # a phase has begun
+        last[0] = log.activity.began
+        time.sleep(0.8)
+    beat(detail)
+log.beat = slow
+text, add, work = cli._COMMANDS[sys.argv[1]]
+def begin(arguments):
+    time.sleep(3.5)
+    return work(arguments)
+cli._COMMANDS[sys.argv[1]] = text, add, begin
+sys.exit(cli.main(sys.argv[1:]))
+"""
+# The last line that is not of standard error.
+ENDS = {
+    "train": r"wrote run; next: .*", "eval": r".*; written to run/eval/eval\.json",
+    "infer": r"wrote pred\.h5",
+    "partition": r"wrote cut; next: .*", "report": r"wrote run/report\.html", "synth": r"wrote made; next: .*",
+    "check": r".*: no problem found; nothing was written", "bench": r"wrote bench\.json",
+}
+PRINT = {"describe", "info", "slurm", "completion", "data"}     # to standard output what they are for; data fails here
+
+
+class Listener:
+    """A command under test, and when each of its lines came.
+
+    Attributes:
+        lines: Seconds since its start, and the line.
+        ended: Seconds until its output was closed.
+    """
+
+    def __init__(self, command, cwd) -> None:
+        self.began = time.monotonic()
+        self.job = subprocess.Popen(forked(command), cwd=cwd, env=environment(), stdin=subprocess.DEVNULL,
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.lines: list[tuple[float, str]] = []
+        self.ended = 0.0
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        for line in self.job.stdout:
+            self.lines.append((time.monotonic() - self.began, line.rstrip("\n")))
+        self.ended = time.monotonic() - self.began
+
+    def wait(self) -> int:
+        try:
+            return self.job.wait(120)
+        finally:
+            self.job.kill()
+            self._thread.join(10)
+
+    def silence(self, launched: bool) -> tuple[float, str]:
+        """The longest one, and the line that ended it; of what was launched, since its first line."""
+        ends = [*self.lines, (self.ended, "the end")]
+        stamps = [self.lines[0][0] if launched else 0.0, *(stamp for stamp, _ in self.lines)]
+        return max((here - before, line) for before, (here, line) in zip(stamps, ends, strict=True))
+
+
+@pytest.fixture(scope="module")
+def heard(source, graphs, tmp_path_factory):
+    """Every command, alone, and those that may under mpirun; by name and number of ranks."""
+    first = tmp_path_factory.mktemp("trained")
+    subprocess.run(forked([sys.executable, "-m", "mpignn", *words("train", source, graphs)]), cwd=first, check=True,
+                   env=environment(), stdout=subprocess.DEVNULL, timeout=120)
+    listeners = {}
+    for name, ranks in [*((name, 1) for name in USES), ("train", 3), ("infer", 2), ("partition", 2), ("check", 2)]:
+        mpi = MPIS[len(listeners) % 2]
+        if ranks > 1 and missing(mpi):
+            continue
+        start = [sys.executable] if ranks == 1 else [*launcher(ranks, mpi), python(mpi)]
+        folder = tmp_path_factory.mktemp(f"{name}-{ranks}")
+        if name in ("eval", "infer", "report"):
+            shutil.copytree(first / "run", folder / "run")
+        more = ["--out", "bench.json"] if name == "bench" else []
+        time.sleep(0.3)     # their starts take CPU time
+        listeners[name, ranks] = Listener([*start, "-c", SLOW, *words(name, source, graphs), *more], folder)
+    for (name, _), listener in listeners.items():
+        assert listener.wait() == EXIT_CODES.get(name, 0), listener.lines
+    return listeners
+
+
+def test_every_command_is_used_here():
+    assert ENDS.keys() | PRINT == set(_COMMANDS) and OF_JOBS
+
+
+def test_no_command_is_silent_for_longer_than_3_s(heard):
+    silences = {(name, ranks): listener.silence(ranks > 1) for (name, ranks), listener in heard.items()}
+    assert not {of: silence for of, silence in silences.items() if silence[0] > LONGEST_S}, silences
+
+
+def test_every_command_ends_with_what_was_written_where(heard):
+    for (name, _), listener in heard.items():
+        if name in ENDS:
+            assert re.fullmatch(ENDS[name], listener.lines[-1][1]), (name, listener.lines[-5:])
