@@ -25,8 +25,9 @@ _LEAST_BAR = 5
 _RATE_FROM = 10         # a second: slower ones have a decimal
 BYTES = "bytes"
 
-# Commands whose standard output is what they are for.
+# Commands, and options of all, whose standard output is what they are for.
 _DELIVERING = ("describe", "check", "info", "report", "bench", "slurm", "completion")
+_ASKING = ("-h", "--help", "--help-all", "--version")
 
 
 T = TypeVar("T")
@@ -175,7 +176,8 @@ class Display:
             words: Those behind the name of the program.
         """
         if not self.of_command:
-            self.of_command, self.on_stderr = True, bool(words) and words[0] in _DELIVERING
+            self.of_command = True
+            self.on_stderr = any(word in _DELIVERING for word in words[:1]) or any(word in _ASKING for word in words)
             activity.began = time.monotonic()
             if is_first():
                 self.show()
