@@ -160,7 +160,8 @@ class RunReport(Report):
 
     def step(self, event: Event) -> None:
         self._write("step", event)
-        self._steps.advance(facts="" if event["loss"] is None else f"loss {event['loss']:.4f}")
+        loss = event.get("loss")
+        self._steps.advance(facts="" if loss is None else f"loss {loss:.4f}")
         super().step(event)
 
     def epoch(self, event: Event) -> None:
