@@ -29,12 +29,10 @@ from mpignn.graph.csc import CSC
 from mpignn.graph.types import GraphData, Kind, etype_key
 from mpignn.large.arrays import Cast, FileArray
 from mpignn.mpi.host import available_memory
-from mpignn.storage.validate import LABELS, chunks
+from mpignn.storage.validate import FEATURES, LABELS, chunks
 
 log = logging.getLogger(__name__)
 
-FEATURES = "features"
-"""Node data that models read where nothing else is asked for."""
 
 _WIDER = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64, np.dtype(np.uint64): np.int64}
 _KEEP = "keep the type by --keep-dtype (keep_dtype=True)"

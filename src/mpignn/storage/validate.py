@@ -9,11 +9,15 @@ import numpy as np
 
 from mpignn.errors import DataError
 from mpignn.graph.csc import CSC
+from mpignn.graph.likeness import likely, misnamed_splits
 from mpignn.graph.types import GraphData, etype_key
 from mpignn.storage.user_names import validate_names
 
 NON_NEGATIVE = ("prob", "weight")
 """Edge data by which edges are drawn or weighted."""
+
+FEATURES = "features"
+"""Node data that models read where nothing else is asked for."""
 
 LABELS = "labels"
 """Data that may say "unknown": floating-point numbers and rows of several labels by NaN or -1 for any entry, classes by
@@ -190,3 +194,16 @@ def ids_of_mask(mask: np.ndarray, count: int, what: str) -> np.ndarray:
     if bad.size:
         raise DataError(f"{what}: expected booleans, or 0 and 1, got {mask[bad[0]]} at {bad[0]}")
     return np.flatnonzero(mask).astype(np.int64, copy=False)
+
+
+def misnamed(data: GraphData) -> Iterator[str]:
+    """Warnings of data that training does not look for, under a name like one that it does.  Not collective."""
+    for ntype, named in data.node_data.items():
+        for wanted in (FEATURES, LABELS):
+            found = likely(wanted, set(named) - {FEATURES, LABELS})
+            if wanted not in named and found is not None:
+                yield (f"{ntype} has data named {found!r} and none named {wanted!r}, which training looks for: "
+                       f"rename it, or train with --{wanted} {found}")
+    for key, splits in data.splits.items():
+        for found, wanted in misnamed_splits(splits):
+            yield f"{key} has a split named {found!r} and none named {wanted!r}, which jobs look for: rename it"

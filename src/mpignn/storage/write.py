@@ -21,7 +21,6 @@ from mpignn.comm.group import Group, LocalGroup
 from mpignn.errors import ConfigError, DataError, MpignnError, Stopped
 from mpignn.graph.array_key import EDGE, NODE, OUT, ArrayKey
 from mpignn.graph.csc import row_chunks
-from mpignn.graph.likeness import likely, misnamed_splits
 from mpignn.graph.types import GraphData
 from mpignn.json_text import to_json
 from mpignn.large.arrays import LargeArray
@@ -36,7 +35,7 @@ from mpignn.storage.array_writers import ArrayWriter, write_array
 from mpignn.storage.arrays import ArrayType, file_crc
 from mpignn.storage.assigned import AssignedFile
 from mpignn.storage.atomic import check_new, new_folder
-from mpignn.storage.canonical import FEATURES, canonical
+from mpignn.storage.canonical import canonical
 from mpignn.storage.check import check
 from mpignn.storage.form import SourceOptions
 from mpignn.storage.forms.partitioned import is_partitioned
@@ -48,7 +47,7 @@ from mpignn.storage.sink import writing
 from mpignn.storage.source_id import array_crc, source_id
 from mpignn.storage.sources import read_source
 from mpignn.storage.user_names import named_arrays, names_report, write_names
-from mpignn.storage.validate import LABELS, validate
+from mpignn.storage.validate import misnamed, validate
 from mpignn.storage.write_parts import PartWriter
 
 log = logging.getLogger(__name__)
@@ -108,7 +107,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
           scratch_in(folder, out, group, memory) as scratch):
         with phase(f"read {source}" if isinstance(source, str | Path) else "read the graph"):
             data = _read(source, scratch, options, stack)
-        for doubt in _misnamed(data) if group.rank == 0 else ():
+        for doubt in misnamed(data) if group.rank == 0 else ():
             log.warning("%s", doubt)
         if num_parts is None:
             return _write(data, _relabeled(lambda: kept(data), scratch), folder, out_edges, scratch)
@@ -171,11 +170,8 @@ def _assigned(data: GraphData, num_parts: int, method: str | Path | Partitioner,
         with phase(f"cut into {num_parts} partitions"):
             made = assign(data, num_parts, method, seed, balance, partial(shared_neighbors, data, scratch))
 
+    @phase(f"cut into {num_parts} partitions")
     def assigned() -> Mapping[str, np.ndarray]:
-        with phase(f"cut into {num_parts} partitions"):
-            return cut()
-
-    def cut() -> Mapping[str, np.ndarray]:
         found = assign(data, num_parts, method, seed, balance) if made is None else made
         return found if file is None or left is not None else file.keep(found)
 
@@ -219,10 +215,6 @@ def _relabeled(assigned: Callable[[], tuple[Mapping[str, np.ndarray], int]], scr
     files.  Collective over the group of ``scratch``."""
     def relabeled() -> dict[str, Relabeling]:
         assignment, num_parts = assigned()
-        with phase("number nodes anew"):
-            return renumbered(assignment, num_parts)
-
-    def renumbered(assignment: Mapping[str, np.ndarray], num_parts: int) -> dict[str, Relabeling]:
         found = {ntype: relabel(parts, num_parts) for ntype, parts in assignment.items()}
         if scratch.group.size > 1:
             found = {ntype: Relabeling(scratch.kept(of.new_id).rows, of.ranges) for ntype, of in found.items()}
@@ -242,19 +234,6 @@ def _write(data: GraphData, nodes: Mapping[str, Relabeling], folder: Path, by_so
     if problems:
         raise DataError(f"{scratch.out}: what was written does not verify and is removed: {problems[0]}").on_all()
     return report
-
-
-def _misnamed(data: GraphData) -> Iterator[str]:
-    """Warnings of data that training does not look for, under a name like one that it does."""
-    for ntype, named in data.node_data.items():
-        for wanted in (FEATURES, LABELS):
-            found = likely(wanted, set(named) - {FEATURES, LABELS})
-            if wanted not in named and found is not None:
-                yield (f"{ntype} has data named {found!r} and none named {wanted!r}, which training looks for: "
-                       f"rename it, or train with --{wanted} {found}")
-    for key, splits in data.splits.items():
-        for found, wanted in misnamed_splits(splits):
-            yield f"{key} has a split named {found!r} and none named {wanted!r}, which jobs look for: rename it"
 
 
 class _Writer:
