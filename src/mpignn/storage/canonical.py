@@ -33,7 +33,6 @@ from mpignn.storage.validate import FEATURES, LABELS, chunks
 
 log = logging.getLogger(__name__)
 
-
 _WIDER = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64, np.dtype(np.uint64): np.int64}
 _KEEP = "keep the type by --keep-dtype (keep_dtype=True)"
 
