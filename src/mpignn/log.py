@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TextIO
 
 from mpignn import say
 
@@ -66,7 +67,7 @@ def set_up(level: str, who: str, is_first: bool) -> None:
     root.setLevel(wanted if is_first or level == "debug" else max(wanted, logging.WARNING))
 
 
-class _Lines(logging.StreamHandler):  # type: ignore[type-arg]
+class _Lines(logging.StreamHandler[TextIO]):
     """Writes lines as all others that are said."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -22,7 +22,7 @@ _LOOK_S = 0.5
 _QUIET_S = 2.0          # silence ends after so long: within 3 s on a machine that is busy, too
 _BAR_WIDTH = 30
 _LEAST_BAR = 5
-_RATE_FROM = 10         # a second: slower ones have a decimal
+_RATE_FROM, _LEAST_RATE = 10, 0.5       # a second: slower ones have a decimal, or are told the other way round
 BYTES = "bytes"
 
 # Commands, and options of all, whose standard output is what they are for.
@@ -83,11 +83,13 @@ class Count:
         made, passed = self._done - self._before, self._last - self._began
         if made and passed > 0:
             rate = made / passed / scale
-            words.append(f"{rate:,.{0 if rate >= _RATE_FROM else 1}f}{unit} a second")
+            words.append(f"{rate:,.{0 if rate >= _RATE_FROM else 1}f}{unit} a second" if rate >= _LEAST_RATE
+                         else f"{1 / rate:,.0f} s each")
         if self._facts:
             words.append(self._facts)
         if made and passed > 0:
-            left = max(0.0, passed / made * (self._total - self._done) - (time.monotonic() - self._last))
+            each_s = passed / made
+            left = each_s * (self._total - self._done) - min(each_s, time.monotonic() - self._last)
             words.append(f"{_clock(left)} left")
         return ", ".join(words)
 
@@ -277,5 +279,5 @@ while os.getppid() == parent:
 
 
 def _clock(seconds: float) -> str:
-    left = int(seconds)
+    left = max(0, int(seconds))
     return f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"

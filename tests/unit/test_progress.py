@@ -73,7 +73,7 @@ def test_steps_go_on_where_an_earlier_job_has_stopped(clock):
         with phase("write checkpoint"):
             clock[0] += 4
             assert progress.text() == ("write checkpoint: 4 s so far; step 210 of 400 (52 %), 1.0 a second, "
-                                       "loss 0.5321, 0:03:06 left")
+                                       "loss 0.5321, 0:03:09 left")
         with phase("evaluate val"):
             for batch in each(range(10), "batch"):
                 clock[0] += 1
