@@ -59,7 +59,7 @@ def reduce_edges(csc: CSC, x: torch.Tensor, how: str) -> torch.Tensor:
     Raises:
         DataError: Another type or place, or not a row for each edge.
     """
-    _check_edges(csc, x)
+    check_edges(csc, x)
     if device.elsewhere(x):
         return device.reduce_edges(csc, x, how)
     flat = _flat(_checked(csc, x))
@@ -83,7 +83,7 @@ def weighted_sum(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tens
     Raises:
         DataError: Shapes, types or places that do not fit.
     """
-    _check_edges(csc, weights)
+    check_edges(csc, weights)
     if x.ndim != 3 or weights.shape[1:] != x.shape[1:2] or weights.dtype != x.dtype:
         raise DataError(f"weights are {weights.dtype} {tuple(weights.shape)} and rows {x.dtype} {tuple(x.shape)}; they "
                         "must be of one type, (edges, heads) and (sources, heads, columns)")
@@ -94,7 +94,7 @@ def weighted_sum(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tens
 
 def weighted_rows(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """(D, F) `weighted_sum` of whole (S, F) rows by (E,) weights of any type."""
-    _check_edges(csc, weights)
+    check_edges(csc, weights)
     return weighted_sum(csc, x[:, None], weights.to(x.dtype).reshape(-1, 1))[:, 0]
 
 
@@ -113,7 +113,7 @@ def edge_softmax(csc: CSC, x: torch.Tensor) -> torch.Tensor:
     Raises:
         DataError: Another type or place, or not a row for each edge.
     """
-    _check_edges(csc, x)
+    check_edges(csc, x)
     if device.elsewhere(x):
         return device.edge_softmax(csc, x)
     return apply(_Softmax, _checked(csc, x), csc)
@@ -134,7 +134,7 @@ def edge_dropout(csc: CSC, x: torch.Tensor, p: float, key: int, rows: np.ndarray
 
     Not collective.
     """
-    _check_edges(csc, x)
+    check_edges(csc, x)
     if p == 0:
         return x
     if device.elsewhere(x):
@@ -240,7 +240,8 @@ def _sum(indptr: np.ndarray, indices: np.ndarray, x: torch.Tensor, out: torch.Te
     segment_sum(indptr, indices, _array(_flat(x)), _flat(out).numpy())
 
 
-def _check_edges(csc: CSC, x: torch.Tensor) -> None:
+def check_edges(csc: CSC, x: torch.Tensor) -> None:
+    """Raise `DataError` unless there is a row for each edge.  Not collective."""
     if x.shape[:1] != (csc.num_edges,):
         raise DataError(f"rows of edges are {tuple(x.shape)}, but the block has {csc.num_edges} edges")
 

@@ -5,6 +5,7 @@ Shapes: S sources, D destinations, E edges, F columns in, H heads, K columns of 
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import elu, leaky_relu
@@ -24,8 +25,12 @@ class _Attention(nn.Module, ABC):
     """What both layers share: ``sum of softmax(e_uv) z_u`` over the in-neighbors u of v, per head."""
 
     def __init__(self, in_feats: int | tuple[int, int], out_feats: int, num_heads: int, attn_drop: float,
-                 negative_slope: float, residual: bool, self_loops: bool, residual_bias: bool) -> None:
+                 negative_slope: float, residual: bool, self_loops: bool, residual_bias: bool,
+                 edge_feats: int | None) -> None:
         super().__init__()
+        if edge_feats is not None and self_loops:
+            raise ConfigError("loops have no features of edges: give self_loops=False, or no edge_feats")
+        self.fc_edge = None if edge_feats is None else Linear(edge_feats, num_heads * out_feats, bias=False)
         if not 0 <= attn_drop <= 1:
             raise ConfigError(f"attention dropout {attn_drop} is not a probability")
         self.num_heads, self.out_feats, self.negative_slope = num_heads, out_feats, negative_slope
@@ -42,10 +47,12 @@ class _Attention(nn.Module, ABC):
         return x.view(x.shape[0], self.num_heads, self.out_feats)
 
     @abstractmethod
-    def _project(self, csc: CSC, x: Ends, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(S, H, K) ``z``, and (E, H) what the softmax is taken of."""
+    def _project(self, csc: CSC, x: Ends, own: torch.Tensor,
+                 on_edges: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """(S, H, K) ``z``, and (E, H) what the softmax is taken of, with (E, H, K) rows of the edges if any."""
 
-    def forward(self, block: Block, x: Ends, key: int | None = None) -> torch.Tensor:
+    def forward(self, block: Block, x: Ends, key: int | None = None, edge_feat: torch.Tensor | None = None,
+                edge_weight: torch.Tensor | None = None) -> torch.Tensor:
         """One hop.  Not collective.
 
         Args:
@@ -53,6 +60,8 @@ class _Attention(nn.Module, ABC):
             x: (S, F) rows of the sources, or a pair of these and the (D, F) rows of the destinations.
             key: What attention dropout is drawn from, with the original id of the destination and the position of
                 the edge in its row; the block's own if not given.
+            edge_feat: (E, ``edge_feats``) features of the edges, in the order of ``block.csc``.
+            edge_weight: (E,) what the share of each edge is multiplied by, after the softmax, as in DGL; loops have 1.
 
         Returns:
             (D, H, K), float32 or float64; D may be 0.  Without in-edges (and loops), what a sum of nothing gives.
@@ -60,13 +69,24 @@ class _Attention(nn.Module, ABC):
         etype = block.schema.etype()
         csc = block.csc[etype]
         own = x[1] if isinstance(x, tuple) else x[:csc.num_dst]
+        if (edge_feat is None) != (self.fc_edge is None):
+            raise ConfigError("the layer was made without edge_feats, but is given some" if self.fc_edge is None else
+                              "the layer was made with edge_feats, and is given no edge_feat")
+        for rows in (edge_feat, edge_weight):
+            if rows is not None:
+                edges.check_edges(csc, rows)
+        on_edges = None if self.fc_edge is None else self._heads(self.fc_edge(edge_feat))
         if self.self_loops:
+            if edge_weight is not None:
+                edge_weight = _with_loops(csc, edge_weight)
             csc = with_self_loops(csc)
-        z, logits = self._project(csc, x, own)
+        z, logits = self._project(csc, x, own, on_edges)
         attention = edges.edge_softmax(csc, logits)
         if self.training:
             key = derive(block.key if key is None else key, _ATTENTION)
             attention = edges.edge_dropout(csc, attention, self.attn_drop, key, block.dst_orig[etype[2]])
+        if edge_weight is not None:
+            attention = attention * edge_weight.to(attention.dtype).reshape(-1, 1)
         out = edges.weighted_sum(csc, z, attention)
         return out if self.res_fc is None else out + self._heads(self.res_fc(own))
 
@@ -84,14 +104,16 @@ class GATConv(_Attention):
         residual: Add ``x_v``, through a matrix if it has not H * K columns.
         bias: Learn one, which starts at 0.
         self_loops: v counts as one more in-neighbor of its own; needs sources and destinations of one kind.
+        edge_feats: Columns of the edges' features; ``a_e W_e e_uv`` is added before LeakyReLU, as in PyTorch Geometric.
     """
 
     bias: nn.Parameter | None
 
     def __init__(self, in_feats: int | tuple[int, int], out_feats: int, num_heads: int, attn_drop: float = 0.0,
                  negative_slope: float = 0.2, residual: bool = False, bias: bool = True,
-                 self_loops: bool = False) -> None:
-        super().__init__(in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops, False)
+                 self_loops: bool = False, edge_feats: int | None = None) -> None:
+        super().__init__(in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops, False,
+                         edge_feats)
         width = num_heads * out_feats
         if isinstance(in_feats, tuple):
             self.fc_src = Linear(in_feats[0], width, bias=False)
@@ -100,14 +122,18 @@ class GATConv(_Attention):
             self.fc = Linear(in_feats, width, bias=False)
         self.attn_l = nn.Parameter(torch.empty(1, num_heads, out_feats))
         self.attn_r = nn.Parameter(torch.empty(1, num_heads, out_feats))
+        if edge_feats is not None:
+            self.attn_e = nn.Parameter(torch.empty(1, num_heads, out_feats))
         self.register_parameter("bias", nn.Parameter(torch.zeros(width)) if bias else None)
         _normal_(self)
 
-    def forward(self, block: Block, x: Ends, key: int | None = None) -> torch.Tensor:
-        out = super().forward(block, x, key)
+    def forward(self, block: Block, x: Ends, key: int | None = None, edge_feat: torch.Tensor | None = None,
+                edge_weight: torch.Tensor | None = None) -> torch.Tensor:
+        out = super().forward(block, x, key, edge_feat, edge_weight)
         return out if self.bias is None else out + self._heads(self.bias[None])
 
-    def _project(self, csc: CSC, x: Ends, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _project(self, csc: CSC, x: Ends, own: torch.Tensor,
+                 on_edges: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         if isinstance(x, tuple):
             src, dst = (self.fc_src, self.fc_dst) if hasattr(self, "fc_src") else (self.fc, self.fc)
             z, z_own = self._heads(src(x[0])), self._heads(dst(own))
@@ -115,7 +141,10 @@ class GATConv(_Attention):
             z = self._heads(self.fc(x))
             z_own = z[:csc.num_dst]
         left, right = (z * self.attn_l).sum(-1), (z_own * self.attn_r).sum(-1)
-        return z, leaky_relu(edges.from_src(csc, left) + edges.from_dst(csc, right), self.negative_slope)
+        logits = edges.from_src(csc, left) + edges.from_dst(csc, right)
+        if on_edges is not None:
+            logits = logits + (on_edges * self.attn_e).sum(-1)
+        return z, leaky_relu(logits, self.negative_slope)
 
 
 class GATv2Conv(_Attention):
@@ -126,14 +155,16 @@ class GATv2Conv(_Attention):
 
     Args:
         in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops: As for `GATConv`.
+        edge_feats: Columns of the edges' features; ``W_e e_uv`` is added before LeakyReLU, as in PyTorch Geometric.
         bias: Learn b_src and b_dst, which start at 0.
         share_weights: W_dst and b_dst are W_src and b_src.
     """
 
     def __init__(self, in_feats: int | tuple[int, int], out_feats: int, num_heads: int, attn_drop: float = 0.0,
                  negative_slope: float = 0.2, residual: bool = False, bias: bool = True, share_weights: bool = False,
-                 self_loops: bool = False) -> None:
-        super().__init__(in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops, bias)
+                 self_loops: bool = False, edge_feats: int | None = None) -> None:
+        super().__init__(in_feats, out_feats, num_heads, attn_drop, negative_slope, residual, self_loops, bias,
+                         edge_feats)
         src_feats, dst_feats = in_feats if isinstance(in_feats, tuple) else (in_feats, in_feats)
         if share_weights and src_feats != dst_feats:
             raise ConfigError(f"weights cannot be shared: {src_feats} and {dst_feats} columns differ")
@@ -142,11 +173,20 @@ class GATv2Conv(_Attention):
         self.attn = nn.Parameter(torch.empty(1, num_heads, out_feats))
         _normal_(self)
 
-    def _project(self, csc: CSC, x: Ends, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _project(self, csc: CSC, x: Ends, own: torch.Tensor,
+                 on_edges: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         z = self._heads(self.fc_src(x[0] if isinstance(x, tuple) else x))
         y = self._heads(self.fc_dst(own))
-        both = leaky_relu(edges.from_src(csc, z) + edges.from_dst(csc, y), self.negative_slope)
+        both = edges.from_src(csc, z) + edges.from_dst(csc, y)
+        both = leaky_relu(both if on_edges is None else both + on_edges, self.negative_slope)
         return z, (both * self.attn).sum(-1)
+
+
+def _with_loops(csc: CSC, weight: torch.Tensor) -> torch.Tensor:
+    """(E + D,) weights of edges, and 1 of a loop after those of each destination."""
+    rows = np.concatenate([np.repeat(np.arange(csc.num_dst), np.diff(csc.indptr)), np.arange(csc.num_dst)])
+    order = torch.from_numpy(np.argsort(rows, kind="stable")).to(weight.device)
+    return torch.cat([weight.reshape(-1), weight.new_ones(csc.num_dst)])[order]
 
 
 class GAT(Stack):

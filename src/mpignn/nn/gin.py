@@ -6,6 +6,7 @@ Shapes: S sources, D destinations, E edges, F columns in.
 import torch
 from torch import nn
 
+from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.nn import edges, message
 from mpignn.nn.dense import Linear
@@ -47,6 +48,47 @@ class GINConv(nn.Module):
         else:
             src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
             summed = message.copy_u_sum(csc, src) if edge_weight is None else edges.weighted_rows(csc, src, edge_weight)
+        out = own * (1 + self.eps).to(own.dtype) + summed
+        return out if self.apply_func is None else self.apply_func(out)
+
+
+class GINEConv(GINConv):
+    """``h((1 + eps) x_v + sum of relu(x_u + e_uv))`` over the in-edges of v (Hu et al. 2020), as in PyTorch Geometric.
+
+    Args:
+        apply_func, eps, train_eps: As for `GINConv`.
+        edge_feats: Columns of the edges' features, which a matrix brings to F; None: they have F.
+        in_feats: F; needed with ``edge_feats``.
+    """
+
+    def __init__(self, apply_func: nn.Module | None = None, eps: float = 0.0, train_eps: bool = False,
+                 edge_feats: int | None = None, in_feats: int | None = None) -> None:
+        super().__init__(apply_func, eps, train_eps)
+        if edge_feats is not None and in_feats is None:
+            raise ConfigError(f"edge_feats={edge_feats}: a matrix brings them to the columns of nodes: give in_feats")
+        self.fc_edge = None if edge_feats is None or in_feats is None else Linear(edge_feats, in_feats)
+
+    def forward(self, block: Block, x: Ends, edge_feat: torch.Tensor | None = None) -> torch.Tensor:
+        """One hop.  Not collective.
+
+        Args:
+            block, x: As for `GINConv`; float32 or float64.
+            edge_feat: (E, ...) features of the edges, in the order of ``block.csc``.
+
+        Returns:
+            (D, ...) what h makes of its rows; D may be 0.
+
+        Raises:
+            ConfigError: There are no features of edges.
+            DataError: Not one row for each edge.
+        """
+        if edge_feat is None:
+            raise ConfigError("GINEConv reads features of edges: give edge_feat, or take GINConv")
+        csc = block.csc[block.schema.etype()]
+        edges.check_edges(csc, edge_feat)
+        src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
+        rows = edge_feat if self.fc_edge is None else self.fc_edge(edge_feat)
+        summed = edges.reduce_edges(csc, torch.relu_(edges.from_src(csc, src) + rows.to(src.dtype)), "sum")
         out = own * (1 + self.eps).to(own.dtype) + summed
         return out if self.apply_func is None else self.apply_func(out)
 
