@@ -24,6 +24,20 @@ def children(parent: int) -> list[int]:
     return found
 
 
+def in_session(session: int) -> list[int]:
+    """All processes of a session, also those whose parents have ended."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except _GONE:
+                continue        # it has ended
+            if int(stat[3]) == session:
+                found.append(int(entry.name))
+    return found
+
+
 def rank_of(pid: int) -> int | None:
     """The rank that a launcher gave a Python process; None for other processes."""
     try:

@@ -5,7 +5,8 @@
         [--kinds data fp32 bf16] [--out FILE]
 
 GRAPH is a folder of arrays; both cut it into as many partitions as there are nodes, once, into --work.  DGL is an
-environment with what jobs/bench/peers/requirements.txt says.  Each node has a server and a trainer of one thread each.
+environment with what jobs/bench/peers/requirements.txt says; ours runs by MPICH, beside the Python that runs this.
+Each node has a server and a trainer of one thread each.
 Several nodes are simulated, DistDGL's by a private /dev/shm each, or hosts of tests/testbed, which needs root as well:
 
     S=$(HOSTS_COUNT=2 HOSTS_SLOTS=2 tests/testbed/hosts-up.sh)
@@ -84,6 +85,9 @@ def _options() -> argparse.Namespace:
         parser.error("--epochs is at least 2, --rounds and --nodes at least 1")
     if not (options.graph / "meta.json").is_file():
         parser.error(f"{options.graph} is no folder of `mpignn synth`: python -m mpignn synth {options.graph}")
+    if not options.dgl.is_file():
+        parser.error(f"--dgl {options.dgl}: no such file; how to make DGL's environment stands in "
+                     f"{_PEERS / 'requirements.txt'}")
     return options
 
 
@@ -98,7 +102,9 @@ def _cut(options: argparse.Namespace, distdgl: Path, ours: Path) -> None:
             new = out.with_name(f"{out.name}.new")
             shutil.rmtree(new, ignore_errors=True)
             new.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run([new if word == "OUT" else word for word in command], check=True, stdout=subprocess.DEVNULL)
+            words = [str(new if word == "OUT" else word) for word in command]
+            if subprocess.run(words, stdout=subprocess.DEVNULL).returncode:
+                sys.exit(f"{' '.join(words)} failed")
             new.rename(out)         # whole
 
 

@@ -38,6 +38,9 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.graph / "indptr.npy").is_file():
         parser.error(f"{options.graph} is no folder of `mpignn synth`: python -m mpignn synth {options.graph}")
+    if not options.dgl.is_file():
+        parser.error(f"--dgl {options.dgl}: no such file; how to make DGL's environment stands in "
+                     f"{_PEER.with_name('requirements.txt')}")
     print(header(), flush=True)
     calls, found = _calls(options), {}
     command = [options.dgl, _PEER, options.graph, str(options.threads), str(options.batch_size), options.fanouts]

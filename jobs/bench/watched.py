@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from processes import children, cpu_seconds, memory
+from processes import children, cpu_seconds, in_session, memory
 
 _LOOK_EVERY, _WEIGH_EVERY, _PATIENCE = 0.02, 0.25, 15.0       # seconds
 
@@ -85,14 +85,14 @@ def _below(jobs: list[subprocess.Popen]) -> set[int]:
 
 def _end(jobs: list[subprocess.Popen]) -> None:
     """Ask all to end, and end what has not after some seconds."""
-    below = _below(jobs)
     for job in jobs:
         job.terminate()
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end and any(job.poll() is None for job in jobs):
         time.sleep(_LOOK_EVERY)
-    for pid in below & set(children(1)):        # those of a job that has ended have 1 for a parent
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    for job in jobs:        # each began a session, in which are also those whose parents have ended
+        for pid in in_session(job.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     for job in jobs:
         job.wait()
