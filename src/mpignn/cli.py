@@ -354,6 +354,8 @@ _COMMANDS = {
     "bench": ("Measure what this machine, and the program on it, reach.", cli_bench.bench_arguments, cli_bench.bench),
     "slurm": ("Print job scripts for Slurm, PBS or LSF: one job, a chain of them, a sweep.", cli_batch.slurm_arguments,
               _slurm),
+    "warmup": ("Compile the kernels of all common jobs, so that a first job starts as fast as the next.",
+               lambda parser: None, cli_data.warmup),
     "synth": ("Make a synthetic graph with planted communities.", cli_data.synth_arguments, cli_data.synth),
     "completion": ("Print the script by which a shell completes commands and options.", _completion_arguments,
                    _completion),

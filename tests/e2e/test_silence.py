@@ -40,6 +40,7 @@ ENDS = {
     "train": r"wrote run; next: .*", "eval": r".*; written to run/eval/eval\.json",
     "infer": r"wrote pred\.h5",
     "partition": r"wrote cut; next: .*", "report": r"wrote run/report\.html", "synth": r"wrote made; next: .*",
+    "warmup": r"all kernels were compiled before: .* MB in .*; next: .*",
     "check": r".*: no problem found; nothing was written", "bench": r"wrote bench\.json",
 }
 PRINT = {"describe", "info", "slurm", "completion", "data"}     # to standard output what they are for; data fails here

@@ -50,7 +50,7 @@ def warming(graphs: Sequence[PublishedGraph], chosen_by: Collection[str] | None 
     if any(s.book.num_nodes(ntype) > MOST_IN_BITMAPS for s in graphs for ntype in s.book.ntypes):
         drawing.append(partial(positions.warm, index))
     for dtype in index:
-        graph = _small_graph(dtype, edges, nodes)
+        graph = small_graph(dtype, edges, nodes)
         drawing += [partial(sampler.sample, graph, [0], 0, *more)
                     for sampler, *more in (*_usual(only_nodes, all(map(_in_view, graphs))), *_choosing(edges, nodes))]
     yield partial(_call_all, drawing)
@@ -78,7 +78,7 @@ def index_dtypes(graphs: Iterable[PublishedGraph]) -> set[np.dtype]:
             if ArrayKey.parse(name).what == "indices"}
 
 
-def _small_graph(index_dtype: np.dtype, edge_dtypes: Collection[np.dtype],
+def small_graph(index_dtype: np.dtype, edge_dtypes: Collection[np.dtype],
                  node_dtypes: Collection[np.dtype]) -> PublishedGraph:
     """One node and one edge, with data named by their types."""
     ranges = np.array([0, 1], np.int64)
