@@ -1,33 +1,27 @@
 """The command line: ``mpirun -np N python -m mpignn [COMMAND] ...``."""
 
 import argparse
-import os
-import platform
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mpignn import __doc__ as summary
-from mpignn import cli_batch, cli_bench, cli_data, cli_report, launcher, say, stop
+from mpignn import cli_batch, cli_bench, cli_data, cli_info, cli_report, launcher, say, stop
 from mpignn.cli_parser import HELPS, Parser
 from mpignn.config import CONFIG, Config, WorldConfig, field_names
 from mpignn.errors import ConfigError, MpignnError, paths_named
 from mpignn.files import almost_named
 from mpignn.job.ending import FIRST_TELLS_S
-from mpignn.job.job import Job
 from mpignn.job.launch import launch
 from mpignn.job.runs import check_version
-from mpignn.job.settings import check_moved, configure, configure_training, of_run
+from mpignn.job.settings import check_moved, checked, configure, configure_training, of_run
 from mpignn.job.work import DryRun, Evaluation, Inference, Training
-from mpignn.log import phase
-from mpignn.models import is_own
 from mpignn.options import add_flags, check_effects, load_config, named_choices, nearest
 from mpignn.progress import display
-from mpignn.tasks import check_metrics
 from mpignn.version import version
 
 
@@ -143,17 +137,10 @@ def _train_arguments(parser: Parser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     flags = {k: v for k, v in vars(arguments).items() if k not in ("command", "config", "dry_run")}
-    work = (DryRun if arguments.dry_run else Training)(_checked(configure_training(arguments.config, flags), flags),
+    work = (DryRun if arguments.dry_run else Training)(checked(configure_training(arguments.config, flags), flags),
                                                        flags)
     stop.limit(work.config.checkpoint.time_limit)
     return launch(work)
-
-
-def _checked(config: Config, flags: Mapping[str, Any]) -> Config:
-    """The settings of a training job, if they and the flags among them go together; raises `ConfigError` else."""
-    check_metrics(config.task.task, config.task.metrics)
-    check_effects(config, flags)
-    return config
 
 
 def _run_arguments(parser: Parser) -> None:
@@ -208,96 +195,6 @@ def _infer(arguments: argparse.Namespace) -> int:
                             arguments.split, arguments.top_k, sources, nodes))
 
 
-def _info_arguments(parser: Parser) -> None:
-    parser.add_argument("graph", metavar="GRAPH", nargs="?", help="partitioned graph; without it: the environment")
-    parser.epilog = ("GRAPH with --fanouts, and --batch-size if it is not 1000, tells how much of what batches draw "
-                     "and read is of other partitions; all other settings are those of a job, for --plan.")
-    parser.add_argument("--degrees", action="store_true", help="count the in-degrees of each edge type")
-    parser.add_argument("--halo", action="store_true", help="tell what train --replicate halo would copy to each node")
-    parser.add_argument("--plan", action="store_true", help="show how much memory a training job would take")
-    parser.add_argument("-np", dest="np", metavar="N", type=int, help="ranks of that job (default: 2)")
-    parser.add_argument("--nodes", metavar="M", type=int,
-                        help="nodes that they are spread over (default: 1)")
-    parser.add_argument("--config", metavar="FILE", help="TOML file of that job; the flags below override it")
-    parser.set_rare(add_flags(parser, skip=("graph",)))
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    flags = [name for name in vars(arguments) if name in field_names() - {"graph"}]
-    for what in ("plan", "degrees", "halo"):
-        if arguments.graph is None and getattr(arguments, what):
-            raise ConfigError(f"info --{what}: name the graph, as in info GRAPH --{what}")
-        if arguments.plan and what != "plan" and getattr(arguments, what):
-            raise ConfigError(f"info: --plan tells of a job and --{what} of the graph: leave one out")
-    if not arguments.plan:
-        # How a graph is sampled tells something without a job.
-        told = {"fanouts", "batch_size"} if arguments.graph is not None and "fanouts" in flags else set()
-        own = {"-np": arguments.np, "--nodes": arguments.nodes, "--config": arguments.config}
-        idle = ["--" + name.replace("_", "-") for name in flags if name not in told] + [
-            flag for flag, value in own.items() if value is not None]
-        for what in idle[:1]:
-            sampled = ", nor without a graph and --fanouts" if what in ("--fanouts", "--batch-size") else ""
-            raise ConfigError(f"info: {what} has no effect without --plan{sampled}: leave it out, or give info GRAPH "
-                              f"{'--fanouts 10,5 or ' if sampled else ''}--plan")
-    if arguments.graph is not None:
-        cli_data.refuse_mpirun("info GRAPH")
-        with phase(f"read {arguments.graph}"):
-            found = "\n".join(_plan(arguments)) if arguments.plan else _described(arguments)
-        say.deliver(found)
-        return 0
-    text = _environment()
-    if text is not None:        # told behind the job, which a reader that has seen enough shall not abort
-        say.deliver(text)
-    return 0
-
-
-def _described(arguments: argparse.Namespace) -> str:
-    """What `describe` says of a graph, and of sampling it where fanouts are given."""
-    from mpignn.storage.describe import describe
-    given = {name: value for name, value in vars(arguments).items() if name in ("fanouts", "batch_size")}
-    config = load_config(None, given)
-    return describe(arguments.graph, arguments.degrees, config.sampling.fanouts if given else (),
-                    config.loader.batch_size, arguments.halo)
-
-
-def _environment() -> str | None:
-    """What a bug report should say, on the first rank; None on the others.  Collective over the job."""
-    with Job.start(Config()) as job:
-        from mpignn.mpi.world import describe_mpi
-        world = job.world
-        mpi = describe_mpi(world)
-        world.finish()
-    return None if world.rank > 0 else "\n".join([
-        f"mpignn      {version()}, Python {platform.python_version()}, {platform.platform()}", *mpi,
-        *(f"{name:11s} {version(name)}" for name in _PACKAGES),
-        f"cores       {len(os.sched_getaffinity(0))} of {os.cpu_count()} for this rank"])
-
-
-_PACKAGES = ("mpi4py", "torch", "numpy", "h5py", "scipy", "numba", "pymetis", "pyarrow", "greenlet")
-
-
-def _plan(arguments: argparse.Namespace) -> list[str]:
-    """What `make_plan` says of a job with the settings given."""
-    from mpignn.job.open_graph import read_graph
-    from mpignn.roles import Topology, assign_roles, group_nodes
-    flags = {k: v for k, v in vars(arguments).items() if k in field_names()}
-    config = _checked(configure(arguments.config, flags), flags)
-    if is_own(config.model.model):
-        from mpignn.nn import own
-        own.know(config.model)
-    np = 2 if arguments.np is None else arguments.np
-    num_nodes = 1 if arguments.nodes is None else arguments.nodes
-    if not 1 <= num_nodes <= np:
-        raise ConfigError(f"-np {np} on --nodes {num_nodes}: a job has at least one rank on each node")
-    hosts = [rank * num_nodes // np for rank in range(np)]
-    nodes = group_nodes(hosts, config.world.ranks_per_node)
-    roles = assign_roles(nodes, config.world.servers_per_node, config.world.server_nodes)
-    opened = read_graph(Path(arguments.graph), Topology(nodes, roles), config.world.replicate,
-                        config.world.replicate_nodes)
-    return ["train", *opened.plan_training(config).lines(), "",
-            "eval and infer", *opened.plan_inference(config).lines()]
-
-
 def _slurm(arguments: argparse.Namespace) -> int:
     parser = _parser()
 
@@ -309,7 +206,7 @@ def _slurm(arguments: argparse.Namespace) -> int:
 
     def configured(job: argparse.Namespace) -> Config:
         flags = {k: v for k, v in vars(job).items() if k in field_names()}
-        return _checked(configure(job.config, flags), flags)
+        return checked(configure(job.config, flags), flags)
 
     parsers = {name: _subparser(parser, name) for name in _COMMANDS}
     return cli_batch.slurm(arguments, cli_batch.Commands(read, configured, parsers))
@@ -348,7 +245,7 @@ _COMMANDS = {
                  cli_data.describe),
     "check": ("Verify a partitioned graph; exit code 3 and a list if anything is wrong.", cli_data.check_arguments,
               cli_data.check),
-    "info": ("Show a graph, its balance and edge cut; or the environment.", _info_arguments, _info),
+    "info": ("Show a graph, its balance and edge cut; or the environment.", cli_info.info_arguments, cli_info.info),
     "data": ("Prepare a public data set from a package.", cli_data.data_arguments, cli_data.data),
     "report": ("Show what came out of runs, on one page.", cli_report.report_arguments, cli_report.report),
     "bench": ("Measure what this machine, and the program on it, reach.", cli_bench.bench_arguments, cli_bench.bench),

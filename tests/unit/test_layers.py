@@ -13,8 +13,8 @@ LAYERS = [{"arguments", "batch", "child", "duties", "errors", "files", "log", "b
            "unique", "version", "watchdog"},
           {"kernels"}, {"graph"}, {"models", "samplers", "ways"}, {"config"}, {"options"}, {"comm"}, {"mpi"},
           {"partition"}, {"large"}, {"tables"}, {"storage"}, {"report"}, {"store"}, {"sampling"}, {"nn"}, {"loader"},
-          {"train"}, {"job"}, {"bench"}, {"cli_parser"}, {"cli_data"}, {"cli_batch", "cli_bench", "cli_report"},
-          {"cli"}, {"__main__"}]
+          {"train"}, {"job"}, {"bench"}, {"cli_parser"}, {"cli_data"},
+          {"cli_batch", "cli_bench", "cli_info", "cli_report"}, {"cli"}, {"__main__"}]
 LATE = {"graph.block": {"nn.passing"}}      # methods that users look for on a block bring in torch when called
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 ALLOWED = {     # by prefix of the module's name below mpignn

@@ -77,7 +77,7 @@ class MemoryPlan:
     def lines(self) -> list[str]:
         """A table for people: kinds of nodes and of ranks, each with its bytes.  Not collective."""
         out = []
-        for what, kinds in self._distinct():
+        for what, kinds in self.distinct():
             parts = ", ".join(f"{kind} {_mib(size)}" for kind, size in kinds.items() if size)
             out.append(f"{what:28s} {_mib(sum(kinds.values())):>12s}   {parts}")
         totals = [self.of_node(node) for node in range(len(self.nodes))]
@@ -86,8 +86,8 @@ class MemoryPlan:
         out.append(f"{'job in all':28s} {_mib(sum(totals)):>12s}")
         return out
 
-    def _distinct(self) -> list[tuple[str, Mapping[str, int]]]:
-        """Nodes and ranks, equal ones of a kind told once."""
+    def distinct(self) -> list[tuple[str, Mapping[str, int]]]:
+        """Nodes and ranks, equal ones of a kind told once.  Not collective."""
         rows: dict[tuple[str, tuple[tuple[str, int], ...]], list[int]] = {}
         for node, kinds in enumerate(self.nodes):
             rows.setdefault(("node", tuple(kinds.items())), []).append(node)

@@ -1,5 +1,6 @@
 """The settings of a job: what is asked for, above what comes with a graph or a run."""
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from mpignn.config import CONFIG, Config
 from mpignn.errors import ConfigError, DataError
 from mpignn.job import runs
 from mpignn.models import is_own
-from mpignn.options import load_config, settings_given
+from mpignn.options import check_effects, load_config, settings_given
+from mpignn.tasks import check_metrics
 
 # They fit some ranks and nodes, and a run goes on, and is used, with any.
 _OF_THE_LAUNCH = ("servers_per_node", "server_nodes", "ranks_per_node", "replicate_nodes", "stage")
@@ -70,3 +72,10 @@ def check_moved(model: str, trained: str, run: Path) -> None:
     if model != trained and (len(class_names) < 2 or class_names[0] != class_names[1]):
         raise ConfigError(f"{run} has trained model {trained}: --model {model} is another one; leave it out, or tell "
                           "where the file of that class lies now")
+
+
+def checked(config: Config, flags: Mapping[str, Any]) -> Config:
+    """The settings of a training job, if they and the flags among them go together; raises `ConfigError` else."""
+    check_metrics(config.task.task, config.task.metrics)
+    check_effects(config, flags)
+    return config

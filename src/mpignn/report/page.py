@@ -23,17 +23,28 @@ def make_page(report: Figures) -> str:
     Args:
         report: What `mpignn.report.gather.gather` found.
     """
-    style = resources.files("mpignn.report").joinpath("page.css").read_text(encoding="utf-8")
     report = {**report, "runs": [_newest(run) for run in report["runs"]]}
     runs = report["runs"]
     title = runs[0]["name"] if len(runs) == 1 else f"{len(runs)} runs"
-    figures = to_json(report).replace("<", "\\u003c")
-    body = _of_one(runs[0]) if len(runs) == 1 else _of_several(report, _MOST_BYTES - len(figures))
+    body = _of_one(runs[0]) if len(runs) == 1 else _of_several(report, _MOST_BYTES - len(to_json(report)))
+    return document(title, body, report)
+
+
+def document(title: str, body: str, figures: Figures) -> str:
+    """A page in one file.  Not collective.
+
+    Args:
+        title: What it is called.
+        body: HTML.
+        figures: What it shows, which it carries for programs.
+    """
+    style = resources.files("mpignn.report").joinpath("page.css").read_text(encoding="utf-8")
+    carried = to_json(figures).replace("<", "\\u003c")
     return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
             f"<title>{escape(title)} – mpignn</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n"
-            f'</main>\n<script type="application/json" id="figures">{figures}</script>\n</body>\n</html>\n')
+            f'</main>\n<script type="application/json" id="figures">{carried}</script>\n</body>\n</html>\n')
 
 
 def _newest(run: Figures) -> Figures:
