@@ -1,7 +1,10 @@
-"""Kernels that are kept are loaded by all trainers at once; what is not kept is compiled by one of the machine."""
+"""Kernels that are kept are loaded by all trainers at once; what is not kept is compiled by one of the machine, or
+beforehand."""
 
+import itertools
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from test_partition_on_ranks import common_folder
 
@@ -46,3 +49,26 @@ def test_each_is_compiled_by_one_and_ready_on_all(world, kept):
         assert compiled_by[1:].count(compiled_by[0] if compiled_by else None) == (
             max(len(compiled_by) - 1, 0) if len(trainers) == 1 else 0)
         assert len(set(compiled_by)) == min(len(trainers), len(compiled_by))
+
+
+@pytest.mark.ranks(1)
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_what_is_compiled_beforehand_is_all_that_jobs_need(world, index):
+    """Of all models, precisions and optimizers, with edge weights and times of the usual types."""
+    from mpignn.config import Config, EmbeddingConfig, LoaderConfig, ModelConfig, TrainConfig
+    from mpignn.job import trainer, warm_up
+    from mpignn.models import MODELS
+    from mpignn.sampling.warm import small_graph
+    for calls in warm_up.groups().values():
+        assert all(map(compiled.load, calls)), "the tests begin with compiling them"
+    graph = small_graph(np.dtype(index), {np.dtype(np.float32), np.dtype(np.bool_)}, {np.dtype(np.int64)})
+    of_graph, trainer.published_graph = trainer.published_graph, lambda g: g
+    try:
+        for model, precision, optimizer, own in itertools.product(MODELS, ("fp32", "fp64", "bf16"), ("sgd", "adam"),
+                                                                  (False, True)):
+            config = Config(model=ModelConfig(model=model), train=TrainConfig(precision=precision),
+                            embedding=EmbeddingConfig(embed_optimizer=optimizer), loader=LoaderConfig(cache="10%"))
+            for number, call in enumerate(trainer.kernel_calls(config, [graph], own)):
+                assert compiled.load(call), (model, precision, optimizer, own, number)
+    finally:
+        trainer.published_graph = of_graph

@@ -74,19 +74,24 @@ def _number(found: float | None) -> str:
 
 def _splits(graph: Figures) -> str:
     rows = [[escape(key), escape(name), _number(of["count"]), value(of["balance"], f"{of['balance']:.2f}"),
-             _number(of["isolated"])] for key, splits in graph["splits"].items() for name, of in splits.items()]
+             _number(of["isolated"])] for key, splits in graph["splits"].items() for name, of in _in_order(splits)]
     return table("splits", ["type", "split", "count", "largest / mean partition", "without in-edges"], rows,
                  texts=2) if rows else ""
+
+
+def _in_order(splits: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Splits as they are used."""
+    names = ("train", "val", "test")
+    return sorted(splits.items(), key=lambda pair: (names.index(pair[0]) if pair[0] in names else len(names), pair[0]))
 
 
 def _labels(graph: Figures) -> list[str]:
     parts = []
     for key, labels in graph["labels"].items():
-        if not labels["classes"]:
-            parts.append(paragraph(f"{key}: numbers to be predicted, no classes."))
+        if not labels["splits"]:
+            parts.append(paragraph(f"{key}: {labels['kind']}, not counted one by one."))
             continue
-        splits = [name for name in ("train", "val", "test") if name in labels["splits"]]
-        splits += [name for name in labels["splits"] if name not in splits]
+        splits = [name for name, _ in _in_order(labels["splits"])]
         totals = {name: max(1, sum(labels["splits"][name])) for name in splits}
         order = sorted(range(labels["classes"]), key=lambda place: -sum(labels["splits"][name][place]
                                                                        for name in splits))
@@ -98,35 +103,36 @@ def _labels(graph: Figures) -> list[str]:
                    for name in splits)] for place in order[:_MOST_CLASSES]] if splits else []
         if rows:
             parts += [f"<h3>{escape(key)}: {labels['classes']} {escape(labels['kind'])}</h3>",
-                      table(f"labels {key}", ["class", splits[0], *splits], rows, texts=2)]
+                      f'<div class="tall">{table(f"labels {key}", ["class", "", *splits], rows, texts=2)}</div>']
         if labels["classes"] > _MOST_CLASSES:
             parts.append(paragraph(f"{labels['classes'] - _MOST_CLASSES} more have fewer.", "soft"))
     return parts
 
 
 def _nodes(graph: Figures) -> str:
-    rows = [[escape(ntype), _number(of["count"]), value(of["balance"], f"{of['balance']:.2f}"),
-             _number(max(of["halo"], default=0)),
-             escape("; ".join(f"{name} {kind}" for name, kind in of["data"].items()) or "–")]
-            for ntype, of in graph["nodes"].items()]
-    return table("nodes", ["type", "count", "largest / mean partition", "largest halo", "data"], rows)
+    rows = [[escape(ntype), _data(of), _number(of["count"]), value(of["balance"], f"{of['balance']:.2f}"),
+             _number(max(of["halo"], default=0))] for ntype, of in graph["nodes"].items()]
+    return table("nodes", ["type", "data", "count", "largest / mean partition", "largest halo"], rows, texts=2)
+
+
+def _data(of: dict[str, Any]) -> str:
+    return escape("; ".join(f"{name} {kind}" for name, kind in of["data"].items()) or "–")
 
 
 def _edges(graph: Figures) -> str:
-    rows = [[escape(key), _number(of["count"]), value(of["balance"], f"{of['balance']:.2f}"),
+    rows = [[escape(key), _data(of), _number(of["count"]), value(of["balance"], f"{of['balance']:.2f}"),
              value(of["cut_share"], forms.percent(of["cut_share"])),
-             value(of["mean_degree"], f"{of['mean_degree']:.1f}"), _number(of["largest_degree"]),
-             escape("; ".join(f"{name} {kind}" for name, kind in of["data"].items()) or "–")]
+             value(of["mean_degree"], f"{of['mean_degree']:.1f}"), _number(of["largest_degree"])]
             for key, of in graph["edges"].items()]
-    head = ["type", "count", "largest / mean partition", "cut", "mean in-degree", "largest", "data"]
-    return table("edges", head, rows)
+    head = ["type", "data", "count", "largest / mean partition", "cut", "mean in-degree", "largest"]
+    return table("edges", head, rows, texts=2)
 
 
 def _degrees(graph: Figures) -> list[str]:
     plots, tables = [], []
     for key, of in graph["edges"].items():
         points = [(float(power), float(number)) for power, number in enumerate(of["degrees"])]
-        plots.append(plot([Curve("nodes", points)], forms.scaled, "in-degree class: 0, 1, 2–3, 4–7, 8–15, ...", key,
+        plots.append(plot([Curve(key, points)], forms.scaled, "in-degree class: 0, 1, 2–3, 4–7, 8–15, ...", key,
                           from_0=True))
         rows = [[escape(str(hub["node"])), _number(hub["degree"])] for hub in of["hubs"]]
         if rows:
@@ -150,10 +156,10 @@ def _growth(graph: Figures) -> list[str]:
 
 def _memory(graph: Figures) -> list[str]:
     memory = graph["memory"]
-    rows = [[escape(what), value(sum(kinds.values()), forms.memory(sum(kinds.values()))),
-             escape(", ".join(f"{kind} {forms.memory(size)}" for kind, size in kinds.items() if size))]
+    rows = [[escape(what), escape(", ".join(f"{kind} {forms.memory(size)}" for kind, size in kinds.items() if size)),
+             value(sum(kinds.values()), forms.memory(sum(kinds.values())))]
             for what, kinds in memory["parts"]]
     nodes = f"{memory['nodes']} node{'' if memory['nodes'] == 1 else 's'}"
     return [paragraph(f"Of training with {memory['ranks']} ranks on {nodes}: {forms.memory(memory['largest_node'])} on "
                       "the largest node; `info GRAPH --plan` tells of other jobs."),
-            table("memory", ["", "in all", "of it"], rows)]
+            table("memory", ["", "of it", "in all"], rows, texts=2)]

@@ -1,4 +1,7 @@
-"""What is wrong with a graph, or may be: rules over its figures, hard failures first."""
+"""What is wrong with a graph, or may be: rules over its figures, hard failures first.
+
+What `partition` refuses is not looked for: features that are not finite, seeds without a label.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,24 +64,8 @@ def _out_of_range(graph: Figures) -> Iterator[str]:
     for key, labels in graph["labels"].items():
         for name, number in labels["out_of_range"].items():
             if number:
-                yield (f"{count(number)} labels of {key} in split {name} are no class: they are below -1, or as large "
-                       "as there are classes.")
-
-
-def _unknown(graph: Figures) -> Iterator[str]:
-    for key, labels in graph["labels"].items():
-        for name, number in labels["unknown"].items():
-            if number and labels["kind"] == "classes":
-                yield (f"{count(number)} of {key} in split {name} have no label (-1): leave them out of the split, or "
-                       "give them one.")
-
-
-def _not_finite(graph: Figures) -> Iterator[str]:
-    for ntype, of in graph["nodes"].items():
-        features = of["features"]
-        if features and features["not_finite"]:
-            yield (f"{count(features['not_finite'])} of {count(features['looked_at'])} rows of features of {ntype} "
-                   "hold numbers that are not finite: the loss will not be, either.")
+                yield (f"{count(number)} labels of {key} in split {name} are as large as there are {key} or names of "
+                       "classes: these are ids, not classes, which are numbered from 0.")
 
 
 def _no_features(graph: Figures) -> Iterator[str]:
@@ -161,8 +148,6 @@ def _useless_columns(graph: Figures) -> Iterator[str]:
 RULES = (
     Rule("no training seeds", FAILURE, _no_training),
     Rule("labels out of range", FAILURE, _out_of_range),
-    Rule("features not finite", FAILURE, _not_finite),
-    Rule("seeds without label", FAILURE, _unknown),
     Rule("splits overlap", FAILURE, _overlap),
     Rule("types never reached", FAILURE, _not_reached),
     Rule("empty split", DOUBT, _empty_split),

@@ -24,7 +24,7 @@ Figures = dict[str, Any]
 _HUBS = 10              # nodes with the most in-edges that are named
 _CHUNK_ROWS = 1 << 20       # in hand at a time
 _LOOKED_AT = 50_000         # rows of features, spread over all nodes of a type
-_MOST_CLASSES = 100_000     # that are counted one by one
+_MOST_CLASSES = 10_000      # that are told one by one
 
 
 def inspect_graph(graph: GraphFile, fanouts: Sequence[int], batch_size: int) -> Figures:
@@ -114,13 +114,9 @@ def _features(graph: GraphFile, ntype: str) -> Figures | None:
         return None
     ids = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.int64))
     rows = MappedRows(graph, key, verified=False).read(ids).reshape(ids.size, -1)
-    real = rows.astype(np.float32) if rows.dtype.kind == "f" else rows
-    finite = np.isfinite(real).all(1) if real.dtype.kind == "f" else np.ones(ids.size, bool)
-    sound = real[finite]
-    constant = int((sound == sound[:1]).all(0).sum()) if sound.shape[0] > 1 else 0
-    return {"columns": rows.shape[1], "looked_at": int(ids.size), "not_finite": int((~finite).sum()),
-            "all_zero": int((sound == 0).all(1).sum()), "constant_columns": constant,
-            "largest": float(np.abs(sound).max()) if sound.size else 0.0}
+    constant = int((rows == rows[:1]).all(0).sum()) if ids.size > 1 else 0
+    return {"columns": rows.shape[1], "looked_at": int(ids.size), "all_zero": int((rows == 0).all(1).sum()),
+            "constant_columns": constant, "largest": float(np.abs(rows.astype(np.float32)).max(initial=0))}
 
 
 def _splits(graph: GraphFile, key: str) -> dict[str, Figures]:
@@ -158,15 +154,18 @@ def _labels(graph: GraphFile, key: str) -> Figures | None:
     several = len(info.row_shape) == 1
     if not whole and not several:
         return {"kind": "numbers", "classes": 0, "unknown": {}, "out_of_range": {}, "splits": {}, "names": None}
-    counts = {name: _Classes(several, len(names) if names is not None else None) for name in graph.splits(key)}
+    # As training sees it: one class for each node or edge are ids.
+    limit = graph.num_rows(array.path) if names is None else len(names)
+    counts = {name: _Classes(several, limit) for name in graph.splits(key)}
     for name, of_split in counts.items():
         for ids in graph.split_pieces(key, name):
             of_split.add(rows.read(ids))
-    classes = max((of.counts.size for of in counts.values()), default=0)
+    classes = max([of.counts.size for of in counts.values()] + ([] if names is None else [len(names)]), default=0)
     return {"kind": "several labels" if several else "classes", "classes": classes,
             "unknown": {name: of.unknown for name, of in counts.items()},
             "out_of_range": {name: of.out_of_range for name, of in counts.items()},
-            "splits": {name: np.pad(of.counts, (0, classes - of.counts.size)).tolist() for name, of in counts.items()},
+            "splits": {name: np.pad(of.counts, (0, classes - of.counts.size)).tolist() for name, of in counts.items()
+                       if classes <= _MOST_CLASSES},
             "names": None if names is None else [str(names[number]) for number in range(len(names))]}
 
 
@@ -175,13 +174,19 @@ class _Classes:
 
     Attributes:
         counts: (K,) int64 of each class.
-        unknown: Entries that say "unknown".
+        unknown: Rows with an entry that says "unknown".
         out_of_range: Those that are no class.
     """
 
-    def __init__(self, several: bool, named: int | None) -> None:
-        self._several, self._named = several, named
-        self.counts = np.zeros(0 if named is None else named, np.int64)
+    def __init__(self, several: bool, limit: int) -> None:
+        """Not collective.
+
+        Args:
+            several: Whether each seed has a row of labels.
+            limit: What is as large is no class.
+        """
+        self._several, self._limit = several, limit
+        self.counts = np.zeros(0, np.int64)
         self.unknown = self.out_of_range = 0
 
     def add(self, rows: np.ndarray) -> None:
@@ -190,11 +195,10 @@ class _Classes:
             found = ((rows > 0) & ~unknown).sum(0)
             self.unknown += int(unknown.any(1).sum())
         else:
-            limit = _MOST_CLASSES if self._named is None else self._named
-            rows = rows.reshape(-1).astype(np.int64)
-            self.unknown += int((rows == -1).sum())
-            self.out_of_range += int(((rows < -1) | (rows >= limit)).sum())
-            found = np.bincount(rows[(rows >= 0) & (rows < limit)])
+            rows = rows.astype(np.int64)
+            classes = rows[(rows >= 0) & (rows < self._limit)]
+            self.out_of_range += rows.size - classes.size
+            found = np.bincount(classes)
         size = max(found.size, self.counts.size)
         self.counts = np.pad(self.counts, (0, size - self.counts.size)) + np.pad(found, (0, size - found.size))
 
