@@ -20,6 +20,7 @@ from mpignn.tasks import TASKS
 from mpignn.ways import WAYS
 
 METRICS = "metrics.jsonl"       # of a run folder
+TENSORBOARD = "tensorboard"     # likewise: event files
 CONFIG = "config.toml"          # likewise
 CHECKPOINTS = "checkpoints"     # likewise
 JOBS = "jobs.jsonl"             # likewise: a line for each job of the run
@@ -261,6 +262,8 @@ class TrainConfig:
                                    "2 s of silence, none; auto: a bar where the launcher's output is a terminal, else "
                                    "lines",
                            choices=("auto", "bar", "lines", "none"))
+    tensorboard: bool = _aside(False, "write event files with the numbers of metrics.jsonl into the run folder, for "
+                                      "TensorBoard")
 
 
 @dataclass(frozen=True)

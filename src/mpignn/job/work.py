@@ -29,7 +29,7 @@ from mpignn.storage.schema import GRAPH_FILE, part_file
 from mpignn.storage.stage import folder_meant, staged
 from mpignn.store.graph import DistGraph
 from mpignn.tables.endings import table_of
-from mpignn.train import survey
+from mpignn.train import survey, tensorboard
 from mpignn.train.compatibility import check_run
 from mpignn.train.tasks.goal import Goal, check_model, check_times, find_goal
 from mpignn.train.tasks.reverse import check_exclude
@@ -113,6 +113,8 @@ class Training(Work):
         goal = find_goal(config, book.schema, opened.placement.infos, opened.splits,
                          opened.names.classes)
         check_taken(config, self.given)
+        if config.train.tensorboard:
+            tensorboard.check_installed()
         check_model(config, book.schema, goal)
         check_exclude(config.task, book, goal.etypes)
         check_times(config, book.schema, opened.placement.infos, goal)

@@ -32,7 +32,7 @@ def inspect_graph(graph: GraphFile, fanouts: Sequence[int], batch_size: int) -> 
 
     Args:
         graph: Open.
-        fanouts, batch_size: Of the batches whose growth is told, as for `remote_shares`.
+        fanouts, batch_size: How batches are drawn whose growth is told, as for `remote_shares`.
 
     Returns:
         ``path``, ``graph_id``, ``parts``, ``bytes``, ``cut_share``, ``remote_share``; ``nodes`` and ``edges`` by type,

@@ -22,7 +22,7 @@ from mpignn.nn.embedding import DistEmbedding
 from mpignn.storage import claim
 from mpignn.store.graph import DistGraph
 from mpignn.tables.endings import table_of
-from mpignn.train import prediction_tables, predictions
+from mpignn.train import prediction_tables, predictions, tensorboard
 from mpignn.train.callback import Callback
 from mpignn.train.embeddings import Embeddings, make_embeddings
 from mpignn.train.loop import Loop
@@ -119,6 +119,8 @@ def fit(g: DistGraph, network: Network | None, task: Task, config: Config,
         with g.trainers.all_or_none():
             if g.trainers.rank == 0:
                 stack.enter_context(_own_folder(config))
+                if config.train.tensorboard:
+                    tensorboard.check_installed()
         if network is not None and isinstance(task, Labelled):
             task.check_labels(g)        # one that was made with a goal of another graph has not seen them
         assert config.train.run_dir is not None, "the first rank has looked"
@@ -129,8 +131,9 @@ def _fit(g: DistGraph, network: Network | None, task: Task, config: Config, run_
          loader: DistDataLoader[Any] | None, callbacks: Sequence[Callback]) -> dict[str, float | None]:
     """What `fit` does in a run folder that is the job's."""
     learner = None if network is None else make_learner(g, network, config)
-    report = RunReport(run_dir, task.metrics, callbacks, config.train.progress) if g.trainers.rank == 0 \
-        else Report(callbacks)
+    settings = config.train
+    report = RunReport(run_dir, task.metrics, callbacks, settings.progress, settings.tensorboard) \
+        if g.trainers.rank == 0 else Report(callbacks)
     try:
         found = Loop(g, learner, task, config, report, run_dir, loader).run()
     finally:

@@ -7,17 +7,18 @@ import logging
 import os
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from mpignn import say
-from mpignn.config import CLASSES, EVALUATION, METRICS, going_on
+from mpignn.config import CLASSES, EVALUATION, METRICS, TENSORBOARD, going_on
 from mpignn.errors import DataError, MpignnError, ResourceError, os_errors
 from mpignn.json_text import to_json
 from mpignn.progress import Count, display
 from mpignn.storage import claim
 from mpignn.train.callback import Callback, Event
+from mpignn.train.tensorboard import Curves
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +102,12 @@ class RunReport(Report):
     """Writes metrics.jsonl, and shows progress and a table line for each epoch."""
 
     def __init__(self, run_dir: Path, metrics: Sequence[str], callbacks: Sequence[Callback] = (),
-                 progress: str = "auto") -> None:
+                 progress: str = "auto", tensorboard: bool = False) -> None:
         """Not collective.
 
         Args:
             run_dir: Where to write.
+            tensorboard: Whether to write event files for TensorBoard, too.
             metrics: Names of what is measured, the most important one first.
             callbacks: Told after this one, in their order.
             progress: How it is shown, as `mpignn.progress.Display` takes it.
@@ -121,6 +123,8 @@ class RunReport(Report):
         self._unwritten = b""
         self._how, self._shown = progress, ExitStack()
         self._steps = Count(0)
+        self._tensorboard, self._curves = tensorboard, list[Curves]()
+        self._done = 0
         self._totals: dict[str, float] = {}
         self._read: Counter[str] = Counter()        # rows of features in passes, by where they were read
 
@@ -149,6 +153,7 @@ class RunReport(Report):
             raise self.problem
         with self._problems_named():
             os.fsync(self._opened())
+        self._draw(lambda curves: curves.settle())
         return {"bytes": self._size, "crc32": self._crc}
 
     def plan(self, epochs: int, steps: int, done: int) -> None:
@@ -157,15 +162,21 @@ class RunReport(Report):
         self._steps.begin()
         self._shown.callback(self._steps.end)
         self._shown.enter_context(display.showing(self._how))
+        self._done = done
+        if self._tensorboard:
+            self._curves = [Curves(self._run_dir / TENSORBOARD, done)]
 
     def step(self, event: Event) -> None:
         self._write("step", event)
+        self._done += 1
+        self._draw(lambda curves: curves.step(self._done, event))
         loss = event.get("loss")
         self._steps.advance(facts="" if loss is None else f"loss {loss:.4f}")
         super().step(event)
 
     def epoch(self, event: Event) -> None:
         self._write("epoch", event)
+        self._draw(lambda curves: curves.epoch(self._done, event))
         seconds = event["seconds"] or 1e-9
         for key in ("seconds", "seeds", "edges", "sample_s", "fetch_s", "compute_s", "sync_s"):
             self._totals[key] = self._totals.get(key, 0) + event[key]
@@ -182,6 +193,7 @@ class RunReport(Report):
     def stop(self, event: Event) -> None:
         told = {key: value for key, value in event.items() if key != "finished"}
         if event["finished"]:
+            self._draw(lambda curves: curves.end(self._done, told))
             self._tell_end(told)
         else:
             self._write("stopped", told)
@@ -196,6 +208,7 @@ class RunReport(Report):
 
     def close(self) -> None:
         self._shown.close()
+        self._draw(lambda curves: curves.close())
         if self._handle is not None:
             self._flush()
             os.close(self._handle)
@@ -216,6 +229,15 @@ class RunReport(Report):
         measured = [f"{split}_{name}" for name in self._metrics for split in ("val", "test")]
         values = ", ".join(f"{_WORDS.get(key, key)} {_number(event[key], '.4f')}" for key in measured)
         say.tell(f"{values} after {event['epochs']} epochs, {event['seconds']:.1f} s; run folder {self._run_dir}")
+
+    def _draw(self, draw: Callable[[Curves], None]) -> None:
+        """Let curves go on, if there are any; without them the run goes on, too."""
+        try:
+            for curves in self._curves:
+                draw(curves)
+        except ResourceError as error:
+            log.warning("%s: the run goes on without them", error)
+            self._curves = []
 
     def _write(self, kind: str, event: Event) -> None:
         line = (to_json({"event": kind, **event}) + "\n").encode()
