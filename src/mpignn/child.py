@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mpignn.progress import told_apart
-
 _DIES_WITH_PARENT = 1       # PR_SET_PDEATHSIG of prctl(2)
 _TEXT_BYTES = 4096
 
@@ -19,7 +17,8 @@ def call_apart(function: Callable[[], np.ndarray], count: int) -> np.ndarray:
     """What a function returns, found in a child process.  Not collective.
 
     The child is forked, so it sees all that the caller has.  An exception that a signal handler raises here ends it.
-    Where MPI runs nothing may be forked: the function is called as it is.
+    Where MPI runs no process may be started: the function is called as it is.  While it keeps Python's lock, as METIS
+    does, nothing is told.
 
     Args:
         function: Returns (count,) integers.
@@ -33,8 +32,7 @@ def call_apart(function: Callable[[], np.ndarray], count: int) -> np.ndarray:
             is out.
     """
     if "mpi4py.MPI" in sys.modules:
-        with told_apart():
-            return function().astype(np.int64)
+        return function().astype(np.int64)
     try:
         shared = mmap.mmap(-1, count * 8 + _TEXT_BYTES)
         pid = os.fork()

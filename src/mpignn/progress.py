@@ -4,9 +4,6 @@ Whatever takes long is a phase (`mpignn.log.phase`), and where its things can be
 looks at both.  So no command is silent for long, whatever it does, and no work need ask when something was said last.
 """
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -250,32 +247,6 @@ class Display:
 
 
 display = Display()
-
-
-@contextmanager
-def told_apart() -> Iterator[None]:
-    """A block that may keep Python's lock, so that no thread can tell of it: a process does.  Not collective."""
-    if not display.is_on:
-        yield
-        return
-    # Such a process is not forked but started, which MPI allows.
-    words = [sys.executable, "-I", "-S", "-c", _TICK, activity.phase, str(os.getpid()), str(_QUIET_S)]
-    teller = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=2 if display.on_stderr else None)
-    try:
-        yield
-    finally:
-        teller.kill()
-        teller.wait()
-
-
-_TICK = """
-import os, sys, time
-phase, parent, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-began = time.monotonic()
-while os.getppid() == parent:
-    time.sleep(seconds)
-    print(f"{phase}: {time.monotonic() - began:.0f} s so far", flush=True)
-"""
 
 
 def _clock(seconds: float) -> str:

@@ -32,7 +32,7 @@ class Bare(torch.nn.Module):
 def folder(tmp_path_factory):
     """Files with models: the one of the docs, one without layers, the source of a built-in one, and bad ones."""
     made = tmp_path_factory.mktemp("own")
-    (net,) = re.findall(r"```python\n(# net\.py\n.*?)```", (ROOT / "docs/develop/extending.md").read_text(), re.DOTALL)
+    (net,) = re.findall(r"```python\n(# net\.py\n.*?)```", (ROOT / "docs/guide/own-model.md").read_text(), re.DOTALL)
     (made / "net.py").write_text(net)
     (made / "bare.py").write_text(BARE)
     (made / "bad.py").write_text("import torch\nx = 1 / 0\n")

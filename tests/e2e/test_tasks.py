@@ -88,7 +88,7 @@ def test_a_task_ends_the_same_on_five_ranks(planted, tmp_path, name, words, expe
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("phase", ["inference of layer 1", "evaluate val"])
+@pytest.mark.parametrize("phase", ["inference of layer 1 of 2", "evaluate val"])
 def test_a_run_that_ranks_links_stops_where_it_does(planted, tmp_path, phase):
     """Asked in the middle of an evaluation, it leaves before this ends."""
     words = ["train", planted / "links-3", "--run-dir", tmp_path / "run", "--fanouts", "5,5", "--hidden", "16",

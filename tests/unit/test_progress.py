@@ -123,15 +123,6 @@ def test_a_thread_tells_what_work_does_that_says_nothing(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_process_tells_of_work_that_keeps_the_lock_of_the_interpreter(monkeypatch, capfd):
-    import ctypes
-    monkeypatch.setattr(progress, "_QUIET_S", 0.2)
-    monkeypatch.setattr(progress.display, "_thread", object())
-    with phase("cut"), progress.told_apart():
-        ctypes.PyDLL(None).sleep(2)
-    assert capfd.readouterr().out.count("cut: ") >= 2
-
-
 def test_none_says_nothing_and_auto_says_lines_where_no_terminal_is(monkeypatch):
     shown = Display()
     shown.show("none")

@@ -159,7 +159,7 @@ class KeptRead:
                     "cast": array.dtype.str if isinstance(array, Cast) else None, "crc": next(left)}
 
         contents = {"made_of": self._made_of} | _contents(data, told)
-        (made / _CONTENTS).write_text(json.dumps(contents))
+        (made / _CONTENTS).write_text(json.dumps(contents, allow_nan=False))
         if _made_of(self._source, self._options) != self._made_of or self.path.exists() and not self._is_ours():
             remove(made)        # the source has changed meanwhile; or something of the user's is there
             return
