@@ -18,6 +18,7 @@ from mpignn.storage.read import GraphFile
 from mpignn.storage.remote_share import remote_shares
 from mpignn.storage.user_names import IdReader
 from mpignn.storage.validate import FEATURES, LABELS
+from mpignn.unique import unique
 
 Figures = dict[str, Any]
 
@@ -112,7 +113,7 @@ def _features(graph: GraphFile, ntype: str) -> Figures | None:
     count = graph.book.num_nodes(ntype)
     if key.path not in graph.infos or count == 0:
         return None
-    ids = np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.int64))
+    ids = unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.int64))
     rows = MappedRows(graph, key, verified=False).read(ids).reshape(ids.size, -1)
     constant = int((rows == rows[:1]).all(0).sum()) if ids.size > 1 else 0
     return {"columns": rows.shape[1], "looked_at": int(ids.size), "all_zero": int((rows == 0).all(1).sum()),
