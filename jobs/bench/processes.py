@@ -1,6 +1,7 @@
 """The processes of a job that runs, and what the kernel says of their memory."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 _RANKS = (b"OMPI_COMM_WORLD_RANK", b"PMI_RANK")
@@ -10,13 +11,8 @@ _GONE = (FileNotFoundError, ProcessLookupError)
 def children(parent: int) -> list[int]:
     """All processes below ``parent``, at any depth."""
     below: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except _GONE:
-                continue        # it has ended
-            below.setdefault(int(stat[1]), []).append(int(entry.name))
+    for pid, above, _ in _all():
+        below.setdefault(above, []).append(pid)
     found, todo = [], [parent]
     while todo:
         todo += (next_ones := below.get(todo.pop(), []))
@@ -26,16 +22,18 @@ def children(parent: int) -> list[int]:
 
 def in_session(session: int) -> list[int]:
     """All processes of a session, also those whose parents have ended."""
-    found = []
+    return [pid for pid, _, of in _all() if of == session]
+
+
+def _all() -> Iterator[tuple[int, int, int]]:
+    """Each process, its parent and its session."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
             except _GONE:
                 continue        # it has ended
-            if int(stat[3]) == session:
-                found.append(int(entry.name))
-    return found
+            yield int(entry.name), int(stat[1]), int(stat[3])
 
 
 def rank_of(pid: int) -> int | None:

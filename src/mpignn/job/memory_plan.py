@@ -15,6 +15,7 @@ from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import EType, etype_key, parse_etype
 from mpignn.models import Hop
+from mpignn.mpi.cores import spans
 from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role
 from mpignn.samplers import find_sampler, positions_bytes, values_of
@@ -384,12 +385,6 @@ def _mib(size: int) -> str:
 
 
 def _spans(numbers: Sequence[int]) -> str:
-    """``0-3,7`` for 0, 1, 2, 3, 7."""
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    words = [str(a) if a == b else f"{a}-{b}" for a, b in spans]
-    return ",".join(words) if len(words) <= 6 else f"{','.join(words[:5])},... ({len(numbers)} in all)"
+    """`spans`, without those in the middle where there are many."""
+    words = spans(numbers).split(",")
+    return ",".join(words if len(words) <= 6 else [*words[:5], f"... ({len(numbers)} in all)"])
