@@ -35,7 +35,7 @@ def begin(arguments):
 cli._COMMANDS[sys.argv[1]] = text, add, begin
 sys.exit(cli.main(sys.argv[1:]))
 """
-# The last line that is not of standard error.
+# The last line of standard output; logs of other ranks, on standard error, may come through the launcher after it.
 ENDS = {
     "train": r"wrote run; next: .*", "eval": r".*; written to run/eval/eval\.json",
     "infer": r"wrote pred\.h5",
@@ -50,22 +50,28 @@ class Listener:
     """A command under test, and when each of its lines came.
 
     Attributes:
-        lines: Seconds since its start, and the line.
-        ended: Seconds until its output was closed.
+        lines: Seconds since its start, and the line, of standard output and error as they came.
+        told: Those of standard output alone.
+        ended: Seconds until both were closed.
     """
 
     def __init__(self, command, cwd) -> None:
         self.began = time.monotonic()
         self.job = subprocess.Popen(forked(command), cwd=cwd, env=environment(), stdin=subprocess.DEVNULL,
-                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines: list[tuple[float, str]] = []
+        self.told: list[str] = []
         self.ended = 0.0
-        self._thread = threading.Thread(target=self._listen)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._listen, args=(stream,))
+                         for stream in (self.job.stdout, self.job.stderr)]
+        for thread in self._threads:
+            thread.start()
 
-    def _listen(self) -> None:
-        for line in self.job.stdout:
+    def _listen(self, stream) -> None:
+        for line in stream:
             self.lines.append((time.monotonic() - self.began, line.rstrip("\n")))
+            if stream is self.job.stdout:
+                self.told.append(line.rstrip("\n"))
         self.ended = time.monotonic() - self.began
 
     def wait(self) -> int:
@@ -73,7 +79,8 @@ class Listener:
             return self.job.wait(120)
         finally:
             self.job.kill()
-            self._thread.join(10)
+            for thread in self._threads:
+                thread.join(10)
 
     def silence(self, launched: bool) -> tuple[float, str]:
         """The longest one, and the line that ended it; of what was launched, since its first line."""
@@ -117,4 +124,4 @@ def test_no_command_is_silent_for_longer_than_3_s(heard):
 def test_every_command_ends_with_what_was_written_where(heard):
     for (name, _), listener in heard.items():
         if name in ENDS:
-            assert re.fullmatch(ENDS[name], listener.lines[-1][1]), (name, listener.lines[-5:])
+            assert re.fullmatch(ENDS[name], listener.told[-1]), (name, listener.lines[-5:])
