@@ -81,9 +81,10 @@ class WorldConfig:
               "(default: 1, and a node with a single rank does both)", low=0)
     server_nodes: int | None = _aside(None, "only the first so many nodes serve (default: all)", low=1)
     ranks_per_node: int | None = _aside(None, "cut each node into simulated nodes of so many ranks", low=1)
-    replicate: str = _aside("none", "hold a copy on every node: of the in-edges of nodes that edges into its own come "
-                                    "from (halo), of the graph's structure (topology), or of all",
-                            choices=("none", "halo", "topology", "all"))
+    replicate: str = _aside("auto", "hold a copy on every node: of the in-edges of nodes that edges into its own come "
+                                    "from (halo), of the graph's structure (topology), or of all; auto: of the "
+                                    "structure, if that takes at most 1 GiB",
+                            choices=("auto", "none", "halo", "topology", "all"))
     replicate_nodes: int = _aside(1, "nodes that share such a copy between them", low=1,
                                   only={"replicate": ("topology", "all")})
     stage: str | None = _aside(None, "folder on each node's own disk, where servers copy the part files that they "

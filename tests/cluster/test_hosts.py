@@ -59,7 +59,8 @@ def test_mpi_takes_each_host_for_a_node(hosts, mpi):
 
 @pytest.mark.by_turns
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("roles", [[], ["--servers-per-node", "0"]], ids=["servers", "no-servers"])
+@pytest.mark.parametrize("roles", [[], ["--servers-per-node", "0", "--replicate", "none"]],
+                         ids=["servers", "no-servers"])
 def test_training_over_two_hosts_is_that_of_one_process(hosts, mpi, graph, alone, roles, tmp_path):
     is_that_of_one_process(hosts, mpi, 4, graph, alone, roles, tmp_path)
 
@@ -68,8 +69,10 @@ def test_training_over_two_hosts_is_that_of_one_process(hosts, mpi, graph, alone
 # but one; a copy of the structure on every host; copies of everything, one on a group of two hosts and one on the rest.
 @pytest.mark.long
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("options", ["--access owner", "--access rma", "--access auto --server-nodes 2",
-                                     "--access owner --server-nodes 1", "--access rma --server-nodes 1",
+@pytest.mark.parametrize("options", ["--access owner --replicate none", "--access rma --replicate none",
+                                     "--access auto --server-nodes 2 --replicate none",
+                                     "--access owner --server-nodes 1 --replicate none",
+                                     "--access rma --server-nodes 1 --replicate none",
                                      "--access rma --replicate topology", "--access owner --replicate topology",
                                      "--access rma --replicate all --replicate-nodes 2",
                                      "--access owner --replicate all --replicate-nodes 2"])
@@ -103,7 +106,7 @@ def test_two_hosts_draw_in_every_way_what_one_process_draws(hosts, mpi, tmp_path
     alone = draw("alone", "one", mpi.forked(), threads=1, prefetch=1)
     assert len(alone) == 110
     over_hosts = [*mpi.over_hosts(hosts, 4), *mpi.forked_on(hosts, 2)]
-    assert draw("hosts", "random8", over_hosts, threads=2, prefetch=3) == alone
+    assert draw("hosts", "random8", over_hosts, threads=2, prefetch=3, replicate="none") == alone
 
 
 ROWS_JOB = Path(__file__).parents[1] / "mpi" / "hosts_job.py"

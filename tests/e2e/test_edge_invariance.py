@@ -51,8 +51,9 @@ def test_edges_are_neither_negatives_nor_seen(reference, graphs):
 
 
 @pytest.mark.parametrize(("mpi", "np_", "graph", "prefetch", "settings"), [
-    ("mpich", 1, "random4", 4, ()), ("mpich", 2, "metis4", 2, ()), ("mpich", 3, "random4", 3, ("ranks_per_node=1",)),
-    ("openmpi", 4, "metis4", 4, ("ranks_per_node=2", "access=owner")),
+    ("mpich", 1, "random4", 4, ()), ("mpich", 2, "metis4", 2, ()),
+    ("mpich", 3, "random4", 3, ("ranks_per_node=1", "replicate=none")),
+    ("openmpi", 4, "metis4", 4, ("ranks_per_node=2", "access=owner", "replicate=none")),
     ("openmpi", 5, "one", 1, ("ranks_per_node=2", "access=rma")),
 ])
 def test_jobs_of_any_shape_see_the_same(reference, graphs, tmp_path, mpi, np_, graph, prefetch, settings):

@@ -16,7 +16,8 @@ from mpirun import kill, launcher, missing, mpirun, processes, python, rank_of, 
 
 JOB = str(Path(__file__).with_name("failing_job.py"))
 WITHIN_S = 5
-TRAIN = ["--fanouts", "3,4,5", "--hidden", "16", "--batch-size", "50", "--ranks-per-node", "2"]
+TRAIN = ["--fanouts", "3,4,5", "--hidden", "16", "--batch-size", "50", "--ranks-per-node", "2",
+         "--replicate", "none"]
 
 
 @pytest.fixture(autouse=True)

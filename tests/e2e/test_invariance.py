@@ -26,7 +26,7 @@ def train(folder: Path, graph: Path, np_: int, mpi: str, group: int | None, prec
     folder.mkdir()
     words = [JOB, str(folder), "train", str(graph), "--fanouts", "3,4,5", "--hidden", "16", "--dropout", "0.5",
              "--global-batch-size", str(2400 // STEPS), "--epochs", "1", "--lr", "0.01", "--precision", precision,
-             "--eval-every", "0", "--run-dir", str(folder / "run"), *more]
+             "--eval-every", "0", "--run-dir", str(folder / "run"), "--replicate", "none", *more]
     if group is not None:
         words += ["--ranks-per-node", str(group)]
     done = run([sys.executable, *words]) if np_ == 1 else mpirun(words, np_, mpi)
@@ -70,7 +70,7 @@ def test_the_loss_falls(reference, reference32):
 # Each value of each setting is in some job with either library.
 JOBS = [
     ("mpich", 2, "metis4", None), ("mpich", 3, "random4", 1, "--access", "rma", "--prefetch", "3"),
-    ("mpich", 4, "metis4", None, "--servers-per-node", "2"),
+    ("mpich", 4, "metis4", None, "--servers-per-node", "2", "--replicate", "auto"),
     ("mpich", 4, "metis4", 1, "--replicate", "topology", "--replicate-nodes", "2"),
     ("mpich", 4, "metis4", 2, "--access", "owner", "--replicate", "topology"),
     ("mpich", 5, "one", 2, "--access", "owner", "--servers-per-node", "0"),
@@ -80,7 +80,7 @@ JOBS = [
     ("openmpi", 2, "random4", 1, "--access", "owner", "--replicate", "halo"),
     ("openmpi", 3, "one", None, "--prefetch", "3"),
     ("openmpi", 4, "metis4", 1, "--replicate", "all"),
-    ("openmpi", 4, "metis4", 2, "--access", "owner", "--servers-per-node", "0"),
+    ("openmpi", 4, "metis4", 2, "--access", "owner", "--servers-per-node", "0", "--replicate", "auto"),
     ("openmpi", 4, "metis4", 2, "--server-nodes", "1", "--servers-per-node", "2"),      # a node serves, one trains
     ("openmpi", 5, "metis4", 2, "--access", "rma", "--replicate", "topology"),
     ("openmpi", 3, "random4", 1, "--access", "owner", "--cache", "30K", "--cache-policy", "degree"),
@@ -140,7 +140,8 @@ def hetero_graphs(tmp_path_factory):
 def draw(folder: Path, graph: Path, np_: int, mpi: str, **settings):
     """What `drawing_job` drew: digests by way, step and hop."""
     folder.mkdir()
-    words = [DRAWING_JOB, str(folder), str(graph), json.dumps({"threads": 1, "prefetch": 1} | settings)]
+    told = {"threads": 1, "prefetch": 1, "replicate": "none"} | settings
+    words = [DRAWING_JOB, str(folder), str(graph), json.dumps(told)]
     done = run([sys.executable, *words]) if np_ == 1 else mpirun(words, np_, mpi)
     assert done.returncode == 0, str(done)
     return drawn(recorded(folder))

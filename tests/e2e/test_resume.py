@@ -170,7 +170,8 @@ def test_a_run_that_only_moves_data_stops_within_a_pass(graphs, tmp_path):
     assert sum(event["event"] == "step" for event in events(tmp_path)) % 2400 != 0
 
 
-SHAPES = [("mpich", 4, "random4", ("--ranks-per-node", "2")), ("openmpi", 3, "metis4", ("--servers-per-node", "0")),
+SHAPES = [("mpich", 4, "random4", ("--ranks-per-node", "2", "--replicate", "none")),
+          ("openmpi", 3, "metis4", ("--servers-per-node", "0")),
           ("mpich", 1, "one", ()), ("openmpi", 5, "metis4", ("--servers-per-node", "2", "--access", "owner")),
           ("mpich", 2, "metis4", ("--servers-per-node", "1", "--prefetch", "3"))]
 
@@ -416,7 +417,7 @@ def test_a_folder_that_cannot_be_written_costs_no_checkpoint(graphs, tmp_path, c
 @pytest.mark.parametrize(("mpi", "rank"), [("mpich", 2), pytest.param("openmpi", 0, marks=pytest.mark.long)])
 def test_ranks_that_wait_for_a_silent_one_end_the_job(graphs, tmp_path, mpi, rank):
     more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "5", "--access", "owner", "--ranks-per-node",
-            "2"]
+            "2", "--replicate", "none"]
     with Job(command(graphs["metis4"], tmp_path, *more), 4, mpi, tmp_path) as job:
         job.wait_for_steps(5)
         os.kill(stood_for(job.ranks()[rank], job.token), signal.SIGSTOP)

@@ -35,7 +35,7 @@ CONFUSED = [classes(None, [[2, 0, 1], [1, 0, 0], [0, 0, 0]])]
 # Rule, runs where it speaks, runs where it does not.
 CASES = {
     "diverged": ([run(events=[{"event": "diverged", "epoch": 0, "steps": 1, "problem": "x"}])], [run()]),
-    "waiting": ([run(trainers(8.0, 8.0, wait_s=[4.0, 4.0]), settings={"replicate": kept})
+    "waiting": ([run(trainers(8.0, 8.0, wait_s=[4.0, 4.0]), jobs=[job(replicate=kept)])
                  for kept in ("none", "halo", "topology", "all")], [run(trainers(8.0, 8.0, wait_s=[2.0, 2.0]))]),
     "cut": ([run(moved=rows(node=6, remote=5), jobs=TWO)], [run(moved=rows(node=8, remote=5), jobs=TWO),
                                                            run(moved=rows(node=6, remote=5))]),

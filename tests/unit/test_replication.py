@@ -9,6 +9,7 @@ from mpignn.errors import ConfigError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.types import ArrayInfo, Schema
 from mpignn.roles import Role, Topology, assign_roles, group_nodes
+from mpignn.store import cut
 from mpignn.store.cut import place
 
 S, T = Role.SERVER, Role.TRAINER
@@ -68,6 +69,16 @@ def test_where_servers_cut_is_read_partition_by_partition(topology, width, repli
     whole = replicate in ("topology", "all")
     groups = {last - first for first, last in topology.copy_groups(width)} if whole else set()
     assert (np.diff(parts) < 0).sum() <= len({len(topology.server_ranks)} | groups) - 1
+
+
+@pytest.mark.parametrize(("nodes", "limit", "chosen"), [
+    ((0, 1), 100 * 2 * 8 + 300 * 4, "topology"),        # two ends of each row of indptr; indices
+    ((0, 1), 100 * 2 * 8 + 300 * 4 - 1, "none"), ((0, 0), 2**30, "none")])
+def test_a_small_structure_is_on_every_node_if_nothing_else_is_asked_for(monkeypatch, nodes, limit, chosen):
+    monkeypatch.setattr(cut, "SMALL_BYTES", limit)
+    topology = Topology(nodes, assign_roles(nodes, None))
+    assert place(BOOK, INFOS, topology, edge_start, cut.AUTO).replicate == chosen
+    assert place(BOOK, INFOS, topology, edge_start).replicate == "none"
 
 
 def test_only_some_nodes_serve():

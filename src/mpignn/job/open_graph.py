@@ -136,7 +136,7 @@ def open_graph(world: "World", path: str | Path, replicate: str = "none", replic
     with phase("publish graph"):
         transport.publish()
     graph = PublishedGraph(opened.placement.book, opened.placement.infos, transport)
-    if replicate == HALO:
+    if opened.placement.replicate == HALO:
         try:
             with phase("copy the halo"), world.all.all_or_none():       # where ranks that only serve wait, and serve
                 if world.trainers is not None:

@@ -94,7 +94,7 @@ def _program() -> str:
 def _graph(opened: Opened, plan: MemoryPlan) -> dict[str, Any]:
     book = opened.placement.book
     return {"path": str(opened.path), "graph_id": opened.graph_id, "source_id": opened.source_id,
-            "partitions": book.num_partitions(),
+            "partitions": book.num_partitions(), "replicate": opened.placement.replicate,
             "nodes": {ntype: book.num_nodes(ntype) for ntype in book.ntypes},
             "edges": {etype_key(etype): book.num_edges(etype) for etype in book.canonical_etypes},
             "plan": {"ranks": _alike(plan.ranks), "nodes": _alike(plan.nodes)}}

@@ -52,7 +52,8 @@ def _waiting(run: Figures) -> str:
                      "memory allows it",
              "halo": "`--replicate topology` keeps the whole structure on every node, if memory allows it",
              "topology": "`--replicate all` keeps all rows on every node, if memory allows it", "all": ""}
-    copies = tries[run["settings"].get("replicate", "none")]
+    graphs = run["job"].get("graphs") or [{}]
+    copies = tries[graphs[-1].get("replicate", "none")]
     cache = "" if "cache" in run["settings"] or not copies else "`--cache 10%` keeps the features that are read most"
     return "; ".join(filter(None, (copies, cache, "a larger `--prefetch` asks for the rows of more batches together")))
 

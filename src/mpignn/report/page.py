@@ -202,7 +202,10 @@ def _graph(graph: dict[str, Any]) -> str:
     parts = graph["partitions"]
     counts = (f"{sum(graph[what].values()):,} {what}" + (f" ({_by_type(graph[what])})" if len(graph[what]) > 1 else "")
               for what in ("nodes", "edges"))
-    return f"{graph['path']}: {', '.join(counts)}, {parts} partition{'' if parts == 1 else 's'}, id {graph['graph_id']}"
+    copies = {"halo": ", in-edges of the halo on each node", "topology": ", its structure on each node",
+              "all": ", all of it on each node"}.get(graph.get("replicate", "none"), "")
+    return (f"{graph['path']}: {', '.join(counts)}, {parts} partition{'' if parts == 1 else 's'}{copies}, "
+            f"id {graph['graph_id']}")
 
 
 def _by_type(counts: dict[str, int]) -> str:

@@ -15,11 +15,15 @@ from mpignn.graph.types import ArrayInfo, EType, etype_key
 from mpignn.roles import Topology
 from mpignn.storage.schema import axis
 
+AUTO = "auto"
 HALO = "halo"
 WHOLE = ("topology", "all")
 REPLICATED = ("none", HALO, *WHOLE)
 """What each node may hold a copy of: nothing, in-edges of the nodes around its own, or, as each group of nodes may, the
 whole structure, or everything."""
+SMALL_BYTES = 2**30
+"""A structure of so many bytes is held by every node unless it is said otherwise: that saves all messages for sampling,
+which are most of what several nodes cost, and even a small node has many times this memory."""
 
 
 def server_rows(ranges: np.ndarray, num_servers: int) -> np.ndarray:
@@ -160,10 +164,13 @@ def place(book: RangePartitionBook, infos: Mapping[str, ArrayInfo], topology: To
         book, infos: Partition book and arrays of the graph.
         topology: Node and role of every rank.
         edge_start: As in `array_specs`.
-        replicate: One of `REPLICATED`.
+        replicate: One of `REPLICATED`; or `AUTO`: the structure where several nodes train on one of at most
+            `SMALL_BYTES`, else nothing.
         width: Nodes that share a copy, see `Topology.copy_groups`.
         halos: As the attribute of `Placement`.
     """
+    if replicate == AUTO:
+        replicate = "topology" if len(topology.nodes) > 1 and _structure_bytes(book, infos) <= SMALL_BYTES else "none"
     groups = topology.copy_groups(width)
     cuts = {len(topology.server_ranks)} | {last - first for first, last in groups if replicate in WHOLE}
     starts: dict[tuple[EType, int, str], int] = {}
@@ -173,3 +180,8 @@ def place(book: RangePartitionBook, infos: Mapping[str, ArrayInfo], topology: To
             starts |= {(e, rows[e[2]][server], IN): edge_start(e, rows[e[2]][server]) for e in book.schema.etypes}
             starts |= {(e, rows[e[0]][server], OUT): edge_start(e, rows[e[0]][server], OUT) for e in book.out_ranges}
     return Placement(book, dict(infos), topology, replicate, groups, starts, halos or {})
+
+
+def _structure_bytes(book: RangePartitionBook, infos: Mapping[str, ArrayInfo]) -> int:
+    return sum(int(axis(key, book)[0][-1]) * info.width * info.dtype.itemsize
+               for key, info in ((ArrayKey.parse(name), info) for name, info in infos.items()) if key.is_structure)
