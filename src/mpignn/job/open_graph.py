@@ -14,6 +14,7 @@ from mpignn.comm.sharded import ArraySpec
 from mpignn.comm.transport import Transport
 from mpignn.config import Config
 from mpignn.errors import ConfigError, MpignnError, Stopped, paths_named
+from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.types import Count, etype_key
 from mpignn.job.memory_plan import MemoryPlan, make_plan, plan_inference
 from mpignn.job.node_splits import share_splits
@@ -242,8 +243,10 @@ def _stage(world: "World", opened: Opened, specs: Sequence[ArraySpec], folder: P
     problem, parts = None, list[int]()
     if world.server_index is not None:
         first, last = world.topology.servers_of(world.node_id)
-        book = opened.placement.book
-        parts = sorted(set().union(*(parts_of(specs, book, server) for server in range(first, last))))
+        # A copy of the structure is a piece of every part file, for which it does not copy all of them.
+        own = [spec for spec in specs if opened.placement.replicate != "topology"
+               or not ArrayKey.parse(spec.name).is_structure]
+        parts = sorted(set().union(*(parts_of(own, opened.placement.book, server) for server in range(first, last))))
         try:
             with phase("copy part files"), paths_named():
                 stage_parts(opened.path, folder, parts[world.server_index - first::last - first])
