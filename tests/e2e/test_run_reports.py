@@ -10,7 +10,8 @@ import pytest
 from mpirun import missing, mpirun, run
 from pages import Page
 
-WORDS = ("--fanouts", "4,3", "--hidden", "8", "--global-batch-size", "500", "--ranks-per-node", "2")
+WORDS = ("--fanouts", "4,3", "--hidden", "8", "--global-batch-size", "500", "--ranks-per-node", "2",
+         "--replicate", "none")
 
 
 def mpignn(folder, *words):
