@@ -6,15 +6,40 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from mpignn.log import phase
 
 
 def with_torch(name: str) -> ModuleType:
     """Import a module that imports torch, as the phase of that name.  Not collective."""
-    with phase("import torch"), _frames_told_at_once():
+    with phase("import torch"), files_looked_at_once(), _frames_told_at_once():
         return importlib.import_module(name)
+
+
+@contextmanager
+def files_looked_at_once() -> Iterator[None]:
+    """Let Python remember what it has seen of a file or folder while it imports.
+
+    For each module it looks at the folder, to see whether files have come, and twice at the source.  Thousands of
+    ranks do so in the same file system.  A Python that has no such function looks as often as it does by itself.
+    """
+    machinery = sys.modules["_frozen_importlib_external"]
+    look, seen = getattr(machinery, "_path_stat", None), dict[str, Any]()
+
+    def remember(path: str) -> Any:
+        found = seen.get(path)
+        if found is None:
+            found = seen[path] = cast(Any, look)(path)
+        return found
+
+    if look is not None:
+        vars(machinery)["_path_stat"] = remember
+    try:
+        yield
+    finally:
+        if look is not None:
+            vars(machinery)["_path_stat"] = look
 
 
 @contextmanager
