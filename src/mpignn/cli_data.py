@@ -75,26 +75,26 @@ def partition(arguments: argparse.Namespace) -> int:
 def warmup(arguments: argparse.Namespace) -> int:
     from mpignn.job import warm_up
     from mpignn.kernels import compiled
-    folder = compiled.place()
-    if folder is None:
+    if compiled.place() is None:
         raise ConfigError("warmup: compiled kernels can be kept nowhere: name a folder that can be written by "
                           "NUMBA_CACHE_DIR, for this command and for jobs")
     if launcher.count() == 1:
-        _tell_kernels(warm_up.warm_up(LocalGroup(), warm_up.processes()), folder)
+        _tell_kernels(warm_up.warm_up(LocalGroup(), warm_up.processes()), compiled.folders())
         return 0
     from mpignn.job.job import Job
     with Job.start(Config(world=WorldConfig(servers_per_node=0, access=OWNER))) as job:
         compiled_now = max(job.world.all.allgather(warm_up.warm_up(job.world.host, 1)))
         if job.world.rank == 0:
-            _tell_kernels(compiled_now, folder)
+            _tell_kernels(compiled_now, compiled.folders())
     return 0
 
 
-def _tell_kernels(compiled_now: int, folder: Path) -> None:
+def _tell_kernels(compiled_now: int, folders: Sequence[Path]) -> None:
     """Say what was compiled and where it is."""
-    size = sum(path.stat().st_size for path in folder.rglob("*.nb[ci]"))
+    size = sum(path.stat().st_size for folder in folders for path in folder.rglob("*.nb[ci]"))
     what = f"wrote {compiled_now} groups of compiled kernels" if compiled_now else "all kernels were compiled before"
-    say.tell(f"{what}: {size / 1e6:.1f} MB in {folder}, for processors of this type; next: python -m mpignn train")
+    say.tell(f"{what}: {size / 1e6:.1f} MB in {' and '.join(map(str, folders))}, for processors of this type; "
+             "next: python -m mpignn train")
 
 
 def _put(words: Sequence[str]) -> dict[str, object]:

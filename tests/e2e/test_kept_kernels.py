@@ -125,3 +125,21 @@ def test_a_read_only_installation_needs_no_home(installed):
         done = mpignn(*words)
         assert done.returncode == 0 and "Traceback" not in done.stderr, done
     assert any((folder / "home" / "run" / "kernels").rglob("*.nbc"))
+
+
+def test_kernels_that_an_installation_brings_are_used_where_it_can_only_be_read(installed):
+    """As those of an image, or of a folder for all users that `mpignn warmup` has filled."""
+    folder, as_nobody = installed
+    kernels = folder / "kernels"
+    env = {"PYTHONPATH": str(folder / "lib"), "TMPDIR": str(folder / "tmp"), "NUMBA_CACHE_DIR": str(kernels)}
+    found = call(env)
+    assert found.stdout == f"[True, False] {kernels}\n", found
+    for path in (kernels, *kernels.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        found = call(env, *as_nobody)
+        assert found.stdout.startswith(f"[True, False] {folder}/tmp/") and found.stderr == "", found
+        assert not any((folder / "tmp").rglob("*.nb?")), "it was compiled again"
+    finally:
+        for path in (kernels, *kernels.rglob("*")):
+            path.chmod(0o755)

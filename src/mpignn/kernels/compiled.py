@@ -2,6 +2,7 @@
 
 numba looks for a place when a function is decorated, that is, at import, and fails where it finds none.  Here the
 place is chosen when the first kernel is compiled, none is one as well, and a file that is damaged is as good as none.
+What an installation that can only be read brings with it, such as an image, is used as well.
 """
 
 import hashlib
@@ -14,6 +15,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -99,10 +102,29 @@ def place() -> Path | None:
     return _chosen[0]
 
 
-def _candidates() -> Iterator[Path]:
+def folders() -> list[Path]:
+    """Where kernels are looked for: in the installation, even if it can only be read, then in the place.
+
+    Not collective.
+    """
+    kept_in, found = place(), list[Path]()
+    for folder in _installed():
+        if folder == kept_in:
+            break
+        if folder.is_dir():
+            found.append(folder)
+    return found if kept_in is None else [*found, kept_in]
+
+
+def _installed() -> Iterator[Path]:
+    """Folders that come with the program, or are named by who starts it: what lies there may be run."""
     if config.CACHE_DIR:
         yield Path(config.CACHE_DIR)
     yield _BESIDE
+
+
+def _candidates() -> Iterator[Path]:
+    yield from _installed()
     yield from _given
     with suppress(FileNotFoundError):       # none of the folders that Python tries can be written to
         yield Path(tempfile.gettempdir()) / f"mpignn-kernels-{os.geteuid()}"
@@ -137,17 +159,36 @@ def _import_numba() -> None:
 
 
 class _Locator(caching.InTreeCacheLocator):
-    """Tells numba the place."""
+    """Tells numba a folder."""
 
-    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+    def __init__(self, py_func: Callable[..., Any], py_file: str, folder: Path) -> None:
         super().__init__(py_func, py_file)
-        folder = place()
-        assert folder is not None, "nothing is kept"
         self._cache_path = str(folder if folder == _BESIDE else folder / self.get_suitable_cache_subpath(py_file))
+
+    def ensure_cache_path(self) -> None:
+        """Without numba's file that is written for each kernel and rank, to see whether one can be."""
+        if not os.path.isdir(self._cache_path):
+            os.makedirs(self._cache_path, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class _LocatorOf:
+    """Makes locators for a folder, in the place of a class of them."""
+
+    folder: Path
+
+    def from_function(self, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
+        locator = _Locator(py_func, py_file, self.folder)
+        with suppress(OSError):
+            locator.ensure_cache_path()
+            return locator if os.path.exists(py_file) else None
+        return None
 
 
 class _Impl(caching.CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    def __init__(self, py_func: Callable[..., Any], folder: Path) -> None:
+        self._locator_classes = [_LocatorOf(folder)]
+        super().__init__(py_func)
 
 
 class _CheckedFiles(caching.IndexDataCacheFile):
@@ -166,33 +207,41 @@ class _CheckedFiles(caching.IndexDataCacheFile):
 
 
 class _Files(caching.FunctionCache):
-    _impl_class = _Impl
+    """The files of a kernel in a folder.
 
-    def __init__(self, py_func: Callable[..., Any]) -> None:
+    Raises:
+        RuntimeError: There is none, and none can be made.
+    """
+
+    def __init__(self, py_func: Callable[..., Any], folder: Path) -> None:
+        self._impl_class = partial(_Impl, folder=folder)
         super().__init__(py_func)
+        self.is_kept_in = folder == place()
         locator = self._impl.locator
         self._cache_file = _CheckedFiles(self.cache_path, self._impl.filename_base, locator.get_source_stamp())
 
 
 class _Kept(caching.NullCache):
-    """The cache of one kernel: numba's, at the place that is known only when it is first asked for something."""
+    """The cache of one kernel: numba's, at places that are known only when it is first asked for something."""
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         self._py_func = py_func
-        self._files: _Files | None = None
+        self._files: list[_Files] = []
 
     @property
     def cache_path(self) -> str | None:
-        files = self._opened()
+        files = self._written()
         return None if files is None else files.cache_path
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         _import_numba()
-        files = self._opened()
-        found = None if files is None else self._found(files, sig, target_context)
-        if found is None and _loading:
+        for files in self._opened():
+            found = self._found(files, sig, target_context)
+            if found is not None:
+                return found
+        if _loading:
             raise _NotKept
-        return found
+        return None
 
     def _found(self, files: _Files, sig: Any, target_context: Any) -> Any:
         try:
@@ -201,11 +250,12 @@ class _Kept(caching.NullCache):
             if not _loading:            # who compiles it anew tells of it
                 log.warning("%s: the kept kernel %s cannot be used (%s: %s) and is compiled anew", files.cache_path,
                             self._py_func.__name__, type(error).__name__, error)
-                self._attempt(files.flush)
+                if files.is_kept_in:
+                    self._attempt(files.flush)
             return None
 
     def save_overload(self, sig: Any, cres: Any) -> None:
-        files = self._opened()
+        files = self._written()
         if files is not None:
             self._attempt(lambda: files.save_overload(sig, cres))
 
@@ -216,10 +266,13 @@ class _Kept(caching.NullCache):
         except OSError as error:
             log.warning("%s: a compiled kernel cannot be kept: %s", self.cache_path, error.strerror)
 
-    def _opened(self) -> _Files | None:
-        if self._files is None and place() is not None:
-            try:
-                self._files = _Files(self._py_func)
-            except RuntimeError:        # numba: no locator is available, the place is gone
-                return None
+    def _written(self) -> _Files | None:
+        """The files where it is kept; None: there are none."""
+        return next((files for files in self._opened() if files.is_kept_in), None)
+
+    def _opened(self) -> list[_Files]:
+        if not self._files:
+            for folder in folders():
+                with suppress(RuntimeError):        # numba: no locator is available, the place is gone
+                    self._files.append(_Files(self._py_func, folder))
         return self._files
