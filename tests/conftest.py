@@ -3,22 +3,25 @@
 ``@pytest.mark.ranks(1, 2, 3)`` makes a test function run on that many ranks, once with each MPI library.  The ranks
 import its module and call it together; it gets the `World` as ``world``, and its parameters if it has any.  With
 ``ranks_per_node=(None, 1)`` it runs once for each of these, see `roles.group_nodes`.  All functions of a run that want
-the same number of ranks share one mpirun.  `make test` takes a sample of all pairs of launches and other parameters,
-and of the tests that are marked ``long`` or ``by_turns``, see `_sample`.  pytest itself never loads MPI, so such a
-module imports what needs MPI inside its functions, which take no fixtures.
+the same number of ranks share one mpirun.  `make test` takes a sample of all of libraries, launches and other
+parameters, and of the tests that are marked ``long`` or ``by_turns``, see `_sample`.  pytest itself never loads MPI, so
+such a module imports what needs MPI inside its functions, which take no fixtures.
 """
 
 import json
+import os
 import pickle
 import re
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from fork_server import TOKEN
 from forks import FORKS
 from mpirun import MPIS, compile_kernels, missing, mpirun, sweep_shared
 
@@ -32,7 +35,7 @@ def pytest_addoption(parser):
 
 def pytest_sessionstart(session):
     session.stash[_STARTED] = time.time()
-    if _is_first(session.config):
+    if _is_first(session.config) and TOKEN not in os.environ:       # else a test has started it
         compile_kernels()
 
 
@@ -59,7 +62,7 @@ def pytest_xdist_make_scheduler(config, log):
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            launch = re.search(rf"\[((?:{'|'.join(MPIS)})-np\d+(?:-node\d+)?)[-\]]", nodeid)
+            launch = re.match(rf"[^\[]*\[((?:{'|'.join(MPIS)})-np\d+(?:-node\d+)?)[-\]]", nodeid)
             return f"tests/mpi {launch[1]}" if launch and file.startswith("tests/mpi/") else file
     return Scheduling(config, log)
 
@@ -68,46 +71,69 @@ def pytest_collection_modifyitems(config, items):
     if _MPI in sys.modules:
         raise pytest.UsageError("a test module imports MPI at its top; import it inside the functions that need it")
     only, soak = config.getoption("--mpi"), config.getoption("--soak")
+    libraries = MPIS if only is None else (only,)
     kept, dropped = [], []
-    for item, in_sample in zip(items, _sample(items), strict=True):
-        other_mpi = only is not None and _is_ranks(item) and _launch(item)[0] != only
+    for item, in_sample in zip(items, _sample(items, libraries), strict=True):
+        other_mpi = _is_ranks(item) and _launch(item)[0] not in libraries
         (kept if (soak or in_sample) and not other_mpi else dropped).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=dropped)
 
 
-def _sample(items) -> list[bool]:
+def _sample(items, libraries: Sequence[str]) -> list[bool]:
     """Which tests `make test` takes.
 
     Those are the first of each function that is marked ``long``; of one marked ``by_turns`` each choice of its
-    parameters with one library, that with the other by turns; and of a function on ranks so many that each launch and
-    each choice of its other parameters that is not marked ``long`` is among them with each library.  `make soak` pairs
-    all with all.
+    parameters with one library, that with the other by turns; and of a function on ranks as many as `_on_ranks` says.
+    `make soak` pairs all with all.
     """
-    launches, choices = defaultdict(dict), defaultdict(dict)        # of a function (on ranks: and library): by order
-    for item in (item for item in items if _is_ranks(item) and not _is_long(item)):
-        mpi, *launch = _launch(item)
-        of_function = _function(item), mpi
-        launches[of_function].setdefault(tuple(launch), len(launches[of_function]))
-        choices[of_function].setdefault(_choice(item), len(choices[of_function]))
-    begun = set()
+    on_ranks = _on_ranks([item for item in items if _is_ranks(item) and not _is_long(item)], libraries)
+    begun, choices = set(), defaultdict(dict)       # of a function: numbers of its choices
 
     def is_taken(item) -> bool:
         if _is_ranks(item):
-            if _is_long(item):
-                return False
-            mpi, *launch = _launch(item)
-            of_function = _function(item), mpi
-            # Open MPI's launches are paired otherwise than MPICH's.
-            return _is_paired(len(launches[of_function]), len(choices[of_function]),
-                              launches[of_function][tuple(launch)],
-                              choices[of_function][_choice(item)] + MPIS.index(mpi))
+            return item.nodeid in on_ranks
         is_first = _function(item) not in begun
         begun.add(_function(item))
         in_turn = item.get_closest_marker("by_turns") is None or _comes_in_turn(item, choices[_function(item)])
         return (is_first or not _is_long(item)) and in_turn
 
     return [is_taken(item) for item in items]
+
+
+def _on_ranks(items, libraries: Sequence[str]) -> set[str]:
+    """Which cases of functions on ranks `make test` takes, by node id.
+
+    So many of a function that each of its launches and each choice of its other parameters is met: with either library
+    if it is marked ``each_library``, else the libraries share them, see `_shared_out`.
+    """
+    cases, taken = defaultdict(dict), set()     # of a function: items by library, launch and choice
+    for item in items:
+        mpi, *launch = _launch(item)
+        cases[_function(item)][mpi, tuple(launch), _choice(item)] = item
+    for number, of_function in enumerate(cases.values()):
+        launches = list(dict.fromkeys(launch for _, launch, _ in of_function))
+        choices = list(dict.fromkeys(choice for *_, choice in of_function))
+        # Open MPI's launches are paired otherwise than MPICH's.
+        pairs = {mpi: [(launches[place % len(launches)], choices[(place + shift) % len(choices)])
+                       for place in range(max(len(launches), len(choices)))] for shift, mpi in enumerate(libraries)}
+        item = next(iter(of_function.values()))
+        if item.get_closest_marker("each_library") is None and len(pairs[libraries[0]]) > 1:
+            first = number % len(libraries)
+            pairs = _shared_out(pairs[libraries[0]], [*libraries[first:], *libraries[:first]])
+        taken.update(of_function[mpi, *pair].nodeid for mpi, of_library in pairs.items() for pair in of_library)
+    return taken
+
+
+def _shared_out(pairs, libraries: Sequence[str]) -> dict[str, list]:
+    """Pairs of a launch and a choice by library: each goes to that which has met the fewest of their values so far."""
+    shares, met = {mpi: [] for mpi in libraries}, Counter()
+    for launch, choice in pairs:
+        values = [*enumerate(launch), *choice]
+        mpi = min(libraries, key=lambda mpi: (sum(met[mpi, value] for value in values), len(shares[mpi])))
+        shares[mpi].append((launch, choice))
+        met.update((mpi, value) for value in values)
+    return shares
 
 
 def _comes_in_turn(item, choices: dict[tuple, int]) -> bool:
@@ -118,13 +144,6 @@ def _comes_in_turn(item, choices: dict[tuple, int]) -> bool:
     """
     number = choices.setdefault(_choice(item), len(choices))
     return MPIS[number % len(MPIS)] == item.callspec.params["mpi"]
-
-
-def _is_paired(launches: int, choices: int, launch: int, choice: int) -> bool:
-    """Whether two that are numbered meet where the longer list is gone through once, and the shorter over and over."""
-    if launches >= choices:
-        return launch % choices == choice % choices
-    return choice % choices % launches == launch
 
 
 @pytest.hookimpl(tryfirst=True)

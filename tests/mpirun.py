@@ -26,7 +26,7 @@ MPIS = ("mpich", "openmpi")
 # Open MPI's ranks wait without giving up their core unless they are more than the cores, and hosts that are namespaces
 # count the cores of the machine each as their own: such jobs took two and a half times the CPU.  Its btl/ofi, where it
 # finds no fabric, sleeps for a second in MPI_Init of every job before it leaves.
-OF_OPEN_MPI = {"OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_btl": "^ofi"}
+OPEN_MPI = {"OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_btl": "^ofi"}
 _READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 _COMPILE_S = 600
 _OF_MPI_ITSELF = ("mpich", "sm_segment", "vader", "osc", "psm", "ucx", "sem.")
@@ -78,7 +78,7 @@ def launcher(np: int, mpi: str = "mpich") -> list[str]:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment for a program under test: one thread per rank, this source tree, kept bytecode, root allowed."""
-    env = {**os.environ, **OF_OPEN_MPI, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1", "PYTHONDONTWRITEBYTECODE": "",
+    env = {**os.environ, **OPEN_MPI, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1", "PYTHONDONTWRITEBYTECODE": "",
            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])}
     if os.geteuid() == 0:
         env |= {f"{who}_ALLOW_RUN_AS_ROOT{what}": "1" for who in ("OMPI", "PRTE") for what in ("", "_CONFIRM")}

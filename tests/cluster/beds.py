@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forks import FORKS
-from mpirun import OF_OPEN_MPI, environment
+from mpirun import OPEN_MPI, environment
 
 ROOT = Path(__file__).parents[2]
 TESTBED = ROOT / "tests" / "testbed"
@@ -30,7 +30,7 @@ class Mpi:
     def environment(self, **more: str) -> dict[str, str]:
         """What a user sets: the environment's folder in the path, and that root may run Open MPI."""
         root = {f"{who}_ALLOW_RUN_AS_ROOT{confirm}": "1" for who in ("OMPI", "PRTE") for confirm in ("", "_CONFIRM")}
-        return {**os.environ, **root, **OF_OPEN_MPI, "PATH": f"{self.bin}:{os.environ['PATH']}", **more}
+        return {**os.environ, **root, **OPEN_MPI, "PATH": f"{self.bin}:{os.environ['PATH']}", **more}
 
     def forked(self) -> list[str]:
         """Words for a Python whose processes are forked; see `forks`."""

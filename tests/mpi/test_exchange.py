@@ -6,6 +6,8 @@ import pytest
 from mpignn.buffers import Pool
 from mpignn.errors import DataError
 
+pytestmark = pytest.mark.each_library
+
 
 @pytest.mark.parametrize("chunk_bytes", [1 << 30, 40])
 @pytest.mark.parametrize("dtype, width", [(np.float32, 3), (np.int64, 1), (np.int8, 5), (np.float64, 0)])

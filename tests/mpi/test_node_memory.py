@@ -9,6 +9,8 @@ import pytest
 from mpignn.errors import ResourceError
 from mpignn.roles import Role
 
+pytestmark = pytest.mark.each_library
+
 SHAPES = {"ranks_per_node": (None, 2)}
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from test_ways import check_all
 
+pytestmark = pytest.mark.each_library
+
 
 @pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
 def test_auto_measures_and_serves(world):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.each_library
+
 
 def start(world):
     """torch.distributed with every rank as a trainer; a process starts it once and keeps it."""

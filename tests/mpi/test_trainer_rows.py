@@ -30,6 +30,7 @@ def trainers(world, way):
     groups.free()
 
 
+@pytest.mark.each_library
 @pytest.mark.parametrize("check", writable_suite.CHECKS)
 @both_ways
 @pytest.mark.ranks(2, 3, 4, **LAUNCHES)

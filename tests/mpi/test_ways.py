@@ -10,6 +10,8 @@ from mpignn.roles import BOTH, Role, Topology
 from mpignn.ways import WAYS
 from transport_suite import CHECKS, NUM_ROWS, Request, ask, fill, specs
 
+pytestmark = pytest.mark.each_library
+
 SHAPES = {"ranks_per_node": (None, 1, 2)}
 each_way = pytest.mark.parametrize("access", [*WAYS])
 # rma-runs differs from rma in how stretches are read alone, and its many reads take long.

@@ -5,6 +5,8 @@ import pytest
 
 from mpignn.roles import Role, assign_roles, group_nodes
 
+pytestmark = pytest.mark.each_library
+
 
 @pytest.mark.ranks(1, 2, 3, 4, ranks_per_node=(None, 1, 2))
 def test_roles_follow_from_nodes(world):
