@@ -30,7 +30,7 @@ from mpirun import (
 )
 from older import OLD, as_of
 
-EPOCHS, STEPS = 8, 50
+EPOCHS, STEPS = 8, 20
 STOPPED = 75
 SETTINGS = ["--fanouts", "3,4,5", "--hidden", "16", "--dropout", "0.5", "--global-batch-size", str(2400 // STEPS),
             "--epochs", str(EPOCHS), "--lr", "0.01", "--eval-every", "3", "--embed", "all", "--embed-dim", "4"]
@@ -151,9 +151,9 @@ def to_launcher(number: int):
 
 
 def test_a_run_that_is_stopped_twice_learns_the_same_to_the_last_bit(graphs, on_three, tmp_path):
-    first = stopped(graphs["metis4"], tmp_path, 3, "mpich", 20, usr1_to(2))
-    second = stopped(graphs["metis4"], tmp_path, 3, "mpich", first + 130, usr1_to_all)
-    assert 20 <= first < second < EPOCHS * STEPS
+    first = stopped(graphs["metis4"], tmp_path, 3, "mpich", 10, usr1_to(2))
+    second = stopped(graphs["metis4"], tmp_path, 3, "mpich", first + 30, usr1_to_all)
+    assert 10 <= first < second < EPOCHS * STEPS
     done = mpirun(command(graphs["metis4"], tmp_path, "--resume"), 3)
     assert done.returncode == 0, str(done)
     agree(results(tmp_path), on_three, 0)
@@ -180,7 +180,7 @@ def test_other_ranks_servers_and_partitions_go_on_with_a_run(graphs, alone, tmp_
     ways = [usr1_to(1), to_launcher(signal.SIGUSR1)]
     steps = 0
     for (mpi, np, graph, more), how in zip(SHAPES, ways, strict=False):
-        steps = stopped(graphs[graph], tmp_path, np, mpi, steps + 40, how, "--precision", "fp64", *more)
+        steps = stopped(graphs[graph], tmp_path, np, mpi, steps + 20, how, "--precision", "fp64", *more)
     done = mpirun(command(graphs["random4"], tmp_path, "--resume", "auto", "--precision", "fp64"), 3)
     assert done.returncode == 0, str(done)
     agree(results(tmp_path), alone, 1e-9)
@@ -212,8 +212,8 @@ def test_a_time_limit_stops_a_run(graphs, tmp_path):
 # Where a rank of three is asked to stop, rank 0 being the server; steps that are done then; what is said.
 EARLY = [(0, "load graph", 0, "while the graph was being read"), (0, "publish graph", 0, "before training began"),
          (1, "compile kernels", 0, "before training began"), (2, "set up training", 0, "before a step was made")]
-LATE = [(1, "write checkpoint", STEPS, "after 50 steps"), (2, "evaluate val", 3 * STEPS, "after 150 steps"),
-        (1, "evaluate test", EPOCHS * STEPS, "after 400 steps")]
+LATE = [(1, "write checkpoint", STEPS, f"after {STEPS} steps"), (2, "evaluate val", 3 * STEPS, f"after {3 * STEPS} steps"),
+        (1, "evaluate test", EPOCHS * STEPS, f"after {EPOCHS * STEPS} steps")]
 
 
 def stopped_in(graph: Path, folder: Path, rank: int, phase: str, steps: int, said: str) -> None:
@@ -242,7 +242,7 @@ def test_whatever_a_run_does_when_it_is_asked_to_stop_it_goes_on_the_same(graphs
 
 def test_sigterm_stops_a_run_under_the_launcher_of_mpich(graphs, tmp_path):
     """Every rank gets it.  That of Open MPI kills its ranks."""
-    stopped(graphs["metis4"], tmp_path, 3, "mpich", 20, to_launcher(signal.SIGTERM))
+    stopped(graphs["metis4"], tmp_path, 3, "mpich", 10, to_launcher(signal.SIGTERM))
 
 
 def test_what_is_of_another_run_is_refused_with_the_difference_before_anything_is_loaded(graphs, tmp_path):
@@ -261,6 +261,7 @@ def test_what_is_of_another_run_is_refused_with_the_difference_before_anything_i
         assert [path.read_bytes() for path in kept] == before
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_a_run_of_another_version_is_refused_in_one_line(graphs, tmp_path, mpi):
     if missing(mpi):
@@ -275,6 +276,7 @@ def test_a_run_of_another_version_is_refused_in_one_line(graphs, tmp_path, mpi):
         assert "Traceback" not in done.stderr and done.stderr.count("mpignn: error") == 1, str(done)
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_a_run_goes_on_by_its_name_alone_on_other_ranks(graphs, tmp_path, mpi):
     """Its global batch is that of the trainers that began it; who serves is another matter."""
@@ -325,11 +327,11 @@ def test_the_line_that_a_stopped_run_hints_at_goes_on_with_its_own_settings(grap
 
 
 def test_short_passes_write_a_checkpoint_each_only_where_asked(graphs, tmp_path):
-    for more, steps in (([], [150]), (["--checkpoint-every", "1", "--keep", "9"], [50, 100, 150])):
-        done = run([python(), *command(graphs["one"], tmp_path / str(len(steps)), "--epochs", "3", *more)])
+    for more, epochs in (([], [3]), (["--checkpoint-every", "1", "--keep", "9"], [1, 2, 3])):
+        done = run([python(), *command(graphs["one"], tmp_path / str(len(epochs)), "--epochs", "3", *more)])
         assert done.returncode == 0, str(done)
-        folder = tmp_path / str(len(steps)) / "run" / "checkpoints"
-        assert sorted(path.name for path in folder.iterdir()) == [f"step-{step:09d}" for step in steps]
+        folder = tmp_path / str(len(epochs)) / "run" / "checkpoints"
+        assert sorted(path.name for path in folder.iterdir()) == [f"step-{STEPS * epoch:09d}" for epoch in epochs]
 
 
 def die(job: Job, chance: random.Random) -> None:
@@ -392,9 +394,9 @@ def test_a_disk_that_takes_no_more_costs_no_checkpoint(graphs, tmp_path, choice,
     assert done.returncode == code and "Traceback" not in done.stderr, str(done)
     assert "no checkpoint can be written: File too large" in done.stderr, str(done)
     folder = tmp_path / "run" / "checkpoints"
-    assert {path.name for path in folder.iterdir()} == {"step-000000100", "step-000000150"}
+    assert {path.name for path in folder.iterdir()} == {f"step-{2 * STEPS:09d}", f"step-{3 * STEPS:09d}"}
     done = mpirun(command(graphs["metis4"], tmp_path, "--resume", *wide), 3)
-    assert done.returncode == 0 and f"going on from {folder / 'step-000000150'}" in done.stderr, str(done)
+    assert done.returncode == 0 and f"going on from {folder / f'step-{3 * STEPS:09d}'}" in done.stderr, str(done)
     results(tmp_path)
 
 
@@ -405,7 +407,7 @@ def test_a_folder_that_cannot_be_written_costs_no_checkpoint(graphs, tmp_path, c
     assert mpirun([*words, "--epochs", "2"], 3, timeout=240).returncode == 0
     folder = tmp_path / "run" / "checkpoints"
     before = {path: path.read_bytes() for path in folder.glob("*/*")}
-    assert {path.parent.name for path in before} == {"step-000000050", "step-000000100"}
+    assert {path.parent.name for path in before} == {f"step-{STEPS:09d}", f"step-{2 * STEPS:09d}"}
     done = run([*read_only(folder), *launcher(3), python(), *words, "--resume"], timeout=240)
     assert done.returncode == code and "Traceback" not in done.stderr, str(done)
     assert "no checkpoint can be written: Read-only file system" in done.stderr, str(done)
@@ -416,7 +418,7 @@ def test_a_folder_that_cannot_be_written_costs_no_checkpoint(graphs, tmp_path, c
 
 @pytest.mark.parametrize(("mpi", "rank"), [("mpich", 2), pytest.param("openmpi", 0, marks=pytest.mark.long)])
 def test_ranks_that_wait_for_a_silent_one_end_the_job(graphs, tmp_path, mpi, rank):
-    more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "5", "--access", "owner", "--ranks-per-node",
+    more = ["--epochs", "100000", "--eval-every", "0", "--hang-timeout", "3", "--access", "owner", "--ranks-per-node",
             "2", "--replicate", "none"]
     with Job(command(graphs["metis4"], tmp_path, *more), 4, mpi, tmp_path) as job:
         job.wait_for_steps(5)
