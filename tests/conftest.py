@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 import time
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,7 +112,7 @@ def _on_ranks(items, libraries: Sequence[str]) -> set[str]:
     for item in items:
         mpi, *launch = _launch(item)
         cases[_function(item)][mpi, tuple(launch), _choice(item)] = item
-    for number, of_function in enumerate(cases.values()):
+    for function, of_function in cases.items():
         launches = list(dict.fromkeys(launch for _, launch, _ in of_function))
         choices = list(dict.fromkeys(choice for *_, choice in of_function))
         # Open MPI's launches are paired otherwise than MPICH's.
@@ -119,7 +120,7 @@ def _on_ranks(items, libraries: Sequence[str]) -> set[str]:
                        for place in range(max(len(launches), len(choices)))] for shift, mpi in enumerate(libraries)}
         item = next(iter(of_function.values()))
         if item.get_closest_marker("each_library") is None and len(pairs[libraries[0]]) > 1:
-            first = number % len(libraries)
+            first = _turn(function) % len(libraries)
             pairs = _shared_out(pairs[libraries[0]], [*libraries[first:], *libraries[:first]])
         taken.update(of_function[mpi, *pair].nodeid for mpi, of_library in pairs.items() for pair in of_library)
     return taken
@@ -143,7 +144,12 @@ def _comes_in_turn(item, choices: dict[tuple, int]) -> bool:
         choices: Numbers of the choices of the function's other parameters, to which that of the item is added.
     """
     number = choices.setdefault(_choice(item), len(choices))
-    return MPIS[number % len(MPIS)] == item.callspec.params["mpi"]
+    return MPIS[(_turn(_function(item)) + number) % len(MPIS)] == item.callspec.params["mpi"]
+
+
+def _turn(function: str) -> int:
+    """With which library a function begins: some with either, and each always with the same."""
+    return zlib.crc32(function.encode())
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -56,6 +56,7 @@ def silent(graphs, tmp_path_factory):
     return lines(folder / "metrics.jsonl")
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_all_trainers_are_told_the_same_in_order(graphs, silent, tmp_path, mpi):
     """One that evaluates in the middle of a pass changes nothing."""

@@ -45,6 +45,7 @@ def losses(run_dir):
     return [event["loss"] for event in events if event["event"] == "step"]
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_the_reverse_type_is_found_by_name_by_its_edges_or_as_told(links, tmp_path, mpi):
     if missing(mpi):

@@ -13,7 +13,7 @@ from mpignn.samplers import SAMPLERS, USUAL
 from mpirun import MPIS, missing, mpirun, run
 from recorded import DRAWING_JOB, JOB, drawn, recorded
 
-STEPS = 50
+STEPS = 16
 
 
 def losses(run_dir: Path) -> np.ndarray:

@@ -59,6 +59,7 @@ class Job:
         return self.process.returncode, output
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_the_second_job_is_refused_and_the_first_one_goes_on(graphs, tmp_path, mpi):
     if missing(mpi):
@@ -141,6 +142,7 @@ def test_checkpoints_of_a_loop_of_ones_own_are_one_jobs(graphs, tmp_path):
     claim.take(kept).release()
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_a_job_that_is_aborted_gives_back_what_it_has(graphs, tmp_path, mpi):
     """The rank that fails does so for all: the run folder was claimed by another one."""

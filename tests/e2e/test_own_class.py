@@ -73,6 +73,7 @@ def test_a_copy_of_a_model_learns_what_the_model_learns_to_the_last_bit(folder, 
             name: value for name, value in final.items() if "acc" in name}
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_a_run_goes_on_and_is_used(folder, graphs, mpi, tmp_path):
     net, args = "net.py:Net", ("--model-args", "skip=true")

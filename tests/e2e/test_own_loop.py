@@ -99,6 +99,7 @@ def test_a_loop_that_keeps_nothing_ends_by_a_signal(graphs, tmp_path):
     assert run([sys.executable, "-c", script], cwd=tmp_path).returncode == -signal.SIGTERM
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_a_wrapped_module_learns_without_a_warning(mpi):
     """What torch says of a module, that it uses all its parameters: on another rank it may not."""

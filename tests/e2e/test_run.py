@@ -38,6 +38,7 @@ def test_the_example_is_short_and_learns(alone):
     assert alone.shape == (9,) and alone[-1] < 0.6 * alone[0]
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_the_example_learns_the_same_on_any_number_of_ranks(alone, graphs, tmp_path, mpi):
     got = losses(program([EXAMPLE, str(graphs["metis4"])], 3, mpi, tmp_path))

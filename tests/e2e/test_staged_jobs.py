@@ -22,6 +22,7 @@ def losses(metrics):
     return found
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_a_later_job_reads_what_an_earlier_one_has_copied(graphs, tmp_path, mpi):
     if missing(mpi):

@@ -142,6 +142,7 @@ def test_labels_that_are_none_are_counted(planted, tmp_path, words, part):
     assert part.format(first=none[0], count=none.size) in done.stderr, str(done)
 
 
+@pytest.mark.by_turns
 @pytest.mark.parametrize("mpi", MPIS)
 def test_a_metric_that_is_undefined_chooses_nothing_and_erases_no_other(planted, tmp_path, mpi):
     """ROC-AUC where val has one class."""

@@ -41,13 +41,13 @@ def drawn(g, fanout, prob):
 @pytest.mark.parametrize("name", [*GRAPHS, "large"])
 def test_two_hops_are_drawn_from_what_is_here(world, access, name):
     data, world = (GRAPHS | {"large": LARGE})[name], replace(world, access=access)
-    for fanout, prob in (2, None), (-1, None), (2, "weight"):
-        with opened(world, data, parts=5) as g:
-            expected, without = drawn(g, fanout, prob) if world.trainers is not None else (None, None)
-        with opened(world, data, parts=5, replicate="halo") as g:
-            if world.trainers is None:
-                continue
-            got, stats = drawn(g, fanout, prob)
+
+    def all_drawn(**options):
+        with opened(world, data, parts=5, **options) as g:
+            return [] if world.trainers is None else [
+                drawn(g, fanout, prob) for fanout, prob in ((2, None), (-1, None), (2, "weight"))]
+
+    for (expected, without), (got, stats) in zip(all_drawn(), all_drawn(replicate="halo"), strict=True):
         for one, other in zip(expected, got, strict=True):
             np.testing.assert_array_equal(one, other)
         for hop in 0, 1:
