@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from fork_server import TOKEN
 from forks import FORKS
@@ -32,6 +33,13 @@ def pytest_addoption(parser):
     parser.addoption("--ranks-limit", type=float, default=120, metavar="SECONDS",
                      help="for one test function under mpirun (default: %(default)s; the machine may be busy)")
     parser.addoption("--soak", action="store_true", help="run all of the long tests, not a sample")
+
+
+def pytest_configure(config):
+    # The machine may be busy; seeds are fixed.
+    settings.register_profile("mpignn", deadline=None, derandomize=True,
+                              max_examples=100 if config.getoption("--soak") else 40)
+    settings.load_profile("mpignn")
 
 
 def pytest_sessionstart(session):

@@ -9,16 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from mpignn.graph.csc import csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, GraphData, etype_key
 from mpignn.storage.sources import read_source
 from mpignn.storage.write import partition_graph
-
-settings.register_profile("mpignn", deadline=None, derandomize=True)       # the machine may be busy; seeds are fixed
-settings.load_profile("mpignn")
 
 HETERO_NTYPES = ("paper", "author", "venue")
 HETERO_ETYPES = (("author", "writes", "paper"), ("paper", "cites", "paper"), ("paper", "written", "author"),

@@ -212,8 +212,8 @@ def test_a_time_limit_stops_a_run(graphs, tmp_path):
 # Where a rank of three is asked to stop, rank 0 being the server; steps that are done then; what is said.
 EARLY = [(0, "load graph", 0, "while the graph was being read"), (0, "publish graph", 0, "before training began"),
          (1, "compile kernels", 0, "before training began"), (2, "set up training", 0, "before a step was made")]
-LATE = [(1, "write checkpoint", STEPS, f"after {STEPS} steps"), (2, "evaluate val", 3 * STEPS, f"after {3 * STEPS} steps"),
-        (1, "evaluate test", EPOCHS * STEPS, f"after {EPOCHS * STEPS} steps")]
+LATE = [(rank, phase, steps, f"after {steps} steps") for rank, phase, steps in (
+    (1, "write checkpoint", STEPS), (2, "evaluate val", 3 * STEPS), (1, "evaluate test", EPOCHS * STEPS))]
 
 
 def stopped_in(graph: Path, folder: Path, rank: int, phase: str, steps: int, said: str) -> None:
@@ -342,6 +342,7 @@ def die(job: Job, chance: random.Random) -> None:
         while time.monotonic() < end or not any(".partial-" in path.name for path in folder.glob(".*")):
             if job.process.poll() is not None:
                 return
+            time.sleep(0.001)
     else:
         time.sleep(chance.uniform(0, 1.5))
     ranks = job.ranks()
@@ -388,14 +389,14 @@ def test_a_run_whose_ranks_die_a_hundred_times_learns_the_same(graphs, on_three,
 def test_a_disk_that_takes_no_more_costs_no_checkpoint(graphs, tmp_path, choice, code):
     """From the fourth epoch on no file may grow beyond 200 KB: the metrics can go on, checkpoints cannot."""
     script = str(Path(__file__).with_name("full_disk_job.py"))
-    wide = ["--hidden", "128", "--checkpoint-every", "2"]
-    words = command(graphs["metis4"], tmp_path, *wide, "--on-checkpoint-error", choice)[2:]
+    every = ["--checkpoint-every", "2"]
+    words = command(graphs["metis4"], tmp_path, *every, "--on-checkpoint-error", choice)[2:]
     done = mpirun([script, "-1", "epoch 3", str(200 << 10), *words], 3)
     assert done.returncode == code and "Traceback" not in done.stderr, str(done)
     assert "no checkpoint can be written: File too large" in done.stderr, str(done)
     folder = tmp_path / "run" / "checkpoints"
     assert {path.name for path in folder.iterdir()} == {f"step-{2 * STEPS:09d}", f"step-{3 * STEPS:09d}"}
-    done = mpirun(command(graphs["metis4"], tmp_path, "--resume", *wide), 3)
+    done = mpirun(command(graphs["metis4"], tmp_path, "--resume", *every), 3)
     assert done.returncode == 0 and f"going on from {folder / f'step-{3 * STEPS:09d}'}" in done.stderr, str(done)
     results(tmp_path)
 

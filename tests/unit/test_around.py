@@ -15,6 +15,9 @@ from mpignn.nn.around import Around
 
 NAMES = [name for name, model in MODELS.items() if model.around]
 COMBINATIONS = list(itertools.product((False, True), (False, True), JUMPS, (0, 1, 3)))
+# Of the combinations for one model and case: `make test` takes the first share, others of other models and cases.
+SHARES = 4
+shares = pytest.mark.parametrize("share", [pytest.param(n, marks=pytest.mark.long if n else ()) for n in range(SHARES)])
 SIZES = {"one type": (SCHEMA, ((9,), (6,), (4,), (2,))), "types": (HETERO, ((9, 6), (5, 4), (4, 3), (2, 1)))}
 IN, HIDDEN, OUT = {"node": 5, "user": 5}, 4, 3
 
@@ -77,16 +80,22 @@ def of_pyg(pyg, model, schema, blocks, x, residual, layer_norm, jk, out_layers):
     return found
 
 
+def place(name, case) -> int:
+    """The number of a model and a case."""
+    return len(SIZES) * NAMES.index(name) + list(SIZES).index(case)
+
+
 def is_around(name, residual, layer_norm, jk, out_layers):
     return residual or layer_norm or jk != "last" or out_layers > MODELS[name].reads_out
 
 
+@shares
 @pytest.mark.parametrize("case", SIZES)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_combination_is_what_modules_of_pyg_make(name, case):
+def test_every_combination_is_what_modules_of_pyg_make(name, case, share):
     pyg = pytest.importorskip("torch_geometric.nn", reason="the extra pyg is not installed")
     schema, blocks, x = given(case)
-    for options in COMBINATIONS:
+    for options in COMBINATIONS[(share + place(name, case)) % SHARES::SHARES]:
         model = made(name, schema, *options).eval()
         assert isinstance(model, Around) == is_around(name, *options), options
         if isinstance(model, Around):
@@ -97,16 +106,17 @@ def test_every_combination_is_what_modules_of_pyg_make(name, case):
                 torch.testing.assert_close(out, expected[ntype], rtol=1e-10, atol=1e-10, msg=str(options))
 
 
+@shares
 @pytest.mark.parametrize("case", SIZES)
 @pytest.mark.parametrize("name", NAMES)
-def test_layer_by_layer_and_alone_rows_are_the_same(name, case):
+def test_layer_by_layer_and_alone_rows_are_the_same(name, case, share):
     """In training: with dropout; and the rows of the first destination of each type are those among more of them."""
     schema, blocks, x = given(case)
     last = blocks[-1]
     few = hetero_block(2, 5, tuple(last.num_src_nodes(t) for t in schema.ntypes), (1,) * len(schema.ntypes), schema)
     few.csc.update({e: type(csc)(csc.indptr[:2], csc.indices[:csc.indptr[1]]) for e, csc in last.csc.items()})
     few.in_degrees.update({e: of[:1] for e, of in last.in_degrees.items()})
-    for options in COMBINATIONS:
+    for options in COMBINATIONS[(share + place(name, case)) % SHARES::SHARES]:
         model = made(name, schema, *options)
         out, step = by_type(model(blocks, x, key=7), schema), x
         for number, block in enumerate(blocks):
@@ -120,10 +130,9 @@ def test_layer_by_layer_and_alone_rows_are_the_same(name, case):
 @pytest.mark.parametrize("case", SIZES)
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_the_slopes(name, case):
-    """Of a share of the combinations for each model and case, all of them for the models together."""
+    """Of a few combinations for each model and case, all of them for the models together."""
     schema, blocks, x = given(case, layers=2)
-    share = 2 * NAMES.index(name) + list(SIZES).index(case)
-    for options in COMBINATIONS[share % 9::9]:
+    for options in COMBINATIONS[place(name, case)::len(NAMES) * len(SIZES)]:
         model = made(name, schema, *options, layers=2)
         names, values = zip(*model.named_parameters(), strict=True)
 
