@@ -8,9 +8,14 @@ import pytest
 
 from mpignn.comm.group import LocalGroup
 from mpignn.errors import ConfigError
-from mpignn.storage import kept_read, write
+from mpignn.large import disk
+from mpignn.large.arrays import FileArray
+from mpignn.large.scratch import Scratch
+from mpignn.storage import kept_read, source_id, write
 from mpignn.storage.forms import tables as forms
 from mpignn.storage.write import partition_graph
+from mpignn.tables import room
+from mpignn.tables.room import Room
 from random_tables import EDGES, write_tables
 from threads_group import on_threads
 
@@ -76,6 +81,8 @@ def beside(folder):
 def test_the_same_command_takes_it_up_and_makes_the_same_bytes(tmp_path, reads, caplog, seed, before, after, memory,
                                                                monkeypatch):
     monkeypatch.setattr(kept_read, "_SMALL_BYTES", 100 * (seed % 2))
+    if seed < 3:
+        monkeypatch.setattr(room, "_FILE_BYTES", 0)
     source = tables_in(tmp_path / "tables", seed, [".csv", ".parquet"][seed % 2])
     made(source, tmp_path / "expected", 1)
     stopped_at("_relabeled", source, tmp_path / "g", before, memory=memory)
@@ -85,6 +92,33 @@ def test_the_same_command_takes_it_up_and_makes_the_same_bytes(tmp_path, reads, 
     assert f"{tmp_path / LEFT}: taken up" in caplog.text
     made(source, tmp_path / "g", after, memory=memory, out_edges=False)
     assert reads.count == 2 and files(tmp_path / "g") == files(tmp_path / "expected") and not beside(tmp_path)
+
+
+def test_data_in_files_is_linked_to_and_no_array_is_passed_over_twice(tmp_path, monkeypatch):
+    passes, links, crc = [], [], source_id._array_crc
+
+    def counting(array, group):
+        passes.append(array)        # held, so that no other has its id
+        return crc(array, group)
+
+    def linking(path, to, copies):
+        links.append(path.name)
+        os.link(path, to)
+
+    monkeypatch.setattr(room, "_FILE_BYTES", 0)
+    monkeypatch.setattr(source_id, "_array_crc", counting)
+    monkeypatch.setattr(kept_read, "_link", linking)
+    made(tables_in(tmp_path / "tables"), tmp_path / "g")
+    assert links and len(passes) > len(links)
+    assert len({id(array) for array in passes}) == len(passes)
+
+
+def test_where_the_disk_has_little_room_data_stays_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "_FILE_BYTES", 0)
+    kept = Room(Scratch(tmp_path, tmp_path / "g", LocalGroup(), 1000))
+    assert isinstance(kept.lasting(np.float32, 5), FileArray)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 59}))
+    assert isinstance(kept.lasting(np.float32, 5), np.ndarray)
 
 
 def touched(source: Path) -> Path:

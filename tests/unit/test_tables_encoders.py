@@ -7,6 +7,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from mpignn.errors import DataError
+from mpignn.tables import encoders
 from mpignn.tables.build import build
 from mpignn.tables.toml import read_description
 
@@ -108,3 +109,19 @@ def test_times_of_nanoseconds_are_told_apart_by_microseconds(tmp_path):
     assert _of(tmp_path, {"x": pa.array(moments)}, more, "n.parquet")["features"][:, 0].tolist() == [1, 0, 1]
     with pytest.raises(DataError, match=r"n.parquet, row 2: x is 1577836800000000001 ns after 1970, .*: round them"):
         _of(tmp_path, {"x": pa.array(moments + np.array([0, 1, 0], "timedelta64[ns]"))}, more, "n.parquet")
+
+
+def test_of_lists_no_more_blocks_are_read_than_tell_their_length(tmp_path, monkeypatch):
+    monkeypatch.setattr("mpignn.tables.parquet._BLOCK_BYTES", 64)
+    looks, look = [], encoders._Numbers.look
+
+    def counting(self, *words):
+        looks.append(self)
+        look(self, *words)
+
+    monkeypatch.setattr(encoders._Numbers, "look", counting)
+    rows = [None] * 20 + [[float(i), 0.5] for i in range(300)]
+    lists = {"x": pa.array(rows, pa.list_(pa.float32()))}
+    found = _of(tmp_path, lists, 'features = {column = "x", fill = 7}', "nodes.parquet")["features"]
+    assert np.array_equal(found, [row or [7, 7] for row in rows])
+    assert 1 < len(looks) < 25      # blocks are of a few rows

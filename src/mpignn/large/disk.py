@@ -7,6 +7,11 @@ from pathlib import Path
 from mpignn.errors import FULL_DISK, ResourceError, os_errors
 
 
+def has_space(out: Path, num_bytes: int) -> bool:
+    """Whether the file system of ``out`` has so many bytes free."""
+    return shutil.disk_usage(out.parent).free >= num_bytes
+
+
 def check_space(out: Path, num_bytes: int) -> None:
     """Raise `ResourceError` if a file system does not have so many bytes free.
 

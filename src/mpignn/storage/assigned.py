@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from mpignn.comm.group import Group
 from mpignn.errors import DataError
 from mpignn.graph.types import GraphData, etype_key
 from mpignn.json_text import to_json
 from mpignn.large.disk import full_disk_named
 from mpignn.storage.atomic import new_file
 from mpignn.storage.forms.npy import Npz
-from mpignn.storage.source_id import array_crc
+from mpignn.storage.source_id import Checksums
 from mpignn.version import version
 
 log = logging.getLogger(__name__)
@@ -38,13 +37,15 @@ class AssignedFile:
     """
 
     def __init__(self, out: Path, data: GraphData, num_parts: int, method: str, seed: int, balance: Sequence[str],
-                 group: Group) -> None:
-        """Collective over the group; all but ``out`` and ``data`` as `mpignn.partition.assign.assign` takes them.
+                 checksums: Checksums) -> None:
+        """Collective over the group of ``checksums``.
+
+        What is not told here is as `mpignn.partition.assign.assign` takes it.
 
         Args:
             out: What is being made.
             data: The graph that is cut.
-            group: Those who have it.
+            checksums: Those of its arrays.
         """
         self.path = out.with_name(f".{out.name}.assigned.npz")
         arrays = {f"{etype_key(etype)} {name}": array for etype, csc in data.csc.items()
@@ -55,7 +56,7 @@ class AssignedFile:
         self._ntypes = tuple(data.num_nodes)
         self._made_of = to_json({"nodes": data.num_nodes, "parts": num_parts, "method": method, "seed": seed,
                                  "balance": list(balance), "versions": [version(name) for name in _LIBRARIES],
-                                 "arrays": {name: [*array.shape, array_crc(array, group)]
+                                 "arrays": {name: [*array.shape, checksums.of(array)]
                                             for name, array in sorted(arrays.items())}})
 
     def read(self) -> dict[str, np.ndarray] | None:

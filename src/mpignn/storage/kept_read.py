@@ -28,7 +28,7 @@ from mpignn.large.disk import full_disk_named
 from mpignn.large.scratch import Scratch
 from mpignn.storage.atomic import remove
 from mpignn.storage.forms.tables import reads_described
-from mpignn.storage.source_id import array_crc
+from mpignn.storage.source_id import Checksums
 from mpignn.storage.sources import form_of
 from mpignn.version import version
 
@@ -47,16 +47,17 @@ class KeptRead:
         path: Its path.
     """
 
-    def __init__(self, source: object, options: Mapping[str, Any], scratch: Scratch) -> None:
+    def __init__(self, source: object, options: Mapping[str, Any], scratch: Scratch, checksums: Checksums) -> None:
         """Collective over the group of ``scratch``.
 
         Args:
             source: What is read; nothing is kept of what does not take long.
             options: How it is read.
             scratch: Says what is made, and who has it.
+            checksums: Those of the arrays of the graph, which others need, too.
         """
         self.path = scratch.out.with_name(f".{scratch.out.name}.read")
-        self._source, self._options, self._scratch = source, options, scratch
+        self._source, self._options, self._scratch, self._checksums = source, options, scratch, checksums
         self._made_of = scratch.group.by_first(lambda: _made_of(source, options))
 
     def load(self) -> GraphData | None:
@@ -168,7 +169,7 @@ class KeptRead:
 
     def _crcs(self, data: GraphData) -> list[int]:
         """The checksums of all arrays in order; on other ranks without those of what users call things."""
-        return [array_crc(array, self._scratch.group if common else None) for common, array in _arrays(data)]
+        return [(self._checksums.of if common else self._checksums.of_own)(array) for common, array in _arrays(data)]
 
     def _is_ours(self) -> bool:
         """Whether the folder is such a one, or what a command that was killed has left of it."""

@@ -44,7 +44,7 @@ from mpignn.storage.part_files import PartFiles
 from mpignn.storage.schema import GRAPH_FILE, HEAD_BYTES, SCHEMA, axis, edge_path, head_line, node_path, out_path
 from mpignn.storage.shared_rows import shared_neighbors
 from mpignn.storage.sink import writing
-from mpignn.storage.source_id import array_crc, source_id
+from mpignn.storage.source_id import Checksums, source_id
 from mpignn.storage.sources import read_source
 from mpignn.storage.user_names import named_arrays, names_report, write_names
 from mpignn.storage.validate import misnamed, validate
@@ -105,15 +105,17 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
     with (display.showing(progress if group.rank == 0 else "none"), ExitStack() as stack,
           _new_folder(out, group) as folder,
           scratch_in(folder, out, group, memory) as scratch):
+        checksums = Checksums(group)
         with phase(f"read {source}" if isinstance(source, str | Path) else "read the graph"):
-            data = _read(source, scratch, options, stack)
+            data = _read(source, scratch, options, checksums, stack)
         for doubt in misnamed(data) if group.rank == 0 else ():
             log.warning("%s", doubt)
         if num_parts is None:
-            return _write(data, _relabeled(lambda: kept(data), scratch), folder, out_edges, scratch)
+            return _write(data, _relabeled(lambda: kept(data), scratch), folder, out_edges, scratch, checksums)
         assigned = stack.enter_context(_assigned(data, num_parts, "metis" if method is None else method, seed, balance,
-                                                 scratch))
-        return _write(data, _relabeled(lambda: (assigned(), num_parts), scratch), folder, out_edges, scratch)
+                                                 scratch, checksums))
+        return _write(data, _relabeled(lambda: (assigned(), num_parts), scratch), folder, out_edges, scratch,
+                      checksums)
 
 
 def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts: int, out: str | Path,
@@ -131,7 +133,7 @@ def write_graph(data: GraphData, assignment: Mapping[str, np.ndarray], num_parts
     validate(data)
     parts = checked_assignment(data.num_nodes, assignment, num_parts)
     with _new_folder(out, group) as folder, scratch_in(folder, out, group) as scratch:
-        return _write(data, _relabeled(lambda: (parts, num_parts), scratch), folder, out_edges, scratch)
+        return _write(data, _relabeled(lambda: (parts, num_parts), scratch), folder, out_edges, scratch, Checksums())
 
 
 def _check_place(out: Path) -> None:
@@ -152,7 +154,7 @@ def _new_folder(out: Path, group: Group) -> Iterator[Path]:
 
 @contextmanager
 def _assigned(data: GraphData, num_parts: int, method: str | Path | Partitioner, seed: int, balance: Sequence[str],
-              scratch: Scratch) -> Iterator[Callable[[], Mapping[str, np.ndarray]]]:
+              scratch: Scratch, checksums: Checksums) -> Iterator[Callable[[], Mapping[str, np.ndarray]]]:
     """What gives each node its partition; what takes long is kept in a file until the block ends well, or fails.
 
     Collective over the group of ``scratch``.
@@ -163,7 +165,7 @@ def _assigned(data: GraphData, num_parts: int, method: str | Path | Partitioner,
     group, num_edges = scratch.group, sum(csc.num_edges for csc in data.csc.values())
     file = None
     if takes_long(method, num_parts):
-        file = AssignedFile(scratch.out, data, num_parts, str(method), seed, balance, group)
+        file = AssignedFile(scratch.out, data, num_parts, str(method), seed, balance, checksums)
     left = None if file is None or group.rank else file.read()
     made: Mapping[str, np.ndarray] | None = left
     if is_together(method, balance) and not scratch.fits(_CUT_BYTES * num_edges) and not group.bcast(left is not None):
@@ -179,13 +181,14 @@ def _assigned(data: GraphData, num_parts: int, method: str | Path | Partitioner,
         yield assigned
 
 
-def _read(source: object, scratch: Scratch, options: SourceOptions, until_made: ExitStack) -> GraphData:
+def _read(source: object, scratch: Scratch, options: SourceOptions, checksums: Checksums, until_made: ExitStack
+          ) -> GraphData:
     """The source, or what a command has read of it that was stopped; kept until the stack is closed, or fails.
 
     Collective over the group of ``scratch``.
     """
     source = given_path(source, "source") if isinstance(source, str | os.PathLike) else source
-    kept = KeptRead(source, options, scratch)
+    kept = KeptRead(source, options, scratch, checksums)
     until_made.enter_context(_left_by_stops(kept, scratch.group))
     data = kept.load()
     if data is None:
@@ -223,10 +226,10 @@ def _relabeled(assigned: Callable[[], tuple[Mapping[str, np.ndarray], int]], scr
     return scratch.group.by_first(relabeled)
 
 
-def _write(data: GraphData, nodes: Mapping[str, Relabeling], folder: Path, by_source: bool, scratch: Scratch
-           ) -> dict[str, Any]:
+def _write(data: GraphData, nodes: Mapping[str, Relabeling], folder: Path, by_source: bool, scratch: Scratch,
+           checksums: Checksums) -> dict[str, Any]:
     with phase("count edges of partitions"):
-        writer = _Writer(data, nodes, by_source, scratch)
+        writer = _Writer(data, nodes, by_source, scratch, checksums)
     scratch.group.by_first(lambda: check_space(scratch.out, writer.num_bytes()))
     report = writer.write(folder)
 
@@ -239,7 +242,8 @@ def _write(data: GraphData, nodes: Mapping[str, Relabeling], folder: Path, by_so
 class _Writer:
     """Writes the files of a graph."""
 
-    def __init__(self, data: GraphData, nodes: Mapping[str, Relabeling], by_source: bool, scratch: Scratch) -> None:
+    def __init__(self, data: GraphData, nodes: Mapping[str, Relabeling], by_source: bool, scratch: Scratch,
+                 checksums: Checksums) -> None:
         """Collective over the group of ``scratch``.
 
         Args:
@@ -247,8 +251,9 @@ class _Writer:
             nodes: New ids of the nodes of each type.
             by_source: Whether each edge is stored with its source, too.
             scratch: Where to keep what does not fit memory.
+            checksums: Those of the arrays of the graph.
         """
-        self._data, self._nodes, self._scratch = data, nodes, scratch
+        self._data, self._nodes, self._scratch, self._checksums = data, nodes, scratch, checksums
         self._parts = PartWriter(data, nodes, by_source, scratch)
         self._book = self._parts.book
 
@@ -269,7 +274,6 @@ class _Writer:
         Raises:
             ResourceError: On all ranks: the disk is full.
         """
-        group = self._scratch.group
         files = PartFiles(folder, self._parts.infos, self._book, self._scratch)
         self._parts.write(files)
         with phase("write checksums"):
@@ -277,8 +281,8 @@ class _Writer:
         with phase("count edges between partitions"):
             tallies = files.each(lambda part: self._tally(files, part))
         with phase("identify the graph"):
-            source = source_id(self._data, group)
-        report, graph_id = group.by_first(lambda: self._end(tallies, crcs))
+            source = source_id(self._data, self._checksums)
+        report, graph_id = self._scratch.group.by_first(lambda: self._end(tallies, crcs))
 
         def stamp(part: int) -> tuple[int, int]:
             with writing(files.paths[part], "r+") as file:
@@ -344,7 +348,7 @@ class _Writer:
             for name, pieces in named.items():
                 note(f"split/{of}/{name}", reduce(lambda crc, ids: crc32(ids, crc), pieces, 0))
         for name, array in named_arrays(data):
-            note(f"{name} {array.dtype.str}", array_crc(array))
+            note(f"{name} {array.dtype.str}", self._checksums.of_own(array))
         note("graph", [self._book.schema, {t: r.tolist() for t, r in self._book.node_ranges.items()}])
         return report, digest.hexdigest()
 

@@ -27,6 +27,7 @@ from mpignn.storage.part_files import PartFiles
 from mpignn.storage.schema import axis, index_dtype
 
 _EDGE_BYTES, _ROW_BYTES = 48, 32        # of an edge, and of a row, in hand, its data not counted
+_PIECE_BYTES = 1 << 24      # of data in hand: the C library keeps the memory of such for the next one
 
 _Cut = tuple[int, int, tuple[int, int]]     # part, first row in it, and which of the rows in hand go there
 
@@ -161,7 +162,8 @@ class PartWriter:
 
     def _write_data(self, files: PartFiles, key: ArrayKey, array: LargeArray, rows: np.ndarray,
                     cuts: list[_Cut]) -> None:
-        step = self._scratch.rows(2 * array.nbytes // max(1, array.shape[0]))
+        row_bytes = max(1, array.nbytes // max(1, array.shape[0]))
+        step = self._scratch.rows(2 * row_bytes, _PIECE_BYTES // row_bytes)
         for part, first, (begin, end) in cuts:
             for lo in range(begin, end, step):
                 files.write(part, key.path, first + lo - begin, array[rows[lo:min(end, lo + step)]])

@@ -27,7 +27,7 @@ class Encoder(Protocol):
     """Makes numbers of a column.
 
     Attributes:
-        looks: Whether it must see all blocks before it makes numbers of any.
+        looks: Whether it must see more blocks before it makes numbers of any.
         row_shape: Shape of what is made of a value: () or (W,); known once it has looked.
         dtype: Type in which the numbers that it makes are stored.
         names: What users call the numbers that it makes, if these stand for values.
@@ -156,6 +156,7 @@ class _Numbers:
         if self._width is None:
             lengths = pc.drop_null(pc.list_value_length(array))
             self._width = int(lengths[0].as_py()) if len(lengths) else None
+            self.looks = self._needs_moments or self._width is None
         if not self._needs_moments:
             return
         if self._learning is None:
@@ -195,8 +196,9 @@ class _Numbers:
             values, missing = self._of_lists(lists, where)
         else:
             values, missing = (part[:, None] for part in plain(array))
-        bad = np.flatnonzero(np.isinf(values).any(axis=1))
-        if bad.size:
+        infinite = np.isinf(values)
+        if infinite.any():
+            bad = np.flatnonzero(infinite.any(axis=1))
             raise DataError(f"{where(int(bad[0]))}: {self._column.column} is not finite")
         return values, missing
 
@@ -209,6 +211,9 @@ class _Numbers:
         if wrong.size:
             raise DataError(f"{where(int(wrong[0]))}: {self._column.column} has {lengths[wrong[0]].as_py()} entries, "
                             f"where other rows have {width}: all lists must be of one length")
+        if not array.null_count:
+            entries, gaps = plain(array.flatten())
+            return entries.reshape(len(array), width), gaps.reshape(len(array), width)
         given = np.asarray(array.is_valid())
         entries, gaps = plain(array.drop_null().flatten())
         values, absent = np.zeros((len(array), width), entries.dtype), np.ones((len(array), width), bool)

@@ -1,5 +1,6 @@
 """Where the arrays of a graph go while its tables are read: into memory as long as they fit, and then into files."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,8 +10,12 @@ from numpy.typing import DTypeLike
 
 from mpignn.comm.group import Group, LocalGroup
 from mpignn.large.arrays import Cast, FileArray, LargeArray
+from mpignn.large.disk import has_space
 from mpignn.large.scratch import Scratch
 from mpignn.large.spool import Spool
+
+_FILE_BYTES = 1 << 26       # a smaller array is written as fast once more
+_COPIES = 3     # of an array on the disk: the parts, the array, and room for other ones
 
 
 class Room:
@@ -35,6 +40,21 @@ class Room:
         if self.scratch is None or (self.group.size == 1 and self.scratch.hold(num_bytes)):
             return np.empty(shape, dtype)
         return self.scratch.array(dtype, *shape)
+
+    def lasting(self, dtype: DTypeLike, *shape: int) -> np.ndarray | FileArray:
+        """An array without values that stays as it is until the graph is made.  Collective over the group.
+
+        A large one goes to a file, where the disk has room: so it is kept for a command that comes after this one, if
+        this one is stopped, without being written for that.
+
+        Raises:
+            ResourceError: On all ranks: the disk is full.
+        """
+        num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if self.scratch is not None and self.group.size == 1 and num_bytes >= _FILE_BYTES and has_space(
+                self.scratch.out, _COPIES * num_bytes):
+            return self.scratch.array(dtype, *shape)
+        return self.array(dtype, *shape)
 
     def growing(self, row_bytes: int) -> "Growing":
         """Numbers of this rank that come some at a time, in memory as long as ``row_bytes`` for each fit it."""
@@ -150,7 +170,7 @@ class Growing:
 
     def __init__(self, row_bytes: int, scratch: Scratch | None) -> None:
         self._row_bytes, self._scratch = row_bytes, scratch
-        self._blocks: list[np.ndarray] = []
+        self._blocks = deque[np.ndarray]()
         self._spool: Spool | None = None
         self.size = 0
 
@@ -164,10 +184,16 @@ class Growing:
         self.size += rows.size
         if self._scratch is not None and not self._scratch.fits(self._row_bytes * self.size):
             self._spool = self._spool or Spool(self._scratch, rows.dtype)
-            for some in self._blocks:
-                self._spool.append(some)
-            self._blocks = []
+            while self._blocks:
+                self._spool.append(self._blocks.popleft())
 
     def whole(self) -> np.ndarray | FileArray:
-        """All of them, of which some have come.  Not collective."""
-        return np.concatenate(self._blocks) if self._spool is None else self._spool.array
+        """All of them, of which some have come; once.  Not collective."""
+        if self._spool is not None:
+            return self._spool.array
+        made, first = np.empty(self.size, self._blocks[0].dtype), 0
+        while self._blocks:     # the memory of what is copied goes to what comes
+            block = self._blocks.popleft()
+            made[first:first + block.size] = block
+            first += block.size
+        return made

@@ -149,6 +149,8 @@ def _look(made: Sequence[tuple[str, Encoder]], table: Table, in_train: Callable[
         for arrays, rows, where in blocks:
             for column, one in made:
                 one.look(arrays[column], in_train(rows), first + rows.start, where)
+            if not any(one.looks for _, one in made):
+                break
     for _, one in made:
         one.agree(table.group)
 
@@ -192,9 +194,9 @@ def _arrays(columns: Sequence[tuple[str, Column]], made: Sequence[Encoder], num_
             width += int(np.prod(one.row_shape, dtype=np.int64))
             wide |= keep_dtype and (one.dtype == np.float64 or (one.dtype.kind in "iu" and one.dtype.itemsize > 2))
         else:
-            data[name] = room.array(one.dtype, num_rows, *one.row_shape)
+            data[name] = room.lasting(one.dtype, num_rows, *one.row_shape)
     if width:
-        data[FEATURES] = room.array(np.float64 if wide else np.float32, num_rows, width)
+        data[FEATURES] = room.lasting(np.float64 if wide else np.float32, num_rows, width)
     return data, begins
 
 
@@ -210,6 +212,8 @@ def _put(features: np.ndarray, begin: int, values: np.ndarray, column: str, wher
             more = ", or keep its type by --keep-dtype" if place.dtype == np.float32 else ""
             raise DataError(f"{where(int(row))}: {column} is {values[row, entry]}, which {place.dtype} does not hold: "
                             f'scale it, such as by as = "standard"{more}')
+    if place.dtype == values.dtype:     # which are finite
+        return
     too_large = np.flatnonzero(np.isinf(place).any(axis=1))
     if too_large.size:
         raise DataError(f"{where(int(too_large[0]))}: {column} is more than float32 holds: scale it, such as by as = "

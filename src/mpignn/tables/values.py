@@ -30,13 +30,13 @@ def plain(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         return plain(seconds.cast(pa.timestamp("s", getattr(kind, "tz", None))).cast(pa.int64()))
     if pt.is_decimal(kind) or pt.is_null(kind):
         array = array.cast(pa.float64())
-    missing = np.asarray(array.is_null())
+    missing = np.asarray(array.is_null()) if array.null_count else np.zeros(len(array), bool)
     if array.null_count:
         gap = False if pt.is_boolean(kind) else float("nan") if pt.is_floating(array.type) else 0
         array = array.fill_null(pa.scalar(gap, array.type))
     values = np.asarray(array)
     if values.dtype.kind == "f":
-        missing = missing | np.isnan(values)
+        missing |= np.isnan(values)
     return values, missing
 
 
