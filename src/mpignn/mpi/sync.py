@@ -27,7 +27,7 @@ from mpignn.mpi.library import MPI
 
 CHUNK_BYTES = 1 << 30       # no single call moves more
 _SPIN_S = 100e-6            # most answers of a busy partner come within this
-_WORK_S = 5e-6              # a look at MPI that takes longer moved something: an idle one takes 1 us
+_WORK_S = 25e-6             # a look at MPI that takes longer moved something; one that finds nothing takes 1 to 15 us
 _NAP_SHARE = 0.1            # a nap is this share of the time that nothing happened, so a wait is only that much longer
 _SHORTEST_NAP_S = 20e-6
 _SERVING_NAP_S = 100e-6
