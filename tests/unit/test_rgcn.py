@@ -138,4 +138,4 @@ def test_the_gradient_of_many_relations_takes_no_more_than_a_few_times_their_mat
     layer = RelGraphConv(width, width, relations, regularizer, bases)
     with _Made() as made:
         layer(block, {"n": torch.ones(5, width)})["n"].sum().backward()
-    assert made.elements < 12 * relations * width * width       # with the rows
+    assert made.elements < 16 * relations * width * width       # with the rows

@@ -16,7 +16,7 @@ from mpignn.graph.csc import CSC, with_self_loops
 from mpignn.kernels.rng import derive
 from mpignn.nn import edges
 from mpignn.nn.dense import Linear
-from mpignn.nn.stack import Ends, Rows, Stack, of_one_type, widths
+from mpignn.nn.stack import ByItself, Ends, Rows, Stack, of_one_type, widths
 
 _ATTENTION = -1         # sets keys of attention dropout apart from those of rows
 
@@ -66,6 +66,13 @@ class _Attention(nn.Module, ABC):
         Returns:
             (D, H, K), float32 or float64; D may be 0.  Without in-edges (and loops), what a sum of nothing gives.
         """
+        out = self.neighbors(block, x, key, edge_feat, edge_weight)
+        own = x[1] if isinstance(x, tuple) else x[:out.shape[0]]
+        return out if self.res_fc is None else out + self._heads(self.res_fc(own))
+
+    def neighbors(self, block: Block, x: Ends, key: int | None = None, edge_feat: torch.Tensor | None = None,
+                  edge_weight: torch.Tensor | None = None) -> torch.Tensor:
+        """The sum alone, with the arguments and errors of `forward`.  Not collective."""
         etype = block.schema.etype()
         csc = block.csc[etype]
         own = x[1] if isinstance(x, tuple) else x[:csc.num_dst]
@@ -87,8 +94,7 @@ class _Attention(nn.Module, ABC):
             attention = edges.edge_dropout(csc, attention, self.attn_drop, key, block.dst_orig[etype[2]])
         if edge_weight is not None:
             attention = attention * edge_weight.to(attention.dtype).reshape(-1, 1)
-        out = edges.weighted_sum(csc, z, attention)
-        return out if self.res_fc is None else out + self._heads(self.res_fc(own))
+        return edges.weighted_sum(csc, z, attention)
 
 
 class GATConv(_Attention):
@@ -221,8 +227,21 @@ class GAT(Stack):
     def convolve(self, number: int, block: Block, x: Rows | Ends, key: int) -> torch.Tensor:
         ends = x if isinstance(x, tuple) else of_one_type(x)
         rows = ends[0] if isinstance(ends, tuple) else ends
-        out: torch.Tensor = self.layers[number](block, ends, derive(key, number)).to(rows.dtype)
-        return out.mean(1) if self._averages and number == self.num_layers - 1 else out.flatten(1)
+        return self._joined(number, self.layers[number](block, ends, derive(key, number)).to(rows.dtype))
+
+    def by_itself(self, number: int) -> ByItself | None:
+        layer = self.layers[number]
+        bias = getattr(layer, "bias", None)
+        if bias is not None:
+            bias = self._joined(number, bias.view(1, layer.num_heads, layer.out_feats))[0]
+        return None if layer.self_loops else ByItself(bias=bias, edges_read_own=True)
+
+    def by_edges(self, number: int, block: Block, x: tuple[torch.Tensor, torch.Tensor], key: int) -> torch.Tensor:
+        return self._joined(number, self.layers[number].neighbors(block, x, derive(key, number)).to(x[0].dtype))
+
+    def _joined(self, number: int, x: torch.Tensor) -> torch.Tensor:
+        """(N, G) of (N, H, K): the mean over heads in the last layer, else these side by side."""
+        return x.mean(1) if self._averages and number == self.num_layers - 1 else x.flatten(1)
 
 
 class GATv2(GAT):

@@ -13,7 +13,7 @@ from mpignn.graph.csc import CSC
 from mpignn.graph.types import EType, etype_key
 from mpignn.nn import edges, message
 from mpignn.nn.dense import product
-from mpignn.nn.stack import Ends, Rows, Stack, widths
+from mpignn.nn.stack import ByItself, Ends, Rows, Stack, widths
 
 NORMS = ("both", "right", "none")
 
@@ -67,6 +67,11 @@ class GraphConv(nn.Module):
             DataError: For ``both``, between two node types: the block has in-degrees in the whole graph, but not the
                 out-degrees.
         """
+        out = self.neighbors(block, x, edge_weight)
+        return out if self.bias is None else out + self.bias.to(out.dtype)
+
+    def neighbors(self, block: Block, x: Ends, edge_weight: torch.Tensor | None = None) -> torch.Tensor:
+        """What `forward` adds b to, with its arguments and errors.  Not collective."""
         etype = block.schema.etype()
         csc = block.csc[etype]
         src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
@@ -83,9 +88,7 @@ class GraphConv(nn.Module):
             out = out + own
         if not self.linear_first:
             out = product(out, self.weight)
-        if after is not None:
-            out = out * after
-        return out if self.bias is None else out + self.bias.to(out.dtype)
+        return out if after is None else out * after
 
     def _scales(self, block: Block, etype: EType,
                 src: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
@@ -128,9 +131,22 @@ class GCN(Stack):
                           widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout)
 
     def convolve(self, number: int, block: Block, x: Rows | Ends, key: int) -> Rows:
-        if not block.in_degrees:    # degrees in the block would depend on who else is in it
-            raise DataError("GCN takes its degrees from the whole graph: give the sampler source_info")
+        _check_degrees(block)
         return super().convolve(number, block, x, key)
+
+    def by_itself(self, number: int) -> ByItself | None:
+        layer = self.layers[number]
+        return None if layer.self_loops or layer.norm == "both" else ByItself(bias=layer.bias)
+
+    def by_edges(self, number: int, block: Block, x: tuple[torch.Tensor, torch.Tensor], key: int) -> torch.Tensor:
+        _check_degrees(block)
+        found: torch.Tensor = self.layers[number].neighbors(block, x)
+        return found
+
+
+def _check_degrees(block: Block) -> None:
+    if not block.in_degrees:    # degrees in the block would depend on who else is in it
+        raise DataError("GCN takes its degrees from the whole graph: give the sampler source_info")
 
 
 def _known_out_degrees(block: Block, etype: EType) -> np.ndarray:

@@ -14,7 +14,7 @@ from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import Schema
-from mpignn.nn import edges
+from mpignn.nn import edges, relations
 from mpignn.nn.dense import Linear
 from mpignn.nn.stack import Ends, Rows, widths
 from mpignn.nn.typed import TypedStack, columns_in
@@ -65,13 +65,17 @@ class HGTConv(nn.Module):
         both = {t: self._heads(self.kv_lin[str(n)](x[t]), 2) for n, t in enumerate(schema.ntypes)}
         k_rel = (self.k_rel * (self.p_rel / max(self.size, 1)**0.5)[:, :, None, None]).unbind()
         v_rel = self.v_rel.unbind()     # an index would give each a gradient as large as all of them
+        reached = {etype: relations.reach(block, etype) for etype in schema.etypes if block.csc[etype].num_edges}
+        given = {t: iter(relations.taken(both[t].flatten(1), [found.sources for etype, found in reached.items()
+                                                              if etype[0] == t])) for t in schema.ntypes}
+        rows_of = {etype: self._heads(next(given[etype[0]]), 2) for etype in reached}
         for n, ntype in enumerate(schema.ntypes):
             own = x[ntype][:block.num_dst[ntype]]
             csc, keys, values = _CSCs(block.num_dst[ntype]), [], []
             for r, etype in enumerate(schema.etypes):
-                if etype[2] == ntype and block.csc[etype].num_edges:
-                    used = torch.from_numpy(csc.add(block.csc[etype])).to(own.device)
-                    rows = both[etype[0]].index_select(0, used)
+                if etype[2] == ntype and etype in reached:
+                    csc.add(reached[etype])
+                    rows = rows_of[etype]
                     keys.append(_by_head(rows[:, :self.num_heads], k_rel[r]))
                     values.append(_by_head(rows[:, self.num_heads:], v_rel[r]))
             if keys:
@@ -135,24 +139,23 @@ class _CSCs:
     """
 
     def __init__(self, num_dst: int) -> None:
-        self._degrees, self._all, self._sources = np.zeros(num_dst, np.int64), list[tuple[CSC, np.ndarray]](), 0
+        self._degrees, self._all, self._sources = np.zeros(num_dst, np.int64), list[tuple[relations.Reach, int]](), 0
 
-    def add(self, csc: CSC) -> np.ndarray:
-        """The sources that an edge type has edges from, which follow those of the types before."""
-        used, places = np.unique(csc.indices, return_inverse=True)
-        self._all.append((csc, places + self._sources))
-        self._degrees += np.diff(csc.indptr)
-        self._sources += used.size
-        return used.astype(np.int64)
+    def add(self, found: relations.Reach) -> None:
+        """Put the sources that an edge type has edges from behind those of the types before."""
+        self._all.append((found, self._sources))
+        self._degrees[found.destinations] += np.diff(found.csc.indptr)
+        self._sources += found.sources.size
 
     def merged(self) -> CSC:
         """Edges by destination, those of one in the order of the types."""
         indptr = np.append(0, np.cumsum(self._degrees))
         indices, begin = np.empty(indptr[-1], np.int32), indptr[:-1].copy()
-        for csc, places in self._all:
+        for found, first in self._all:
+            csc, some = found.csc, found.destinations
             degrees = np.diff(csc.indptr)
-            indices[np.repeat(begin - csc.indptr[:-1], degrees) + np.arange(csc.num_edges)] = places
-            begin += degrees
+            indices[np.repeat(begin[some] - csc.indptr[:-1], degrees) + np.arange(csc.num_edges)] = csc.indices + first
+            begin[some] += degrees
         return CSC(indptr, indices)
 
 

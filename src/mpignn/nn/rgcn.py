@@ -13,7 +13,7 @@ from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
 from mpignn.graph.csc import CSC
 from mpignn.graph.types import Schema
-from mpignn.nn import message
+from mpignn.nn import message, relations
 from mpignn.nn.dense import product
 from mpignn.nn.stack import Rows, widths
 from mpignn.nn.typed import TypedStack, columns_in
@@ -114,11 +114,18 @@ class RelGraphConv(nn.Module):
         rows = {schema.ntype(): x} if isinstance(x, torch.Tensor) else x
         out = {t: self._own(rows[t][:block.num_dst[t]]) for t in schema.ntypes}
         weights = self.linear_r.weights().unbind()      # an index would give each a gradient as large as all of them
+        reached = {etype: relations.reach(block, etype) for etype in schema.etypes if block.csc[etype].num_edges}
+        given = {t: iter(relations.taken(rows[t], [found.sources for etype, found in reached.items()
+                                                   if etype[0] == t])) for t in schema.ntypes}
+        parts: dict[str, list[tuple[torch.Tensor, np.ndarray]]] = {t: [] for t in schema.ntypes}
         for number, etype in enumerate(schema.etypes):
-            some, csc = _with_edges(block.csc[etype])
-            if some.size:
-                part = self._aggregate(csc, rows[etype[0]], weights[number])
-                out[etype[2]].index_add_(0, torch.from_numpy(some).to(part.device), part)
+            if etype in reached:
+                found = reached[etype]
+                part = self._aggregate(found.csc, next(given[etype[0]]), weights[number])
+                parts[etype[2]].append((part, found.destinations))
+        for t, of_type in parts.items():
+            if of_type:
+                out[t] = out[t] + relations.brought(*zip(*of_type, strict=True), block.num_dst[t])
         return out[schema.ntype()] if isinstance(x, torch.Tensor) else out
 
     def _own(self, x: torch.Tensor) -> torch.Tensor:
@@ -152,9 +159,3 @@ class RGCN(TypedStack):
         super().__init__(schema, in_feats, hidden,
                          [RelGraphConv(*pair, len(schema.etypes), None if bases is None else regularizer, bases)
                           for pair in widths(first, hidden, num_classes, num_layers)], dropout, input_dropout)
-
-
-def _with_edges(csc: CSC) -> tuple[np.ndarray, CSC]:
-    """The destinations that have in-edges, and the block of these only: with many relations most have none of one."""
-    some = np.flatnonzero(np.diff(csc.indptr))
-    return some, CSC(np.append(csc.indptr[some], csc.num_edges), csc.indices)

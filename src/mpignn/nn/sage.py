@@ -13,7 +13,7 @@ from mpignn.graph.csc import CSC
 from mpignn.nn import device, edges, message
 from mpignn.nn.dense import Linear
 from mpignn.nn.fused import sage_linear
-from mpignn.nn.stack import Ends, Rows, Stack, widths
+from mpignn.nn.stack import ByItself, Ends, Rows, Stack, widths
 
 AGGREGATORS = ("mean", "sum", "gcn", "pool")
 
@@ -82,18 +82,23 @@ class SAGEConv(nn.Module):
                                self.fc_self.bias, self.aggregator_type == "mean", relu)
         if self.aggregator_type == "gcn":
             out = self._gcn(csc, x, edge_weight)
-        elif self.aggregator_type == "pool":
-            if edge_weight is not None:
-                raise ConfigError("aggregator pool takes no edge weights")
+        elif self.linear_first or self.aggregator_type == "pool":
             src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
-            out = self.fc_self(own) + self.fc_neigh(message.copy_u_max(csc, torch.relu_(self.fc_pool(src))))
-        elif self.linear_first:
-            src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
-            out = self.fc_self(own) + self._aggregate(csc, (self.fc_neigh(src), own), edge_weight)[1]
+            out = self.fc_self(own) + self.neighbors(csc, src, edge_weight)
         else:
             own, neigh = self._aggregate(csc, x, edge_weight)
             out = self.fc_self(own) + self.fc_neigh(neigh)
         return torch.relu_(out) if relu else out
+
+    def neighbors(self, csc: CSC, x: torch.Tensor, edge_weight: torch.Tensor | None = None) -> torch.Tensor:
+        """(D, out_feats) ``W_neigh AGG(x_u)`` of (S, F) rows of the sources; not for ``gcn``.  Not collective."""
+        if self.aggregator_type == "pool":
+            if edge_weight is not None:
+                raise ConfigError("aggregator pool takes no edge weights")
+            return self.fc_neigh(message.copy_u_max(csc, torch.relu_(self.fc_pool(x))))
+        if self.linear_first:
+            return self._aggregate(csc, (self.fc_neigh(x), x[:0]), edge_weight)[1]
+        return self.fc_neigh(self._aggregate(csc, (x, x[:0]), edge_weight)[1])
 
     def _gcn(self, csc: CSC, x: Ends, edge_weight: torch.Tensor | None) -> torch.Tensor:
         if self.linear_first:
@@ -131,6 +136,14 @@ class GraphSAGE(Stack):
                  aggregator: str = "mean", input_dropout: float = 0.0) -> None:
         super().__init__([SAGEConv(*pair, aggregator) for pair in
                           widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout)
+
+    def by_itself(self, number: int) -> ByItself | None:
+        layer = self.layers[number]
+        return None if layer.aggregator_type == "gcn" else ByItself(layer.fc_self.weight, layer.fc_self.bias)
+
+    def by_edges(self, number: int, block: Block, x: tuple[torch.Tensor, torch.Tensor], key: int) -> torch.Tensor:
+        found: torch.Tensor = self.layers[number].neighbors(block.csc[block.schema.etype()], x[0])
+        return found
 
     # ReLU goes with the layer, which is faster.
 

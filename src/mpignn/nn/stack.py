@@ -4,6 +4,7 @@ Shapes: S sources and D destinations of a node type, F columns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +18,21 @@ from mpignn.nn.dropout import KeyedDropout
 
 Rows = torch.Tensor | Mapping[str, torch.Tensor]
 Ends = torch.Tensor | tuple[torch.Tensor, torch.Tensor]     # rows of the sources, or of sources and destinations
+
+
+@dataclass(frozen=True)
+class ByItself:
+    """``W x_v + b``.
+
+    Attributes:
+        weight: (G, F) W; None: nothing.
+        bias: (G,) b; None: nothing.
+        edges_read_own: Whether what in-edges bring depends on ``x_v``, too.
+    """
+
+    weight: torch.Tensor | None = None
+    bias: torch.Tensor | None = None
+    edges_read_own: bool = False
 
 
 class Stack(nn.Module):
@@ -113,6 +129,22 @@ class Stack(nn.Module):
         """
         out: Rows = self.layers[number](block, x)
         return out
+
+    def by_itself(self, number: int) -> "ByItself | None":
+        """What a layer gives each destination whether or not it has in-edges; None if that is not a sum of its own.
+
+        ``convolve`` then is this and `by_edges`.  Not collective.
+        """
+        return None
+
+    def by_edges(self, number: int, block: Block, x: tuple[torch.Tensor, torch.Tensor], key: int) -> torch.Tensor:
+        """(D, F) what in-edges bring, of a model that has `by_itself`.  Not collective.
+
+        Args:
+            number, block, key: As in `convolve`.
+            x: Rows of the sources and of the destinations; these are empty where `ByItself` says so.
+        """
+        raise NotImplementedError
 
     def _call(self, number: int, block: Block, x: Rows, key: int) -> Rows:
         return self.convolve(number, block, x, key)
