@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -51,10 +51,8 @@ def main() -> None:
             epochs = _epochs(options, model, source) if options.repeats else None
             found[model] = {"accuracy": accuracy, "epochs": epochs}
             _tell(model, accuracy, epochs)
-    if options.out:
-        given = {name: str(value) for name, value in vars(options).items()}
-        each = ["seconds", "CPU seconds", "loss"]
-        options.out.write_text(json.dumps(describe() | {"settings": given, "each epoch": each, "models": found}) + "\n")
+            if options.out:
+                _write(options, found)
 
 
 def _options() -> argparse.Namespace:
@@ -85,6 +83,12 @@ def _options() -> argparse.Namespace:
         parser.error(f"--pyg {options.pyg}: no such file; how to make its environment stands in "
                      f"{_PEER.with_name('requirements-pyg.txt')}")
     return options
+
+
+def _write(options: argparse.Namespace, found: Mapping[str, object]) -> None:
+    given = {name: str(value) for name, value in vars(options).items()}
+    told = {"date": time.strftime("%Y-%m-%d"), "settings": given, "each epoch": ["seconds", "CPU seconds", "loss"]}
+    options.out.write_text(json.dumps(describe() | told | {"models": found}, indent=1) + "\n")
 
 
 def _arrays(graph: Path) -> dict[str, np.ndarray]:
@@ -143,20 +147,24 @@ def _ours(graph: str, words: str, run: str, epochs: str) -> None:
     flags = [str(word) for word in json.loads(words)]
     settings = {name.removeprefix("--").replace("-", "_"): value for name, value in zip(flags[::2], flags[1::2],
                                                                                      strict=True)}
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)       # what jobs print is no answer
     done = ("eval_every", 0), ("checkpoint_every", 0), ("progress", "none"), ("log", "warning"), ("epochs", int(epochs))
-    mg.run(_train, graph=graph, run_dir=run, **(settings | dict(done)))
 
+    def train(g: mg.DistGraph, world: object) -> None:
+        config, turns = mg.settings(), _Turns(answers)
+        task = mg.NodeClassification(g, config)
+        turns.wait()
+        mg.fit(g, mg.make_network(g, task, config), task, config, callbacks=[turns])
 
-def _train(g: mg.DistGraph, world: object) -> None:
-    config = mg.settings()
-    task = mg.NodeClassification(g, config)
-    turns = _Turns()
-    turns.wait()
-    mg.fit(g, mg.make_network(g, task, config), task, config, callbacks=[turns])
+    mg.run(train, graph=graph, run_dir=run, **(settings | dict(done)))
 
 
 class _Turns(mg.Callback):
     """Tells of each epoch, and begins the next one when asked to."""
+
+    def __init__(self, answers: TextIO) -> None:
+        self._answers = answers
 
     def wait(self) -> None:
         self.done = not sys.stdin.readline()
@@ -164,7 +172,7 @@ class _Turns(mg.Callback):
 
     def epoch(self, event: Mapping[str, Any]) -> None:
         found = time.perf_counter() - self._began, time.process_time() - self._cpu, event["loss"]
-        print(json.dumps(found), flush=True)
+        print(json.dumps(found), file=self._answers, flush=True)
         self.wait()
 
 

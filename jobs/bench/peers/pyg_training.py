@@ -32,6 +32,7 @@ def main() -> None:
         torch_geometric.typing.WITH_TORCH_SPARSE = True
     data, target, splits = _read(path)
     model = Model(data, target, settings)
+    _start_as_mpignn(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     loaders = {split: NeighborLoader(data, settings.fanouts, (target, splits[split]), batch_size=settings.batch_size,
                                      shuffle=split == "train") for split in ("train", "test")}
@@ -120,6 +121,18 @@ class Model(nn.Module):
         if self.kind == "hgt":
             return x
         return torch.nn.functional.elu(x) if self.kind == "gat" else torch.relu(x)
+
+
+def _start_as_mpignn(model: Model) -> None:
+    """Draw from the distributions of mpignn, which are DGL's, where PyTorch Geometric has others."""
+    gain = nn.init.calculate_gain("relu")
+    for layer in model.modules():
+        if isinstance(layer, SAGEConv):
+            nn.init.xavier_uniform_(layer.lin_l.weight, gain)
+            nn.init.xavier_uniform_(layer.lin_r.weight, gain)
+        elif isinstance(layer, GATConv):
+            for weight in (layer.lin.weight, layer.att_src, layer.att_dst):
+                nn.init.xavier_normal_(weight, gain)
 
 
 def _forward(model: Model, batch: HeteroData, target: str) -> tuple[torch.Tensor, torch.Tensor]:

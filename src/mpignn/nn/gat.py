@@ -4,6 +4,7 @@ Shapes: S sources, D destinations, E edges, F columns in, H heads, K columns of 
 """
 
 from abc import ABC, abstractmethod
+from typing import cast
 
 import numpy as np
 import torch
@@ -230,14 +231,15 @@ class GAT(Stack):
         return self._joined(number, self.layers[number](block, ends, derive(key, number)).to(rows.dtype))
 
     def by_itself(self, number: int) -> ByItself | None:
-        layer = self.layers[number]
-        bias = getattr(layer, "bias", None)
+        layer = cast(_Attention, self.layers[number])
+        bias: torch.Tensor | None = getattr(layer, "bias", None)
         if bias is not None:
             bias = self._joined(number, bias.view(1, layer.num_heads, layer.out_feats))[0]
         return None if layer.self_loops else ByItself(bias=bias, edges_read_own=True)
 
     def by_edges(self, number: int, block: Block, x: tuple[torch.Tensor, torch.Tensor], key: int) -> torch.Tensor:
-        return self._joined(number, self.layers[number].neighbors(block, x, derive(key, number)).to(x[0].dtype))
+        layer = cast(_Attention, self.layers[number])
+        return self._joined(number, layer.neighbors(block, x, derive(key, number)).to(x[0].dtype))
 
     def _joined(self, number: int, x: torch.Tensor) -> torch.Tensor:
         """(N, G) of (N, H, K): the mean over heads in the last layer, else these side by side."""

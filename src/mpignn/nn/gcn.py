@@ -3,6 +3,8 @@
 Shapes: S sources, D destinations, E edges, F columns in.
 """
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import nn
@@ -135,13 +137,12 @@ class GCN(Stack):
         return super().convolve(number, block, x, key)
 
     def by_itself(self, number: int) -> ByItself | None:
-        layer = self.layers[number]
+        layer = cast(GraphConv, self.layers[number])
         return None if layer.self_loops or layer.norm == "both" else ByItself(bias=layer.bias)
 
     def by_edges(self, number: int, block: Block, x: tuple[torch.Tensor, torch.Tensor], key: int) -> torch.Tensor:
         _check_degrees(block)
-        found: torch.Tensor = self.layers[number].neighbors(block, x)
-        return found
+        return cast(GraphConv, self.layers[number]).neighbors(block, x)
 
 
 def _check_degrees(block: Block) -> None:

@@ -166,7 +166,7 @@ class PerEdgeType(TypedStack):
             stack = cast(Stack, self.stacks[module_key(etype_key(etype))])
             part = stack.by_edges(number, found.block, (src, own), keys[etype])
             parts.setdefault(etype[2], []).append((part, found.destinations))
-        return {ntype: relations.brought(*zip(*of_type, strict=True), block.num_dst[ntype])
+        return {ntype: relations.brought(of_type, block.num_dst[ntype])
                 for ntype, of_type in parts.items()}
 
     def _added(self, own: torch.Tensor, brought: torch.Tensor | None, alone: Sequence[ByItself],

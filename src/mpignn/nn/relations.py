@@ -65,14 +65,15 @@ def taken(x: torch.Tensor, lists: Sequence[np.ndarray]) -> list[torch.Tensor]:
     return list(message.copy_u_sum(CSC(np.arange(ids.size + 1), ids), x).split([part.size for part in lists]))
 
 
-def brought(parts: Sequence[torch.Tensor], lists: Sequence[np.ndarray], num_rows: int) -> torch.Tensor:
-    """(num_rows, F) sums of the rows that each of several lists of positions is brought; 0 where it is in none.
+def brought(parts: Sequence[tuple[torch.Tensor, np.ndarray]], num_rows: int) -> torch.Tensor:
+    """(num_rows, F) sums of the rows that each position is brought; 0 where none are.
 
     Args:
-        parts: (N, F) for each of at least one list.
-        lists: (N,) positions below ``num_rows``.
+        parts: At least one pair of (N, F) rows and (N,) positions below ``num_rows``.
+        num_rows: How many positions there are.
 
     Not collective.
     """
-    ids = np.concatenate(lists).astype(np.int32)
-    return message.copy_u_sum(CSC(*transpose(np.arange(ids.size + 1), ids, num_rows)), torch.cat(list(parts)))
+    ids = np.concatenate([positions for _, positions in parts]).astype(np.int32)
+    csc = CSC(*transpose(np.arange(ids.size + 1), ids, num_rows))
+    return message.copy_u_sum(csc, torch.cat([rows for rows, _ in parts]))

@@ -125,7 +125,7 @@ class RelGraphConv(nn.Module):
                 parts[etype[2]].append((part, found.destinations))
         for t, of_type in parts.items():
             if of_type:
-                out[t] = out[t] + relations.brought(*zip(*of_type, strict=True), block.num_dst[t])
+                out[t] = out[t] + relations.brought(of_type, block.num_dst[t])
         return out[schema.ntype()] if isinstance(x, torch.Tensor) else out
 
     def _own(self, x: torch.Tensor) -> torch.Tensor:

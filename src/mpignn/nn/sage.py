@@ -3,6 +3,8 @@
 Shapes: S sources, D destinations, F columns in.
 """
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import nn
@@ -95,10 +97,12 @@ class SAGEConv(nn.Module):
         if self.aggregator_type == "pool":
             if edge_weight is not None:
                 raise ConfigError("aggregator pool takes no edge weights")
-            return self.fc_neigh(message.copy_u_max(csc, torch.relu_(self.fc_pool(x))))
-        if self.linear_first:
-            return self._aggregate(csc, (self.fc_neigh(x), x[:0]), edge_weight)[1]
-        return self.fc_neigh(self._aggregate(csc, (x, x[:0]), edge_weight)[1])
+            found: torch.Tensor = self.fc_neigh(message.copy_u_max(csc, torch.relu_(self.fc_pool(x))))
+        elif self.linear_first:
+            found = self._aggregate(csc, (self.fc_neigh(x), x[:0]), edge_weight)[1]
+        else:
+            found = self.fc_neigh(self._aggregate(csc, (x, x[:0]), edge_weight)[1])
+        return found
 
     def _gcn(self, csc: CSC, x: Ends, edge_weight: torch.Tensor | None) -> torch.Tensor:
         if self.linear_first:
@@ -138,12 +142,11 @@ class GraphSAGE(Stack):
                           widths(in_feats, hidden, num_classes, num_layers)], dropout, input_dropout)
 
     def by_itself(self, number: int) -> ByItself | None:
-        layer = self.layers[number]
+        layer = cast(SAGEConv, self.layers[number])
         return None if layer.aggregator_type == "gcn" else ByItself(layer.fc_self.weight, layer.fc_self.bias)
 
     def by_edges(self, number: int, block: Block, x: tuple[torch.Tensor, torch.Tensor], key: int) -> torch.Tensor:
-        found: torch.Tensor = self.layers[number].neighbors(block.csc[block.schema.etype()], x[0])
-        return found
+        return cast(SAGEConv, self.layers[number]).neighbors(block.csc[block.schema.etype()], x[0])
 
     # ReLU goes with the layer, which is faster.
 
