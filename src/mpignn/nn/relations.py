@@ -57,7 +57,7 @@ def taken(x: torch.Tensor, lists: Sequence[np.ndarray]) -> list[torch.Tensor]:
 
     Args:
         x: (N, F) of a type that `mpignn.nn.message` sums.
-        lists: Of positions below N.
+        lists: (n,) positions below N each.
     """
     if not lists:
         return []
