@@ -1,5 +1,6 @@
 """What a stopped `partition` has read is taken up by the next one that would read the same, and by no other."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from mpignn.comm.group import LocalGroup
-from mpignn.errors import ConfigError
+from mpignn.errors import ConfigError, DataError
 from mpignn.large import disk
 from mpignn.large.arrays import FileArray
 from mpignn.large.scratch import Scratch
@@ -196,9 +197,36 @@ def test_a_table_that_changes_while_it_is_read_is_not_kept(tmp_path, monkeypatch
 def test_nothing_is_left_by_an_error(tmp_path):
     source = tables_in(tmp_path / "a")
     stopped_at("_relabeled", source, tmp_path / "g")
-    with pytest.raises(ConfigError, match="seed has no effect"):
-        made(source, tmp_path / "g", method="range")
+    (tmp_path / "parts").write_text("0\n")
+    with pytest.raises(DataError, match="expected one partition for each of"):
+        made(source, tmp_path / "g", method=tmp_path / "parts", seed=0)
     assert not beside(tmp_path)
+
+
+@pytest.mark.parametrize(("wrong", "says"), [({"method": "range"}, "seed has no effect"), ({"num_parts": 0}, "parts"),
+                                             ({"method": "nosuch"}, "neither a file"), ({"balance": ["x"]}, "'x'"),
+                                             ({"seed": -1}, "seed is -1")])
+def test_what_is_wrong_without_a_look_at_the_graph_is_told_before_it_is_read(tmp_path, reads, wrong, says):
+    source = tables_in(tmp_path / "a")
+    with pytest.raises(ConfigError, match=says):
+        made(source, tmp_path / "g", **wrong)
+    assert reads.count == 0 and not beside(tmp_path)
+
+
+def test_chunks_of_dgl_are_kept_unless_one_has_changed(tmp_path, monkeypatch):
+    source, read, reads = tmp_path / "a", write.read_source, []
+    source.mkdir()
+    np.save(source / "cites.npy", np.arange(20).reshape(10, 2))
+    (source / "metadata.json").write_text(json.dumps({
+        "node_type": ["p"], "num_nodes_per_chunk": [[20]], "edge_type": ["p:cites:p"], "num_edges_per_chunk": [[10]],
+        "edges": {"p:cites:p": {"format": {"name": "numpy"}, "data": ["cites.npy"]}}}))
+    monkeypatch.setattr(write, "read_source", lambda *words, **more: reads.append(1) or read(*words, **more))
+    for count in 1, 1:
+        stopped_at("_write", source, tmp_path / "g")
+        assert len(reads) == count and LEFT in beside(tmp_path)
+    os.utime(source / "cites.npy", ns=(0, 0))
+    made(source, tmp_path / "g")
+    assert len(reads) == 2 and not beside(tmp_path)
 
 
 def test_folders_of_the_users_and_sources_that_take_no_time_are_let_be(tmp_path, reads):

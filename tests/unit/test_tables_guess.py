@@ -268,3 +268,10 @@ def test_words_and_singulars():
     assert words("sourceNode_ID2") == ["source", "node", "id", "2"]
     assert [singular(word) for word in ("papers", "categories", "boxes", "classes", "class", "branches", "s")] == [
         "paper", "category", "box", "class", "class", "branch", "s"]
+
+
+def test_an_empty_folder_that_is_called_as_a_table_is_an_error(tmp_path):
+    folder(tmp_path, edges=["src,dst", "a,b"])
+    (tmp_path / "nodes.csv").mkdir()
+    with pytest.raises(DataError, match="nodes.csv: an empty folder, where a table is expected"):
+        guessed(tmp_path)

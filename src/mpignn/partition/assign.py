@@ -53,11 +53,35 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
         DataError: A file or a function that does not give one partition for each node.
         ResourceError: A library ran out of memory.
     """
-    num_parts, seed = whole_number(num_parts, "parts", 1), whole_number(seed, "seed")
-    sizes = data.num_nodes
+    num_parts, seed, balance = check_choice(num_parts, method, seed, balance)
+    named, sizes = None if callable(method) else METHODS.get(str(method)), data.num_nodes
     if num_parts > max(_FEW_PARTS, sum(sizes.values())):
         raise ConfigError(f"parts is {num_parts}, but the graph has {sum(sizes.values())} nodes: most parts would be "
                           "empty files; choose at most one for each node")
+    if callable(method):
+        return _split(method(*union_graph(data), num_parts, np.ones(sum(sizes.values()), np.int64)), data, num_parts,
+                      getattr(method, "__name__", "the partitioner"))
+    if named is None:
+        return _split(_read_lines(method, sum(sizes.values())), data, num_parts, str(method))
+    if num_parts == 1:
+        return {t: np.zeros(n, np.int64) for t, n in sizes.items()}
+    if neighbors is not None and named.together is not None:
+        found = named.together(data, num_parts, seed, neighbors)
+    else:
+        found = named.assign(data, num_parts, seed)
+    return checked_assignment(sizes, balanced(data, found, num_parts, balance) if balance else found, num_parts)
+
+
+def check_choice(num_parts: int, method: str | Path | Partitioner, seed: int, balance: Sequence[str]
+                 ) -> tuple[int, int, tuple[str, ...]]:
+    """How a graph shall be cut, so far as that can be told without the graph.  Not collective.
+
+    Args and errors: As for `assign`.
+
+    Returns:
+        P, the seed, and what shall be balanced.
+    """
+    num_parts, seed = whole_number(num_parts, "parts", 1), whole_number(seed, "seed")
     named = None if callable(method) else METHODS.get(str(method))
     if named is None and not callable(method) and not Path(method).is_file():
         raise ConfigError(f"method {str(method)!r} is neither a file nor {one_of(str(method), METHODS)}")
@@ -71,18 +95,7 @@ def assign(data: GraphData, num_parts: int, method: str | Path | Partitioner = "
                           "none: leave it out")
     if named is not None and seed >= named.seeds_below:
         raise ConfigError(f"seed is {seed}; {named.name.upper()} takes those below {named.seeds_below}")
-    if callable(method):
-        return _split(method(*union_graph(data), num_parts, np.ones(sum(sizes.values()), np.int64)), data, num_parts,
-                      getattr(method, "__name__", "the partitioner"))
-    if named is None:
-        return _split(_read_lines(method, sum(sizes.values())), data, num_parts, str(method))
-    if num_parts == 1:
-        return {t: np.zeros(n, np.int64) for t, n in sizes.items()}
-    if neighbors is not None and named.together is not None:
-        found = named.together(data, num_parts, seed, neighbors)
-    else:
-        found = named.assign(data, num_parts, seed)
-    return checked_assignment(sizes, balanced(data, found, num_parts, balance) if balance else found, num_parts)
+    return num_parts, seed, balance
 
 
 def is_together(method: str | Path | Partitioner, balance: Sequence[str] = ()) -> bool:

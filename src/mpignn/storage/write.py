@@ -27,7 +27,7 @@ from mpignn.large.arrays import LargeArray
 from mpignn.large.disk import check_space
 from mpignn.large.scratch import Scratch, scratch_in
 from mpignn.log import phase
-from mpignn.partition.assign import Partitioner, assign, checked_assignment, is_together, kept, takes_long
+from mpignn.partition.assign import Partitioner, assign, check_choice, checked_assignment, is_together, kept, takes_long
 from mpignn.partition.relabel import Relabeling, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
 from mpignn.progress import display
@@ -102,6 +102,10 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
             raise ConfigError("method, seed and balance have no effect where partitions are kept: leave them out, or "
                               "say how many parts there shall be")
     group.by_first(lambda: _check_place(out))
+    method = "metis" if method is None else method
+    if num_parts is not None:
+        number = num_parts
+        group.by_first(lambda: check_choice(number, method, seed, balance))     # before anything is read
     with (display.showing(progress if group.rank == 0 else "none"), ExitStack() as stack,
           _new_folder(out, group) as folder,
           scratch_in(folder, out, group, memory) as scratch):
@@ -112,7 +116,7 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
             log.warning("%s", doubt)
         if num_parts is None:
             return _write(data, _relabeled(lambda: kept(data), scratch), folder, out_edges, scratch, checksums)
-        assigned = stack.enter_context(_assigned(data, num_parts, "metis" if method is None else method, seed, balance,
+        assigned = stack.enter_context(_assigned(data, num_parts, method, seed, balance,
                                                  scratch, checksums))
         return _write(data, _relabeled(lambda: (assigned(), num_parts), scratch), folder, out_edges, scratch,
                       checksums)

@@ -153,7 +153,8 @@ def _is_table(entry: Path) -> bool:
         return False
     if entry.is_dir():
         inside = [file for file in entry.iterdir() if not file.name.startswith((".", "_"))]
-        return bool(inside) and all(file.is_file() and ending(file) is not None for file in inside)
+        return ending(entry) is not None or (
+            bool(inside) and all(file.is_file() and ending(file) is not None for file in inside))
     return ending(entry) is not None
 
 

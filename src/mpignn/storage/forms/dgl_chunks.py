@@ -69,6 +69,20 @@ def read_chunks(folder: Path) -> GraphData:
     return typed(arrays, str(meta.path))
 
 
+def reads_chunks(folder: Path) -> list[Path]:
+    """What `read_chunks` reads.  Not collective.
+
+    Raises:
+        DataError: Metadata that do not name files.
+    """
+    meta = _Metadata(folder / METADATA)
+    found = list(meta.mapping("edges").items())
+    for kind in ("node_data", "edge_data"):
+        for key, named in meta.mapping(kind).items():
+            found += meta.object(named, f"{kind}/{key}").items()
+    return [meta.path, *(path for what, spec in found for path in meta.files(meta.object(spec, what), what))]
+
+
 def _parsed(path: Path) -> Any:
     try:
         return json.loads(read_file(path, _MOST_BYTES))
@@ -109,11 +123,8 @@ class _Metadata:
         if name not in named:
             raise DataError(f"{self.path}: {what} is missing")
         spec = self.object(named[name], what)
-        style, files = self.object(spec.get("format"), f"{what}/format"), spec.get("data")
-        if not _list_of(files, str):
-            raise DataError(f"{self.path}: {what}/data must be a list of files")
-        found = [(path, _read(path, style, f"{self.path}: {what}/format")) for path in
-                 (self.path.parent / file for file in files)]      # absolute ones stay as they are
+        style, files = self.object(spec.get("format"), f"{what}/format"), self.files(spec, what)
+        found = [(path, _read(path, style, f"{self.path}: {what}/format")) for path in files]
         rows = [len(array) for _, array in found]
         for (path, array), size in zip(found, sizes if len(sizes) == len(found) else rows, strict=True):
             if len(array) != size:
@@ -121,6 +132,13 @@ class _Metadata:
         if sum(rows) != sum(sizes):
             raise DataError(f"{self.path}: {what}: its {len(files)} files have {sum(rows)} rows, expected {sum(sizes)}")
         return found
+
+    def files(self, spec: Mapping[str, Any], what: str) -> list[Path]:
+        """The files of an array."""
+        files = spec.get("data")
+        if not _list_of(files, str):
+            raise DataError(f"{self.path}: {what}/data must be a list of files")
+        return [self.path.parent / file for file in files]      # absolute ones stay as they are
 
     def array(self, named: Mapping[str, Any], name: str, what: str, count: int) -> np.ndarray:
         """An array of ``count`` rows, whole."""
@@ -160,4 +178,4 @@ def _list_of(value: Any, kind: type) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and all(isinstance(entry, kind) and not isinstance(entry, bool) for entry in value)
 
 
-FORMS = (Form(f"a folder with the {METADATA} of DGL's chunked format", is_chunked, read_chunks),)
+FORMS = (Form(f"a folder with the {METADATA} of DGL's chunked format", is_chunked, read_chunks, reads=reads_chunks),)
