@@ -101,6 +101,10 @@ class GraphConfig:
 
     graph: str = _aside("wordnet", "partitioned graph (folder or its graph.h5), or the name of a bundled data set")
     features: str = _option("features", "node data that the model reads")
+    edge_feats: str | None = _option(None, "edge data that layers read beside the rows of sources (default: none)",
+                                     only=_taken_by("edge_feats"))
+    edge_weight: str | None = _option(None, "edge data with one number for each edge, times which its source counts "
+                                            "(default: none)", only=_taken_by("edge_weight"))
     labels: str = _option("labels", "node data that the model shall predict", only=_WITH_LABELS)
     tensor_bytes: int = _aside(0, "bytes for each node of the graph that tensors of a program's own will take, for "
                                    "the memory plan", low=0, below=2**63)
@@ -341,7 +345,7 @@ class Config:
         # What runs do not have that were begun before there was such a setting is left out, so that these go on.
         unset = {"model_args": None, "sampler": USUAL_SAMPLER, "sampler_args": None, "layer_norm": False, "jk": LAST,
                  "out_layers": 0, "class_weights": None, "label_smoothing": 0.0, "standardize_targets": False,
-                 "edge_time": None, "seed_time": None}
+                 "edge_time": None, "seed_time": None, "edge_feats": None, "edge_weight": None}
         for name in [name for name, value in unset.items() if values[name] == value]:
             del values[name]
         if self.embedding.embed_lr is None:

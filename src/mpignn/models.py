@@ -9,7 +9,7 @@ Shapes: S sources, D destinations and E edges of a hop, A columns into a layer a
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mpignn.arguments import named_values
@@ -31,11 +31,13 @@ class Hop:
     Attributes:
         dst, src: D and S of each node type.
         edges: E of each edge type.
+        edge_columns: How many columns the features of edges have that layers read, of the edge types with such.
     """
 
     dst: Mapping[str, float]
     src: Mapping[str, float]
     edges: Mapping[str, float]
+    edge_columns: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def num_dst(self) -> float:
@@ -48,6 +50,11 @@ class Hop:
     @property
     def num_edges(self) -> float:
         return sum(self.edges.values())
+
+    @property
+    def featured(self) -> float:
+        """E of the edge types that have features."""
+        return sum(self.edges[key] for key in self.edge_columns)
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,8 @@ class Model:
         projects: Whether it brings the rows of each node type to ``hidden`` columns first, where there are several
             types, or rows of none.
         reads_out: Whether all its layers have ``hidden`` columns, and a matrix brings those of the last to the output.
+        reads_edges: Settings of the section ``graph`` that have an effect: what its layers read of edges.
+        needs_edge_feats: Whether it cannot do without features of edges.
         around: Whether `AROUND` have an effect: its class is a `mpignn.nn.Stack` that `mpignn.nn.around.Around` takes.
         kernels: Modules of `mpignn.kernels` that it needs beside those that all models do.
         layerwise: Whether it can be computed layer after layer, with all neighbors.
@@ -115,6 +124,8 @@ class Model:
     learns: bool = True
     projects: bool = False
     reads_out: bool = False
+    reads_edges: tuple[str, ...] = ()
+    needs_edge_feats: bool = False
     around: bool = True
     kernels: tuple[str, ...] = ()
     layerwise: bool = True
@@ -171,7 +182,7 @@ def models_with(setting: str) -> tuple[str, ...]:
 def takes(model: Model, setting: str) -> bool:
     """Whether a setting has an effect on a model."""
     also = {"combine": model.per_type, "model_args": is_own(model.name) or bool(model.arguments)}
-    return setting in model.settings or also.get(setting, model.around and setting in AROUND)
+    return setting in (*model.settings, *model.reads_edges) or also.get(setting, model.around and setting in AROUND)
 
 
 def has_more_around(settings: Settings) -> bool:
@@ -242,8 +253,10 @@ def _gcn(settings: Settings, hop: Hop, a: int, b: int) -> Size:
 def _gat(settings: Settings, hop: Hop, a: int, b: int) -> Size:
     """Projected sources, which attention multiplies by vectors; some numbers on each edge and head, loops included."""
     s, d, on_edges = hop.num_src, hop.num_dst, (hop.num_edges + hop.num_dst) * settings.heads
-    return Size(parameters=a * b + 3 * b, kept=s * b + 2 * d * b + 4 * on_edges,
-                backward=2 * s * b + 3 * on_edges + d * b, forward=2 * s * b + 2 * d * b + 4 * on_edges)
+    rows, columns = 2 * hop.featured * b, sum(hop.edge_columns.values())
+    return Size(parameters=a * b + 3 * b + columns * b + b * len(hop.edge_columns),
+                kept=s * b + 2 * d * b + 4 * on_edges + rows, backward=2 * s * b + 3 * on_edges + d * b + rows,
+                forward=2 * s * b + 2 * d * b + 4 * on_edges + rows)
 
 
 def _gatv2(settings: Settings, hop: Hop, a: int, b: int) -> Size:
@@ -260,6 +273,13 @@ def _gin(settings: Settings, hop: Hop, a: int, b: int) -> Size:
     learnt = int(bool(arguments_of(settings).get("train_eps")))
     return Size(parameters=(a + 1) * middle + (middle + 1) * b + learnt, kept=2 * d * (a + middle + b),
                 backward=2 * s * a + d * (a + middle), forward=d * (3 * a + middle + b))
+
+
+def _gine(settings: Settings, hop: Hop, a: int, b: int) -> Size:
+    """As gin, with rows on the edges that have features: of the source, of these, and their sum."""
+    like, rows = _gin(settings, hop, a, b), hop.featured * a
+    return Size(parameters=like.parameters + sum((columns + 1) * a for columns in hop.edge_columns.values()),
+                kept=like.kept + 2 * rows, backward=like.backward + 2 * rows, forward=like.forward + 3 * rows)
 
 
 def _rgcn(settings: Settings, hop: Hop, a: int, b: int) -> Size:
@@ -337,17 +357,22 @@ def _check_blocks(settings: Settings, columns: Sequence[tuple[int, int]], schema
 
 
 _PLAIN = ("dropout", "input_dropout")
+_FEATS, _WEIGHT = ("edge_feats",), ("edge_weight",)
 _ATTENTION = (*_PLAIN, "heads", "out_heads", "attention_dropout")
 
 MODELS = {model.name: model for model in (
-    Model("sage", "mpignn.nn.sage:GraphSAGE", _sage, (*_PLAIN, "aggregator"), per_type=True, projects=True),
+    Model("sage", "mpignn.nn.sage:GraphSAGE", _sage, (*_PLAIN, "aggregator"), per_type=True, projects=True,
+          reads_edges=_WEIGHT),
     Model("gcn", "mpignn.nn.gcn:GCN", _gcn, (*_PLAIN, "norm"), per_type=True, reads_own=False, projects=True,
-          check=_check_norm),
+          reads_edges=_WEIGHT, check=_check_norm),
     Model("gat", "mpignn.nn.gat:GAT", _gat, _ATTENTION, per_type=True, reads_own=False, projects=True,
-          kernels=("edges",), check=_check_heads),
+          reads_edges=_FEATS + _WEIGHT, kernels=("edges",), check=_check_heads),
     Model("gatv2", "mpignn.nn.gat:GATv2", _gatv2, _ATTENTION, per_type=True, reads_own=False, projects=True,
-          kernels=("edges",), check=_check_heads),
-    Model("gin", "mpignn.nn.gin:GIN", _gin, per_type=True, projects=True, arguments=("train_eps",), check=_check_eps),
+          reads_edges=_FEATS + _WEIGHT, kernels=("edges",), check=_check_heads),
+    Model("gin", "mpignn.nn.gin:GIN", _gin, per_type=True, projects=True, arguments=("train_eps",),
+          reads_edges=_WEIGHT, check=_check_eps),
+    Model("gine", "mpignn.nn.gin:GINE", _gine, per_type=True, projects=True, arguments=("train_eps",),
+          reads_edges=_FEATS, needs_edge_feats=True, kernels=("edges",), check=_check_eps),
     Model("rgcn", "mpignn.nn.rgcn:RGCN", _rgcn, (*_PLAIN, "regularizer", "bases"), several_types=True, projects=True,
           check=_check_blocks),
     Model("hgt", "mpignn.nn.hgt:HGT", _hgt, (*_PLAIN, "heads"), several_types=True, projects=True, reads_out=True,

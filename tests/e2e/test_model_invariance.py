@@ -15,8 +15,9 @@ from mpirun import mpirun, run
 
 LINES_JOB = str(Path(__file__).parent / "lines_job.py")
 OPTIONS = {"combine": COMBINED_BY, "residual": (False, True), "dropout": (0.5, 0.0), "attention_dropout": (0.0, 0.4),
-           "input_dropout": (0.0, 0.3), "layer_norm": (True, False), "jk": JUMPS, "out_layers": (0, 2)}
-ALWAYS = {"gcn": ["--norm", "right"]}
+           "input_dropout": (0.0, 0.3), "layer_norm": (True, False), "jk": JUMPS, "out_layers": (0, 2),
+           "edge_feats": (False, "attr"), "edge_weight": (False, "weight")}
+ALWAYS = {"gcn": ["--norm", "right"], "gine": ["--edge-feats", "attr"]}
 
 
 def cases():
@@ -29,7 +30,8 @@ def cases():
             values = {option: values[turn % len(values)] for option, values in taken.items()}
             words = [f"--{option.replace('_', '-')}" + ("" if value is True else f"={value}")
                      for option, value in values.items() if value is not False]
-            yield ["--model", name, *words, *ALWAYS.get(name, [])]
+            always = [word for word in ALWAYS.get(name, []) if f"{ALWAYS[name][0]}={ALWAYS[name][1]}" not in words]
+            yield ["--model", name, *words, *always]
 
 
 CASES = list(cases())
@@ -61,8 +63,11 @@ def folder(tmp_path_factory):
     out, graph = tmp_path_factory.mktemp("models"), random_hetero_graph(0, 120, 500)
     data = {ntype: {name: rows for name, rows in named.items() if name != "features" or ntype == "paper"}
             for ntype, named in graph.node_data.items()}
+    draw = np.random.default_rng(1)
+    attr = {e: dict(named) | {"attr": draw.standard_normal((graph.csc[e].num_edges, 3))}
+            for e, named in list(graph.edge_data.items())[:-1]}
     splits = map(np.sort, np.split(np.random.default_rng(0).permutation(120), [80, 100]))
-    graph = replace(graph, node_data=data, splits={"paper": dict(zip(("train", "val", "test"), splits, strict=True))})
+    graph = replace(graph, node_data=data, edge_data=attr, splits={"paper": dict(zip(("train", "val", "test"), splits, strict=True))})
     for parts in (1, 3):
         partition_graph(graph, out / f"typed-{parts}", parts, method="random")
     return out

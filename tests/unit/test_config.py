@@ -126,9 +126,10 @@ def test_results_depend_on_these_settings_and_on_no_others():
     config = load_config(None, {"model": "some.module:Net", "model_args": "depth=3", "sampler": "labor",
                                 "sampler_args": "replace=true", "layer_norm": True, "jk": "cat", "out_layers": 1,
                                 "class_weights": "balanced", "label_smoothing": 0.1, "standardize_targets": True})
-    timed = load_config(None, {"edge_time": "t", "seed_time": "t"})     # for the usual sampler
-    assert set(config.what_counts(2)) | {"edge_time", "seed_time"} == field_names() - aside
-    assert {"edge_time", "seed_time"} <= set(timed.what_counts(2)) < field_names() - aside
+    of_edges = {"edge_time": "t", "seed_time": "t", "edge_feats": "x", "edge_weight": "w"}  # for the usual sampler, gat
+    named = load_config(None, {"model": "gat", **of_edges})
+    assert set(config.what_counts(2)) | set(of_edges) == field_names() - aside
+    assert set(of_edges) <= set(named.what_counts(2)) < field_names() - aside
 
 
 @pytest.mark.parametrize(("said", "other"), [

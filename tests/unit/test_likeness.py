@@ -115,6 +115,7 @@ WITHOUT_EFFECT = [
     (name, "5", {}) for name in ("heads", "out_heads", "bases", "num_negatives", "rank_among", "replicate_nodes")] + [
     ("decoder", "transe", {}), ("margin", "2", {"task": "link_prediction"}), ("aggregator", "sum", {"model": "gcn"}),
     ("norm", "right", {}), ("residual", True, {"model": "mlp"}), ("layer_norm", True, {"model": "mlp"}),
+    ("edge_feats", "x", {}), ("edge_weight", "w", {"model": "hgt"}),
     ("edge_time", "when", {"task": "link_prediction"}), ("seed_time", "asked", {}),
     ("class_weights", "balanced", {"task": "node_regression"}), ("standardize_targets", True, {}),
     ("label_smoothing", "0.1", {"task": "node_multilabel"}), ("jk", "cat", {"model": "none"}),
@@ -130,7 +131,7 @@ WITHOUT_EFFECT = [
     ("target_etype", "a", {}), ("negatives", "local", {}),
     ("link_loss", "margin", {}), ("reverse_etypes", "a=b", {"exclude": "reverse_types"}),
     ("model_args", "depth=3", {"model": "mlp"}), ("target_ntype", "a", {"task": "edge_regression"})]
-LEARNT = {"model": "mlp", "combine": "max", "aggregator": "sum",
+LEARNT = {"model": "mlp", "combine": "max", "edge_feats": "x", "edge_weight": "w", "aggregator": "sum",
           "layers": 3, "hidden": 8, "dropout": 0.1, "input_dropout": 0.1, "norm":
           "right", "heads": 2, "out_heads": 2, "attention_dropout": 0.1, "residual": True,
           "class_weights": "1,2", "label_smoothing": 0.1, "standardize_targets": True,

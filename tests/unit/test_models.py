@@ -58,7 +58,8 @@ def test_the_class_takes_the_settings_of_the_record(model):
     taken = set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
     fields = {option.name for option in dataclasses.fields(ModelConfig)}
     assert taken & fields - {"hidden"} == set(model.settings)
-    assert taken - fields - {"schema", "in_feats", "num_classes", "num_layers"} == set(model.arguments)
+    of_graph = {"schema", "in_feats", "num_classes", "num_layers"}
+    assert taken - fields - of_graph == {*model.arguments, *{"edge_feats"} & {*model.reads_edges}}
 
 
 def test_a_name_that_is_no_model():

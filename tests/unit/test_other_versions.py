@@ -26,7 +26,7 @@ from mpignn.train.trained_model import TrainedModel, read_trained
 from older import OLD, as_of
 
 TOLD = r"is of format mpignn-checkpoint/1, written by mpignn 0\.0\.9; this is mpignn .*: use the version that wrote it"
-WRITTEN = {"mpignn-checkpoint/5": "37124a8a2b7f8c2d"}
+WRITTEN = {"mpignn-checkpoint/6": "a13075afc1273479"}
 
 
 def write(folder: Path, step: int) -> Path:

@@ -13,6 +13,7 @@ from mpignn.comm.turns import turns_ahead
 from mpignn.config import SCHEDULE, Config, SamplingConfig
 from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.book import RangePartitionBook
+from mpignn.graph.on_edges import find_on_edges
 from mpignn.graph.types import EType, etype_key, parse_etype
 from mpignn.models import Hop
 from mpignn.mpi.cores import spans
@@ -122,7 +123,7 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
     row_bytes = _row_bytes(placement, names)
     work: dict[str, int] = {}
     for fanouts in {config.sampling.fanouts, config.eval_fanouts if model else config.sampling.fanouts}:
-        hops = _hops(book, config.sampling, fanouts, _nodes_of(seeds, config, book.ntypes))
+        hops = _hops(placement, config, config.sampling, fanouts, _nodes_of(seeds, config, book.ntypes))
         sizes = {"sampler": _sampler_bytes(book, config.sampling, fanouts, hops),
                  "batches": _batch_bytes(placement, hops, row_bytes, config.loader.prefetch, _drawn_ahead(config)),
                  "model": _model_bytes(placement, config, hops, sum(seeds.values())) if model else 0}
@@ -173,7 +174,7 @@ def _inference_work(placement: Placement, config: Config, outputs: int, fanouts:
     whole = max(1, sum(book.num_nodes(t) for t in book.ntypes))
     share = min(INFERENCE_BATCH, -(-whole // len(placement.topology.trainer_ranks)))
     sampling = config.sampling if sampled else SamplingConfig()
-    hops = _hops(book, sampling, fanouts, {t: share * book.num_nodes(t) / whole for t in book.ntypes})
+    hops = _hops(placement, config, sampling, fanouts, {t: share * book.num_nodes(t) / whole for t in book.ntypes})
     columns = row_columns(config, inputs, outputs)
     of_layers = list(reversed(hops)) if sampled else hops * len(columns)
     sizes = layer_sizes(config, inputs, outputs, of_layers)
@@ -223,9 +224,12 @@ def _tensor_row_bytes(placement: Placement, config: Config, model: bool) -> int:
     return config.graph.tensor_bytes + max(a * (n > 0) + b for n, (a, b) in enumerate(pairs)) * _item_bytes(config)
 
 
-def _hops(book: RangePartitionBook, sampling: SamplingConfig, fanouts: Sequence[int],
+def _hops(placement: Placement, config: Config, sampling: SamplingConfig, fanouts: Sequence[int],
           seeds: Mapping[str, float]) -> list[Hop]:
     """What a batch of so many seeds grows to, the seeds' hop first."""
+    book, graph = placement.book, config.graph
+    read = find_on_edges(book.schema, placement.infos, graph.edge_feats, graph.edge_weight)
+    edge_columns = {key: told.columns for key, told in read.items() if told.columns}
     sampler, values = find_sampler(sampling.sampler), values_of(sampling)
     hops, dst = [], {t: min(seeds.get(t, 0.0), book.num_nodes(t)) for t in book.ntypes}
     for fanout in reversed(fanouts):
@@ -237,7 +241,7 @@ def _hops(book: RangePartitionBook, sampling: SamplingConfig, fanouts: Sequence[
             drawn[etype[0]] += edges[etype_key(etype)]
         src = {t: n + (book.num_nodes(t) - n) * -math.expm1(-drawn[t] / max(1, book.num_nodes(t)))
                for t, n in dst.items()}
-        hops.append(Hop(dst, src, edges))
+        hops.append(Hop(dst, src, edges, edge_columns))
         dst = src
     return hops
 
@@ -274,6 +278,7 @@ def _batch_bytes(placement: Placement, hops: Sequence[Hop], row_bytes: Mapping[s
     """
     together = prefetch if len(placement.topology.nodes) > 1 else 1
     features = sum(hops[-1].src[t] * size for t, size in row_bytes.items())
+    features += sum(8 * hop.edges[key] * (1 + columns) for hop in hops for key, columns in hop.edge_columns.items())
     blocks = sum(8 * sum(hop.src.values()) + 32 * sum(hop.dst.values()) + 4 * sum(hop.edges.values()) for hop in hops)
     serving = len({placement.topology.node_of_rank[rank] for rank in placement.topology.server_ranks})
     landing = features * (1 - 1 / serving) if placement.replicate != "all" else 0       # rows of other nodes

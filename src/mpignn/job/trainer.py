@@ -51,7 +51,7 @@ def kernel_calls(config: Config, graphs: Sequence[DistGraph], own_program: bool)
         *warming(published, chosen_by, only_nodes),
         *(partial(kernels.warm, each) for each in (dtype, *half) for kernels in (segment, dropout)),
         *(partial(importlib.import_module(f"mpignn.kernels.{name}").warm, dtype)
-          for name in find_model(config.model.model).kernels)]
+          for name in {*find_model(config.model.model).kernels, *["edges"][:config.graph.edge_weight is not None]})]
     if own_program or any(_learns_rows(config, g) for g in published):
         calls.append(partial(sparse.warm, config.embedding.embed_optimizer,
                              np.uint16 if config.embedding.embed_precision == "bf16" else dtype))

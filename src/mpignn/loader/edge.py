@@ -19,7 +19,7 @@ from mpignn.graph.types import ByEType, EType, etype_key
 from mpignn.kernels.rng import derive
 from mpignn.loader.ahead import Via
 from mpignn.loader.base import DistDataLoader
-from mpignn.loader.fetch import Fetch, names_by_etype, names_by_ntype, put_ids, tensors
+from mpignn.loader.fetch import Fetch, names_by_etype, names_by_ntype, names_on_edges, put_ids, tensors
 from mpignn.loader.share import Share
 from mpignn.loader.times import SeedTimes
 from mpignn.sampling.block_sampler import BlockSampler, SamplerInput
@@ -92,6 +92,7 @@ class EdgeDataLoader(DistDataLoader[EType]):
                                   f"{g.num_nodes(ntype)}: they must be the same nodes")
         self._node_feats = names_by_ntype(self._from, sampler.prefetch_node_feats)
         self._labels = names_by_etype(g, sampler.prefetch_labels, self._ids)
+        self._edge_feats = names_on_edges(self._from, sampler.prefetch_edge_feats)
         self._times = SeedTimes(sampler, self._ids, input_time, self._kind, published_graph(g),
                                 sampler.edge_timestamp_attr_name, PublishedGraph.edge_data)
 
@@ -138,6 +139,7 @@ class EdgeDataLoader(DistDataLoader[EType]):
                 put_ids(block)
             for ntype, names in self._node_feats.items():
                 nodes.nodes(blocks[0].src_frames[ntype], ntype, names, blocks[0].src_ids[ntype])
+            nodes.of_blocks(blocks, self._edge_feats)
             graphs = [PairGraph(self._g.schema, ends, tensors(outputs[b].ids), key=share.key)
                       for ends in outputs[b].positions]
             for etype, ids in share.ids.items():

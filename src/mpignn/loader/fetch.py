@@ -13,6 +13,7 @@ from mpignn.buffers import Pool
 from mpignn.comm.transport import GraphArray, Request
 from mpignn.comm.turns import Course
 from mpignn.errors import ConfigError, UnknownName
+from mpignn.graph.array_key import ArrayKey
 from mpignn.graph.block import EID, NID, TIME, Block, Frame
 from mpignn.graph.pairs import PairGraph
 from mpignn.graph.types import EType
@@ -53,6 +54,14 @@ class Fetch:
         """Want edge data in a frame, as `nodes` does it.  Not collective."""
         for name in names:
             self._want(self._graph.edge_data(etype, name), frame, name, ids, label)
+
+    def of_blocks(self, blocks: Iterable[Block], names: Mapping[EType, Iterable[str]]) -> None:
+        """Want data of the edges of blocks in their frames, by edge type.  Not collective."""
+        for block in blocks:
+            for etype, of_type in names.items():
+                ids = block.csc[etype].edge_ids
+                assert ids is not None, "the sampler was told to return them"
+                self.edges(block.edge_frames.setdefault(etype, {}), etype, of_type, ids)
 
     def _want(self, data: tuple[GraphArray, tuple[int, ...]], frame: Frame, name: str, ids: np.ndarray,
               label: bool) -> None:
@@ -152,6 +161,18 @@ def names_by_etype(g: DistGraph, names: Names, etypes: Iterable[EType]) -> dict[
         for name in of_type:
             published_graph(g).edge_data(etype, name)
     return _fields(found)
+
+
+def names_on_edges(g: DistGraph, names: Names) -> dict[EType, list[str]]:
+    """As `names_by_etype`, but that names without types are those of every type that has such data."""
+    if isinstance(names, Mapping):
+        return names_by_etype(g, names, ())
+    graph, schema = published_graph(g), g.schema
+    found = {e: [n for n in names if ArrayKey.edge_data(e, n).path in graph.infos] for e in schema.etypes}
+    for name in names:
+        if not any(name in of_type for of_type in found.values()):
+            raise UnknownName(f"no edge type has data named {name!r}")
+    return _fields({etype: of_type for etype, of_type in found.items() if of_type})
 
 
 def _fields(names: dict[K, list[str]]) -> dict[K, list[str]]:

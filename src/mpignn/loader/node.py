@@ -13,7 +13,7 @@ from mpignn.comm.turns import Course
 from mpignn.graph.block import Block
 from mpignn.loader.ahead import Via
 from mpignn.loader.base import DistDataLoader
-from mpignn.loader.fetch import Fetch, names_by_ntype, put_ids, tensors
+from mpignn.loader.fetch import Fetch, names_by_ntype, names_on_edges, put_ids, tensors
 from mpignn.loader.share import Share
 from mpignn.loader.times import SeedTimes
 from mpignn.sampling.block_sampler import BlockSampler, SamplerInput
@@ -55,6 +55,7 @@ class NodeDataLoader(DistDataLoader[str]):
         super().__init__(nids, batch_size, None, g=g, **options)
         self._node_feats = names_by_ntype(g, sampler.prefetch_node_feats)
         self._labels = names_by_ntype(g, sampler.prefetch_labels, self._ids)
+        self._edge_feats = names_on_edges(g, sampler.prefetch_edge_feats)
         self._times = SeedTimes(sampler, self._ids, input_time, self._kind, published_graph(g),
                                 sampler.node_timestamp_attr_name, PublishedGraph.node_data)
 
@@ -94,6 +95,7 @@ class NodeDataLoader(DistDataLoader[str]):
             first, last = blocks[0], blocks[-1]
             for ntype, names in self._node_feats.items():
                 fetch.nodes(first.src_frames[ntype], ntype, names, first.src_ids[ntype])
+            fetch.of_blocks(blocks, self._edge_feats)
             for ntype, names in self._labels.items():
                 ids = last.src_ids[ntype][:last.num_dst[ntype]]
                 fetch.nodes(last.dst_frames[ntype], ntype, names, ids, label=True)

@@ -93,9 +93,15 @@ def weighted_sum(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tens
 
 
 def weighted_rows(csc: CSC, x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """(D, F) `weighted_sum` of whole (S, F) rows by (E,) weights of any type."""
+    """(D, F) `weighted_sum` of whole (S, F) rows by (E,) weights of any type; of 16 bits as float32."""
     check_edges(csc, weights)
-    return weighted_sum(csc, x[:, None], weights.to(x.dtype).reshape(-1, 1))[:, 0]
+    rows = wide(x)
+    return weighted_sum(csc, rows[:, None], weights.to(rows.dtype).reshape(-1, 1))[:, 0].to(x.dtype)
+
+
+def wide(x: torch.Tensor) -> torch.Tensor:
+    """Rows of a type that is computed on edges: those of 16 bits as float32."""
+    return x.float() if x.dtype.itemsize == 2 else x
 
 
 def edge_softmax(csc: CSC, x: torch.Tensor) -> torch.Tensor:

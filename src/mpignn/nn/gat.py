@@ -29,8 +29,6 @@ class _Attention(nn.Module, ABC):
                  negative_slope: float, residual: bool, self_loops: bool, residual_bias: bool,
                  edge_feats: int | None) -> None:
         super().__init__()
-        if edge_feats is not None and self_loops:
-            raise ConfigError("loops have no features of edges: give self_loops=False, or no edge_feats")
         self.fc_edge = None if edge_feats is None else Linear(edge_feats, num_heads * out_feats, bias=False)
         if not 0 <= attn_drop <= 1:
             raise ConfigError(f"attention dropout {attn_drop} is not a probability")
@@ -86,7 +84,9 @@ class _Attention(nn.Module, ABC):
         on_edges = None if self.fc_edge is None else self._heads(self.fc_edge(edge_feat))
         if self.self_loops:
             if edge_weight is not None:
-                edge_weight = _with_loops(csc, edge_weight)
+                edge_weight = _with_loops(csc, edge_weight.reshape(-1), 1)
+            if on_edges is not None:
+                on_edges = _with_loops(csc, on_edges, 0)
             csc = with_self_loops(csc)
         z, logits = self._project(csc, x, own, on_edges)
         attention = edges.edge_softmax(csc, logits)
@@ -111,7 +111,8 @@ class GATConv(_Attention):
         residual: Add ``x_v``, through a matrix if it has not H * K columns.
         bias: Learn one, which starts at 0.
         self_loops: v counts as one more in-neighbor of its own; needs sources and destinations of one kind.
-        edge_feats: Columns of the edges' features; ``a_e W_e e_uv`` is added before LeakyReLU, as in PyTorch Geometric.
+        edge_feats: Columns of the edges' features; ``a_e W_e e_uv`` is added before LeakyReLU, as in PyTorch Geometric;
+            loops have features of 0, its ``fill_value=0.0``.
     """
 
     bias: nn.Parameter | None
@@ -189,11 +190,11 @@ class GATv2Conv(_Attention):
         return z, (both * self.attn).sum(-1)
 
 
-def _with_loops(csc: CSC, weight: torch.Tensor) -> torch.Tensor:
-    """(E + D,) weights of edges, and 1 of a loop after those of each destination."""
+def _with_loops(csc: CSC, x: torch.Tensor, of_loop: float) -> torch.Tensor:
+    """(E + D, ...) rows of edges, and a row of equal numbers for a loop after those of each destination."""
     rows = np.concatenate([np.repeat(np.arange(csc.num_dst), np.diff(csc.indptr)), np.arange(csc.num_dst)])
-    order = torch.from_numpy(np.argsort(rows, kind="stable")).to(weight.device)
-    return torch.cat([weight.reshape(-1), weight.new_ones(csc.num_dst)])[order]
+    order = torch.from_numpy(np.argsort(rows, kind="stable")).to(x.device)
+    return torch.cat([x, x.new_full((csc.num_dst, *x.shape[1:]), of_loop)])[order]
 
 
 class GAT(Stack):
@@ -209,26 +210,29 @@ class GAT(Stack):
         input_dropout: Chance of dropping an element of the input.
         heads, out_heads: Heads of the layers between, and of the last one; None: as many, which are not averaged.
         attention_dropout: Chance of dropping an edge's share of a head.
+        edge_feats: Columns of the features of edges; None: layers read none.
     """
 
     _layer: type[GATConv] | type[GATv2Conv] = GATConv
 
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
                  input_dropout: float = 0.0, heads: int = 4, out_heads: int | None = 1,
-                 attention_dropout: float = 0.0) -> None:
+                 attention_dropout: float = 0.0, edge_feats: int | None = None) -> None:
         if hidden % heads:
             raise ConfigError(f"{hidden} hidden columns cannot be shared out among {heads} heads")
         layers, self._averages = [], out_heads is not None
         for number, (before, after) in enumerate(widths(in_feats, hidden, num_classes, num_layers)):
             last = out_heads is not None and number == num_layers - 1
             size, count = (after, out_heads or 1) if last else (after // heads, heads)
-            layers.append(self._layer(before, size, count, attention_dropout, self_loops=True))
+            layers.append(self._layer(before, size, count, attention_dropout, self_loops=True,
+                                      edge_feats=edge_feats))
         super().__init__(layers, dropout, input_dropout, elu)
 
     def convolve(self, number: int, block: Block, x: Rows | Ends, key: int) -> torch.Tensor:
         ends = x if isinstance(x, tuple) else of_one_type(x)
         rows = ends[0] if isinstance(ends, tuple) else ends
-        return self._joined(number, self.layers[number](block, ends, derive(key, number)).to(rows.dtype))
+        more = self.edge_arguments(block, ends)
+        return self._joined(number, self.layers[number](block, ends, derive(key, number), **more).to(rows.dtype))
 
     def by_itself(self, number: int) -> ByItself | None:
         layer = cast(_Attention, self.layers[number])
@@ -239,7 +243,8 @@ class GAT(Stack):
 
     def by_edges(self, number: int, block: Block, x: tuple[torch.Tensor, torch.Tensor], key: int) -> torch.Tensor:
         layer = cast(_Attention, self.layers[number])
-        return self._joined(number, layer.neighbors(block, x, derive(key, number)).to(x[0].dtype))
+        found = layer.neighbors(block, x, derive(key, number), **self.edge_arguments(block, x))
+        return self._joined(number, found.to(x[0].dtype))
 
     def _joined(self, number: int, x: torch.Tensor) -> torch.Tensor:
         """(N, G) of (N, H, K): the mean over heads in the last layer, else these side by side."""

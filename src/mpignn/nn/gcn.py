@@ -142,7 +142,7 @@ class GCN(Stack):
 
     def by_edges(self, number: int, block: Block, x: tuple[torch.Tensor, torch.Tensor], key: int) -> torch.Tensor:
         _check_degrees(block)
-        return cast(GraphConv, self.layers[number]).neighbors(block, x)
+        return cast(GraphConv, self.layers[number]).neighbors(block, x, **self.edge_arguments(block, x))
 
 
 def _check_degrees(block: Block) -> None:

@@ -72,7 +72,7 @@ class GINEConv(GINConv):
         """One hop.  Not collective.
 
         Args:
-            block, x: As for `GINConv`; float32 or float64.
+            block, x: As for `GINConv`.
             edge_feat: (E, ...) features of the edges, in the order of ``block.csc``.
 
         Returns:
@@ -87,9 +87,9 @@ class GINEConv(GINConv):
         csc = block.csc[block.schema.etype()]
         edges.check_edges(csc, edge_feat)
         src, own = x if isinstance(x, tuple) else (x, x[:csc.num_dst])
-        rows = edge_feat if self.fc_edge is None else self.fc_edge(edge_feat)
+        rows, src = edge_feat if self.fc_edge is None else self.fc_edge(edge_feat), edges.wide(src)
         summed = edges.reduce_edges(csc, torch.relu_(edges.from_src(csc, src) + rows.to(src.dtype)), "sum")
-        out = own * (1 + self.eps).to(own.dtype) + summed
+        out = own * (1 + self.eps).to(own.dtype) + summed.to(own.dtype)
         return out if self.apply_func is None else self.apply_func(out)
 
 
@@ -107,6 +107,28 @@ class GIN(Stack):
 
     def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
                  input_dropout: float = 0.0, train_eps: bool = False):
-        super().__init__([GINConv(nn.Sequential(Linear(a, hidden), nn.ReLU(inplace=True), Linear(hidden, b)),
-                                  train_eps=train_eps) for a, b in widths(in_feats, hidden, num_classes, num_layers)],
+        super().__init__([self._layer(a, nn.Sequential(Linear(a, hidden), nn.ReLU(inplace=True), Linear(hidden, b)),
+                                      train_eps) for a, b in widths(in_feats, hidden, num_classes, num_layers)],
                          dropout, input_dropout)
+
+    def _layer(self, columns: int, h: nn.Module, train_eps: bool) -> GINConv:
+        return GINConv(h, train_eps=train_eps)
+
+
+class GINE(GIN):
+    """As `GIN`, of `GINEConv` layers, each with a matrix for the features of edges.
+
+    Args:
+        in_feats, hidden, num_classes, num_layers, dropout, input_dropout, train_eps: As for `GIN`.
+        edge_feats: Columns of the features of edges; None: these edges have none, and the layers are `GINConv`.
+    """
+
+    def __init__(self, in_feats: int, hidden: int, num_classes: int, num_layers: int, dropout: float = 0.5,
+                 input_dropout: float = 0.0, train_eps: bool = False, edge_feats: int | None = None):
+        self._columns = edge_feats
+        super().__init__(in_feats, hidden, num_classes, num_layers, dropout, input_dropout, train_eps)
+
+    def _layer(self, columns: int, h: nn.Module, train_eps: bool) -> GINConv:
+        if self._columns is None:
+            return super()._layer(columns, h, train_eps)
+        return GINEConv(h, train_eps=train_eps, edge_feats=self._columns, in_feats=columns)

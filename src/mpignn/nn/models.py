@@ -5,12 +5,14 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from torch import nn
 
 from mpignn.config import ModelConfig
-from mpignn.graph.types import Schema
+from mpignn.graph.on_edges import OnEdges
+from mpignn.graph.types import EType, Schema, etype_key
 from mpignn.models import arguments_of, check_types, find_model, has_more_around, is_own, readout_layers
 from mpignn.nn import own
 from mpignn.nn.around import Around
@@ -21,8 +23,8 @@ from mpignn.nn.typed import columns_in
 Made = TypeVar("Made", bound=nn.Module)
 
 
-def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int], out_feats: int,
-               num_layers: int) -> nn.Module:
+def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int], out_feats: int, num_layers: int,
+               on_edges: Mapping[str, OnEdges] = MappingProxyType({})) -> nn.Module:
     """A model with parameters drawn from torch's generator: seed that first, equally on all ranks.  Not collective.
 
     Its class is given, by name, what it asks for of ``schema``, ``in_feats``, ``hidden``, ``num_classes``,
@@ -35,6 +37,7 @@ def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int],
             given the number of the only one.
         out_feats: Columns of the output.
         num_layers: Layers.
+        on_edges: What layers read of the edges, by key of the edge type; a type of which they read nothing is missing.
 
     Raises:
         ConfigError: No such model, no layer, options that do not fit, a model for one node type and one edge type where
@@ -43,7 +46,7 @@ def make_model(config: ModelConfig, schema: Schema, in_feats: Mapping[str, int],
     own.know(config)
     check_types(find_model(config.model), schema)
     offered = asdict(config) | {"schema": schema, "in_feats": in_feats, "num_classes": out_feats,
-                                "num_layers": num_layers}
+                                "num_layers": num_layers, "on_edges": on_edges}
     if has_more_around(config):
         return _around(config, offered)
     return _plain(config, offered)
@@ -75,13 +78,21 @@ def _plain(config: ModelConfig, given: Mapping[str, Any]) -> nn.Module:
     kind: type[nn.Module] = getattr(importlib.import_module(module), name)
     more = arguments_of(config) if model.arguments else {}
     if several:
-        make = partial(_of_columns, kind, offered, more)
+        make = partial(_of_edge_type, kind, offered, more)
         return _make(PerEdgeType, offered, {"make": make, "reads_own": model.reads_own})
+    if model.per_type:
+        return _of_edge_type(kind, offered, more, offered["in_feats"], schema.etype())
     return _make(kind, offered, more)
 
 
-def _of_columns(kind: type[Made], offered: Mapping[str, Any], more: Mapping[str, Any], columns: int) -> Made:
-    return _make(kind, {**offered, "in_feats": columns}, more)
+def _of_edge_type(kind: type[Made], offered: Mapping[str, Any], more: Mapping[str, Any], columns: int,
+                  etype: EType) -> Made:
+    """Layers for one edge type, with what they read of its edges."""
+    read: OnEdges = offered["on_edges"].get(etype_key(etype), OnEdges())
+    made = _make(kind, {**offered, "in_feats": columns, "edge_feats": read.columns or None}, more)
+    assert isinstance(made, Stack), "a model for one edge type is one"
+    made.on_edges = read
+    return made
 
 
 def _make(kind: type[Made], offered: Mapping[str, Any], more: Mapping[str, Any]) -> Made:

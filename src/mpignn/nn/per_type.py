@@ -101,7 +101,7 @@ class PerEdgeType(TypedStack):
         stacks: A model by edge type, of which only the layers are used.
 
     Args:
-        make: Makes a model for one edge type whose input has so many columns.
+        make: Makes a model for one edge type, that one, whose input has so many columns.
         schema, in_feats, hidden: As for `TypedStack`.
         num_classes: Columns of the output.
         num_layers: Layers, as many as blocks.
@@ -110,12 +110,12 @@ class PerEdgeType(TypedStack):
         combine, reads_own: As for `AcrossTypes`.
     """
 
-    def __init__(self, make: Callable[[int], Stack], schema: Schema, in_feats: Mapping[str, int], hidden: int,
+    def __init__(self, make: Callable[[int, EType], Stack], schema: Schema, in_feats: Mapping[str, int], hidden: int,
                  num_classes: int, num_layers: int, dropout: float, input_dropout: float, combine: str,
                  reads_own: bool) -> None:
         first = columns_in(schema, in_feats, hidden)
         columns = widths(first, hidden, num_classes, num_layers)
-        stacks = {etype: make(first) for etype in schema.etypes}
+        stacks = {etype: make(first, etype) for etype in schema.etypes}
         one = next(iter(stacks.values()))
         super().__init__(schema, in_feats, hidden, [AcrossTypes(schema, pair, combine, reads_own) for pair in columns],
                          dropout, input_dropout, one.activation)

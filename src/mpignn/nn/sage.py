@@ -96,7 +96,7 @@ class SAGEConv(nn.Module):
         """(D, out_feats) ``W_neigh AGG(x_u)`` of (S, F) rows of the sources; not for ``gcn``.  Not collective."""
         if self.aggregator_type == "pool":
             if edge_weight is not None:
-                raise ConfigError("aggregator pool takes no edge weights")
+                raise ConfigError("aggregator pool takes no edge weights: choose another one, or leave them out")
             found: torch.Tensor = self.fc_neigh(message.copy_u_max(csc, torch.relu_(self.fc_pool(x))))
         elif self.linear_first:
             found = self._aggregate(csc, (self.fc_neigh(x), x[:0]), edge_weight)[1]
@@ -146,12 +146,14 @@ class GraphSAGE(Stack):
         return None if layer.aggregator_type == "gcn" else ByItself(layer.fc_self.weight, layer.fc_self.bias)
 
     def by_edges(self, number: int, block: Block, x: tuple[torch.Tensor, torch.Tensor], key: int) -> torch.Tensor:
-        return cast(SAGEConv, self.layers[number]).neighbors(block.csc[block.schema.etype()], x[0])
+        layer = cast(SAGEConv, self.layers[number])
+        return layer.neighbors(block.csc[block.schema.etype()], x[0], **self.edge_arguments(block, x))
 
     # ReLU goes with the layer, which is faster.
 
     def _call(self, number: int, block: Block, x: Rows, key: int) -> torch.Tensor:
-        out: torch.Tensor = self.layers[number](block, x, relu=number < self.num_layers - 1)
+        more = self.edge_arguments(block, x)
+        out: torch.Tensor = self.layers[number](block, x, relu=number < self.num_layers - 1, **more)
         return out
 
     def _between(self, x: torch.Tensor, key: int, orig: np.ndarray) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch import nn
 from mpignn.duties import serve
 from mpignn.errors import ConfigError, DataError
 from mpignn.graph.block import Block
+from mpignn.graph.on_edges import OnEdges
 from mpignn.kernels.rng import derive
 from mpignn.nn.dropout import KeyedDropout
 
@@ -43,8 +44,11 @@ class Stack(nn.Module):
     Attributes:
         layers: Called as ``layer(block, x)``.
         activation: What rows between two layers go through; None: nothing.
+        on_edges: What layers read of the edges, of a graph with one edge type; of each block's frame.
         needs_source_info: The blocks must say more of their sources: `NeighborSampler` with ``source_info``.
     """
+
+    on_edges = OnEdges()
 
     def __init__(self, layers: Sequence[nn.Module], dropout: float, input_dropout: float = 0.0,
                  activation: Callable[[torch.Tensor], torch.Tensor] | None = torch.relu_) -> None:
@@ -127,8 +131,31 @@ class Stack(nn.Module):
             number, block, key: As in `forward_layer`.
             x: As there, or rows of the sources and of the destinations.
         """
-        out: Rows = self.layers[number](block, x)
+        out: Rows = self.layers[number](block, x, **self.edge_arguments(block, x))
         return out
+
+    def edge_arguments(self, block: Block, x: Rows | Ends) -> dict[str, torch.Tensor]:
+        """(E, ...) ``edge_feat`` and (E,) ``edge_weight``, of those that layers read, in the type of rows ``x``.
+
+        Not collective.
+
+        Raises:
+            DataError: A block has no such data.
+        """
+        found: dict[str, torch.Tensor] = {}
+        if self.on_edges.names:
+            frame = block.edge_frames.get(block.schema.etype(), {})
+            missing = next((name for name in self.on_edges.names if name not in frame), None)
+            if missing is not None:
+                raise DataError(f"layers read edge data {missing!r}, which the blocks do not have: give the sampler "
+                                f"prefetch_edge_feats=[{missing!r}]")
+            rows = x[0] if isinstance(x, tuple) else of_one_type(x)
+            if self.on_edges.feats is not None:
+                feats = frame[self.on_edges.feats]
+                found["edge_feat"] = feats.reshape(feats.shape[0], self.on_edges.columns).to(rows.dtype)
+            if self.on_edges.weight is not None:
+                found["edge_weight"] = frame[self.on_edges.weight].reshape(-1).to(rows.dtype)
+        return found
 
     def by_itself(self, number: int) -> "ByItself | None":
         """What a layer gives each destination whether or not it has in-edges; None if that is not a sum of its own.

@@ -70,7 +70,7 @@ class BlockSampler(ForThreads, Shown):
         draws_together: Whether the class draws many batches at a time without `sample_frontier`.
         num_layers: Blocks of a mini-batch.
         return_eids: Whether blocks hold global edge ids.
-        prefetch_node_feats, prefetch_labels: As given.
+        prefetch_node_feats, prefetch_labels, prefetch_edge_feats: As given.
         node_timestamp_attr_name, edge_timestamp_attr_name: Data by which edges are chosen by time; None: they are not.
     """
 
@@ -88,12 +88,12 @@ class BlockSampler(ForThreads, Shown):
             cls.takes_excluded, cls.draws_together = takes_excluded, draws_together
 
     def __init__(self, num_layers: int, return_eids: bool = False, prefetch_node_feats: Names = (),
-                 prefetch_labels: Names = (), source_info: bool = False) -> None:
+                 prefetch_labels: Names = (), source_info: bool = False, prefetch_edge_feats: Names = ()) -> None:
         """Say how many layers there are.
 
         Args:
             num_layers: At least 1.
-            return_eids: Put global edge ids into the blocks.
+            return_eids: Put global edge ids into the blocks; they are there with ``prefetch_edge_feats``, too.
             prefetch_node_feats: Node data that a loader puts into ``blocks[0].srcdata``: names, or names by node
                 type; without types, of every node type that has such data.
             prefetch_labels: Node data that a loader puts into ``blocks[-1].dstdata``, whole numbers as int64: likewise;
@@ -101,6 +101,8 @@ class BlockSampler(ForThreads, Shown):
             source_info: Put original ids and in-degrees of all sources into the blocks.  A degree counts the edges of
                 the whole graph that may be drawn: not those that are excluded, or left out by mask, weight 0 or time,
                 for which the rows of all sources are looked at once more.
+            prefetch_edge_feats: Edge data that a loader puts into ``block.edata`` of all blocks: names, or names by
+                edge type; without types, of every edge type that has such data.
 
         Raises:
             ConfigError: Fewer than one layer.
@@ -108,8 +110,9 @@ class BlockSampler(ForThreads, Shown):
         if num_layers < 1:
             raise ConfigError(f"{num_layers} layers: a sampler draws at least one")
         self.num_layers = num_layers
-        self.return_eids, self._source_info = bool(return_eids), bool(source_info)
+        self.return_eids, self._source_info = bool(return_eids) or bool(prefetch_edge_feats), bool(source_info)
         self.prefetch_node_feats, self.prefetch_labels = prefetch_node_feats, prefetch_labels
+        self.prefetch_edge_feats = prefetch_edge_feats
 
     def sample_frontier(self, block_id: int, g: DistGraph | PublishedGraph, nodes: Mapping[str, np.ndarray],
                         key: tuple[int, int]) -> Frontier:

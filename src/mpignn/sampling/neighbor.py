@@ -35,14 +35,14 @@ class NeighborSampler(BlockSampler, in_thread=True, takes_excluded=True, draws_t
     def __init__(self, fanouts: Sequence[Fanout], prob: Named = None, replace: bool = False, mask: Named = None,
                  return_eids: bool = False, prefetch_node_feats: Names = (), prefetch_labels: Names = (),
                  source_info: bool = False, node_timestamp_attr_name: NamedOfNodes = None,
-                 edge_timestamp_attr_name: Named = None) -> None:
+                 edge_timestamp_attr_name: Named = None, prefetch_edge_feats: Names = ()) -> None:
         """Say how much to draw.
 
         Args:
             fanouts: In-edges kept of each destination, one entry a layer, in DGL's order: INPUT layer first, so the
                 last entry is for the seeds.  -1 keeps all, once each; 0 none.  A mapping names every edge type.
             prob, replace, mask: As in `sample_neighbors`.
-            return_eids, prefetch_node_feats, prefetch_labels, source_info: As in `BlockSampler`.
+            return_eids, prefetch_node_feats, prefetch_labels, source_info, prefetch_edge_feats: As in `BlockSampler`.
             edge_timestamp_attr_name: Edge data, one number an edge, named as ``prob``.  Each seed has a time, and all
                 that is drawn for it, in every hop, are edges older than that: of a time less than the seed's.  An edge
                 type without such data is not restricted.
@@ -53,7 +53,8 @@ class NeighborSampler(BlockSampler, in_thread=True, takes_excluded=True, draws_t
             ConfigError: No fanouts, or one that is no integer of -1 to 2**31 - 1.
         """
         self.fanouts = checked_fanouts(fanouts)
-        super().__init__(len(fanouts), return_eids, prefetch_node_feats, prefetch_labels, source_info)
+        super().__init__(len(fanouts), return_eids, prefetch_node_feats, prefetch_labels, source_info,
+                         prefetch_edge_feats)
         self._prob, self._replace, self._mask = prob, bool(replace), mask
         self.node_timestamp_attr_name = node_timestamp_attr_name
         self.edge_timestamp_attr_name = edge_timestamp_attr_name

@@ -100,7 +100,9 @@ def _layer_size(model: Model, settings: ModelConfig, hop: Hop, a: int, b: int, h
     if not model.per_type or len(hop.dst) == len(hop.edges) == 1:
         return model.layer_size(settings, hop, a, b * heads)
     ends = {key: parse_etype(key) for key in hop.edges}
-    hops = [Hop({dst: hop.dst[dst]}, {src: hop.src[src]}, {key: hop.edges[key]}) for key, (src, _, dst) in ends.items()]
+    hops = [Hop({dst: hop.dst[dst]}, {src: hop.src[src]}, {key: hop.edges[key]},
+                {key: hop.edge_columns[key] for key in [key] if key in hop.edge_columns})
+            for key, (src, _, dst) in ends.items()]
     sizes = [model.layer_size(settings, of_type, a, b * heads) for of_type in hops]
     combined = sum(hop.dst[dst] for _, _, dst in ends.values()) * b
     attends, reached = settings.combine == ATTENTION, {dst for _, _, dst in ends.values()}

@@ -73,7 +73,7 @@ def make_network(g: DistGraph, task: Task, config: Config, model: nn.Module | No
         if model is None:
             own.know(config.model)
             check_model(config, g.schema, task.goal)
-            model = make_model(config.model, g.schema, inputs.columns, columns, config.num_layers)
+            model = make_model(config.model, g.schema, inputs.columns, columns, config.num_layers, task.goal.on_edges)
         head = task.make_head(columns)
         parts = [part for part in (model, head) if part is not None]
         if is_own(config.model.model) and not any(list(part.parameters()) for part in parts) and not embeddings:

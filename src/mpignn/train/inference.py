@@ -15,10 +15,11 @@ import torch
 from mpignn import stop
 from mpignn.errors import ConfigError
 from mpignn.graph.block import Block
+from mpignn.loader.fetch import Fetch, names_on_edges
 from mpignn.log import beat, phase
 from mpignn.nn.stack import Rows
 from mpignn.progress import each
-from mpignn.sampling.block_sampler import BlockSampler
+from mpignn.sampling.block_sampler import BlockSampler, Sample
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.placement import trainer_rows
 from mpignn.store.sizes import INFERENCE_BATCH
@@ -64,7 +65,7 @@ def layerwise(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Seq
     layers = model.num_layers
     for number in range(layers):
         def compute(seeds: Mapping[str, np.ndarray], number: int = number, before: Whole | None = rows) -> Rows:
-            _, _, (block,) = sampler.sample(published_graph(g), seeds, 0)
+            _, _, (block,) = _with_edges(g, network, sampler, sampler.sample(published_graph(g), seeds, 0))
             x = _inputs(g, network, block.src_ids) if before is None else _read(g, network, before, block.src_ids)
             return model.forward_layer(number, block, x)
 
@@ -95,7 +96,8 @@ def by_samples(g: DistGraph, network: Network, sampler: BlockSampler, wanted: Se
         Stopped: On all trainers: one of them was asked to stop.
     """
     def compute(seeds: Mapping[str, np.ndarray]) -> Rows:
-        _, _, blocks = sampler.sample(published_graph(g), seeds, key, times=_times(g, seeds, seed_time))
+        _, _, blocks = _with_edges(g, network, sampler, sampler.sample(published_graph(g), seeds, key,
+                                                                       times=_times(g, seeds, seed_time)))
         rows: Rows = network.model(blocks, _inputs(g, network, blocks[0].src_ids))
         return rows
 
@@ -128,8 +130,8 @@ class DrawnRows:
         steps, parts = 1 + max(g.trainers.allgather(nodes.size)) // batch_size, []
         for part in np.array_split(nodes, steps):
             seeds = {self._ntype: part}
-            _, _, blocks = self._sampler.sample(published_graph(g), seeds, self._key,
-                                                times=_times(g, seeds, self._seed_time))
+            _, _, blocks = _with_edges(g, network, self._sampler, self._sampler.sample(
+                published_graph(g), seeds, self._key, times=_times(g, seeds, self._seed_time)))
             parts.append(rows_of(network.model(blocks, _inputs(g, network, blocks[0].src_ids)), self._ntype))
             beat()
             stop.check(g.trainers)
@@ -169,6 +171,19 @@ def _times(g: DistGraph, seeds: Mapping[str, np.ndarray], name: str | None) -> d
     """(n,) times of nodes of each type, by the name of the data that has them."""
     graph = published_graph(g)
     return None if name is None else {t: graph.read(graph.node_data(t, name)[0], ids)[:, 0] for t, ids in seeds.items()}
+
+
+def _with_edges(g: DistGraph, network: Network, sampler: BlockSampler, sample: Sample) -> Sample:
+    """A sample with the data of edges that its sampler names, where the network computes."""
+    names = names_on_edges(g, sampler.prefetch_edge_feats)
+    if names:
+        fetch = Fetch(published_graph(g))
+        fetch.of_blocks(sample[2], names)
+        fetch.finish()
+        for block in sample[2]:
+            for frame in block.edge_frames.values():
+                frame.update({name: network.sent(rows) for name, rows in frame.items()})
+    return sample
 
 
 def _inputs(g: DistGraph, network: Network, ids: Mapping[str, np.ndarray]) -> Rows:

@@ -32,6 +32,10 @@ def reads(config: Config, goal: Goal, infos: Mapping[str, ArrayInfo], splits: Sp
     bare = [ntype for ntype, width in goal.columns.items() if not width]
     yield (f"reads {goal.features}: {listed(rows) or 'none'}; learnt rows: {listed(learnt) or 'none'}"
            + (f"; neither: {listed(bare)}" if bare and not learnt else ""))
+    for flag, types in (("edge-feats", [f"{key} {read.columns}" for key, read in goal.on_edges.items() if read.feats]),
+                        ("edge-weight", [key for key, read in goal.on_edges.items() if read.weight])):
+        if types:
+            yield f"reads --{flag} of {listed(types)}"
     keys = goal.keys
     for key in keys[:_SHOWN]:
         of_key = goal.label_key(key)

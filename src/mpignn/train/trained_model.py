@@ -10,7 +10,8 @@ from typing import Any
 
 from mpignn.config import CHECKPOINTS, TRAINED
 from mpignn.errors import ConfigError, DataError
-from mpignn.graph.array_key import ArrayKey, find_info
+from mpignn.graph.array_key import EDGE, ArrayKey, find_info
+from mpignn.graph.on_edges import OnEdges
 from mpignn.graph.types import ArrayInfo, EType, Schema, Splits, etype_key, listed
 from mpignn.storage import snapshot
 from mpignn.train.tasks.goal import ClassNames, Goal, names_of
@@ -35,7 +36,8 @@ class TrainedModel:
 
     def about(self) -> dict[str, Any]:
         """As JSON can hold it; `read_trained` gives it back."""
-        return asdict(replace(self, goal=replace(self.goal, columns=dict(self.goal.columns))))
+        return asdict(replace(self, goal=replace(self.goal, columns=dict(self.goal.columns),
+                                                 on_edges=dict(self.goal.on_edges))))
 
 
 def describe(g: Any, goal: Goal, network: Any) -> TrainedModel:
@@ -64,6 +66,7 @@ def read_trained(run: Path) -> TrainedModel:
         about = snapshot.read_manifest(path).about["about"]["trained"]
     goal = {**about["goal"], "etypes": tuple(map(tuple, about["goal"]["etypes"]))}
     goal |= {name: tuple(goal.get(name, ())) for name in ("class_names", "means", "deviations")}
+    goal["on_edges"] = {key: OnEdges(**told) for key, told in goal.get("on_edges", {}).items()}
     return TrainedModel(Goal(**goal), tuple(about["ntypes"]), tuple(map(tuple, about["etypes"])),
                         tuple(about["embedded"]), about["source_id"])
 
@@ -89,6 +92,12 @@ def check_graph(trained: TrainedModel, schema: Schema, infos: Mapping[str, Array
         here = "none" if info is None else f"{info.dtype} {info.row_shape}"
         if width and (info is None or info.dtype.kind not in "biuf" or info.row_shape != (width,)):
             parts.append(f"{goal.features} of {ntype}: rows of {width} numbers there, {here} here")
+    for key, read in goal.on_edges.items() if not parts else ():
+        for name in read.names:
+            info, wanted = infos.get(ArrayKey.data(EDGE, key, name).path), read.columns if name == read.feats else 1
+            if info is None or info.width != wanted:
+                told = "none" if info is None else str(info.width)
+                parts.append(f"{name} of {key}: {wanted} number(s) an edge there, {told} here")
     if goal.edge_mask is not None and not any(ArrayKey.edge_data(e, goal.edge_mask).path in infos
                                               for e in schema.etypes):
         parts.append(f"edge data {goal.edge_mask}: there, not here")

@@ -112,7 +112,7 @@ class Task(Shown, ABC):
             reads = {ntype: [goal.features] for ntype, width in goal.columns.items() if width}
             self._samplers[key] = make_sampler(
                 settings, key[1], goal.edge_mask, prefetch_node_feats=reads, prefetch_labels=self.label_names,
-                source_info=key[2])
+                source_info=key[2], prefetch_edge_feats={key: told.names for key, told in goal.on_edges.items()})
         return self._samplers[key]
 
     def model_columns(self, hidden: int) -> int:

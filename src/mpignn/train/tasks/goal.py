@@ -4,13 +4,14 @@ No torch here: the first rank checks while the others wait, and a server never n
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mpignn.config import Config, GraphConfig
 from mpignn.errors import ConfigError, DataError, UnknownName
 from mpignn.graph.array_key import EDGE, NODE, ArrayKey, find_info
+from mpignn.graph.on_edges import OnEdges, find_on_edges
 from mpignn.graph.types import NTYPE, ArrayInfo, Count, EType, Schema, Splits, etype_key, listed
 from mpignn.models import check_types, find_model
 from mpignn.store.sizes import layer_columns
@@ -33,6 +34,7 @@ class Goal:
         outputs: Columns of what the model shall say of a seed; 0 where the labels must be read to know.
         edge_mask: Edge data that says which edges carry messages; None: all do.
         class_names: What users call the classes, or the columns of the labels; empty: nothing.
+        on_edges: What layers read of the edges, by key of the edge types that have any of it.
         means, deviations: Those of each column of numbers that is learnt in deviations from its mean; empty: none is.
     """
 
@@ -47,6 +49,7 @@ class Goal:
     class_names: tuple[str, ...] = ()
     means: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
+    on_edges: Mapping[str, OnEdges] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[str]:
@@ -110,7 +113,8 @@ def find_goal(config: Config, schema: Schema, infos: Mapping[str, ArrayInfo],
     if mask is not None:
         _check_mask(mask, [infos[path] for path in (ArrayKey.edge_data(e, mask).path for e in schema.etypes)
                            if path in infos])
-    found = Goal(task, ntype, etypes, config.graph.features, _columns(schema, infos, config), labels, outputs, mask)
+    found = Goal(task, ntype, etypes, config.graph.features, _columns(schema, infos, config), labels, outputs, mask,
+                 on_edges=find_on_edges(schema, infos, config.graph.edge_feats, config.graph.edge_weight))
     return replace(found, class_names=names_of(found, class_names or {}))
 
 
@@ -128,6 +132,9 @@ def check_model(config: Config, schema: Schema, goal: Goal) -> None:
     """
     model, hidden, decoder = find_model(config.model.model), config.model.hidden, config.task.decoder
     check_types(model, schema)
+    if model.needs_edge_feats and config.graph.edge_feats is None:
+        raise ConfigError(f"model {model.name} reads features of edges: name their data by --edge-feats NAME, or "
+                          "choose --model gin")
     if goal.task == "link_prediction" and not model.layerwise:
         raise ConfigError(f"model {model.name} has no forward_layer: links are ranked by rows of all nodes, which are "
                           "computed layer after layer; give the class forward_layer and num_layers, as mpignn.nn.Stack "
