@@ -67,7 +67,8 @@ def folder(tmp_path_factory):
     attr = {e: dict(named) | {"attr": draw.standard_normal((graph.csc[e].num_edges, 3))}
             for e, named in list(graph.edge_data.items())[:-1]}
     splits = map(np.sort, np.split(np.random.default_rng(0).permutation(120), [80, 100]))
-    graph = replace(graph, node_data=data, edge_data=attr, splits={"paper": dict(zip(("train", "val", "test"), splits, strict=True))})
+    named = dict(zip(("train", "val", "test"), splits, strict=True))
+    graph = replace(graph, node_data=data, edge_data=attr, splits={"paper": named})
     for parts in (1, 3):
         partition_graph(graph, out / f"typed-{parts}", parts, method="random")
     return out
