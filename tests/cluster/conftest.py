@@ -30,7 +30,8 @@ def slurm(tmp_path_factory):
     """State directory of a Slurm with two nodes of four CPUs."""
     # Several test runs on one machine must not meet at the same ports.
     port = str(20_000 + os.getpid() % 1000 * 10)
-    yield from bed("slurm", tmp_path_factory.mktemp("bed"), SLURM_NODES="2", SLURM_CPUS="4", SLURM_PORT=port)
+    yield from bed("slurm", tmp_path_factory.mktemp("bed"), SLURM_NODES="2", SLURM_CPUS="4", SLURM_PORT=port,
+                   SLURM_PMIX="1")
 
 
 @pytest.fixture(scope="session")

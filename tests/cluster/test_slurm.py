@@ -1,6 +1,7 @@
 """Job scripts on a real Slurm of two nodes: chains, arrays, jobs that are stopped and go on, ways to start ranks."""
 
 import json
+import platform
 import re
 import shlex
 import subprocess
@@ -157,6 +158,22 @@ def test_a_job_that_is_signalled_is_requeued_and_goes_on(how, mpi, cluster, trai
     assert cluster.logs().count("mpignn: stopped: asked to stop after") == 1
     found = losses(tmp_path / "run")
     assert len(found) == EPOCHS * 18 and found == losses(trained / "run")
+
+
+@pytest.mark.timeout(150)
+def test_srun_starts_the_ranks_of_open_mpi_by_pmix(mpi, cluster, trained, forked, tmp_path):
+    """One on each node: see the README of the test beds."""
+    if mpi.name != "openmpi":
+        pytest.skip("MPICH is started by pmi2")
+    if not Path(f"/usr/lib/{platform.machine()}-linux-gnu/pmix2/lib/libpmix.so").exists():
+        pytest.skip("Slurm has no PMIx here")
+    (job,) = cluster.submit("--nodes", "2", "--ntasks-per-node", "1", "--launcher", "srun", "--mpi", "pmix",
+                            "--python", forked, "train", trained / "graphs" / "small", *SETTINGS, "--epochs", "1",
+                            "--run-dir", "run")
+    cluster.wait_for(job, "COMPLETED", 120)
+    found = losses(tmp_path / "run")
+    assert len(found) == 18 and found == losses(trained / "run")[:18]
+    assert "2 rank(s) on 2 node(s)" in cluster.logs()
 
 
 @pytest.mark.by_turns

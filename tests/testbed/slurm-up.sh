@@ -11,7 +11,7 @@
 #                instead of SLURM_NODES on this one, slurmctld on the first; sbatch and the
 #                rest must then be run on one of them:  $SLURM_ON sbatch job.sbatch
 #   SLURM_PORT   first of the TCP ports used              (default 16817)
-#   SLURM_PMIX=1     for srun --mpi=pmix (Debian's own Open MPI), one more package
+#   SLURM_PMIX=1     for srun --mpi=pmix (Open MPI), one more package, if it can be had
 #   SLURM_INSTALL=0  never call apt-get
 #
 # Exit code 3: this machine does not allow it; standard error says why.
@@ -32,8 +32,6 @@ command -v munged    >/dev/null || need+=(munge)
 command -v slurmctld >/dev/null || need+=(slurmctld)
 command -v slurmd    >/dev/null || need+=(slurmd)
 command -v sbatch    >/dev/null || need+=(slurm-client)
-# srun --mpi=pmix opens libpmix.so, the development link.
-[ "${SLURM_PMIX:-0}" = 0 ] || [ -e "/usr/lib/$(uname -m)-linux-gnu/pmix2/lib/libpmix.so" ] || need+=(libpmix-dev)
 if [ ${#need[@]} -gt 0 ]; then
   [ "${SLURM_INSTALL:-1}" = 1 ] || unavailable "missing packages: ${need[*]}"
   command -v apt-get >/dev/null || unavailable "missing packages, and no apt-get: ${need[*]}"
@@ -43,10 +41,18 @@ if [ ${#need[@]} -gt 0 ]; then
   } >&2 </dev/null || unavailable "apt-get could not install: ${need[*]}"
 fi
 
+# srun --mpi=pmix opens libpmix.so, the development link.
+if [ "${SLURM_PMIX:-0}" = 1 ] && [ ! -e "/usr/lib/$(uname -m)-linux-gnu/pmix2/lib/libpmix.so" ]; then
+  if [ "${SLURM_INSTALL:-1}" = 0 ] || ! command -v apt-get >/dev/null ||
+      ! DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends libpmix-dev >&2 </dev/null; then
+    echo "slurm-up: no libpmix-dev: srun --mpi=pmix will not work" >&2
+  fi
+fi
+
 # --- start afresh -------------------------------------------------------------
 mkdir -p "$state"; state=$(cd "$state" && pwd)
 [ -e "$state/pids" ] && "$here/slurm-down.sh" --keep "$state"
-rm -rf "$state/spool" "$state/ctld"
+rm -rf "$state/spool" "$state/ctld" "$state/tmp"
 mkdir -p "$state"/{ctld,log,spool}
 # munged wants every folder on the way to its socket passable for all, and none
 # writable by others (a sticky one like /tmp may be).
@@ -70,6 +76,7 @@ else
   done
 fi
 list=$(IFS=,; echo "${names[*]}")
+for n in "${names[@]}"; do mkdir -p "$state/tmp/$n"; done
 
 cat > "$state/slurm.conf" <<EOF
 ClusterName=testbed
@@ -83,6 +90,8 @@ CredType=cred/munge
 AuthInfo=socket=$state/munge.socket,cred_expire=5
 StateSaveLocation=$state/ctld
 SlurmdSpoolDir=$state/spool/%n
+# PMIx makes a folder of the same name for a step on each of its nodes.
+TmpFS=$state/tmp/%n
 SlurmctldPidFile=$state/slurmctld.pid
 SlurmdPidFile=$state/slurmd.%n.pid
 SlurmctldLogFile=$state/log/slurmctld.log
