@@ -172,8 +172,8 @@ RULES: Sequence[Rule] = (
     Rule("validation", _validating, 0.4, lambda run, figure:
          f"{percent(figure)} of the time goes into validation: a larger `--eval-every`, or smaller `--eval-fanouts`"),
     Rule("threads", _threads_of_core, 1.01, lambda run, figure:
-         f"Trainers compute with {figure:.3g} threads for each core: start fewer ranks on a node, or set "
-         "OMP_NUM_THREADS=1"),
+         f"Trainers compute with {figure:.3g} threads for each core: start fewer ranks on a node"
+         + (", or set OMP_NUM_THREADS=1" if max(run["job"]["threads"]) > 1 else "")),
     Rule("idle", _idle_cores, 0.5, lambda run, figure:
          f"{percent(figure)} of the cores have no thread of a trainer: more ranks, or OMP_NUM_THREADS, use them"),
     Rule("longer", _still_better, 0, lambda run, figure:

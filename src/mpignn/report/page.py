@@ -163,7 +163,7 @@ def _what(run: Figures) -> list[str]:
                  ("began", job["began"].replace("T", " ").replace("Z", " UTC")
                   + (f", and went on in {job['jobs']} jobs in all" if job["jobs"] > 1 else "")),
                  ("ranks", f"{job['ranks']}{by}: {servers} serve, {trainers} train; "
-                  f"{_range(job['threads'])} threads each"),
+                  f"{_range(job['threads'])} thread{'s' if max(job['threads']) > 1 else ''} each"),
                  ("nodes", f"{len(set(job['node_of_rank']))}"),
                  *(("machine", _machine(machine, count)) for machine, count in _alike(job["machines"])),
                  ("devices", ", ".join(sorted(set(job["device"])))),
