@@ -17,8 +17,7 @@ def call_apart(function: Callable[[], np.ndarray], count: int) -> np.ndarray:
     """What a function returns, found in a child process.  Not collective.
 
     The child is forked, so it sees all that the caller has.  An exception that a signal handler raises here ends it.
-    Where MPI runs no process may be started: the function is called as it is.  While it keeps Python's lock, as METIS
-    does, nothing is told.
+    Where MPI runs no process may be started: the function is called as it is.
 
     Args:
         function: Returns (count,) integers.

@@ -217,6 +217,26 @@ class Display:
         finally:
             self.hide()
 
+    @contextmanager
+    def showing_for(self, name: str, is_second: bool) -> Iterator[None]:
+        """Show, for a block in which the first rank can tell nothing, what it does.  Not collective.
+
+        Args:
+            name: Its phase.
+            is_second: Whether this is the second rank, which does so if a command of ours runs.
+        """
+        if not (is_second and self.of_command):
+            yield
+            return
+        with phase(name):
+            with say.line():
+                pass            # the first rank may just have said something
+            self.show("lines")
+            try:
+                yield
+            finally:
+                self.hide()
+
     def hide(self) -> None:
         """Show nothing more.  Not collective."""
         self._hidden.set()

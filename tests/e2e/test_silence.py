@@ -18,7 +18,7 @@ from mpirun import MPIS, environment, forked, launcher, missing, python
 
 LONGEST_S = 3.0
 SLOW = """
-import sys, time
+import ctypes, sys, time
 import mpignn.cli as cli
 import mpignn.log as log
 beat, last = log.beat, [0]
@@ -28,6 +28,13 @@ def slow(detail=None):
         time.sleep(0.8)
     beat(detail)
 log.beat = slow
+import mpignn.partition.metis as metis
+apart = metis.call_apart
+def keep_lock(function, count):
+    if "mpi4py.MPI" in sys.modules:         # METIS works in no process of its own there, and keeps Python's lock
+        ctypes.PyDLL(None).usleep(5_000_000)
+    return apart(function, count)
+metis.call_apart = keep_lock
 text, add, work = cli._COMMANDS[sys.argv[1]]
 def begin(arguments):
     time.sleep(3.5)

@@ -27,6 +27,7 @@ class Method:
         together: The same by all ranks of a group, each with the neighbors of some nodes, which the last argument
             finds.  None: one process must hold the graph.
         balances: Whether nodes may move afterwards, so that partitions have equally much of what is asked for.
+        is_mute: Whether it keeps Python's lock for long, so that its process tells nothing.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Method:
     seeds_below: int = 1 << 63
     balances: bool = False
     together: Callable[[GraphData, int, int, Callable[[], Neighbors]], Assignment] | None = None
+    is_mute: bool = False
 
 
 def _metis(data: GraphData, num_parts: int, seed: int) -> Assignment:
@@ -87,7 +89,7 @@ def _even(count: int, num_parts: int) -> np.ndarray:
 
 METHODS = {method.name: method for method in (
     Method("metis", "few edges between partitions, equal numbers of nodes, by the library METIS", _metis, 1 << 31,
-           balances=True),
+           balances=True, is_mute=True),
     Method("kaminpar", "the same by the library KaMinPar, in a fifth of the memory (pip install kaminpar)", _kaminpar,
            1 << 31, balances=True),
     Method("ldg", "few edges between partitions, equal numbers of nodes, in passes over the nodes", _ldg,
@@ -97,3 +99,8 @@ METHODS = {method.name: method for method in (
     Method("random", "each type dealt evenly", _random),
     Method("range", "equal stretches of the ids of each type", _range, 1),
 )}
+
+
+def is_mute(method: object) -> bool:
+    """Whether a process tells nothing while it does the method of a name, so that another one has to."""
+    return isinstance(method, str) and method in METHODS and METHODS[method].is_mute

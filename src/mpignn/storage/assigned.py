@@ -8,13 +8,15 @@ Shapes: N nodes of a type.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mpignn.errors import DataError
+from mpignn.comm.group import Group
+from mpignn.errors import DataError, MpignnError, Stopped
 from mpignn.graph.types import GraphData, etype_key
 from mpignn.json_text import to_json
 from mpignn.large.disk import full_disk_named
@@ -91,3 +93,24 @@ class AssignedFile:
     def remove(self) -> None:
         """Remove the file, if it is there.  Not collective."""
         self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def left_by_stops(remove: Callable[[], None], group: Group) -> Iterator[None]:
+    """Let what is kept for the next command go where a block ends well, or fails: it stays if that is stopped.
+
+    Args:
+        remove: Removes it; called on the first rank.
+
+    Collective over the group.
+    """
+    try:
+        yield
+    except Stopped:
+        raise
+    except MpignnError:
+        if group.rank == 0:
+            remove()
+        raise
+    if group.rank == 0:
+        remove()

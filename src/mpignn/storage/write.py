@@ -18,7 +18,7 @@ from zlib_ng.zlib_ng import crc32
 
 from mpignn.arguments import given_path, whole_number
 from mpignn.comm.group import Group, LocalGroup
-from mpignn.errors import ConfigError, DataError, MpignnError, Stopped
+from mpignn.errors import ConfigError, DataError
 from mpignn.graph.array_key import EDGE, NODE, OUT, ArrayKey
 from mpignn.graph.csc import row_chunks
 from mpignn.graph.types import GraphData
@@ -28,12 +28,13 @@ from mpignn.large.disk import check_space
 from mpignn.large.scratch import Scratch, scratch_in
 from mpignn.log import phase
 from mpignn.partition.assign import Partitioner, assign, check_choice, checked_assignment, is_together, kept, takes_long
+from mpignn.partition.methods import is_mute
 from mpignn.partition.relabel import Relabeling, relabel
 from mpignn.partition.report import PartTally, Tally, make_report
 from mpignn.progress import display
 from mpignn.storage.array_writers import ArrayWriter, write_array
 from mpignn.storage.arrays import ArrayType, file_crc
-from mpignn.storage.assigned import AssignedFile
+from mpignn.storage.assigned import AssignedFile, left_by_stops
 from mpignn.storage.atomic import check_new, new_folder
 from mpignn.storage.canonical import canonical
 from mpignn.storage.check import check
@@ -116,9 +117,9 @@ def partition_graph(source: object, out: str | Path, num_parts: int | None = Non
             log.warning("%s", doubt)
         if num_parts is None:
             return _write(data, _relabeled(lambda: kept(data), scratch), folder, out_edges, scratch, checksums)
-        assigned = stack.enter_context(_assigned(data, num_parts, method, seed, balance,
-                                                 scratch, checksums))
-        return _write(data, _relabeled(lambda: (assigned(), num_parts), scratch), folder, out_edges, scratch,
+        assigned = stack.enter_context(_assigned(data, num_parts, method, seed, balance, scratch, checksums))
+        of_second = f"cut into {num_parts} partitions" if is_mute(method) else None
+        return _write(data, _relabeled(lambda: (assigned(), num_parts), scratch, of_second), folder, out_edges, scratch,
                       checksums)
 
 
@@ -181,7 +182,7 @@ def _assigned(data: GraphData, num_parts: int, method: str | Path | Partitioner,
         found = assign(data, num_parts, method, seed, balance) if made is None else made
         return found if file is None or left is not None else file.keep(found)
 
-    with nullcontext() if file is None else _left_by_stops(file, group):
+    with nullcontext() if file is None else left_by_stops(file.remove, group):
         yield assigned
 
 
@@ -193,7 +194,7 @@ def _read(source: object, scratch: Scratch, options: SourceOptions, checksums: C
     """
     source = given_path(source, "source") if isinstance(source, str | os.PathLike) else source
     kept = KeptRead(source, options, scratch, checksums)
-    until_made.enter_context(_left_by_stops(kept, scratch.group))
+    until_made.enter_context(left_by_stops(kept.remove, scratch.group))
     data = kept.load()
     if data is None:
         data = read_source(source, scratch, **options)
@@ -201,27 +202,20 @@ def _read(source: object, scratch: Scratch, options: SourceOptions, checksums: C
     return data
 
 
-@contextmanager
-def _left_by_stops(file: AssignedFile | KeptRead, group: Group) -> Iterator[None]:
-    """Let what is kept for the next command go where a block ends well, or fails: it stays if that is stopped."""
-    try:
-        yield
-    except Stopped:
-        raise
-    except MpignnError:
-        if group.rank == 0:
-            file.remove()
-        raise
-    if group.rank == 0:
-        file.remove()
-
-
-def _relabeled(assigned: Callable[[], tuple[Mapping[str, np.ndarray], int]], scratch: Scratch
-               ) -> dict[str, Relabeling]:
+def _relabeled(assigned: Callable[[], tuple[Mapping[str, np.ndarray], int]], scratch: Scratch,
+               of_second: str | None = None) -> dict[str, Relabeling]:
     """New ids by an assignment and the number of partitions, which the first rank makes; the others read the ids in
-    files.  Collective over the group of ``scratch``."""
+    files.  The phase ``of_second`` is told by the second rank.  Collective over the group of ``scratch``."""
+    made: list[tuple[Mapping[str, np.ndarray], int]] = []
+
+    def make() -> None:
+        made.append(assigned())
+
+    with display.showing_for(of_second or "", of_second is not None and scratch.group.rank == 1):
+        scratch.group.by_first(make)
+
     def relabeled() -> dict[str, Relabeling]:
-        assignment, num_parts = assigned()
+        assignment, num_parts = made.pop()
         found = {ntype: relabel(parts, num_parts) for ntype, parts in assignment.items()}
         if scratch.group.size > 1:
             found = {ntype: Relabeling(scratch.kept(of.new_id).rows, of.ranges) for ntype, of in found.items()}
