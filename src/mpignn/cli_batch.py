@@ -139,7 +139,13 @@ def _check_kind(kind: str, given: Mapping[str, Any]) -> None:
 
 
 def _step(command: str, words: Sequence[str], commands: Commands, asked: Allocation) -> Step:
-    job = commands.read(command, words)
+    try:
+        job = commands.read(command, words)
+    except ConfigError as error:
+        late = next((word for word in words if word in KINDS), None)
+        if late is None:
+            raise
+        raise ConfigError(f"{error}; options of the job stand behind the word {late}") from None
     _check_job(job)
     if command == "partition":
         return Step(command, words, within=str(Path(job.out).parent))

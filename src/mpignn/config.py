@@ -381,7 +381,7 @@ def _toml(value: Any) -> str:
 
 def going_on(run_dir: str | Path) -> str:
     """What to type to go on with a run."""
-    return f"`train --resume {shlex.quote(str(run_dir))}`"
+    return f"`mpignn train --resume {shlex.quote(str(run_dir))}`"
 
 
 def field_names() -> frozenset[str]:

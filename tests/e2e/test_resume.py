@@ -310,7 +310,7 @@ def test_the_line_that_a_stopped_run_hints_at_goes_on_with_its_own_settings(grap
         wait_for(lambda: metrics.exists() and metrics.read_bytes().count(b'"event": "step"') >= 10, 150, job.process)
         usr1_to(0)(job)
         code, output = job.end()
-    hint = re.search("go on with `(train --resume .*)`\n", output)
+    hint = re.search("go on with `mpignn (train --resume .*)`\n", output)
     assert code == STOPPED and hint, output
     line, config = [python(), "-m", "mpignn", *shlex.split(hint[1])], (run_dir / "config.toml").read_bytes()
     done = run([*line, "--lr", "0.02"])

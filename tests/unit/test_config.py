@@ -145,7 +145,7 @@ def test_to_ask_for_a_default_is_not_another_run(said, other):
 
 
 def test_the_line_that_goes_on_with_a_run_is_quoted():
-    assert going_on("runs/my run") == "`train --resume 'runs/my run'`"
+    assert going_on("runs/my run") == "`mpignn train --resume 'runs/my run'`"
 
 
 OPTIONS = [(section, option) for section, part in Config.__dataclass_fields__.items()

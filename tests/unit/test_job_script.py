@@ -127,6 +127,7 @@ def test_hostile_names_are_only_names(name, tmp_path, capsys):
     (["chain", "src", "g", "--resume", "r"], ["--resume"]), (["chain", "s", "g", "--out", "x.foo"], ["x.foo", ".csv"]),
     (["infer", "run", "--out", "x.foo"], ["x.foo", ".csv"]), (["chain", "s", "g", "--method", "no"], ["no", "metis"]),
     (["partition", "src", "out", "--method", "no"], ["no", "metis"]),
+    (["--lr", "1", "train", "g"], ["behind the word train"]),
     (["chain", "src", "g", "--dry-run"], ["--dry-run"]), (["--mpi", "pmix", "graph"], ["--launcher srun"]),
     (["--container-args=-B x", "g"], ["--container"]),
     (["--scheduler", "pbs", "--launcher", "srun", "g"], ["Slurm's"]), (["--scheduler", "sge", "g"], ["slurm", "lsf"]),

@@ -3,6 +3,8 @@
 Importing this module loads the library and does not initialise it.
 """
 
+from warnings import catch_warnings, simplefilter
+
 import mpi4py
 
 from mpignn.errors import ConfigError
@@ -43,7 +45,9 @@ def start() -> None:
     if not MPI.Is_initialized():
         if launcher is not None and launcher.library == "Open MPI" and library == "MPICH":
             raise _mismatch(launcher, library)      # MPICH would end the process inside MPI_Init
-        MPI.Init_thread(MPI.THREAD_FUNNELED)
+        with catch_warnings():
+            simplefilter("ignore", RuntimeWarning)      # of a launcher that does not fit, which is told below
+            MPI.Init_thread(MPI.THREAD_FUNNELED)
     if launcher is not None and MPI.COMM_WORLD.size == 1:
         raise _mismatch(launcher, library)
 

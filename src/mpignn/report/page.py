@@ -67,7 +67,7 @@ def state_line(run: Figures) -> str:
         case "finished":
             return f"Finished: {result['epochs']} epochs, {steps}, in {forms.seconds(result['seconds'])}"
         case "stopped":
-            return f"Stopped on request after {steps}; `train --resume {run['folder']}` goes on"
+            return f"Stopped on request after {steps}; `mpignn train --resume {run['folder']}` goes on"
         case "hung":
             longest = max(rank["quiet_s"] for rank in run["hang"])
             return f"This run hung after {steps}: nothing happened for {forms.seconds(longest)}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from mpignn.config import CLASSES, CONFIG, EVALUATION, HANG, JOBS, METRICS
 from mpignn.errors import ConfigError, DataError, os_errors
+from mpignn.files import almost_named
 
 _EVAL = "eval"      # the folder of `mpignn eval`
 Event = dict[str, Any]
@@ -59,8 +60,8 @@ def read_run(path: Path) -> Run:
         DataError: A file in it is damaged; names file and line.
     """
     if not path.is_dir():
-        raise ConfigError(f"{path}: {'not a folder' if path.exists() else 'no such folder'}: name the folder of a run, "
-                          "such as those that train makes in runs/")
+        raise ConfigError(f"{path}: " + ("not a folder" if path.exists() else f"no such folder{almost_named(path)}")
+                          + ": name the folder of a run, such as those that train makes in runs/")
     if not (path / CONFIG).is_file() and not (path / METRICS).is_file():
         raise ConfigError(f"{path} is no run folder: it has neither {CONFIG} nor {METRICS}")
     lines, is_cut_off = _lines(path / METRICS)
