@@ -58,7 +58,8 @@ def preload() -> None:
         load()
     sys.meta_path.remove(_Guard)
     sys.modules.pop("mpi4py", None)         # it knows by now what the program asked of it, and others may ask otherwise
-    for name in ("pymetis", "pytest", "torch.distributed.tensor"):      # torch.testing imports the last one: 1.3 s
+    # torch.testing imports the last one: 1.3 s.
+    for name in ("pymetis", "pytest", "hypothesis.extra.numpy", "torch.distributed.tensor"):
         importlib.import_module(name)
     # What is loaded from here on, as the MPI library, does at exit what it must; of what is here that takes longer than
     # many a job.

@@ -92,6 +92,7 @@ def is_that_of_one_process(hosts, mpi, ranks, graph, alone, options, tmp_path):
     assert losses == pytest.approx(expected, rel=1e-9) and accuracy == expected_accuracy
 
 
+@pytest.mark.by_turns
 @pytest.mark.timeout(240)
 def test_two_hosts_draw_in_every_way_what_one_process_draws(hosts, mpi, tmp_path):
     write_hetero_cuts(tmp_path)
@@ -137,7 +138,7 @@ def ranks_in(folder: Path) -> list[int]:
 def test_ranks_end_by_themselves_when_the_link_goes_down(hosts, mpi, graph, tmp_path):
     """No MPI call tells of it; the launcher may not end either."""
     words = [*mpi.over_hosts(hosts, 4), *mpi.forked_on(hosts, 2), "-m", "mpignn", "train", graph, *OPTIONS[:-4],
-             "--epochs", "100000", "--eval-every", "0", "--hang-timeout", "5", "--run-dir", tmp_path / "run"]
+             "--epochs", "100000", "--eval-every", "0", "--hang-timeout", "3", "--run-dir", tmp_path / "run"]
     token = uuid.uuid4().hex
     job = start([str(word) for word in words], token, mpi.environment())
     try:

@@ -102,14 +102,17 @@ def test_commands_run(page, folder):
 
 
 def _here(line: str, number: int) -> list[str]:
-    """A documented command as it runs here: this Python, three ranks, small settings, folders that are there."""
+    """A documented command as it runs here: this Python, three ranks, small settings, folders that are there.
+
+    The bundled graph is that of test_default_job.py.
+    """
     words = shlex.split(line)
     if words[0] == "mpirun":
         at = words.index("python")
         job = words[at + 1:]
         extra = SMALL if "train" in job else ()
         return [str(Path(sys.executable).with_name("mpirun")), "-np", "3", sys.executable,
-                *("graph" if word == "GRAPH" else word for word in job), *extra]
+                *("graph" if word in ("GRAPH", "wordnet") else word for word in job), *extra]
     assert words[0] == "python", f"neither run nor known to run elsewhere: {line}"
     words = [sys.executable, *("graph" if word == "GRAPH" else word for word in words[1:])]
     if "partition" in words:        # what it would write is there already

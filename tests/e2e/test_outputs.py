@@ -137,7 +137,7 @@ def test_a_run_that_cannot_be_written_is_used_and_left_as_it_is(trained, tmp_pat
 
 # Progress.
 
-LONG = ["--fanouts", "2", "--hidden", "4", "--batch-size", "5", "--epochs", "2", "--eval-every", "0"]
+LONG = ["--fanouts", "2", "--hidden", "4", "--batch-size", "10", "--epochs", "2", "--eval-every", "0"]
 
 
 def at_a_terminal(command: list[str], cwd: Path) -> bytes:

@@ -152,7 +152,7 @@ def to_launcher(number: int):
 
 def test_a_run_that_is_stopped_twice_learns_the_same_to_the_last_bit(graphs, on_three, tmp_path):
     first = stopped(graphs["metis4"], tmp_path, 3, "mpich", 10, usr1_to(2))
-    second = stopped(graphs["metis4"], tmp_path, 3, "mpich", first + 30, usr1_to_all)
+    second = stopped(graphs["metis4"], tmp_path, 3, "mpich", first + 15, usr1_to_all)
     assert 10 <= first < second < EPOCHS * STEPS
     done = mpirun(command(graphs["metis4"], tmp_path, "--resume"), 3)
     assert done.returncode == 0, str(done)
@@ -242,7 +242,7 @@ def test_whatever_a_run_does_when_it_is_asked_to_stop_it_goes_on_the_same(graphs
 
 def test_sigterm_stops_a_run_under_the_launcher_of_mpich(graphs, tmp_path):
     """Every rank gets it.  That of Open MPI kills its ranks."""
-    stopped(graphs["metis4"], tmp_path, 3, "mpich", 10, to_launcher(signal.SIGTERM))
+    stopped(graphs["metis4"], tmp_path, 3, "mpich", 10, to_launcher(signal.SIGTERM), "--epochs", "100000")
 
 
 def test_what_is_of_another_run_is_refused_with_the_difference_before_anything_is_loaded(graphs, tmp_path):

@@ -25,7 +25,7 @@ beat, last = log.beat, [0]
 def slow(detail=None):
     if log.activity.began > last[0]:        # a phase has begun
         last[0] = log.activity.began
-        time.sleep(0.8)
+        time.sleep(0.5)
     beat(detail)
 log.beat = slow
 import mpignn.partition.metis as metis

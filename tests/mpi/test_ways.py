@@ -10,8 +10,6 @@ from mpignn.roles import BOTH, Role, Topology
 from mpignn.ways import WAYS
 from transport_suite import CHECKS, NUM_ROWS, Request, ask, fill, specs
 
-pytestmark = pytest.mark.each_library
-
 SHAPES = {"ranks_per_node": (None, 1, 2)}
 each_way = pytest.mark.parametrize("access", [*WAYS])
 # rma-runs differs from rma in how stretches are read alone, and its many reads take long.
@@ -39,12 +37,14 @@ def check_all(world, **options):
                 check(transport, np.random.default_rng((number, world.rank)))
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(1, 2, 3, 4, **SHAPES)
 @each_way
 def test_transport(world, access):
     check_all(world, access=access)
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(4, **SHAPES)
 @most_ways
 def test_several_servers_on_a_node(world, access):
@@ -55,6 +55,7 @@ def test_several_servers_on_a_node(world, access):
         check_all(initialize(2, per_node), access=access)
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(3, 4, ranks_per_node=(2,))
 @most_ways
 def test_a_node_without_servers(world, access):
@@ -68,6 +69,7 @@ def test_a_node_without_servers(world, access):
             check(transport, np.random.default_rng(world.rank))
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(3, **SHAPES)
 def test_shared_memory_of_the_mpi_library_serves_too(world):
     check_all(world, segment="window")
@@ -80,6 +82,7 @@ def test_what_is_longer_than_the_limit_is_cut(world, access, chunk_bytes):
     check_all(world, access=access, chunk_bytes=chunk_bytes)
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(4, ranks_per_node=(1,))
 def test_each_node_has_its_way(world):
     check_all(world, access=["rma", "owner", "rma", "owner"] if world.rank < 2 else ["owner", "rma", "owner", "rma"])
@@ -92,6 +95,7 @@ class Forbidden:
         raise AssertionError(f"{name} was used")
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(2, 3)
 def test_on_one_node_gathering_makes_no_mpi_call(world):
     with opened(world) as transport:
@@ -106,6 +110,7 @@ def test_on_one_node_gathering_makes_no_mpi_call(world):
         assert not transport.stats().calls()
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(2, 3, ranks_per_node=(1,))
 @each_way
 def test_one_request_for_each_owner(world, access):
@@ -128,6 +133,7 @@ def test_one_request_for_each_owner(world, access):
         assert not transport.stats().calls() and transport.stats().wait_s == 0
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(2, ranks_per_node=(1,))
 def test_runs_of_rows_are_reads_of_their_own(world):
     """Rows beside each other are one read, and so are those with a small gap between them."""
@@ -138,6 +144,7 @@ def test_runs_of_rows_are_reads_of_their_own(world):
         assert transport.stats().calls("feature", None, "remote") == 3
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(1)
 def test_ends_of_reads_are_believed_where_they_are_true(world):
     from mpignn.mpi.library import reads_tell_their_end
@@ -148,6 +155,7 @@ def test_ends_of_reads_are_believed_where_they_are_true(world):
     assert not reads_tell_their_end(("Open MPI", (5, 0, 11)), "Open MPI v5.0.11")
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(3)
 def test_rows_of_the_node_are_counted_by_owner(world):
     with opened(world) as transport:
@@ -156,6 +164,7 @@ def test_rows_of_the_node_are_counted_by_owner(world):
         assert transport.stats().rows() == transport.stats().rows("feature", None, "self" if mine else "node") == 10
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(2, ranks_per_node=(1,))
 @each_way
 def test_rows_of_others_need_an_open_transport(world, access):
@@ -168,6 +177,7 @@ def test_rows_of_others_need_an_open_transport(world, access):
         transport.gather([Request(wide, other, np.empty((1, 100), np.float32))])
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(2, 4, ranks_per_node=(1, 2))
 @each_way
 def test_a_gather_that_nobody_waits_for_does_no_harm(world, access):
@@ -179,6 +189,7 @@ def test_a_gather_that_nobody_waits_for_does_no_harm(world, access):
             ask(transport, [("wide", ids[:100])])
 
 
+@pytest.mark.each_library
 @pytest.mark.ranks(2, 3, ranks_per_node=(1,))
 def test_ranks_that_serve_and_train_serve_while_they_wait(world):
     """The last one needs no rows and waits in collectives, where it must answer those who do."""
