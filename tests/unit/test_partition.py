@@ -16,12 +16,13 @@ from mpignn.errors import ConfigError, DataError, ResourceError
 from mpignn.graph.book import RangePartitionBook
 from mpignn.graph.csc import csc_from_coo
 from mpignn.graph.types import ETYPE, NTYPE, GraphData, etype_key
-from mpignn.partition.assign import assign, checked_assignment
+from mpignn.partition.assign import assign, check_choice, checked_assignment
 from mpignn.partition.kaminpar import _write_parhip
 from mpignn.partition.methods import METHODS
 from mpignn.partition.relabel import new_indptr, relabel
 from mpignn.partition.report import PartTally, make_report
 from mpignn.partition.union import union_graph
+from mpignn.storage.write import partition_graph
 
 
 def ring_of_cliques(cliques=4, size=12):
@@ -154,12 +155,6 @@ def test_a_file_for_kaminpar_that_cannot_be_written_is_told(what, monkeypatch):
         assign(ring_of_cliques()[0], 4, "kaminpar")
 
 
-def test_where_kaminpar_is_not_installed_it_is_said_what_to_do(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="pip install kaminpar, or --method metis"):
-        assign(random_graph(), 2, "kaminpar")
-
-
 @given(graphs(max_nodes=12))
 def test_the_union_graph_is_symmetric_simple_and_has_every_edge(data):
     indptr, indices = union_graph(data)
@@ -283,3 +278,13 @@ def test_ids_in_several_splits_are_counted():
     tally = PartTally(book, 0)
     report = make_report(book, [(tally.cut, tally.remote, tally.halo())], splits)
     assert report["overlap"] == {NTYPE: 2}
+
+
+def test_a_library_that_is_not_there_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("mpignn.partition.assign.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="kaminpar is not installed: pip install kaminpar, or --method metis"):
+        check_choice(2, "kaminpar", 0, ())
+    assert check_choice(1, "kaminpar", 0, ()) and check_choice(2, "metis", 0, ())
+    (tmp_path / "edges.csv").write_text("src,dst\n1,\n")       # which would be an error, too
+    with pytest.raises(ConfigError, match="not installed"):
+        partition_graph(tmp_path / "edges.csv", tmp_path / "out", 2, method="kaminpar")

@@ -275,3 +275,30 @@ def test_an_empty_folder_that_is_called_as_a_table_is_an_error(tmp_path):
     (tmp_path / "nodes.csv").mkdir()
     with pytest.raises(DataError, match="nodes.csv: an empty folder, where a table is expected"):
         guessed(tmp_path)
+
+
+def test_what_is_left_out_is_told_in_a_line_for_each_table(tmp_path, caplog):
+    nodes = ["id,x,title,author_id,label", *(f"{row},0.5,text {row},a{row % 3},u" for row in range(60))]
+    folder(tmp_path, nodes=nodes, edges=["src,dst,note", "1,2,far", "2,3,near"])
+    guessed(tmp_path)
+    of_nodes, of_edges, what_to_do = caplog.messages
+    assert of_nodes == (f"{tmp_path}/nodes.csv: left out title, which is text of many values; author_id, which seems "
+                        "to hold ids")
+    assert of_edges == f"{tmp_path}/edges.csv: left out note, of type string"
+    assert f"`mpignn describe {tmp_path} > graph.toml`" in what_to_do
+
+
+def test_nodes_without_features_are_told_where_columns_are_left_out(tmp_path, caplog):
+    row = '{"id": "n%d", "x": "0.%d", "y": "%d.5", "label": "u"}'
+    (tmp_path / "nodes.jsonl").write_text("".join(row % (n, n, n) + "\n" for n in range(60)))
+    (tmp_path / "edges.jsonl").write_text('{"src": "n1", "dst": "n2"}\n')
+    found = guessed(tmp_path).nodes["node"]
+    assert found.features == () and found.labels == ("label",)      # y is no label: each value is there once
+    assert "left out x, numbers that are written as text; y, numbers that are written as text" in caplog.messages[0]
+    assert "no node has features" in caplog.messages[1]
+    assert "write them without quotation marks" in describe(tmp_path)
+
+
+def test_nothing_is_told_where_all_columns_have_a_place(tmp_path, caplog):
+    guessed(folder(tmp_path, nodes=["id,x,label", "1,0.5,u", "2,0.5,v"], edges=["src,dst", "1,2"]))
+    assert not caplog.messages

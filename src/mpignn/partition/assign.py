@@ -4,6 +4,7 @@ Shapes: N nodes of all types together, N_t of one type, E edges of the symmetric
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,9 @@ def check_choice(num_parts: int, method: str | Path | Partitioner, seed: int, ba
                           "none: leave it out")
     if named is not None and seed >= named.seeds_below:
         raise ConfigError(f"seed is {seed}; {named.name.upper()} takes those below {named.seeds_below}")
+    if named is not None and named.needs is not None and num_parts > 1 and find_spec(named.needs) is None:
+        raise ConfigError(f"--method {named.name}: the package {named.needs} is not installed: pip install "
+                          f"{named.needs}, or --method metis")
     return num_parts, seed, balance
 
 

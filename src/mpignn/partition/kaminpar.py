@@ -6,14 +6,13 @@ Salwasser, Seemaier, Gottesbueren and Sanders 2024 (TeraPart).
 Shapes: N nodes of all types together, E edges of the symmetric graph, P partitions.
 """
 
-import importlib.util
 import tempfile
 from typing import BinaryIO
 
 import numpy as np
 
 from mpignn.child import call_apart
-from mpignn.errors import ConfigError, ResourceError
+from mpignn.errors import ResourceError
 from mpignn.graph.types import GraphData
 from mpignn.partition.union import union_graph
 
@@ -39,12 +38,8 @@ def cut_by_kaminpar(data: GraphData, num_parts: int, seed: int) -> np.ndarray:
         (N,) int64 partitions.
 
     Raises:
-        ConfigError: KaMinPar is not installed.
         ResourceError: Not enough memory, or room for the file.
     """
-    if importlib.util.find_spec("kaminpar") is None:
-        raise ConfigError("--method kaminpar: the package kaminpar is not installed: pip install kaminpar, "
-                          "or --method metis")
     try:
         with tempfile.TemporaryFile() as file:      # has no name, so nothing of it is left, whatever ends the process
             _write_parhip(file, *union_graph(data))     # which is in no memory while KaMinPar runs

@@ -27,6 +27,7 @@ class Method:
         together: The same by all ranks of a group, each with the neighbors of some nodes, which the last argument
             finds.  None: one process must hold the graph.
         balances: Whether nodes may move afterwards, so that partitions have equally much of what is asked for.
+        needs: A package that is not always installed.
         is_mute: Whether it keeps Python's lock for long, so that its process tells nothing.
     """
 
@@ -36,6 +37,7 @@ class Method:
     seeds_below: int = 1 << 63
     balances: bool = False
     together: Callable[[GraphData, int, int, Callable[[], Neighbors]], Assignment] | None = None
+    needs: str | None = None
     is_mute: bool = False
 
 
@@ -91,7 +93,7 @@ METHODS = {method.name: method for method in (
     Method("metis", "few edges between partitions, equal numbers of nodes, by the library METIS", _metis, 1 << 31,
            balances=True, is_mute=True),
     Method("kaminpar", "the same by the library KaMinPar, in a fifth of the memory (pip install kaminpar)", _kaminpar,
-           1 << 31, balances=True),
+           1 << 31, balances=True, needs="kaminpar"),
     Method("ldg", "few edges between partitions, equal numbers of nodes, in passes over the nodes", _ldg,
            balances=True),
     Method("propagation", "the same for graphs that no process holds: METIS for clusters, found by all ranks together",

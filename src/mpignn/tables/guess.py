@@ -43,6 +43,7 @@ from mpignn.tables.description import (
 )
 from mpignn.tables.formats import ending
 from mpignn.tables.kinds import is_list, is_number, is_text
+from mpignn.tables.left_out import note, note_of_text, told
 from mpignn.tables.nameless import of_two_columns, parts_of, sheets_of
 from mpignn.tables.sheet import Sheet
 from mpignn.tables.toml import checked, comment, to_toml
@@ -124,8 +125,8 @@ def guessed(path: Path) -> Description:
         seen = ", ".join(str(file) for nodes in found.description.nodes.values() for file in nodes.files)
         raise DataError(f"{path}: these are tables of nodes: {seen}; there is none of edges, such as edges.csv with "
                         "columns src and dst")
-    for doubt in found.doubts:
-        log.warning("%s", doubt)
+    for line in (*found.doubts, *told(path, found.description)):
+        log.warning("%s", line)
     return checked(found.description)
 
 
@@ -241,8 +242,13 @@ def _relation_column(sheet: Sheet) -> str | None:
 
 def _repeats(sheet: Sheet, column: str) -> bool:
     """Whether the values of a column are few, or come again and again, as those of relations do."""
+    return len(sheet.sample(column)) > 0 and _are_classes(sheet, column)
+
+
+def _are_classes(sheet: Sheet, column: str) -> bool:
+    """The same, or none are known."""
     sample = sheet.sample(column)
-    return 0 < len(pc.unique(sample)) <= max(_FEW, len(sample) // 2)
+    return len(pc.unique(sample)) <= max(_FEW, len(sample) // 2)
 
 
 def _hint(column: str, of_nodes: _OfNodes) -> str | None:
@@ -304,24 +310,20 @@ def _nodes(sheet: Sheet, column: str | None, of_nodes: _OfNodes) -> Nodes:
         kind, plain = sheet.kind(name), "_".join(words(name))
         if name == column or name in masks:
             continue
-        if labels is None and plain in LABELS and (is_number(kind) or is_text(kind)):
+        if labels is None and plain in LABELS and (is_number(kind) or is_text(kind) and _are_classes(sheet, name)):
             labels = name
         elif split is None and plain in SPLIT_COLUMNS and _tells_split(sheet, name):
             split = ByColumn(name)
         elif _hint(name, of_nodes) in of_nodes and words(name)[-1:] == ["id"]:
-            other = _hint(name, of_nodes)
-            notes.append(f"left out: {name}, ids of {other}; they may be edges, too, of this file, src = "
-                         f'"{column}", dst = "{name}"')
+            notes.append(note(name, f"ids of {_hint(name, of_nodes)}",
+                              f'they may be edges, too, of this file, src = "{column}", dst = "{name}"'))
         elif words(name)[-1:] in (["id"], ["ids"]):
-            notes.append(f"left out: {name}, which seems to hold ids")
+            notes.append(note(name, "which seems to hold ids"))
         elif _is_feature(kind):
             features.append(Column(name, "standard") if name in large else Column(name))
-        elif is_text(kind):
-            few = len(pc.unique(sheet.sample(name))) <= _FEW
-            notes.append(f'left out: {name}, which is text; as features: {{column = "{name}", as = "onehot"}}; to be '
-                         f'predicted: labels = "{name}"' if few else f"left out: {name}, which is text of many values")
         else:
-            notes.append(f"left out: {name}, of type {kind}")
+            notes.append(note_of_text(name, sheet.sample(name), _FEW) if is_text(kind) else
+                         note(name, f"of type {kind}"))
     if labels is not None and split is None:
         split = USUAL_SHARES
     return Nodes(files=sheet.files, header=sheet.header, id=column, features=tuple(features),
@@ -356,7 +358,7 @@ def _edges(sheet: Sheet, ends: tuple[str, str], relation: str | None, etype: ETy
         elif is_number(kind) and not set(name) & set(":/") and words(name)[-1:] != ["id"]:
             found = replace(found, data={**found.data, name: Column(name)})
         else:
-            notes.append(f"left out: {name}, of type {kind}")
+            notes.append(note(name, f"of type {kind}"))
     if found.labels and found.split is None:
         found = replace(found, split=USUAL_SHARES)
     named = f'reverse = "rev_{name_of_type}"'

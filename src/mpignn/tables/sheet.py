@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from mpignn.tables.description import ByFile
 from mpignn.tables.formats import plain_name
 from mpignn.tables.kinds import is_number
+from mpignn.tables.left_out import note
 from mpignn.tables.table import Table
 
 _SAMPLE = 1000
@@ -53,7 +54,7 @@ class Sheet:
     @property
     def notes(self) -> Sequence[str]:
         """Remarks on the columns that are not in `names`."""
-        return [f"left out: {name or 'the column without a name'}, numbers of rows" for name in self.table.names
+        return [note(name or "the column without a name", "numbers of rows") for name in self.table.names
                 if _NUMBERS_OF_ROWS.fullmatch(name)]
 
     def kind(self, column: str) -> pa.DataType:
