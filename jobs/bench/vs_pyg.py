@@ -2,11 +2,12 @@
 
     python -m mpignn partition wordnet-hetero graphs/wordnet --parts 1
     python jobs/bench/vs_pyg.py graphs/wordnet --pyg PYG/bin/python [--models gin gat hgt sage] [--seeds 3]
-        [--np 1 4] [--epochs 10] [--repeats 5] [--core 0] [--flags '...'] [--out FILE]
+        [--np 1 4] [--epochs 10] [--repeats 5] [--core 0] [--out FILE]
 
 PYG is an environment with what jobs/bench/peers/requirements-pyg.txt says; GRAPH has one partition.  Of several edge
-types each model has layers for each, summed (`gat`: R-GAT).  Both have the settings below, the same splits, and test
-after the last epoch by sampled neighbors.
+types each model has layers for each, summed (`gat`: R-GAT).  Both have the settings below, the same splits, a learning
+rate that falls evenly to 0 and parameters drawn from the same distributions, and are tested after the last epoch by
+sampled neighbors.
 
 Accuracy is that of `mpirun -np N python -m mpignn train` for each N and seed, and of the peer for each seed.  Epochs
 are of one process and thread each, in turn, after one that warms up; with --core both are bound to it.  CPU ratios,
@@ -129,7 +130,7 @@ def _words(options: argparse.Namespace, model: str, seed: int) -> list[object]:
     heads = ["--heads", options.heads] if model in ("gat", "hgt") else []
     return ["--model", model, "--hidden", options.hidden, *heads, "--dropout", options.dropout, "--embed", "off",
             "--fanouts", ",".join(map(str, reversed(options.fanouts))), "--global-batch-size", options.batch_size,
-            "--lr", options.lr, "--weight-decay", options.weight_decay, "--seed", seed]
+            "--lr", options.lr, "--schedule", "linear", "--weight-decay", options.weight_decay, "--seed", seed]
 
 
 def _epochs(options: argparse.Namespace, model: str, source: Path) -> dict[str, list[list[float]]]:
@@ -203,7 +204,7 @@ class _Process:
 
 class _Peer(_Process):
     def __init__(self, options: argparse.Namespace, model: str, source: Path, seed: int) -> None:
-        names = "fanouts", "batch_size", "hidden", "heads", "dropout", "lr", "weight_decay"
+        names = "fanouts", "batch_size", "hidden", "heads", "dropout", "lr", "weight_decay", "epochs"
         operator = None if options.operator is None else str(options.operator.resolve())
         settings = {name: getattr(options, name) for name in names} | {"model": model, "seed": seed,
                                                                        "operator": operator}

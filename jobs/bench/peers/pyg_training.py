@@ -36,7 +36,9 @@ def main() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     loaders = {split: NeighborLoader(data, settings.fanouts, (target, splits[split]), batch_size=settings.batch_size,
                                      shuffle=split == "train") for split in ("train", "test")}
-    asked = {"train": lambda: _train(model, loaders["train"], optimizer, target),
+    steps = max(1, settings.epochs * len(loaders["train"]))
+    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
+    asked = {"train": lambda: _train(model, loaders["train"], optimizer, falling, target),
              "test": lambda: _test(model, loaders["test"], target)}
     for line in sys.stdin:
         began, cpu = time.perf_counter(), time.process_time()
@@ -141,7 +143,8 @@ def _forward(model: Model, batch: HeteroData, target: str) -> tuple[torch.Tensor
     return out[target][:count], batch[target].y[:count]
 
 
-def _train(model: Model, loader: NeighborLoader, optimizer: torch.optim.Optimizer, target: str) -> float:
+def _train(model: Model, loader: NeighborLoader, optimizer: torch.optim.Optimizer,
+           falling: torch.optim.lr_scheduler.LambdaLR, target: str) -> float:
     model.train()
     total = seen = 0.0
     for batch in loader:
@@ -150,6 +153,7 @@ def _train(model: Model, loader: NeighborLoader, optimizer: torch.optim.Optimize
         loss = cross_entropy(out, labels)
         loss.backward()
         optimizer.step()
+        falling.step()
         total, seen = total + loss.item() * len(labels), seen + len(labels)
     return total / seen
 
