@@ -283,7 +283,9 @@ class CheckpointConfig:
               "but at most one a minute)", low=0, counts=False)
     checkpoint_steps: int = _learnt(0, "steps between checkpoints, beside those of epochs; 0: none", low=0,
                                     counts=False)
-    keep: int = _learnt(2, "newest checkpoints to keep, beside that of the best validation", low=1, counts=False)
+    keep: int = _learnt(2, "newest checkpoints to keep, beside those of the best validations", low=1, counts=False)
+    keep_best: int = _learnt(1, "checkpoints of so many best validations to keep; of more than 1 each is written at "
+                                "once", low=1, counts=False)
     on_checkpoint_error: str = _learnt("stop", "what to do when the disk is full or cannot be written",
                                        choices=("stop", "continue"), counts=False)
     time_limit: float | None = _aside(None, "seconds after which to write a checkpoint and leave with exit code 75, "

@@ -33,7 +33,7 @@ TASKS = {
     "node_regression": Judged(_NUMBERS, ("rmse",)),
     "edge_classification": Judged(_CLASSES, ("acc",)),
     "edge_regression": Judged(_NUMBERS, ("rmse",)),
-    "link_prediction": Judged(("mrr", HITS), ("mrr", "hits@1", "hits@3", "hits@10")),
+    "link_prediction": Judged(("mrr", "amri", HITS), ("mrr", "hits@1", "hits@3", "hits@10")),
 }
 METRICS = tuple(dict.fromkeys(name for judged in TASKS.values() for name in judged.fitting))
 

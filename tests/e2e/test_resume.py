@@ -334,6 +334,23 @@ def test_short_passes_write_a_checkpoint_each_only_where_asked(graphs, tmp_path)
         assert sorted(path.name for path in folder.iterdir()) == [f"step-{STEPS * epoch:09d}" for epoch in epochs]
 
 
+def test_checkpoints_of_the_best_validations_are_kept(graphs, tmp_path):
+    """Those of a run that was stopped between them are those of one that was not."""
+    for folder, parts in (("whole", [5]), ("parts", [2, 5])):
+        for epochs in parts:
+            done = run([python(), *command(graphs["one"], tmp_path / folder, "--epochs", str(epochs), "--keep-best", "2",
+                                           "--keep", "1", "--resume", "auto")])
+            assert done.returncode == 0, str(done)
+    run_dir = tmp_path / "whole" / "run"
+    events = [json.loads(text) for text in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    values = [event["val_acc"] for event in events if event["event"] == "epoch"]
+    best = sorted(range(5), key=lambda epoch: (-values[epoch], epoch))[:2]
+    expected = sorted({f"step-{STEPS * (epoch + 1):09d}" for epoch in (*best, 4)})
+    for folder in "whole", "parts":
+        found = (tmp_path / folder / "run" / "checkpoints").iterdir()
+        assert sorted(path.name for path in found) == expected, (folder, values)
+
+
 def die(job: Job, chance: random.Random) -> None:
     """Kill a random rank at a random moment, every other time while a checkpoint is being written."""
     if chance.random() < 0.5:

@@ -116,13 +116,15 @@ def test_links_have_the_ranks_that_plain_loops_give_them(world, name, filtered):
             return
         import torch
 
-        from mpignn.train.link_ranking import rank_links
+        from mpignn.train.link_ranking import rank_links, ranks_and_rivals
 
         data, rank, size = GRAPHS[name], g.trainers.rank, g.trainers.size
         dense, rows, decoder = scored_by_whole_numbers(g, data.num_nodes, 0)
         for number, etype in enumerate(g.canonical_etypes):
             eids = np.arange(rank, g.num_edges(etype), 2 * size)
-            ranks = rank_links(g, rows, decoder, etype, eids, filtered, None, 0).view(2, -1)
+            ranks, held_against = (found.view(2, -1) for found in ranks_and_rivals(
+                g, rows, decoder, etype, eids, filtered, None, 0))
+            assert torch.equal(ranks.view(-1), rank_links(g, rows, decoder, etype, eids, filtered, None, 0))
             drawn = rank_links(g, rows, decoder, etype, eids, filtered, 3, key=9)
             assert drawn.shape == (2 * eids.size,) and (drawn <= 4).all() and (drawn >= 1).all()
             src, dst = g.find_edges(eids, etype)
@@ -138,6 +140,7 @@ def test_links_have_the_ranks_that_plain_loops_give_them(world, name, filtered):
                     mine = float(line[me])
                     expected = 1 + sum(x > mine for x in rivals) + sum(x == mine for x in rivals) / 2
                     assert ranks[side, place] == expected, (etype, s, d, side)
+                    assert held_against[side, place] == len(rivals)
         for tensor in rows.values():
             tensor.local[:] = torch.inf         # of which some scores are NaN, and others infinite
             tensor.sync()

@@ -179,6 +179,8 @@ def test_the_last_and_the_best_are_kept(open_graph, tmp_path):
     for step in range(6):
         checkpoint.save(tmp_path, step, g, keep=2, best=1 if step else None)
     assert [step for step, _ in snapshot.found_in(tmp_path)] == [1, 4, 5]
+    checkpoint.save(tmp_path, 6, g, keep=1, best=[1, 4])
+    assert [step for step, _ in snapshot.found_in(tmp_path)] == [1, 4, 6]
 
 
 @pytest.mark.parametrize("state", [

@@ -122,7 +122,7 @@ def test_results_depend_on_these_settings_and_on_no_others():
              "stage", "graph", "tensor_bytes", "batch_size", "prefetch", "cache",
              "cache_policy", "epochs", "patience", "data_path_only",
              "run_dir", "log", "progress", "tensorboard", "resume", "checkpoint_every", "checkpoint_steps", "keep",
-             "on_checkpoint_error", "time_limit", "hang_timeout"}
+             "keep_best", "on_checkpoint_error", "time_limit", "hang_timeout"}
     config = load_config(None, {"model": "some.module:Net", "model_args": "depth=3", "sampler": "labor",
                                 "sampler_args": "replace=true", "layer_norm": True, "jk": "cat", "out_layers": 1,
                                 "class_weights": "balanced", "label_smoothing": 0.1, "standardize_targets": True})

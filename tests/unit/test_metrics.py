@@ -110,20 +110,31 @@ def test_ranks(rng):
     batches = [(torch.tensor(ranks[:40]),), (torch.tensor(ranks[40:]),)]
     assert value("mrr", *batches) == pytest.approx(np.mean(1 / ranks), abs=1e-12)
     assert value("hits@3", *batches) == np.mean(ranks <= 3)
+    rivals = np.ceil(ranks).astype(int) + rng.integers(0, 9, 100)
+    batches = [(torch.tensor(ranks[part]), torch.tensor(rivals[part])) for part in (slice(40), slice(40, 100))]
+    by_chance = (1 + (rivals + 1)) / 2
+    assert value("amri", *batches) == pytest.approx(1 - (ranks - 1).mean() / (by_chance - 1).mean(), abs=1e-12)
+    assert value("amri", (torch.ones(5), torch.arange(1, 6))) == 1
 
 
-@pytest.mark.parametrize("name", ["acc", "macro_f1", "roc_auc", "average_precision", "mse", "mrr", "hits@3"])
+def test_ranks_as_by_chance_count_nothing_among_any_number():
+    for rivals in 1, 10, 1000:
+        ranks = torch.arange(1, rivals + 2)
+        assert value("amri", (ranks, torch.full_like(ranks, rivals))) == 0
+
+
+@pytest.mark.parametrize("name", ["acc", "macro_f1", "roc_auc", "average_precision", "mse", "mrr", "amri", "hits@3"])
 def test_nothing_seen_is_no_value(name):
     assert value(name) is None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["acc", "macro_f1", "micro_f1", "roc_auc", "average_precision", "mse", "rmse", "mae",
-                                  "mrr", "hits@3"])
+                                  "mrr", "amri", "hits@3"])
 def test_what_is_not_finite_has_no_figure(rng, name, bad):
     labels = rng.integers(0, 3, 30)
     outputs = rng.standard_normal((30, 3))
-    if name in ("mse", "rmse", "mae", "mrr", "hits@3"):
+    if name in ("mse", "rmse", "mae", "mrr", "amri", "hits@3"):
         outputs = 1 + labels + 0.0
     batches = cut(outputs, labels, 20)
     assert np.isfinite(value(name, *batches))
@@ -132,7 +143,7 @@ def test_what_is_not_finite_has_no_figure(rng, name, bad):
     assert np.isnan(value(name, *cut(np.full_like(outputs, bad), labels, 20)))
 
 
-@pytest.mark.parametrize("name", ["acc", "macro_f1", "roc_auc", "mse", "mae"])
+@pytest.mark.parametrize("name", ["acc", "macro_f1", "roc_auc", "mse", "mae", "amri"])
 def test_labels_that_are_missing_are_asked_for(name):
     with pytest.raises(DataError, match="labels: give them"):
         make_metric(name).add(torch.zeros(2, 2))

@@ -10,6 +10,7 @@ from mpignn.report.elements import paragraph, table, value
 from mpignn.report.figures import Figures
 
 _WORDS = {"acc": "accuracy", "macro_f1": "macro F1", "micro_f1": "micro F1", "roc_auc": "ROC AUC", "mrr": "MRR",
+          "amri": "AMRI",
           "average_precision": "average precision", "rmse": "RMSE", "mse": "MSE", "mae": "MAE"}
 _SPLITS = {"val": "validation", "test": "test"}
 _MOST_PAIRS = 8         # of classes that are taken for each other

@@ -7,7 +7,7 @@ Shapes: N rows of a tensor.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ class Loaded:
 
 
 def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, Any] | None = None,
-         about: Mapping[str, Any] | None = None, keep: int | None = None, best: int | None = None,
+         about: Mapping[str, Any] | None = None, keep: int | None = None, best: int | Collection[int] | None = None,
          **objects: Stateful) -> Path:
     """Write a checkpoint; it appears under its name when all of it is on the disk.  Collective over the trainers.
 
@@ -75,7 +75,7 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
             was written with others.
         about: What else to remember; `load` gives it back as JSON does.
         keep: How many checkpoints to keep, this one included; None: all.
-        best: The step of one to keep beside these.
+        best: The step of one to keep beside these, or the steps of several.
         objects: What has a ``state_dict``, by names that `load` will be given again.
 
     Returns:
@@ -116,7 +116,7 @@ def save(folder: str | Path, step: int, g: DistGraph, *, settings: Mapping[str, 
                 with snapshot.disk_problems_named(out):
                     snapshot.complete(partial, manifest, [piece for share in shares for piece in share], step, said)
                     stack.close()       # gives it its name
-                _prune(out.parent, step, keep, best)
+                _prune(out.parent, step, keep, () if best is None else [best] if isinstance(best, int) else best)
     log.info("checkpoint %s", out)
     return out
 
@@ -231,12 +231,12 @@ def _share(g: DistGraph, manifest: Manifest, names: list[str]) -> Iterator[tuple
             yield name, first, last
 
 
-def _prune(folder: Path, step: int, keep: int | None, best: int | None) -> None:
+def _prune(folder: Path, step: int, keep: int | None, best: Collection[int]) -> None:
     """Remove old checkpoints; what is newer is left for `load` to judge."""
     if keep is None:
         return
     for found, path in [f for f in snapshot.found_in(folder) if f[0] <= step][:-keep]:
-        if found != best:
+        if found not in best:
             snapshot.remove(path)
 
 

@@ -5,7 +5,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,13 @@ class CheckpointSeries:
     """The checkpoints of one loop in one folder.  The loop counts its steps, and says what else to remember.
 
     Attributes:
-        best: The step of a checkpoint to keep beside the newest ones; None: there is none.
+        best: Steps of checkpoints to keep beside the newest ones.
     """
 
     def __init__(self, folder: Path, g: DistGraph, objects: Mapping[str, Stateful], settings: Mapping[str, Any], *,
                  every: int, keep: int | None, to_go_on: str, claims: bool, every_epochs: int | None = 0,
-                 on_error: str = "stop", written: Callable[[Path], None] | None = None) -> None:
+                 on_error: str = "stop", always_best: bool = False,
+                 written: Callable[[Path], None] | None = None) -> None:
         """Not collective.
 
         Args:
@@ -49,15 +50,16 @@ class CheckpointSeries:
             to_go_on: What to do to go on with the loop, for messages.
             claims: Whether to claim the folder for this job before it is read or written; else one around it is.
             every_epochs: Passes between checkpoints; 0: none is due after a pass; None: by the clock.
+            always_best: Whether a checkpoint is due after a pass whose parameters are to be kept, whatever the clock.
             on_error: ``continue`` where a checkpoint that was due and cannot be written is left out.
             written: Told of each checkpoint, on all trainers.
         """
-        self.best: int | None = None
+        self.best: Sequence[int] = ()
         self._folder, self._g, self._settings = folder, g, settings
         self._objects: dict[str, Any] = dict(objects)
         self._every, self._every_epochs, self._keep = every, every_epochs, keep
         self._to_go_on, self._on_error, self._written = to_go_on, on_error, written
-        self._is_claimed = not claims
+        self._is_claimed, self._always_best = not claims, always_best
         self._saved_at = time.perf_counter()
 
     def resume(self, path: Path | None = None) -> Loaded | None:
@@ -116,7 +118,7 @@ class CheckpointSeries:
             epochs: Passes done.
             steps: Optimizer steps done.
             about: What else to remember.
-            is_best: Whether the parameters are the best so far.
+            is_best: Whether the parameters are to be kept, as among the best so far.
             is_last: Whether no pass is left.
 
         Raises:
@@ -174,6 +176,8 @@ class CheckpointSeries:
         self._is_claimed = True
 
     def _is_due(self, epochs: int, is_best: bool) -> bool:
+        if self._always_best and is_best:
+            return True
         if self._every_epochs is not None:
             return is_best or epochs % self._every_epochs == 0
         # A pass over a small graph is shorter than what the disk takes.  The clock of one decides for all.

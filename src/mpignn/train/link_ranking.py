@@ -27,7 +27,6 @@ _CLOSE = 1e-6           # scores that differ by no more than this part count as 
 Known = tuple[np.ndarray, np.ndarray]       # (K,) number of the link, and (K,) candidate that is no competitor
 
 
-@torch.no_grad()
 def rank_links(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, etype: EType, eids: np.ndarray,
                filtered: bool, among: int | None, key: int) -> torch.Tensor:
     """The rank of each link among other destinations, then among other sources.  Collective over the trainers.
@@ -51,6 +50,16 @@ def rank_links(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, e
     Raises:
         Stopped: On all trainers: one of them was asked to stop.
     """
+    return ranks_and_rivals(g, rows, decoder, etype, eids, filtered, among, key)[0]
+
+
+@torch.no_grad()
+def ranks_and_rivals(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, etype: EType, eids: np.ndarray,
+                     filtered: bool, among: int | None, key: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ranks of `rank_links`, and (2 Q,) int64 how many candidates each link was held against.
+
+    Arguments and errors are those of `rank_links`.  Collective over the trainers.
+    """
     relation = g.schema.etypes.index(etype)
     src, dst = find_edges(published_graph(g), etype, eids)
     src_rows, dst_rows = rows[etype[0]].read_together(src), rows[etype[2]].read_together(dst)
@@ -58,18 +67,20 @@ def rank_links(g: DistGraph, rows: Mapping[str, DistTensor], decoder: Decoder, e
               _known_destinations(g, etype, src) if filtered else _same(dst)),
              (etype[0], decoder.ask_src(dst_rows, relation), src_rows,
               _known_sources(g, etype, dst) if filtered else _same(src))]
-    ranks = []
+    found = []
     for ntype, asked, true, known in sides:
         candidates = np.arange(g.num_nodes(ntype))
         if among is not None and among < candidates.size:
             candidates = np.sort(g.new_nids(permute(key, candidates.size, 0, among), ntype).numpy())
-        ranks.append(_rank(g, rows[ntype], candidates, decoder, asked, decoder.similarity(asked, true), known))
-    return torch.cat(ranks)
+        found.append(_rank(g, rows[ntype], candidates, decoder, asked, decoder.similarity(asked, true), known))
+    ranks, rivals = zip(*found, strict=True)
+    return torch.cat(ranks), torch.cat(rivals)
 
 
 def _rank(g: DistGraph, rows: DistTensor, candidates: np.ndarray, decoder: Decoder, asked: torch.Tensor,
-          true: torch.Tensor, known: Known) -> torch.Tensor:
-    """(Q,) float64 ranks; candidates ascend.  Collective over the trainers."""
+          true: torch.Tensor, known: Known) -> tuple[torch.Tensor, torch.Tensor]:
+    """(Q,) float64 ranks, and (Q,) int64 numbers of rivals; candidates ascend.  Collective over the trainers."""
+    rivals = torch.full((len(asked),), candidates.size)
     greater, equal = torch.zeros(len(asked), dtype=torch.int64), torch.zeros(len(asked), dtype=torch.int64)
     links, others = known
     order = np.argsort(others, kind="stable")
@@ -83,12 +94,14 @@ def _rank(g: DistGraph, rows: DistTensor, candidates: np.ndarray, decoder: Decod
         place = np.searchsorted(ids, others[lo:hi])
         here = ids[place] == others[lo:hi]      # of those drawn
         scores[links[lo:hi][here], place[here]] = -torch.inf
+        left_out = np.unique(np.stack([links[lo:hi][here], place[here]]), axis=1)[0]    # parallel edges count once
+        rivals -= torch.from_numpy(np.bincount(left_out, minlength=len(asked)))
         above = scores > (true + margin)[:, None]
         greater += above.sum(1)
         equal += (scores >= (true - margin)[:, None]).sum(1) - above.sum(1)
         stop.check(g.trainers)
     ranks = 1 + greater + equal.double() / 2
-    return ranks if finite else torch.full_like(ranks, torch.nan)
+    return ranks if finite else torch.full_like(ranks, torch.nan), rivals
 
 
 def _same(own: np.ndarray) -> Known:

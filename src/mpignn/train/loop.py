@@ -53,6 +53,7 @@ class Position:
         best_epoch: After which that was.
         worse: Validations since then.
         best_steps: `steps` when `best` was found.
+        kept: Of the best validations, best first, the value and `steps`: their checkpoints are kept.
         values: All metrics of val then; those of the last validation while there is no best one.
         sums: What the pass under way has summed over the trainers before it was interrupted, by name of the sum.
         seconds: Seconds of the run, before it was interrupted.
@@ -65,6 +66,7 @@ class Position:
     best_epoch: int
     worse: int
     best_steps: int | None
+    kept: list[tuple[float, int]]
     values: Values
     sums: dict[str, float]
     seconds: float
@@ -100,8 +102,8 @@ class Loop:
         self._kept = None if learner is None else self._series(learner)
         # The state of the run.  A checkpoint has all of it, and what the learner and the loader hold.
         self._position = Position(
-            epoch=0, steps=0, best=None, best_epoch=-1, worse=0, best_steps=None, values={}, sums=no_sums(),
-            seconds=0.0, last_epoch=None)
+            epoch=0, steps=0, best=None, best_epoch=-1, worse=0, best_steps=None, kept=[], values={},
+            sums=no_sums(), seconds=0.0, last_epoch=None)
         # What this job, and of that this trainer, adds to it until the next checkpoint.
         self._began = time.perf_counter()
         self._sums: Callable[[], dict[str, float]] = no_sums        # of the pass under way
@@ -134,16 +136,16 @@ class Loop:
                 epoch = position.epoch
                 with phase(f"epoch {epoch}", steady=True):
                     event = self._epoch()
-                values, is_best, validating = no_val, False, time.perf_counter()
+                values, is_kept, validating = no_val, False, time.perf_counter()
                 due = settings.eval_every and (epoch + 1) % settings.eval_every == 0
                 if self._learner is not None and "val" in self._splits and (
                         due or epoch in (settings.epochs - 1, position.last_epoch)):
-                    values, is_best = self._validate(self._learner)
+                    values, is_kept = self._validate(self._learner)
                 event["validate_s"] = time.perf_counter() - validating
                 position.epoch, position.sums, self._sums = epoch + 1, no_sums(), no_sums
                 with self._stopping():
                     report.epoch({"epoch": epoch, **values, **event})
-                self._after_epoch(is_best)
+                self._after_epoch(is_kept)
             test = self._test(self._learner) if self._learner is not None and "test" in self._splits else no_test
         except Stopped:
             tell_end(no_test, finished=False)
@@ -164,11 +166,12 @@ class Loop:
         if found is None:
             self._begin_report(lambda: self._report.begin(asked is not None))
         else:
-            self._position = Position(**found.about["position"])
+            about = found.about["position"]
+            self._position = Position(**{**about, "kept": [(value, steps) for value, steps in about["kept"]]})
             self._begin_report(lambda: self._report.go_on(found.about["metrics"]))
         if self._kept is not None and found is not None:
             self._kept.forget_after(found.step)
-            self._kept.best = self._position.best_steps
+            self._kept.best = [steps for _, steps in self._position.kept]
             log.info("going on from %s: epoch %d, after %d steps in all", found.path, self._position.epoch,
                      self._position.steps)
         stop.check(self._g.trainers, "before a step was made")
@@ -244,14 +247,14 @@ class Loop:
         }
 
     def _validate(self, learner: Learner) -> tuple[Values, bool]:
-        """Measure val after a pass; returns the metrics, and whether the first is better than before."""
+        """Measure val after a pass; returns the metrics, and whether the parameters are to be kept."""
         g, task, config, position = self._g, self._task, self._config, self._position
         first = f"val_{task.metrics[0]}"
         with self._stopping():
             values = evaluate(g, learner.network, task, config, "val")
             value = values[first]
-            is_best = value is not None and (position.best is None or (
-                value > position.best if task.new_metrics()[0].more_is_better else value < position.best))
+            sign = -1 if task.new_metrics()[0].more_is_better else 1
+            is_best = value is not None and (position.best is None or sign * value < sign * position.best)
             self._report.eval({"split": "val", "epoch": position.epoch, **values, "is_best": is_best})
         if value is None and not position.values and g.trainers.rank == 0:
             log.warning("%s is undefined: the seeds of val have no two classes, or no label at all; it chooses no "
@@ -261,13 +264,20 @@ class Loop:
             position.best, position.best_epoch, position.worse = value, position.epoch, 0
             position.best_steps, position.values = position.steps, values
             learner.keep()
-            if self._kept is not None:
-                self._kept.best = position.best_steps
         elif value is not None:
             position.worse += 1
         elif position.best is None:
             position.values = values
-        return values, is_best
+        return values, value is not None and self._is_kept(value, sign)
+
+    def _is_kept(self, value: float, sign: int) -> bool:
+        """Whether a checkpoint of the parameters is to be kept: ``sign`` times the value is among the least."""
+        position = self._position
+        best = sorted([*position.kept, (value, position.steps)], key=lambda found: sign * found[0])
+        position.kept = best[:self._config.checkpoint.keep_best]
+        if self._kept is not None:
+            self._kept.best = [steps for _, steps in position.kept]
+        return (value, position.steps) in position.kept
 
     def _test(self, learner: Learner) -> Values:
         """The metrics of test by the best parameters."""
@@ -302,7 +312,7 @@ class Loop:
             self._g.trainers.agree(self._report.problem)
         self._kept.after_step(self._position.steps, self._about, votes)
 
-    def _after_epoch(self, is_best: bool) -> None:
+    def _after_epoch(self, is_kept: bool) -> None:
         """End training if a callback is done, and write a checkpoint if one is due, now that the next pass comes."""
         position = self._position
         if self._g.trainers.all_sum(np.array([self._report.done], np.int64))[0]:
@@ -310,7 +320,7 @@ class Loop:
         if self._kept is None:
             stop.check(self._g.trainers)
         else:
-            self._kept.after_epoch(position.epoch, position.steps, self._about, is_best=is_best,
+            self._kept.after_epoch(position.epoch, position.steps, self._about, is_best=is_kept,
                                    is_last=self._is_over())
 
     def _stopping(self, undo: Callable[[], None] | None = None) -> AbstractContextManager[None]:
@@ -329,7 +339,8 @@ class Loop:
             self._folder, g, {"learner": learner, "loader": self._loader},
             self._config.what_counts(g.trainers.size) | self._task.goal.targets, every=options.checkpoint_steps,
             keep=options.keep, to_go_on=f"go on with {going_on(self._folder.parent)}", claims=False,
-            every_epochs=options.checkpoint_every, on_error=options.on_checkpoint_error, written=written)
+            every_epochs=options.checkpoint_every, on_error=options.on_checkpoint_error,
+            always_best=options.keep_best > 1, written=written)
 
     def _about(self) -> dict[str, Any]:
         """What a checkpoint tells of the run.  Collective over the trainers.

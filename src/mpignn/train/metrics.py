@@ -37,7 +37,8 @@ class Metric(ABC):
             outputs: What the model says: (B, C) a score for each class or label, (B,) or (B, C) numbers, or for `MRR`
                 and `Hits` (B,) the ranks of what is true.
             labels: What it should say: (B,) int64 classes, (B, C) of 0 and 1 for several labels at a time, numbers
-                of the shape of ``outputs``, or nothing for ranks.  NaN, of labels and numbers, is unknown: it does not
+                of the shape of ``outputs``, for `AMRI` (B,) of how many others each rank is among, or nothing for
+                other metrics of ranks.  NaN, of labels and numbers, is unknown: it does not
                 count.
 
         Raises:
@@ -257,6 +258,20 @@ class MRR(_Sums):
         self._count(float(outputs.double().reciprocal().sum()), outputs.numel())
 
 
+class AMRI(_Sums):
+    """Adjusted mean rank index (Berrendorf, Faerman, Vermue and Tresp 2020): 1 for the first ranks, 0 for ranks as by
+    chance, at least -1; of graphs of any size alike.
+
+    ``1 - sum of (rank - 1) / sum of what that is by chance``, which is half the others.
+    """
+
+    name = "amri"
+
+    def _add(self, outputs: torch.Tensor, labels: torch.Tensor | None) -> None:
+        rivals = _given(labels).double()
+        self._sums += (float((rivals / 2 - (outputs.double() - 1)).sum()), float(rivals.sum() / 2))
+
+
 class Hits(_Sums):
     """Share of ranks that are at most k."""
 
@@ -271,7 +286,8 @@ class Hits(_Sums):
 
 
 _KINDS: dict[str, type[Metric]] = {kind.name: kind for kind in (
-    Accuracy, MacroF1, MicroF1, RocAuc, AveragePrecision, MSE, RMSE, MAE, MRR)}
+    Accuracy, MacroF1, MicroF1, RocAuc, AveragePrecision, MSE, RMSE, MAE, MRR,
+    AMRI)}
 
 
 def make_metric(name: str) -> Metric:

@@ -21,7 +21,7 @@ from mpignn.sampling.negative import InBatch, Local, NegativeSampler, PerSourceU
 from mpignn.store.graph import DistGraph
 from mpignn.store.tensor import DistTensor
 from mpignn.train.class_counts import ClassCounts
-from mpignn.train.link_ranking import rank_links
+from mpignn.train.link_ranking import ranks_and_rivals
 from mpignn.train.metrics import Metric
 from mpignn.train.network import Network, rows_of
 from mpignn.train.tasks.base import EVALUATION, Batch
@@ -109,11 +109,11 @@ class LinkPrediction(EdgeTask):
         for etype, ids in each(self.seeds(g, split).items(), "edge type"):
             stop.check(g.trainers)
             relation = self.relation_of[etype]
-            ranks = rank_links(g, rows, head, etype, ids[g.trainers.rank::g.trainers.size],
-                               settings.ranks == "filtered", settings.rank_among,
-                               derive(config.train.seed, EVALUATION, relation))
+            ranks, rivals = ranks_and_rivals(g, rows, head, etype, ids[g.trainers.rank::g.trainers.size],
+                                             settings.ranks == "filtered", settings.rank_among,
+                                             derive(config.train.seed, EVALUATION, relation))
             for metric in metrics:
-                metric.add(ranks)
+                metric.add(ranks, rivals)
         for tensor in rows.values():
             tensor.free()
         return metrics
