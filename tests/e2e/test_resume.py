@@ -338,8 +338,8 @@ def test_checkpoints_of_the_best_validations_are_kept(graphs, tmp_path):
     """Those of a run that was stopped between them are those of one that was not."""
     for folder, parts in (("whole", [5]), ("parts", [2, 5])):
         for epochs in parts:
-            done = run([python(), *command(graphs["one"], tmp_path / folder, "--epochs", str(epochs), "--keep-best", "2",
-                                           "--keep", "1", "--resume", "auto")])
+            more = ["--epochs", str(epochs), "--eval-every", "1", "--keep-best", "2", "--keep", "1", "--resume", "auto"]
+            done = run([python(), *command(graphs["one"], tmp_path / folder, *more)])
             assert done.returncode == 0, str(done)
     run_dir = tmp_path / "whole" / "run"
     events = [json.loads(text) for text in (run_dir / "metrics.jsonl").read_text().splitlines()]

@@ -140,7 +140,8 @@ LEARNT = {"model": "mlp", "combine": "max", "edge_feats": "x", "edge_weight": "w
           "embed_precision": "bf16", "lr": 1, "schedule": "linear", "warmup_steps": 1,
           "clip": 1, "weight_decay": 1, "precision": "fp64", "eval_every": 2,
           "eval_fanouts": "1,2,3", "patience": 3, "metrics": "acc", "decoder": "transe", "link_loss": "margin",
-          "margin": 2, "ranks": "raw", "rank_among": 5, "checkpoint_every": 1, "checkpoint_steps": 5, "keep": 1, "keep_best": 2,
+          "margin": 2, "ranks": "raw", "rank_among": 5, "checkpoint_every": 1, "checkpoint_steps": 5, "keep": 1,
+          "keep_best": 2,
           "on_checkpoint_error": "continue", "model_args": "depth=3"}
 
 

@@ -26,7 +26,7 @@ from mpignn.train.trained_model import TrainedModel, read_trained
 from older import OLD, as_of
 
 TOLD = r"is of format mpignn-checkpoint/1, written by mpignn 0\.0\.9; this is mpignn .*: use the version that wrote it"
-WRITTEN = {"mpignn-checkpoint/6": "a13075afc1273479"}
+WRITTEN = {"mpignn-checkpoint/7": "2f995e7b8fe283d5"}
 
 
 def write(folder: Path, step: int) -> Path:

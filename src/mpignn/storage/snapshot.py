@@ -38,7 +38,7 @@ from mpignn.version import version
 log = logging.getLogger(__name__)
 
 # Of the files, and of all that the trainer puts into them: whoever changes what is in there gives it another number.
-SCHEMA = "mpignn-checkpoint/6"
+SCHEMA = "mpignn-checkpoint/7"
 STATE, MANIFEST = "state.h5", "manifest.json"
 _NAME = re.compile(r"step-(\d{9,})")
 _PARTIAL = re.compile(r"\.(step-\d{9,})\.(partial|replaced)-[0-9a-f]{8}")
