@@ -8,6 +8,7 @@ relabelling of every hop.  What is compared runs alternately, on the same seeds.
 - excluded: 2,000 edges of the seeds' rows, against the same without.
 - heterogeneous: the same edges among two node types, even and odd nodes, so four edge types with half the fanout each;
   against the one type, in edges a second.
+- by times: each edge has one, each seed another, and sees older edges alone; against the same without.
 - two threads, against one.
 
 Where other processes want the cores, edges per CPU second say more than edges a second: they leave out the time that
@@ -69,13 +70,14 @@ def main() -> None:
     weights = np.random.default_rng(0).random(published.book.num_edges(), np.float32)
     report({"weighted, one hop, fanout 10": Weighted(published, 10, weights),
             "weighted, one hop, fanout 10, two threads": on_two(Weighted(published, 10, weights))}, options.repeats)
-    del weights
     name = f"blocks, {options.batch_size} seeds, fanouts {','.join(map(str, fanouts[::-1]))} in hop order"
     split = serve(*two_types(csc[etype], orig[etype[0]]))
     half = [-(-fanout // 2) for fanout in fanouts]
     whole = blocks(published, fanouts, options.batch_size)
     report({name: whole, f"{name}, two threads": on_two(whole),
-            f"{name}, heterogeneous": blocks(split, half, options.batch_size)}, options.repeats)
+            f"{name}, heterogeneous": blocks(split, half, options.batch_size),
+            f"{name}, by times": blocks(serve(csc, orig, {etype: weights}), fanouts, options.batch_size,
+                                        when="weight")}, options.repeats)
 
 
 def report(calls: dict[str, Call], repeats: int) -> None:
@@ -170,15 +172,21 @@ class Weighted:
         return *since(start), int(self._indptr[-1])
 
 
-def blocks(published: PublishedGraph, fanouts: list[int], batch_size: int, prob: str | None = None) -> Call:
-    """Sample and relabel all hops for random seeds, as many of each node type; by weights of that name, if any."""
-    sampler, ntypes = NeighborSampler(fanouts, prob), published.schema.ntypes
+def blocks(published: PublishedGraph, fanouts: list[int], batch_size: int, prob: str | None = None,
+           when: str | None = None) -> Call:
+    """Sample and relabel all hops for random seeds, as many of each node type.
+
+    By weights ``prob``, if any; with times ``when`` of the edges, from 0 to 1, and such of the seeds.
+    """
+    sampler = NeighborSampler(fanouts, prob, edge_timestamp_attr_name=when)
+    ntypes = published.schema.ntypes
 
     def call(repeat):
         rng = np.random.default_rng(repeat)
         seeds = {t: rng.choice(published.book.num_nodes(t), batch_size // len(ntypes), replace=False) for t in ntypes}
+        times = None if when is None else {t: rng.random(ids.size) for t, ids in seeds.items()}
         start = now()
-        _, _, made = sampler.sample(published, seeds, repeat)
+        _, _, made = sampler.sample(published, seeds, repeat, times=times)
         return *since(start), sum(block.num_edges() for block in made)
     return call
 

@@ -53,7 +53,7 @@ class Position:
         best_epoch: After which that was.
         worse: Validations since then.
         best_steps: `steps` when `best` was found.
-        kept: Of the best validations, best first, the value and `steps`: their checkpoints are kept.
+        kept: Value and `steps` of each of the best validations, best first: their checkpoints are kept.
         values: All metrics of val then; those of the last validation while there is no best one.
         sums: What the pass under way has summed over the trainers before it was interrupted, by name of the sum.
         seconds: Seconds of the run, before it was interrupted.
