@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mpignn.tables.description import Description, Edges, Nodes
+from mpignn.tables.description import Description, Rows
 
 _BEGINNING = "left out: "
 _MOST = 8           # columns that are named of a table
@@ -41,13 +41,13 @@ def told(path: Path, description: Description) -> Iterator[str]:
            "`mpignn partition graph.toml OUT --parts P`")
 
 
-def _left_out(table: Nodes | Edges) -> list[str]:
+def _left_out(table: Rows) -> list[str]:
     """Each column with why it is left out."""
     return [remark.removeprefix(_BEGINNING).partition("; ")[0] for remark in table.notes
             if remark.startswith(_BEGINNING)]
 
 
-def _columns(table: Nodes | Edges) -> str:
+def _columns(table: Rows) -> str:
     found = _left_out(table)
     return "; ".join(found[:_MOST]) + (f"; and {len(found) - _MOST} more" if len(found) > _MOST else "")
 
