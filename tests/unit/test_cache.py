@@ -1,20 +1,25 @@
 """Which rows a node keeps copies of, and how much memory that takes."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_plan_memory import FEATURES, plan
+from services import make_graph, serve
+from test_plan_memory import FEATURES, N, plan
 
 from mpignn.arguments import share_or_bytes
+from mpignn.comm.group import LocalGroup
 from mpignn.comm.sharded import array_spec
 from mpignn.comm.transport import GraphArray
 from mpignn.config import LoaderConfig
 from mpignn.errors import ConfigError
 from mpignn.options import check_effects, load_config
-from mpignn.store.cache import cache_bytes, most_visited, num_copies
+from mpignn.roles import BOTH, Topology
+from mpignn.store.cache import cache_bytes, fill_bytes, most_visited, num_copies
+from mpignn.store.visits import Visits, seed_chances
 
 
 @pytest.mark.parametrize(("text", "meant"), [
@@ -86,3 +91,38 @@ def test_the_plan_counts_the_copies():
     assert ahead.ranks[1]["batches"] > made.ranks[1]["batches"]
     whole, _ = plan([0, 0, 1, 1], config=load_config(None, {"cache": "10%"}), replicate="all")
     assert [kinds["cache"] for kinds in whole.nodes] == [0, 0]
+
+
+@pytest.mark.parametrize("policy", ["vip", "degree"])
+def test_choosing_rows_takes_what_the_plan_says(policy):
+    rng, size = np.random.default_rng(0), 1 << 20
+    published = serve(make_graph({"node": size}, {("node", "to", "node"): rng.integers(0, size, (2, size))})).published
+    visits = Visits(published, Topology((0,), (BOTH,)), LocalGroup())
+    rows = GraphArray(array_spec("rows", np.int8, 1, [0, size]), 0, 9, np.zeros(9, np.int8), None)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        if policy == "degree":
+            chances = visits.out_degrees()
+        else:
+            seeds = {"node": seed_chances(np.arange(size), size / 4, size)}
+            chances = visits.chances(seeds, [9, 9], lambda fanout, degrees: fanout / np.maximum(fanout, degrees))
+            del seeds
+        most_visited(chances["node"], rows, size // 10)
+        taken = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    told = fill_bytes(LoaderConfig(cache="10%", cache_policy=policy), {"node": size})
+    assert 0.5 * told < taken < 1.05 * told
+
+
+def test_the_plan_counts_what_choosing_rows_takes_beyond_batches():
+    small = {"cache": "10%", "batch_size": 10}
+    made, _ = plan([0, 0, 1, 1], config=load_config(None, small))
+    trainer = made.ranks[1]
+    assert trainer["cache_filling"] + trainer["batches"] == fill_bytes(LoaderConfig(cache="10%"), {"n": N}) > 40 * N
+    assert any("cache_filling" in line for line in made.lines())
+    for nodes, flags in ([0, 0], small), ([0, 0, 1, 1], {"batch_size": 10}), (
+            [0, 0, 1, 1], small | {"cache_policy": "schedule"}), ([0, 0, 1, 1], small | {"batch_size": 10**6}):
+        other, _ = plan(nodes, config=load_config(None, flags))
+        assert other.ranks[1].get("cache_filling", 0) == 0

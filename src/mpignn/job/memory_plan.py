@@ -20,7 +20,7 @@ from mpignn.mpi.cores import spans
 from mpignn.mpi.layout import lay_out
 from mpignn.roles import Role
 from mpignn.samplers import find_sampler, positions_bytes, values_of
-from mpignn.store.cache import cache_bytes
+from mpignn.store.cache import cache_bytes, fill_bytes
 from mpignn.store.cut import HALO, Placement, server_rows
 from mpignn.store.placement import trainer_rows
 from mpignn.store.sizes import INFERENCE_BATCH, LINK_CANDIDATES, LINK_SOURCES, head_size, layer_sizes, row_columns
@@ -131,6 +131,9 @@ def make_plan(placement: Placement, num_seeds: Mapping[str, int], config: Config
     if model and config.task.task == "link_prediction":
         work = _larger(work, _inference_work(placement, config, config.model.hidden, (-1,), False))
         work["ranking"] = -(-ranked // trainers) * _RANKED_BYTES
+    if any(_cache_bytes(placement, config, node) for node in topology.nodes):       # before there is any batch
+        filling = fill_bytes(config.loader, {t: book.num_nodes(t) for t in book.ntypes})
+        work["cache_filling"] = max(0, filling - work["batches"])
     embeddings = [_embedding_bytes(placement, config, node) if model else 0 for node in topology.nodes]
     rows = dict.fromkeys(book.ntypes, _tensor_row_bytes(placement, config, model))
     return _assemble(placement, split_ids, work, embeddings, rows, config)

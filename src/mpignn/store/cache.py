@@ -7,7 +7,7 @@ Shapes: N nodes of a type, C copies.
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -21,9 +21,15 @@ from mpignn.graph.types import EType, etype_key, parse_etype
 from mpignn.samplers import find_sampler, values_of
 from mpignn.store.graph import DistGraph, published_graph
 from mpignn.store.lookup import find_edges
-from mpignn.store.visits import Visits, end_chances, seed_chances
+from mpignn.store.visits import CHUNK, Visits, end_chances, seed_chances
 
 log = logging.getLogger(__name__)
+
+# What `fill` takes of a trainer, in bytes; a test measures it.  Seeds, chances and sums of all types lie there
+# together, and what is made of them for one type after the other; so it is with how often nodes are read, and ids.
+_CHANCES, _OF_ONE_TYPE = 24, 16
+_HOW_OFTEN, _CHOOSING = 8, 32
+_CHANCES_OF_ROW, _HOW_OFTEN_OF_ROW = 104, 64        # of those in hand at a time
 
 
 def num_copies(loader: LoaderConfig, specs: Sequence[ArraySpec], first: int, last: int) -> dict[str, int]:
@@ -59,6 +65,23 @@ def cache_bytes(loader: LoaderConfig, specs: Sequence[ArraySpec], first: int, la
         return turns_bytes([room_for(spec, counts[spec.name], trainers, ahead) for spec in specs if counts[spec.name]],
                            trainers, ahead)
     return sum(counts[spec.name] * _row_bytes(spec) for spec in specs)
+
+
+def fill_bytes(loader: LoaderConfig, num_nodes: Mapping[str, int]) -> int:
+    """Bytes that each trainer takes for a while to find which rows are copied.  Not collective.
+
+    Args:
+        loader: Has the settings.
+        num_nodes: N of each type.
+    """
+    if loader.cache is None or loader.cache_policy == SCHEDULE:
+        return 0
+    whole, largest = sum(num_nodes.values()), max(num_nodes.values(), default=0)
+    in_hand = min(CHUNK, largest)
+    choosing = _HOW_OFTEN * whole + _CHOOSING * largest
+    if loader.cache_policy == "degree":
+        return max(_HOW_OFTEN * whole + _HOW_OFTEN_OF_ROW * in_hand, choosing)
+    return max(_CHANCES * whole + _OF_ONE_TYPE * largest + _CHANCES_OF_ROW * in_hand, choosing)
 
 
 def fill(g: DistGraph, config: Config) -> None:

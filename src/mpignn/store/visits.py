@@ -32,7 +32,7 @@ from mpignn.roles import Topology
 from mpignn.store.placement import trainer_rows
 from mpignn.store.published import PublishedGraph
 
-_CHUNK = 1 << 20        # rows, or edges of other nodes, in hand at a time
+CHUNK = 1 << 20        # rows, or edges of other nodes, in hand at a time
 
 Chances = Mapping[str, np.ndarray]
 Drawn = Callable[[int, np.ndarray], np.ndarray]
@@ -90,10 +90,10 @@ class Visits:
         and end among those here, and the sources of all."""
         adjacency = self._graph.adjacency(etype)
         begin, end = self._share[etype[2]]
-        for lo in range(begin, end, _CHUNK):
-            rows = _stretch(self._graph, adjacency.rows, lo, min(end, lo + _CHUNK))
+        for lo in range(begin, end, CHUNK):
+            rows = _stretch(self._graph, adjacency.rows, lo, min(end, lo + CHUNK))
             edges = np.append(rows[:, 0], rows[-1, 1])
-            most = int(edges[-1] - edges[0]) if _is_here(adjacency.indices, edges[0], edges[-1]) else _CHUNK
+            most = int(edges[-1] - edges[0]) if _is_here(adjacency.indices, edges[0], edges[-1]) else CHUNK
             for first, last in row_chunks(edges, 0, len(rows), max(1, most)):
                 sources = _stretch(self._graph, adjacency.indices, int(edges[first]), int(edges[last])).reshape(-1)
                 yield lo + first, rows[first:last] - edges[first], sources
