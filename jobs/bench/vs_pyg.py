@@ -64,7 +64,7 @@ def _options() -> argparse.Namespace:
                         "needs, where neither that nor pyg-lib is installed")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--np", nargs="*", type=int, default=(1, 4), help="ranks, each serving and training")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="of which accuracy is measured; 0: it is not")
     parser.add_argument("--epochs", type=int, default=10, help="before the test (default: 10)")
     parser.add_argument("--repeats", type=int, default=5, help="epochs timed; 0: none (default: 5)")
     parser.add_argument("--core", type=int, help="bind what is timed to this core")
@@ -215,7 +215,8 @@ def _tell(model: str, accuracy: dict[str, list[float]], epochs: dict[str, list[l
     means = {who: statistics.mean(values) for who, values in accuracy.items() if values}
     text = ", ".join(f"{who} {mean:.4f} ({min(accuracy[who]):.4f}-{max(accuracy[who]):.4f})"
                      for who, mean in means.items())
-    print(f"{model}: test accuracy {text}", flush=True)
+    if means:
+        print(f"{model}: test accuracy {text}", flush=True)
     if epochs is not None:
         pairs = list(zip(epochs["PyG"], epochs["mpignn"], strict=True))
         wall, cpu = ([theirs[which] / ours[which] for theirs, ours in pairs] for which in (0, 1))
