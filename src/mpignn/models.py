@@ -283,19 +283,22 @@ def _gine(settings: Settings, hop: Hop, a: int, b: int) -> Size:
 
 
 def _rgcn(settings: Settings, hop: Hop, a: int, b: int) -> Size:
-    """A row of what each relation brings to each destination that it reaches, and a matrix for each relation.
+    """Rows of the sources of each relation, what it brings to each destination that it reaches, before and after its
+    matrix, and that of all relations once more; and a matrix for each.
 
     The gradients of the relations' matrices are there one by one, and once more together.
     """
     reached = {key: min(hop.edges[key], hop.dst[parse_etype(key)[2]]) for key in hop.edges}
     all_reached, most, s, d = sum(reached.values()), max(reached.values(), default=0), hop.num_src, hop.num_dst
+    taken = a * sum(min(hop.edges[key], hop.src[parse_etype(key)[0]]) for key in hop.edges)
     whole, bases = len(hop.edges) * a * b, settings.bases
     matrices = whole
     if bases is not None:
         matrices = whole / bases if settings.regularizer == "bdd" else bases * (a * b + len(hop.edges))
     made = whole if bases is not None and settings.regularizer == "basis" else 0
-    return Size(parameters=matrices + a * b + b, kept=all_reached * a + 3 * d * b + made,
-                backward=2 * s * a + most * (a + b) + 2 * (made or matrices), forward=made + 3 * d * b + most * (a + b))
+    return Size(parameters=matrices + a * b + b, kept=taken + all_reached * a + 3 * d * b + made,
+                backward=taken + 2 * s * a + 2 * all_reached * b + 2 * (made or matrices),
+                forward=taken + made + 3 * d * b + 2 * all_reached * b + most * a)
 
 
 def _hgt(settings: Settings, hop: Hop, a: int, b: int) -> Size:

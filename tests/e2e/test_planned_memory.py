@@ -142,7 +142,7 @@ def test_a_job_takes_what_its_plan_says(sources, tmp_path, graph, flags):
     compare(sources[graph], tmp_path, flags)
 
 
-INFERRED = [*[("one", {"model": model}) for model in ("sage", "gatv2", "gcn", "gat", "gin", "mlp")],
+INFERRED = [*[("one", {"model": model}) for model in ("sage", "gatv2", "gcn", "gat", "gin", "gine", "mlp")],
             ("many", {"model": "rgcn"}),
             ("many", {"model": "sage"}), ("many", {"model": "hgt"}), ("many", {"model": "gat", "combine": "attention"}),
             ("many", {"model": "rgcn", "bases": "4"}), ("one", {"model": "sage", "aggregator": "pool"}),
